@@ -1,0 +1,1 @@
+"""What the study's authors choose: configuration, scenarios, sites and instruments, read and checked."""

@@ -66,10 +66,12 @@ def parse(model: type[ModelType], data: Any, lines: dict[KeyPath, int], file: st
 
 
 def _fault(model: type[BaseModel], detail: Any, lines: dict[KeyPath, int], file: str) -> Fault:
-    path = tuple(
-        part for part in detail["loc"] if (*detail["loc"][: detail["loc"].index(part)], part) in lines or detail["type"] == "missing"
-    )
-    path = path or tuple(detail["loc"])
+    path: KeyPath = ()
+    for part in detail["loc"]:
+        if (*path, part) in lines:
+            path = (*path, part)
+    if detail["type"] in ("missing", "extra_forbidden") and path[-1:] != detail["loc"][-1:]:
+        path = (*path, detail["loc"][-1])
     line = next((lines[path[:length]] for length in range(len(path), -1, -1) if path[:length] in lines), 0)
     key = ".".join(str(part) for part in path)
     if detail["type"] == "extra_forbidden":

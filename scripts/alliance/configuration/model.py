@@ -1,0 +1,226 @@
+"""What ``config.yaml`` may hold. The comments for users stand in ``config.yaml`` itself; a test keeps the two in step."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from alliance.configuration.validation import StrictModel
+
+Rater = Literal["client", "therapist", "observer"]
+Timepoint = Literal["intake", "session", "post", "follow_up"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
+SharePair = Annotated[list[Share], Field(min_length=2, max_length=2)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+def _inside(path: str | None) -> str | None:
+    """Refuse paths that leave the study's folder."""
+    if path is None:
+        return None
+    if path.startswith(("/", "~", "\\")) or re.match(r"[A-Za-z]:", path) or "$" in path or "%" in path or "\\" in path:
+        raise ValueError("must be a path relative to the study's folder, with forward slashes and no variables")
+    if ".." in path.split("/"):
+        raise ValueError("must not leave the study's folder (no '..')")
+    if path.strip("/") in ("", "."):
+        raise ValueError("must name a folder below the study's folder")
+    if path.strip("/").split("/")[0] in ("results", ".snakemake"):
+        raise ValueError("must not lie in results/ or .snakemake/: these are rewritten by every run")
+    return path.strip("/")
+
+
+RelativePath = Annotated[str, AfterValidator(_inside)]
+
+
+def _ascending(pair: list[int]) -> list[int]:
+    if pair[0] > pair[1]:
+        raise ValueError(f"the first value ({pair[0]}) is larger than the last ({pair[1]})")
+    return pair
+
+
+class Study(StrictModel):
+    title: str
+    simulated: bool = False
+    authors: list[str] = Field(default_factory=list)
+    sites_dir: RelativePath
+    instruments_dir: RelativePath | None = None
+    seed: Annotated[int, Field(ge=0)] = 1993
+    strict: bool = False
+
+
+class Cleaning(StrictModel):
+    max_file_mb: Annotated[float, Field(gt=0)] = 500
+    max_listed: Annotated[int, Field(ge=1)] = 1000
+    link_check: bool = False
+    latest_date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+
+
+class Scoring(StrictModel):
+    missing_rule: Literal["instrument", "strict", "proration"] = "instrument"
+    min_answered_proportion: Share = 0.8
+    derive_short_forms: bool = True
+    exclude_improvement_items: bool = False
+
+
+class Window(StrictModel):
+    sessions: Annotated[Pair, AfterValidator(_ascending)] | None = None
+    phase: Annotated[SharePair, AfterValidator(_ascending)] | None = None
+    last: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def one_way(self) -> Window:
+        given = [name for name in ("sessions", "phase", "last") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of sessions, phase or last")
+        return self
+
+
+def _windows() -> dict[str, Window]:
+    return {"early": Window(sessions=[1, 5]), "all": Window(sessions=[1, 999])}
+
+
+class Measure(StrictModel):
+    instruments: list[Name] = Field(default_factory=list)
+    scale: Name = "total"
+    rater: Rater = "client"
+
+
+class Alliance(Measure):
+    window: Name = "early"
+    windows: dict[Name, Window] = Field(default_factory=_windows)
+
+    @model_validator(mode="after")
+    def window_is_declared(self) -> Alliance:
+        if self.window not in self.windows:
+            raise ValueError(f"window '{self.window}' is not among windows ({', '.join(self.windows)})")
+        return self
+
+
+class Empathy(Measure):
+    window: Name = "early"
+
+
+class OneMeasure(StrictModel):
+    instrument: Name
+    scale: Name = "total"
+
+
+class Outcome(Measure):
+    timepoint: Literal["post", "follow_up"] = "post"
+    form: Literal["ancova", "residual_gain", "change"] = "ancova"
+    tailored: OneMeasure | None = None
+    broad: OneMeasure | None = None
+
+
+class EarlyGain(StrictModel):
+    window: Annotated[Pair, AfterValidator(_ascending)] = Field(default_factory=lambda: [0, 3])
+
+
+class DropoutDefinition(StrictModel):
+    reasons: list[Literal["planned", "unilateral", "administrative", "ongoing"]] | None = None
+    share_of_planned_below: Share | None = None
+    sessions_below: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def one_way(self) -> DropoutDefinition:
+        if sum(value is not None for value in (self.reasons, self.share_of_planned_below, self.sessions_below)) != 1:
+            raise ValueError("give exactly one of reasons, share_of_planned_below or sessions_below")
+        return self
+
+
+class Dropout(StrictModel):
+    definition: Name = "unilateral"
+    definitions: dict[Name, DropoutDefinition] = Field(default_factory=lambda: {"unilateral": DropoutDefinition(reasons=["unilateral"])})
+
+    @model_validator(mode="after")
+    def definition_is_declared(self) -> Dropout:
+        if self.definition not in self.definitions:
+            raise ValueError(f"definition '{self.definition}' is not among definitions ({', '.join(self.definitions)})")
+        return self
+
+
+class Pooling(StrictModel):
+    metric: Literal["fisher_z", "r"] = "fisher_z"
+    tau2: Literal["reml", "dersimonian_laird", "paule_mandel", "fixed"] = "reml"
+    interval: Literal["guarded_hartung_knapp", "hartung_knapp", "z"] = "guarded_hartung_knapp"
+    level: Annotated[float, Field(ge=0.5, le=0.999)] = 0.95
+    min_sites: Annotated[int, Field(ge=2)] = 2
+    headline_sites: Annotated[int, Field(ge=2)] = 5
+    min_clients: Annotated[int, Field(ge=4)] = 10
+
+
+class Resampling(StrictModel):
+    draws: Annotated[int, Field(ge=200, le=100_000)] = 2000
+
+
+class ConvergentValidity(StrictModel):
+    enabled: bool = True
+    timepoint_window: Name = "early"
+
+
+class Variable(StrictModel):
+    construct_: str = Field(alias="construct")
+    window: Name | None = None
+    rater: Rater | None = None
+    instrument: Name | None = None
+    scale: Name | None = None
+    timepoint: Timepoint | None = None
+
+
+class PathModel(StrictModel):
+    label: str = ""
+    variables: dict[Name, Variable]
+    syntax: Annotated[str, Field(min_length=1)]
+
+
+class PathModels(StrictModel):
+    enabled: bool = True
+    models: dict[Name, PathModel] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def a_model_is_given(self) -> PathModels:
+        if self.enabled and not self.models:
+            raise ValueError("no model is given; add one under models or set enabled: false")
+        return self
+
+
+class Factor(StrictModel):
+    category: Literal["interpersonal", "intrapersonal", "diagnostic"]
+    reversed: bool = False
+
+
+class ClientFactors(StrictModel):
+    enabled: bool = True
+    window: Name = "early"
+    factors: dict[str, Factor] = Field(default_factory=dict)
+
+
+class Questions(StrictModel):
+    convergent_validity: ConvergentValidity = Field(default_factory=lambda: ConvergentValidity(enabled=False))
+    path_models: PathModels = Field(default_factory=lambda: PathModels(enabled=False))
+    client_factors: ClientFactors = Field(default_factory=lambda: ClientFactors(enabled=False))
+
+
+class Report(StrictModel):
+    decimals: Annotated[int, Field(ge=1, le=4)] = 2
+
+
+class Configuration(StrictModel):
+    """A whole ``config.yaml`` with defaults filled in."""
+
+    study: Study
+    cleaning: Cleaning = Field(default_factory=Cleaning)
+    scoring: Scoring = Field(default_factory=Scoring)
+    alliance: Alliance = Field(default_factory=Alliance)
+    empathy: Empathy = Field(default_factory=Empathy)
+    symptoms: Measure = Field(default_factory=Measure)
+    outcome: Outcome = Field(default_factory=Outcome)
+    early_gain: EarlyGain = Field(default_factory=EarlyGain)
+    dropout: Dropout = Field(default_factory=Dropout)
+    pooling: Pooling = Field(default_factory=Pooling)
+    resampling: Resampling = Field(default_factory=Resampling)
+    questions: Questions = Field(default_factory=Questions)
+    report: Report = Field(default_factory=Report)

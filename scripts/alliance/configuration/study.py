@@ -1,0 +1,446 @@
+"""A study folder: its configuration, scenarios, sites and instruments, checked before anything starts."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import os
+import re
+import stat
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alliance.configuration.code import PROJECT, SCRIPTS, declarations
+from alliance.configuration.errors import ConfigurationError, Fault, nearest
+from alliance.configuration.model import Configuration
+from alliance.configuration.strict_yaml import KeyPath, load_file
+from alliance.configuration.validation import parse
+from alliance.files import digest
+
+BASE = "base"
+SITE_ID = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?\Z")
+SCENARIO_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}\Z")
+RESERVED_IDS = {"con", "prn", "aux", "nul", "pooled", "all"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
+RESERVED_SCENARIOS = {"sites", "scores", "summaries", "constants", "private", "sensitivity", "changes", "publish", "logs", "issues"}
+NOT_IN_SCENARIOS = ("study", "cleaning")
+INSTRUMENTS = PROJECT / "workflow" / "instruments"
+QUESTION_MODULES = SCRIPTS / "alliance" / "questions"
+JUNK = re.compile(r"\.|~\$|Thumbs\.db\Z|desktop\.ini\Z", re.IGNORECASE)
+SAFE_FILE_NAME = re.compile(r"[^\x00-\x1f\x7f{}*?\"<>|\\]{1,200}\Z")
+
+
+@dataclass(frozen=True)
+class SiteFolder:
+    """One site's folder.
+
+    Parameters
+    ----------
+    site : str
+        The site's id, the folder's name.
+    folder : str
+        The folder, relative to the study's folder.
+    files : tuple of str
+        Regular files below it with plain names, relative to the study's folder, sorted.
+    listing : tuple of str
+        Everything found below it, so that a file that cannot be used is noticed when it comes and goes.
+    instruments : tuple of str
+        Keys of the instruments that its ``site.yaml`` names.
+    """
+
+    site: str
+    folder: str
+    files: tuple[str, ...]
+    listing: tuple[str, ...]
+    instruments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a question module declares about itself.
+
+    Parameters
+    ----------
+    name : str
+    path : Path
+        The module.
+    estimate_reads, pool_reads : tuple of str
+        Dotted configuration keys that each step reads.
+    needs : tuple of str
+        Questions whose tables ``pool`` reads.
+    tables : tuple of str
+        Tables that ``pool`` writes.
+    prepares : bool
+        Whether a ``prepare`` step runs over all sites first.
+    """
+
+    name: str
+    path: Path
+    estimate_reads: tuple[str, ...]
+    pool_reads: tuple[str, ...]
+    needs: tuple[str, ...]
+    tables: tuple[str, ...]
+    prepares: bool
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked study.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder; every relative path starts here.
+    config_file : str
+        Name of the configuration file.
+    scenarios : dict
+        Resolved configuration of each scenario, ``base`` first.
+    reasons : dict
+        Why each scenario is run.
+    sites : dict
+        The site folders by id, in the order of the ids.
+    not_sites : tuple of str
+        Folders beside the sites that hold no ``site.yaml``.
+    questions : dict
+        All question modules by name.
+    instrument_files : dict
+        The instrument files by key (a study's own file after the shipped one).
+    """
+
+    folder: Path
+    config_file: str
+    scenarios: dict[str, dict[str, Any]]
+    reasons: dict[str, str]
+    sites: dict[str, SiteFolder]
+    not_sites: tuple[str, ...]
+    questions: dict[str, Question]
+    instrument_files: dict[str, tuple[Path, ...]]
+    withdrawn: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def base(self) -> dict[str, Any]:
+        """The configuration without any scenario."""
+        return self.scenarios[BASE]
+
+    def enabled_questions(self, scenario: str) -> list[str]:
+        """Return the questions that a scenario asks, in the order of the modules."""
+        chosen = self.scenarios[scenario]["questions"]
+        return [name for name in self.questions if chosen.get(name, {}).get("enabled", False)]
+
+    def score_options(self, scenario: str) -> dict[str, Any]:
+        """Return what scoring reads."""
+        return self.scenarios[scenario]["scoring"]
+
+    def score_digest(self, scenario: str) -> str:
+        """Return the digest that names a scenario's scores."""
+        return digest({"scoring": self.score_options(scenario)})
+
+    def estimate_options(self, scenario: str, question: str) -> dict[str, Any]:
+        """Return what a question's ``estimate`` reads."""
+        return self._options(scenario, self.questions[question].estimate_reads)
+
+    def pool_options(self, scenario: str, question: str) -> dict[str, Any]:
+        """Return what a question's ``pool`` and methods sentences read."""
+        module = self.questions[question]
+        return self._options(scenario, (*module.estimate_reads, *module.pool_reads))
+
+    def estimate_digest(self, scenario: str, question: str) -> str:
+        """Return the digest that names a question's site summaries: all options that they rest on."""
+        return digest({"options": self.estimate_options(scenario, question), "scoring": self.score_options(scenario)})
+
+    def _options(self, scenario: str, keys: tuple[str, ...]) -> dict[str, Any]:
+        return restrict(self.scenarios[scenario], keys) | {"seed": self.base["study"]["seed"]}
+
+
+def restrict(configuration: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return the part of a nested configuration that dotted keys name."""
+    part: dict[str, Any] = {}
+    for key in sorted(set(keys)):
+        source: Any = configuration
+        target = part
+        *parents, last = key.split(".")
+        for parent in parents:
+            source = source[parent]
+            target = target.setdefault(parent, {})
+        target[last] = copy.deepcopy(source[last])
+    return part
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration with changes laid over it: keys merge, lists and values replace."""
+    merged = copy.deepcopy(base)
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def load(config_path: Path, check_instruments: bool = True) -> Study:
+    """Read and check a study.
+
+    Parameters
+    ----------
+    config_path : Path
+        The one configuration file that is read.
+    check_instruments : bool
+        Whether to read the instrument files too; skipped where the caller has just done so.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    ConfigurationError
+        With every fault found in the configuration, the scenarios, the instruments and the sites' names.
+    """
+    config_path = Path(config_path)
+    folder = config_path.resolve().parent
+    raw, lines = load_file(config_path, config_path.name)
+    if not isinstance(raw, dict):
+        raise ConfigurationError([Fault(config_path.name, 0, "", "is empty or not a mapping of keys; see `make new-study`")])
+    faults: list[Fault] = []
+    base: dict[str, Any] | None = None
+    try:
+        base = _resolved(raw, lines, config_path.name)
+    except ConfigurationError as error:
+        faults += error.faults
+    questions = _question_modules()
+    scenarios, reasons = ({BASE: base}, {BASE: "the configuration as it stands"}) if base else ({}, {})
+    if base:
+        faults += _cross_checks(base, lines, config_path.name)
+        more, why, scenario_faults = _scenarios(folder, raw, base)
+        scenarios |= more
+        reasons |= why
+        faults += scenario_faults
+    section = raw.get("study") if isinstance(raw.get("study"), dict) else {}
+    instrument_files: dict[str, tuple[Path, ...]] = {}
+    if not any(fault.key == "study.instruments_dir" for fault in faults):
+        instrument_files, found = _instrument_files(folder, section.get("instruments_dir"), config_path.name, lines)
+        faults += found
+        if check_instruments and not found:
+            faults += _instrument_faults(instrument_files, scenarios, config_path.name, lines)
+    sites: dict[str, SiteFolder] = {}
+    not_sites: tuple[str, ...] = ()
+    if base:
+        sites, not_sites, found = find_sites(folder, base["study"]["sites_dir"], tuple(instrument_files), config_path.name, lines)
+        faults += found
+    withdrawn, found = _withdrawn(folder)
+    faults += found
+    if faults:
+        raise ConfigurationError(faults)
+    return Study(folder, config_path.name, scenarios, reasons, sites, not_sites, questions, instrument_files, withdrawn)
+
+
+def _resolved(raw: dict[str, Any], lines: dict[KeyPath, int], name: str) -> dict[str, Any]:
+    return parse(Configuration, raw, lines, name).model_dump(by_alias=True, exclude_none=False)
+
+
+def _cross_checks(config: dict[str, Any], lines: dict[KeyPath, int], name: str) -> list[Fault]:
+    """Return faults that concern several keys at once: windows, variables and model syntax."""
+    from alliance.statistics.model_syntax import ModelSyntaxError, parse_syntax
+    from alliance.variables import checks
+
+    faults = []
+
+    def add(path: KeyPath, message: str) -> None:
+        line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), 0)
+        faults.append(Fault(name, line, ".".join(map(str, path)), message))
+
+    for path, message in checks(config):
+        add(tuple(path), message)
+    for key, model in config["questions"]["path_models"]["models"].items():
+        path = ("questions", "path_models", "models", key, "syntax")
+        first = lines.get(path, 0)
+        try:
+            parse_syntax(model["syntax"], variables=set(model["variables"]))
+        except ModelSyntaxError as error:
+            for line, message in error.faults:
+                faults.append(Fault(name, first + line if first else 0, ".".join(path), message))
+    return faults
+
+
+def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, str], list[Fault]]:
+    path = folder / "scenarios.yaml"
+    if not path.exists():
+        return {}, {}, []
+    try:
+        entries, lines = load_file(path)
+    except ConfigurationError as error:
+        return {}, {}, error.faults
+    scenarios: dict[str, dict[str, Any]] = {}
+    reasons: dict[str, str] = {}
+    faults: list[Fault] = []
+    for name, entry in (entries or {}).items():
+
+        def fault(message: str, *key: str, name: str = name) -> None:
+            at = (name, *key)
+            faults.append(
+                Fault("scenarios.yaml", next((lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in lines), 0), ".".join(at), message)
+            )
+
+        if name == BASE or name in RESERVED_SCENARIOS or not SCENARIO_NAME.match(name):
+            fault("choose another name: small letters, digits and _, beginning with a letter, not a folder of results/")
+            continue
+        if not isinstance(entry, dict) or set(entry) - {"reason", "changes"} or not isinstance(entry.get("changes"), dict):
+            fault("a scenario holds `reason:` (text) and `changes:` (keys of config.yaml with their new values), nothing else")
+            continue
+        if not isinstance(entry.get("reason"), str) or not entry["reason"].strip():
+            fault("say why this scenario is run", "reason")
+        refused = [key for key in NOT_IN_SCENARIOS if key in entry["changes"]]
+        for key in refused:
+            fault(f"'{key}' cannot differ between scenarios (paths, seed and cleaning are the same for all)", "changes", key)
+        if refused:
+            continue
+        shifted = {at[2:]: line for at, line in lines.items() if at[:2] == (name, "changes")}
+        try:
+            merged = _resolved(merge(raw, entry["changes"]), shifted, "scenarios.yaml")
+        except ConfigurationError as error:
+            faults += [Fault(f.file, f.line, f"{name}.{f.key}", f.message) for f in error.faults]
+            continue
+        found = _cross_checks(merged, shifted, "scenarios.yaml")
+        faults += [Fault(f.file, f.line, f"{name}.{f.key}", f.message) for f in found]
+        scenarios[name] = merged
+        reasons[name] = str(entry.get("reason", ""))
+    return scenarios, reasons, faults
+
+
+def _question_modules() -> dict[str, Question]:
+    questions = {}
+    for path in sorted(QUESTION_MODULES.glob("*.py")):
+        found = declarations(path)
+        if "estimate_reads" not in found:
+            continue
+        questions[path.stem] = Question(
+            name=path.stem,
+            path=path,
+            estimate_reads=tuple(found["estimate_reads"]),
+            pool_reads=tuple(found["pool_reads"]),
+            needs=tuple(found.get("needs", ())),
+            tables=tuple(found["tables"]),
+            prepares="prepare" in found,
+        )
+    return questions
+
+
+def _instrument_files(
+    folder: Path, own: str | None, name: str, lines: dict[KeyPath, int]
+) -> tuple[dict[str, tuple[Path, ...]], list[Fault]]:
+    files: dict[str, tuple[Path, ...]] = {path.stem: (path,) for path in sorted(INSTRUMENTS.glob("*.yaml"))}
+    if own:
+        own_folder = folder / own
+        if not own_folder.is_dir():
+            line = lines.get(("study", "instruments_dir"), 0)
+            return files, [Fault(name, line, "study.instruments_dir", f"the folder {own} does not exist")]
+        for path in sorted(own_folder.glob("*.yaml")):
+            files[path.stem] = (*files.get(path.stem, ()), path)
+    return files, []
+
+
+def _instrument_faults(
+    files: dict[str, tuple[Path, ...]], scenarios: dict[str, dict[str, Any]], name: str, lines: dict[KeyPath, int]
+) -> list[Fault]:
+    from alliance.instruments import load_registry
+
+    folders = list(dict.fromkeys(path.parent for paths in files.values() for path in paths))
+    try:
+        registry = load_registry(sorted(folders, key=lambda path: path != INSTRUMENTS))
+    except ConfigurationError as error:
+        return error.faults
+    faults = []
+    for scenario, config in scenarios.items():
+        for section in ("alliance", "empathy", "symptoms", "outcome"):
+            for position, key in enumerate(config[section]["instruments"]):
+                if key not in registry:
+                    path = (section, "instruments", position)
+                    where = ".".join(map(str, path)) if scenario == BASE else f"{scenario}." + ".".join(map(str, path))
+                    line = lines.get(path, 0) if scenario == BASE else 0
+                    source = name if scenario == BASE else "scenarios.yaml"
+                    faults.append(Fault(source, line, where, f"no instrument has the key '{key}'{nearest(key, registry)}"))
+    return faults
+
+
+def find_sites(
+    folder: Path, sites_dir: str, instruments: tuple[str, ...], name: str, lines: dict[KeyPath, int]
+) -> tuple[dict[str, SiteFolder], tuple[str, ...], list[Fault]]:
+    """Return the site folders, the folders that are none, and faults in the sites' names."""
+    at = lines.get(("study", "sites_dir"), 0)
+    root = folder / sites_dir
+    if not root.is_dir():
+        return {}, (), [Fault(name, at, "study.sites_dir", f"the folder {sites_dir} does not exist; create it or correct the path")]
+    sites: dict[str, SiteFolder] = {}
+    not_sites: list[str] = []
+    faults: list[Fault] = []
+    seen: dict[str, str] = {}
+    for entry in sorted(os.scandir(root), key=lambda e: e.name):
+        if not entry.is_dir() or JUNK.match(entry.name):
+            continue
+        if not os.path.lexists(os.path.join(entry.path, "site.yaml")):
+            not_sites.append(entry.name)
+            continue
+        shown = entry.name.encode("unicode_escape").decode("ascii")
+        if not SITE_ID.match(entry.name) or entry.name in RESERVED_IDS:
+            faults.append(
+                Fault(
+                    f"{sites_dir}/{shown}",
+                    0,
+                    "",
+                    "a site folder is named by small letters, digits, - and _ (1 to 32, no - or _ at either end, no name that "
+                    "Windows reserves); rename the folder",
+                )
+            )
+            continue
+        folded = unicodedata.normalize("NFKC", entry.name).casefold()
+        if folded in seen:
+            faults.append(Fault(f"{sites_dir}/{shown}", 0, "", f"has the same id as {seen[folded]}; rename one"))
+            continue
+        seen[folded] = entry.name
+        sites[entry.name] = _site_folder(folder, sites_dir, entry.name, instruments)
+    if not sites and not faults:
+        faults.append(Fault(name, at, "study.sites_dir", f"{sites_dir} holds no site (a folder with a site.yaml); see `make new-site`"))
+    return sites, tuple(not_sites), faults
+
+
+def _site_folder(folder: Path, sites_dir: str, site: str, instruments: tuple[str, ...]) -> SiteFolder:
+    root = folder / sites_dir / site
+    files: list[str] = []
+    listing: list[str] = []
+    for parent, folders, names in os.walk(root, followlinks=False):
+        folders[:] = sorted(name for name in folders if not JUNK.match(name))
+        for name in sorted(names):
+            if JUNK.match(name):
+                continue
+            path = os.path.join(parent, name)
+            relative = os.path.relpath(path, folder).replace(os.sep, "/")
+            listing.append(relative)
+            if SAFE_FILE_NAME.match(name) and stat.S_ISREG(os.lstat(path).st_mode) and os.access(path, os.R_OK):
+                files.append(relative)
+    named: set[str] = set()
+    description = root / "site.yaml"
+    if f"{sites_dir}/{site}/site.yaml" in files:
+        named = set(re.findall(r"[A-Za-z0-9_]+", description.read_text(encoding="utf-8", errors="replace")))
+    used = tuple(key for key in instruments if key in named)
+    return SiteFolder(site, f"{sites_dir}/{site}", tuple(files), tuple(listing), used)
+
+
+def _withdrawn(folder: Path) -> tuple[dict[str, str], list[Fault]]:
+    """Return for each site a digest of its clients who withdrew, so that only that site is cleaned again."""
+    path = folder / "withdrawn.csv"
+    if not path.exists():
+        return {}, []
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        return {}, [Fault("withdrawn.csv", 0, "", f"cannot be read ({error}); save it as UTF-8 CSV with the columns site, client_id")]
+    if rows and not {"site", "client_id"} <= set(rows[0]):
+        return {}, [Fault("withdrawn.csv", 1, "", "needs the columns site and client_id")]
+    by_site: dict[str, list[str]] = {}
+    for row in rows:
+        by_site.setdefault(row["site"] or "", []).append(row["client_id"] or "")
+    return {site: digest(sorted(ids)) for site, ids in sorted(by_site.items())}, []
+
+
+__all__ = ["BASE", "Question", "SiteFolder", "Study", "load", "merge", "restrict"]
