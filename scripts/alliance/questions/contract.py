@@ -1,0 +1,377 @@
+"""What the result tables and the site summaries hold: columns, closed lists, schemas, and the check of a table against them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+POOLED = "(pooled)"
+
+COLUMN_MEANINGS = {
+    "scenario": "scenario of the study (`base` is the configuration as it stands)",
+    "site": f"site, or `{POOLED}` for a row over sites",
+    "claim": "claim of the review that the row speaks to (id as in the benchmarks file); empty: none",
+    "estimate_type": "what the number is; closed list below",
+    "scale": "scale of `std_error` and of the pooling: identity, fisher_z, log, logit",
+    "estimate": "the number, on its natural scale (r, ratio, coefficient)",
+    "std_error": "standard error on `scale`",
+    "ci_low": "lower end of the interval at `pooling.level`, natural scale",
+    "ci_high": "upper end of the interval at `pooling.level`, natural scale",
+    "n_sessions": "sessions behind the number; empty: not known",
+    "n_clients": "clients behind the number; empty: not known",
+    "n_therapists": "therapists behind the number; empty: not known",
+    "n_sites": "sites behind the number",
+    "share_missing": "share (0-1) of the clients of the sites behind the number that lack what it needs; empty: not known",
+    "method": "how it was computed; closed list below",
+    "status": "estimated, flagged (estimated, read the reason), not_estimable, or withheld (too few clients to show)",
+    "reason": "why it is flagged, not estimable or withheld",
+    "published": "the figure published in the review, where there is one",
+    "difference": "estimate minus published",
+}
+COLUMNS = tuple(COLUMN_MEANINGS)
+
+HETEROGENEITY_MEANINGS = {
+    "tau2": "variance between sites, on `scale`; pooled rows only",
+    "tau2_low": "lower end of its Q-profile interval",
+    "tau2_high": "upper end of its Q-profile interval",
+    "i2": "share (0-1) of the variance of site estimates that lies between sites",
+    "q": "Cochran's Q",
+    "q_df": "degrees of freedom of Q",
+    "q_p_value": "p value of Q",
+    "p_value": "p value of the pooled estimate against zero; empty below `pooling.headline_sites`",
+    "prediction_low": "lower end of the prediction interval (t with k-1 degrees of freedom), natural scale",
+    "prediction_high": "upper end of the prediction interval, natural scale",
+}
+HETEROGENEITY = tuple(HETEROGENEITY_MEANINGS)
+
+STATUSES = ("estimated", "flagged", "not_estimable", "withheld")
+WITH_NUMBERS = ("estimated", "flagged")
+SCALES = ("identity", "fisher_z", "log", "logit")
+
+ESTIMATE_TYPES = {
+    "correlation": "Pearson correlation of two client-level variables",
+    "r_squared": "shared variance: the square of a correlation",
+    "r_squared_minimum": "smallest shared variance of a set of pairs",
+    "r_squared_maximum": "largest shared variance of a set of pairs",
+    "r_squared_mean": "mean shared variance of a set of pairs",
+    "path_unstandardised": "path coefficient in the units of its variables",
+    "path_standardised": "path coefficient of standardised variables",
+    "covariance_unstandardised": "covariance or variance in a path model, in the units of its variables",
+    "covariance_standardised": "correlation of residuals or share of unexplained variance in a path model",
+    "defined_unstandardised": "product or sum of path coefficients defined in the model (indirect, total effect)",
+    "defined_standardised": "the same of standardised path coefficients",
+    "fit_index": "index of a path model's fit, named in `index`",
+    "correlation_n_weighted": "mean correlation weighted by the number of clients",
+    "correlation_random_effects": "mean correlation by random effects",
+    "correlation_contrast": "difference of two mean correlations",
+}
+
+METHODS = {
+    "cluster_robust": "from one site's rows; standard error robust to clients sharing a therapist",
+    "robust": "from one site's rows; therapists unknown, so every client stands alone",
+    "bootstrap": "from one site's rows; percentile interval over resampled therapists (clients where therapists are unknown)",
+    "normal_theory": "from a published matrix: standard error of independent clients under normality",
+    "published": "as the site published it, with its standard error",
+    "published_n": "as the site published it; standard error from its number of clients",
+    "two_stage_reml": "pooled over sites; variance between sites by restricted maximum likelihood",
+    "two_stage_dersimonian_laird": "pooled over sites; variance between sites by DerSimonian and Laird",
+    "two_stage_paule_mandel": "pooled over sites; variance between sites by Paule and Mandel",
+    "two_stage_fixed": "pooled over sites; no variance between sites assumed",
+    "two_stage_sem": "one path model fitted to the correlation matrix pooled over sites",
+    "n_weighted": "mean weighted by the number of clients, as in the 1991 meta-analysis",
+    "over_pairs": "smallest, largest or mean over the pairs of the `pairs` table",
+    "none": "nothing was computed",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Schema of one result table.
+
+    Parameters
+    ----------
+    question, name : str
+        Where the table lies: ``tables/<question>/<name>.csv``.
+    description : str
+        One sentence for the results dictionary.
+    keys : dict of str to str
+        The table's own columns, which stand first, and their meanings. With ``site``, ``estimate_type``, ``claim`` and ``method``
+        they identify a row.
+    estimate_types : tuple of str
+        Which of :data:`ESTIMATE_TYPES` may occur.
+    heterogeneity : bool
+        Whether the columns of :data:`HETEROGENEITY` follow.
+    """
+
+    question: str
+    name: str
+    description: str
+    keys: dict[str, str]
+    estimate_types: tuple[str, ...]
+    heterogeneity: bool = True
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns in their order."""
+        return (*self.keys, *COLUMNS, *(HETEROGENEITY if self.heterogeneity else ()))
+
+
+_PAIR_KEYS = {
+    "level": "total (two total scales) or subscale (two subscales)",
+    "comparison": "instruments (two instruments, one rater) or raters (one instrument, two raters)",
+    "instrument1": "first instrument",
+    "scale1": "its scale",
+    "rater1": "its rater",
+    "instrument2": "second instrument",
+    "scale2": "its scale",
+    "rater2": "its rater",
+    "same_rater": "yes: one person gave both ratings, so the correlation holds shared perception too",
+    "shared_items": "yes: the scores have items in common (a short form derived from the long form), so they are not two measures",
+    "window": "sessions over which both scores are averaged",
+}
+_MODEL_KEYS = {"model": "path model of the configuration", "parameter": "parameter as the model writes it"}
+_FACTOR_KEYS = {
+    "factor": "client factor of the configuration",
+    "category": "category of the review: interpersonal, intrapersonal, diagnostic",
+    "reversed": "yes: higher means worse, so the sign was turned before pooling",
+    "alliance_rater": "who rated the alliance",
+    "factor_rater": "who rated the factor; unknown where it comes from the clients table",
+    "same_rater": "yes: one person gave both ratings; unknown where the factor's rater is not known",
+    "window": "sessions of the alliance",
+}
+_LEFT_OUT = {"site_left_out": "site left out of this pooled row"}
+
+TABLES = (
+    Table(
+        "convergent_validity",
+        "pairs",
+        "Correlation and shared variance of every pair of alliance measures at the same sessions.",
+        _PAIR_KEYS,
+        ("correlation", "r_squared"),
+    ),
+    Table(
+        "convergent_validity",
+        "overlap_summary",
+        "Smallest, largest and mean shared variance over the pairs of two instruments with one rater.",
+        {
+            "level": "total or subscale",
+            "rater": "client, therapist, observer, or all of them together",
+            "n_pairs": "number of pairs; pairs with shared items are left out",
+        },
+        ("r_squared_minimum", "r_squared_maximum", "r_squared_mean"),
+        heterogeneity=False,
+    ),
+    Table(
+        "convergent_validity",
+        "leave_one_out",
+        "The pooled correlation of every pair, each site left out in turn.",
+        {**_PAIR_KEYS, **_LEFT_OUT},
+        ("correlation",),
+    ),
+    Table(
+        "path_models",
+        "parameters",
+        "Path coefficients of every site and pooled over sites.",
+        {**_MODEL_KEYS, "lhs": "left side", "op": "~ regression, ~~ covariance", "rhs": "right side"},
+        ("path_unstandardised", "path_standardised", "covariance_unstandardised", "covariance_standardised"),
+    ),
+    Table(
+        "path_models",
+        "indirect",
+        "Effects defined in the model: indirect and total effects.",
+        {**_MODEL_KEYS, "definition": "how the model defines it"},
+        ("defined_unstandardised", "defined_standardised"),
+    ),
+    Table(
+        "path_models",
+        "fit",
+        "How well every model fits, by site and for the pooled matrix.",
+        {"model": "path model of the configuration", "index": "chi2, df, p_value, cfi, tli, rmsea, srmr"},
+        ("fit_index",),
+        heterogeneity=False,
+    ),
+    Table(
+        "path_models",
+        "leave_one_out",
+        "The pooled standardised coefficients and effects, each site left out in turn.",
+        {**_MODEL_KEYS, **_LEFT_OUT},
+        ("path_standardised", "defined_standardised"),
+    ),
+    Table(
+        "client_factors",
+        "factors",
+        "Correlation of every client factor at intake with the early alliance.",
+        _FACTOR_KEYS,
+        ("correlation",),
+    ),
+    Table(
+        "client_factors",
+        "categories",
+        "Mean correlation by category of client factors, and the contrasts between categories.",
+        {
+            "category": "category of the review, or two of them: first minus second",
+            "n_correlations": "number of site x factor correlations behind the number",
+        },
+        ("correlation_n_weighted", "correlation_random_effects", "correlation_contrast"),
+    ),
+    Table(
+        "client_factors",
+        "leave_one_out",
+        "The pooled correlation of every factor and the mean of every category, each site left out in turn.",
+        {"factor": "client factor; empty for a category", "category": "category of the review", **_LEFT_OUT},
+        ("correlation", "correlation_random_effects"),
+    ),
+)
+
+TEXT, NUMBER, COUNT = "text", "number", "count"
+
+MOMENTS = {
+    "block": TEXT,
+    "level": TEXT,
+    "var1": TEXT,
+    "var2": TEXT,
+    "n": COUNT,
+    "mean1": NUMBER,
+    "mean2": NUMBER,
+    "cov": NUMBER,
+    "method": TEXT,
+}
+VCOV = {"model": TEXT, "parameter1": TEXT, "parameter2": TEXT, "cov": NUMBER}
+DRAWS = {"model": TEXT, "parameter": TEXT, "draw": COUNT, "value": NUMBER}
+PUBLISHED_EFFECTS = {"question": TEXT, "model": TEXT, "parameter": TEXT, "estimate": NUMBER, "n": COUNT, "std_error": NUMBER}
+
+_ESTIMATES = {
+    "question": TEXT,
+    "model": TEXT,
+    "parameter": TEXT,
+    "level": TEXT,
+    "estimate": NUMBER,
+    "n_sessions": COUNT,
+    "n_clients": COUNT,
+    "n_therapists": COUNT,
+    "status": TEXT,
+    "reason": TEXT,
+    "estimate_type": TEXT,
+    "method": TEXT,
+    "share_missing": NUMBER,
+}
+DESCRIPTIVE = {
+    "convergent_validity": {
+        "pair_level": TEXT,
+        **{key: TEXT for key in _PAIR_KEYS if key != "level"},
+    },
+    "path_models": {"lhs": TEXT, "op": TEXT, "rhs": TEXT, "ci_low": NUMBER, "ci_high": NUMBER},
+    "client_factors": {key: TEXT for key in _FACTOR_KEYS},
+}
+
+
+def estimates_schema(question: str) -> dict[str, str]:
+    """Return the columns of a question's ``estimates.csv`` and whether each is text, number or count."""
+    return {**_ESTIMATES, **DESCRIPTIVE.get(question, {})}
+
+
+def table(question: str, name: str) -> Table:
+    """Return the schema of one table; ``KeyError`` where there is none."""
+    for schema in TABLES:
+        if (schema.question, schema.name) == (question, name):
+            return schema
+    raise KeyError(f"{question}/{name}")
+
+
+def typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
+    """Return a frame with exactly the columns of a schema: text ``str`` (never missing), numbers ``float64``, counts ``Int64``."""
+    import pandas as pd
+
+    columns = {}
+    for name, kind in schema.items():
+        column = frame[name] if name in frame else pd.Series([None] * len(frame), index=frame.index, dtype=object)
+        if kind == TEXT:
+            columns[name] = column.astype(object).where(column.notna(), "").astype(str).astype("str")
+        else:
+            columns[name] = pd.to_numeric(column).astype("float64" if kind == NUMBER else "Int64")
+    return pd.DataFrame(columns).reset_index(drop=True)
+
+
+_COUNTS = ("n_sessions", "n_clients", "n_therapists", "n_sites", "n_pairs", "n_correlations")
+_NUMBERS = ("estimate", "std_error", "ci_low", "ci_high", "share_missing", "published", "difference", *HETEROGENEITY)
+NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference", *HETEROGENEITY)
+
+
+def table_types(schema: Table) -> dict[str, str]:
+    """Return whether each column of a result table is text, number or count."""
+    return {name: COUNT if name in _COUNTS else NUMBER if name in _NUMBERS else TEXT for name in schema.columns}
+
+
+def _order(schema: Table) -> list[str]:
+    return [*(key for key in schema.keys if key not in _COUNTS), "estimate_type", "claim", "_pooled", "site", "method"]
+
+
+def _sorted(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
+    ordered = frame.assign(_pooled=frame["site"].eq(POOLED)).sort_values(_order(schema), kind="stable")
+    return ordered.drop(columns="_pooled").reset_index(drop=True)
+
+
+def finish(frame: pd.DataFrame, question: str, name: str) -> pd.DataFrame:
+    """Return a result table in its final form: all columns of its schema in their order, typed, rows sorted.
+
+    Rows are sorted by the table's own keys, estimate type, claim, site (pooled rows last) and method.
+    """
+    schema = table(question, name)
+    return _sorted(typed(frame, table_types(schema)), schema)
+
+
+class ContractError(ValueError):
+    """A table does not hold what its schema says; the message lists every fault."""
+
+
+def faults(frame: pd.DataFrame, question: str, name: str) -> list[str]:
+    """Return every way in which a result table breaks its schema, in words."""
+    import numpy as np
+
+    schema = table(question, name)
+    if tuple(frame.columns) != schema.columns:
+        missing = [column for column in schema.columns if column not in frame]
+        unknown = [column for column in frame.columns if column not in schema.columns]
+        return [f"columns are not those of the schema: missing {missing}, unknown {unknown}, or another order"]
+    found = []
+    for column, allowed in (
+        ("estimate_type", schema.estimate_types),
+        ("status", STATUSES),
+        ("scale", SCALES),
+        ("method", tuple(METHODS)),
+    ):
+        odd = sorted(set(frame[column]) - set(allowed))
+        if odd:
+            found.append(f"{column} holds {odd}; allowed: {list(allowed)}")
+    numbers = [column for column in NUMBERS_OF_ESTIMATE if column in frame]
+    silent = ~frame["status"].isin(WITH_NUMBERS)
+    if frame.loc[silent, numbers].notna().any(axis=None):
+        found.append("rows that are not estimated or withheld carry numbers")
+    if frame.loc[silent | frame["status"].eq("flagged"), "reason"].eq("").any():
+        found.append("rows that are flagged, not estimable or withheld give no reason")
+    if frame.loc[~silent, "estimate"].isna().any():
+        found.append("rows that are estimated lack the estimate")
+    if np.isinf(frame[numbers].to_numpy(dtype=float)).any():
+        found.append("infinite numbers")
+    if (frame["ci_low"] > frame["ci_high"]).any():
+        found.append("intervals whose lower end lies above the upper end")
+    if frame["site"].eq("").any():
+        found.append("rows without a site")
+    if name.startswith("site_") and frame["site"].eq(POOLED).any():
+        found.append("pooled rows in a table of sites")
+    identity = [*(key for key in schema.keys if key not in _COUNTS), "site", "estimate_type", "claim", "method"]
+    if frame.duplicated(identity).any():
+        found.append(f"rows that agree in {identity}")
+    if not frame.index.equals(_sorted(frame.reset_index(names="_row"), schema).set_index("_row").index):
+        found.append("rows are not in their order")
+    return found
+
+
+def check(frame: pd.DataFrame, question: str, name: str) -> None:
+    """Raise :class:`ContractError` naming every fault of a result table."""
+    found = faults(frame, question, name)
+    if found:
+        raise ContractError(f"table {question}/{name}: " + "; ".join(found))

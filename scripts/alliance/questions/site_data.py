@@ -1,0 +1,148 @@
+"""What a question's ``estimate`` is given of one site."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from alliance import files
+from alliance.questions.contract import COUNT, MOMENTS, PUBLISHED_EFFECTS, TEXT, typed
+
+PUBLISHED_MOMENTS_FILE = "published_moments.csv"
+PUBLISHED_EFFECTS_FILE = "published_effects.csv"
+PUBLISHED_SCALES = ("correlation", "covariance")
+FRAMES = ("clients", "therapists", "sessions", "events", "termination")
+SCORE_COLUMNS = (
+    "site",
+    "client_id",
+    "client_no",
+    "therapist_id",
+    "therapist_no",
+    "timepoint",
+    "session",
+    "date",
+    "rater",
+    "n_raters",
+    "instrument",
+    "scale",
+    "score",
+    "unit",
+    "score_mean",
+    "score_sum",
+    "n_items",
+    "n_answered",
+    "prorated",
+    "level",
+    "derived_from",
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a site that keeps its rows published elsewhere.
+
+    Parameters
+    ----------
+    moments : DataFrame
+        Columns of :data:`alliance.questions.contract.MOMENTS`. ``method`` is ``correlation`` or ``covariance`` and says what ``cov`` holds;
+        ``var1`` and ``var2`` are study variables: a model's variable name, a construct, a client factor, ``<instrument>.<scale>`` or
+        ``<instrument>.<scale>.<rater>``. Pairs may be absent; ``n`` may differ from pair to pair; the diagonal may be left out for
+        correlations.
+    effects : DataFrame
+        Columns of :data:`alliance.questions.contract.PUBLISHED_EFFECTS`.
+    """
+
+    moments: pd.DataFrame
+    effects: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class SiteData:
+    """One site's cleaned tables and scores.
+
+    Parameters
+    ----------
+    site, label : str
+        Site id and its name for reports.
+    clients, therapists, sessions, events, termination : DataFrame
+        Cleaned tables of the site (``docs/design.md`` section 3); empty where the site sends none.
+    scores : DataFrame
+        Long scores (section 4), one row a client, time, rater, instrument and scale.
+    instruments : mapping of str to Instrument
+        The registry, for directions, constructs and derivations.
+    published : Published or None
+        The published matrix and effects of a site that sends only those.
+    status : str
+        ``ok``, ``warnings`` or ``excluded``, as cleaning left it.
+    reasons : tuple of str
+        Why, in words.
+    facts : dict
+        The site's facts (country, setting, ...).
+    """
+
+    site: str
+    label: str = ""
+    clients: pd.DataFrame = field(default_factory=pd.DataFrame)
+    therapists: pd.DataFrame = field(default_factory=pd.DataFrame)
+    sessions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    events: pd.DataFrame = field(default_factory=pd.DataFrame)
+    termination: pd.DataFrame = field(default_factory=pd.DataFrame)
+    scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SCORE_COLUMNS)))
+    instruments: Mapping[str, Any] = field(default_factory=dict)
+    published: Published | None = None
+    status: str = "ok"
+    reasons: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def _read_csv(path: Path, schema: dict[str, str]) -> pd.DataFrame:
+    if not path.is_file():
+        return typed(pd.DataFrame(), schema)
+    raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    columns = {
+        name: raw[name] if kind == TEXT else [None if cell == "" else (int if kind == COUNT else float)(cell) for cell in raw[name]]
+        for name, kind in schema.items()
+        if name in raw
+    }
+    return typed(pd.DataFrame(columns), schema)
+
+
+def read_published(folder: Path) -> Published | None:
+    """Return what a site published, from its folder of cleaned tables; None where it published nothing."""
+    folder = Path(folder)
+    if not (folder / PUBLISHED_MOMENTS_FILE).is_file() and not (folder / PUBLISHED_EFFECTS_FILE).is_file():
+        return None
+    return Published(_read_csv(folder / PUBLISHED_MOMENTS_FILE, MOMENTS), _read_csv(folder / PUBLISHED_EFFECTS_FILE, PUBLISHED_EFFECTS))
+
+
+def read(site: str, tables: Path, scores: Path, instruments: Mapping[str, Any]) -> SiteData:
+    """Read one site's status, cleaned tables and scores.
+
+    Parameters
+    ----------
+    site : str
+        Site id.
+    tables, scores : Path
+        The site's folders of cleaned tables and of scores.
+    instruments : mapping
+        Registry of instruments.
+    """
+    tables, scores = Path(tables), Path(scores)
+    status = files.read_json(tables / "status.json")
+    frames = {name: files.read_parquet(tables / f"{name}.parquet") for name in FRAMES if (tables / f"{name}.parquet").is_file()}
+    if (scores / "scores.parquet").is_file():
+        frames["scores"] = files.read_parquet(scores / "scores.parquet")
+    return SiteData(
+        site=site,
+        label=status.get("label") or site,
+        instruments=instruments,
+        published=read_published(tables),
+        status=status["status"],
+        reasons=tuple(status.get("reasons", ())),
+        facts=dict(status.get("site_facts", {})),
+        **frames,
+    )
