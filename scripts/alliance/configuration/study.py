@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import functools
 import os
 import re
 import stat
@@ -247,8 +248,7 @@ def _cross_checks(config: dict[str, Any], lines: dict[KeyPath, int], name: str) 
     faults = []
 
     def add(path: KeyPath, message: str) -> None:
-        line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), 0)
-        faults.append(Fault(name, line, ".".join(map(str, path)), message))
+        faults.append(Fault(name, _line(lines, path), ".".join(map(str, path)), message))
 
     for path, message in checks(config):
         add(tuple(path), message)
@@ -275,13 +275,7 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
     reasons: dict[str, str] = {}
     faults: list[Fault] = []
     for name, entry in (entries or {}).items():
-
-        def fault(message: str, *key: str, name: str = name) -> None:
-            at = (name, *key)
-            faults.append(
-                Fault("scenarios.yaml", next((lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in lines), 0), ".".join(at), message)
-            )
-
+        fault = functools.partial(_scenario_fault, lines, faults, name)
         if name == BASE or name in RESERVED_SCENARIOS or not SCENARIO_NAME.match(name):
             fault("choose another name: small letters, digits and _, beginning with a letter, not a folder of results/")
             continue
@@ -306,6 +300,15 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
         scenarios[name] = merged
         reasons[name] = str(entry.get("reason", ""))
     return scenarios, reasons, faults
+
+
+def _scenario_fault(lines: dict[KeyPath, int], faults: list[Fault], name: str, message: str, *key: str) -> None:
+    faults.append(Fault("scenarios.yaml", _line(lines, (name, *key)), ".".join((name, *key)), message))
+
+
+def _line(lines: dict[KeyPath, int], path: KeyPath) -> int:
+    """Return the line of a key, or of the nearest key above it that stands in the file."""
+    return next((lines[path[:length]] for length in range(len(path), 0, -1) if path[:length] in lines), 0)
 
 
 def _question_modules() -> dict[str, Question]:

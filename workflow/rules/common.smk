@@ -1,0 +1,91 @@
+"""The study and what every rule needs of it.
+
+Requires: a configuration file in the working directory.
+Provides: STUDY, SCENARIOS, and functions that name inputs and options of the rules. Options travel as canonical JSON, so
+that equal options never cause a rerun; code, instruments and the lock file are inputs, so that a change of their content does.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+PROJECT = Path(workflow.basedir)
+sys.path.insert(0, str(PROJECT / "scripts"))
+
+from alliance.configuration.code import code_files
+from alliance.configuration.errors import ConfigurationError
+from alliance.configuration.study import BASE, load
+from alliance.files import canonical_json
+from alliance.provenance import ensure_id_key
+
+try:
+    STUDY = load(
+        Path(config.get("study_config", "config.yaml")),
+        check_instruments=os.environ.get("ALLIANCE_CHECKED") != "1",
+    )
+    ensure_id_key(Path("."))
+except ConfigurationError as error:
+    raise WorkflowError(f"The study is not ready to run:\n{error}") from None
+
+PYTHON = sys.executable
+SCENARIOS = str(config.get("scenarios", BASE)).split()
+if SCENARIOS == ["all"]:
+    SCENARIOS = list(STUDY.scenarios)
+QUESTIONS = str(config.get("questions", "")).split()
+
+
+def from_here(path):
+    """A file of the project as seen from the study's folder, so that both can move together."""
+    return os.path.relpath(path)
+
+
+LOCK = from_here(PROJECT / "envs" / "requirements.lock")
+TEMPLATES = from_here(PROJECT / "workflow" / "templates")
+BENCHMARKS = from_here(PROJECT / "workflow" / "benchmarks.yaml")
+REFERENCES = from_here(PROJECT / "workflow" / "references.bib")
+
+
+def script(name):
+    return from_here(PROJECT / "scripts" / name)
+
+
+def code(name, question=None):
+    """A script and every file of the project that it imports."""
+    roots = [PROJECT / "scripts" / name]
+    if question is not None:
+        roots.append(STUDY.questions[question].path)
+    return [from_here(path) for path in code_files(*roots)]
+
+
+def instrument_files(keys=None):
+    """Instrument files by key, in the order shipped, own."""
+    chosen = STUDY.instrument_files if keys is None else keys
+    return [from_here(path) for key in chosen for path in STUDY.instrument_files[key]]
+
+
+def chosen_questions(scenario):
+    enabled = STUDY.enabled_questions(scenario)
+    return [question for question in enabled if not QUESTIONS or question in QUESTIONS]
+
+
+def by_digest(stage_digest):
+    """Options of a stage for each digest that a chosen scenario needs."""
+    return {stage_digest(scenario): scenario for scenario in reversed(SCENARIOS + [BASE])}
+
+
+SCORE_SCENARIO = by_digest(STUDY.score_digest)
+ESTIMATE_SCENARIO = {
+    (question, STUDY.estimate_digest(scenario, question)): scenario
+    for scenario in reversed(SCENARIOS + [BASE])
+    for question in STUDY.enabled_questions(scenario)
+}
+
+
+def scores_folder(scenario):
+    return f"results/scores/{STUDY.score_digest(scenario)}"
+
+
+def summaries_folder(scenario, question):
+    return f"results/summaries/{question}/{STUDY.estimate_digest(scenario, question)}"

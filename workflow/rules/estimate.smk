@@ -1,0 +1,77 @@
+"""A site's scores to its part of a question: the site summary, which holds no rows.
+
+Requires: `results/sites/{site}/`, `results/scores/{digest of scoring}/{site}/`.
+Produces: `results/summaries/{question}/{digest}/{site}/` (summary.json, moments, estimates, vcov, draws).
+"""
+
+
+def estimate_scenario(wildcards):
+    return ESTIMATE_SCENARIO[wildcards.question, wildcards.digest]
+
+
+def estimate_options(wildcards):
+    return canonical_json(STUDY.estimate_options(estimate_scenario(wildcards), wildcards.question))
+
+
+def scores_of_estimate(wildcards):
+    return f"{scores_folder(estimate_scenario(wildcards))}/{wildcards.site}/scores.parquet"
+
+
+def code_of_estimate(wildcards):
+    return code("estimate_site.py", wildcards.question)
+
+
+def constants_of_estimate(wildcards):
+    if STUDY.questions[wildcards.question].prepares:
+        return f"results/constants/{wildcards.question}/{wildcards.digest}.json"
+    return []
+
+
+def moments_of_all_sites(wildcards):
+    folder = scores_folder(estimate_scenario(wildcards))
+    return expand(f"{folder}/{{site}}/scale_moments.csv", site=STUDY.sites)
+
+
+rule prepare_constants:
+    """Constants that every site must share, where a question asks for them."""
+    input:
+        moments=moments_of_all_sites,
+        code=lambda wildcards: code("prepare_constants.py", wildcards.question),
+        lock=LOCK,
+    output:
+        update("results/constants/{question}/{digest}.json"),
+    params:
+        script=script("prepare_constants.py"),
+        options=estimate_options,
+    log:
+        "results/logs/prepare_constants/{question}_{digest}.log",
+    shell:
+        "{PYTHON:q} {params.script:q} --question {wildcards.question:q} --moments {input.moments:q} "
+        "--options {params.options:q} --output {output:q} 2> {log:q}"
+
+
+rule estimate_site:
+    input:
+        status="results/sites/{site}/status.json",
+        scores=scores_of_estimate,
+        constants=constants_of_estimate,
+        instruments=instrument_files(),
+        code=code_of_estimate,
+        lock=LOCK,
+    output:
+        summary=update("results/summaries/{question}/{digest}/{site}/summary.json"),
+        moments=update("results/summaries/{question}/{digest}/{site}/moments.csv"),
+        estimates=update("results/summaries/{question}/{digest}/{site}/estimates.csv"),
+        vcov=update("results/summaries/{question}/{digest}/{site}/vcov.csv"),
+        draws=update("results/summaries/{question}/{digest}/{site}/draws.csv"),
+    params:
+        script=script("estimate_site.py"),
+        options=estimate_options,
+        folder="results/summaries/{question}/{digest}/{site}",
+    log:
+        "results/logs/estimate_site/{question}/{digest}/{site}.log",
+    shell:
+        "{PYTHON:q} {params.script:q} --question {wildcards.question:q} --site {wildcards.site:q} "
+        "--site-tables results/sites/{wildcards.site:q} --scores $(dirname {input.scores:q}) "
+        "--instruments {input.instruments:q} --options {params.options:q} --options-digest {wildcards.digest:q} "
+        "--constants {input.constants:q} --output {params.folder:q} 2> {log:q}"

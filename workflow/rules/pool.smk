@@ -1,0 +1,72 @@
+"""Site summaries to the tables of a question: one job a question and scenario.
+
+Requires: `results/summaries/{question}/{digest}/*/`; the tables of the questions it needs; the review's figures.
+Produces: `results/{scenario}/tables/{question}/*.csv`.
+"""
+
+
+def summaries_of(question):
+    def files(wildcards):
+        folder = summaries_folder(wildcards.scenario, question)
+        return expand(
+            f"{folder}/{{site}}/{{part}}",
+            site=STUDY.sites,
+            part=["summary.json", "moments.csv", "estimates.csv", "vcov.csv", "draws.csv"],
+        )
+
+    return files
+
+
+def tables_needed_by(question):
+    def files(wildcards):
+        return [
+            f"results/{wildcards.scenario}/tables/{needed}/{table}.csv"
+            for needed in STUDY.questions[question].needs
+            for table in STUDY.questions[needed].tables
+        ]
+
+    return files
+
+
+def pool_options(question):
+    def options(wildcards):
+        return canonical_json(STUDY.pool_options(wildcards.scenario, question))
+
+    return options
+
+
+def summary_folder(question):
+    def folder(wildcards):
+        return summaries_folder(wildcards.scenario, question)
+
+    return folder
+
+
+for question in STUDY.questions:
+
+    rule:
+        name:
+            f"pool_{question}"
+        input:
+            summaries=summaries_of(question),
+            needed=tables_needed_by(question),
+            benchmarks=BENCHMARKS,
+            instruments=instrument_files(),
+            code=code("pool_question.py", question),
+            lock=LOCK,
+        output:
+            [update(f"results/{{scenario}}/tables/{question}/{table}.csv") for table in STUDY.questions[question].tables],
+        params:
+            script=script("pool_question.py"),
+            question=question,
+            summaries=summary_folder(question),
+            sites=canonical_json(list(STUDY.sites)),
+            options=pool_options(question),
+            needs=canonical_json(list(STUDY.questions[question].needs)),
+        log:
+            f"results/logs/pool/{{scenario}}_{question}.log",
+        shell:
+            "{PYTHON:q} {params.script:q} --question {params.question:q} --scenario {wildcards.scenario:q} "
+            "--summaries {params.summaries:q} --sites {params.sites:q} --needs {params.needs:q} "
+            "--tables results/{wildcards.scenario:q}/tables --options {params.options:q} --benchmarks {input.benchmarks:q} "
+            "--output results/{wildcards.scenario:q}/tables/{params.question:q} 2> {log:q}"

@@ -1,0 +1,108 @@
+"""Tables to pages, and the record of what they rest on.
+
+Requires: the tables of a scenario, every site's status and faults, the instruments and the references.
+Produces: `results/{scenario}/resolved_config.json`, `constants.json`, `provenance.json` and `report/`.
+"""
+
+
+def tables_of_scenario(wildcards):
+    return [
+        f"results/{wildcards.scenario}/tables/{question}/{table}.csv"
+        for question in STUDY.enabled_questions(wildcards.scenario)
+        for table in STUDY.questions[question].tables
+    ]
+
+
+def resolved_config(wildcards):
+    return canonical_json(STUDY.scenarios[wildcards.scenario])
+
+
+def reason_for_scenario(wildcards):
+    return STUDY.reasons[wildcards.scenario]
+
+
+def constants_of_scenario(wildcards):
+    return [
+        f"results/constants/{question}/{STUDY.estimate_digest(wildcards.scenario, question)}.json"
+        for question in STUDY.enabled_questions(wildcards.scenario)
+        if STUDY.questions[question].prepares
+    ]
+
+
+def all_code(wildcards):
+    """Every file that a number or a page of a scenario can depend on."""
+    scripts = ["clean_site.py", "score_site.py", "compare_sites.py", "render_reports.py"]
+    files = {path for name in scripts for path in code(name)}
+    for question in STUDY.enabled_questions(wildcards.scenario):
+        for name in ("estimate_site.py", "pool_question.py"):
+            files.update(code(name, question))
+    return sorted(files)
+
+
+rule record_provenance:
+    input:
+        statuses=expand("results/sites/{site}/status.json", site=STUDY.sites),
+        constants=constants_of_scenario,
+        instruments=instrument_files(),
+        benchmarks=BENCHMARKS,
+        hashed=all_code,
+        code=code("record_provenance.py"),
+        lock=LOCK,
+    output:
+        config=update("results/{scenario}/resolved_config.json"),
+        constants=update("results/{scenario}/constants.json"),
+        provenance=update("results/{scenario}/provenance.json"),
+    params:
+        script=script("record_provenance.py"),
+        config=resolved_config,
+        reason=reason_for_scenario,
+        project=from_here(PROJECT),
+    log:
+        "results/logs/record_provenance/{scenario}.log",
+    shell:
+        "{PYTHON:q} {params.script:q} --scenario {wildcards.scenario:q} --reason {params.reason:q} --config {params.config:q} "
+        "--statuses {input.statuses:q} --constants {input.constants:q} --instruments {input.instruments:q} "
+        "--code {input.hashed:q} --lock {input.lock:q} --project {params.project:q} --output results/{wildcards.scenario:q} 2> {log:q}"
+
+
+rule render_reports:
+    input:
+        tables=tables_of_scenario,
+        statuses=expand("results/sites/{site}/status.json", site=STUDY.sites),
+        scores=lambda wildcards: expand(
+            f"{scores_folder(wildcards.scenario)}/{{site}}/{{part}}",
+            site=STUDY.sites,
+            part=["item_statistics.csv", "scale_moments.csv"],
+        ),
+        issues="results/issues.csv",
+        config="results/{scenario}/resolved_config.json",
+        constants="results/{scenario}/constants.json",
+        provenance="results/{scenario}/provenance.json",
+        instruments=instrument_files(),
+        benchmarks=BENCHMARKS,
+        references=REFERENCES,
+        templates=[from_here(path) for path in sorted((PROJECT / "workflow" / "templates").glob("*"))],
+        code=code("render_reports.py"),
+        question_code=lambda wildcards: [
+            from_here(path)
+            for path in code_files(*(STUDY.questions[question].path for question in STUDY.enabled_questions(wildcards.scenario)))
+        ],
+        lock=LOCK,
+    output:
+        study=update("results/{scenario}/report/index.html"),
+        quality=update("results/{scenario}/report/quality.html"),
+        dictionary=update("results/{scenario}/report/dictionary.html"),
+        sites=update(directory("results/{scenario}/report/sites")),
+    params:
+        script=script("render_reports.py"),
+        sites=canonical_json(list(STUDY.sites)),
+        scores=lambda wildcards: scores_folder(wildcards.scenario),
+        templates=TEMPLATES,
+    log:
+        "results/logs/render_reports/{scenario}.log",
+    shell:
+        "{PYTHON:q} {params.script:q} --scenario {wildcards.scenario:q} --sites {params.sites:q} --site-tables results/sites "
+        "--scores {params.scores:q} --tables results/{wildcards.scenario:q}/tables --issues {input.issues:q} "
+        "--config {input.config:q} --constants {input.constants:q} --provenance {input.provenance:q} "
+        "--instruments {input.instruments:q} --benchmarks {input.benchmarks:q} --references {input.references:q} "
+        "--templates {params.templates:q} --output results/{wildcards.scenario:q}/report 2> {log:q}"

@@ -1,0 +1,55 @@
+"""Cleaned tables to scores, and the checks that compare a site with the others.
+
+Requires: `results/sites/{site}/`.
+Produces: `results/scores/{digest}/{site}/` (scores, item statistics, moments of scales, faults found while scoring);
+`results/issues.csv`, the faults of all sites together.
+"""
+
+
+def score_options(wildcards):
+    return canonical_json(STUDY.score_options(SCORE_SCENARIO[wildcards.digest]))
+
+
+rule score_site:
+    input:
+        status="results/sites/{site}/status.json",
+        ratings="results/sites/{site}/ratings",
+        tables=[f"results/sites/{{site}}/{table}.parquet" for table in CLEANED_TABLES],
+        instruments=instrument_files(),
+        code=code("score_site.py"),
+        lock=LOCK,
+    output:
+        scores=update("results/scores/{digest}/{site}/scores.parquet"),
+        items=update("results/scores/{digest}/{site}/item_statistics.csv"),
+        moments=update("results/scores/{digest}/{site}/scale_moments.csv"),
+        issues=update("results/scores/{digest}/{site}/issues.csv"),
+    params:
+        script=script("score_site.py"),
+        options=score_options,
+    log:
+        "results/logs/score_site/{digest}/{site}.log",
+    shell:
+        "{PYTHON:q} {params.script:q} --site-tables results/sites/{wildcards.site:q} --instruments {input.instruments:q} "
+        "--options {params.options:q} --output results/scores/{wildcards.digest:q}/{wildcards.site:q} 2> {log:q}"
+
+
+rule compare_sites:
+    input:
+        statuses=expand("results/sites/{site}/status.json", site=STUDY.sites),
+        issues=expand("results/sites/{site}/issues.csv", site=STUDY.sites),
+        items=expand(f"{scores_folder(BASE)}/{{site}}/item_statistics.csv", site=STUDY.sites),
+        moments=expand(f"{scores_folder(BASE)}/{{site}}/scale_moments.csv", site=STUDY.sites),
+        score_issues=expand(f"{scores_folder(BASE)}/{{site}}/issues.csv", site=STUDY.sites),
+        code=code("compare_sites.py"),
+        lock=LOCK,
+    output:
+        update("results/issues.csv"),
+    params:
+        script=script("compare_sites.py"),
+        sites=canonical_json(list(STUDY.sites)),
+        scores=scores_folder(BASE),
+    log:
+        "results/logs/compare_sites.log",
+    shell:
+        "{PYTHON:q} {params.script:q} --sites {params.sites:q} --site-tables results/sites --scores {params.scores:q} "
+        "--output {output:q} 2> {log:q}"
