@@ -328,7 +328,7 @@ def _pool(y: np.ndarray, v: np.ndarray, tau2: str, interval: str, level: float) 
                 factor = np.maximum(factor, 1.0)
             error, test_df = classic * np.sqrt(factor), df
         critical = critical_value(level, test_df)
-        statistic = mean / error
+        statistic = np.where(error > 0, mean / error, np.nan)
         columns = {
             "estimate": mean,
             "std_error": error,
