@@ -1,0 +1,135 @@
+"""Names of study variables, and the check of a configuration that uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from alliance.configuration.errors import nearest
+
+PROCESS = ("alliance", "empathy")
+OUTCOMES = ("outcome", "residual_gain", "change")
+SYMPTOM_BASED = ("symptoms", "early_gain")
+CONSTRUCTS = (*PROCESS, *OUTCOMES, "intake", *SYMPTOM_BASED, "dropout")
+CLIENT_COLUMNS = ("age", "planned_sessions")
+CLIENTS_PREFIX = "clients."
+INTAKE_SEVERITY = "intake_severity"
+
+_SECTION = {
+    "alliance": "alliance",
+    "empathy": "empathy",
+    "outcome": "outcome",
+    "residual_gain": "outcome",
+    "change": "outcome",
+    "intake": "outcome",
+    "symptoms": "symptoms",
+    "early_gain": "symptoms",
+}
+
+Found = tuple[tuple[str, ...], str]
+
+
+def section(construct: str) -> str:
+    """Return the configuration section that gives a construct its defaults; empty for columns and single scores."""
+    return _SECTION.get(construct, "")
+
+
+def checks(config: Mapping[str, Any]) -> list[Found]:
+    """Return the faults of a configuration that concern study variables.
+
+    Parameters
+    ----------
+    config : mapping
+        The whole resolved configuration.
+
+    Returns
+    -------
+    list of (path, message)
+        ``path`` is a tuple of keys; ``message`` says what is wrong and names the nearest valid name.
+    """
+    return [*_window_faults(config), *_variable_faults(config), *_factor_faults(config)]
+
+
+def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    windows = config["alliance"]["windows"]
+    questions = config["questions"]
+    uses = [
+        (("alliance", "window"), config["alliance"].get("window")),
+        (("empathy", "window"), config["empathy"].get("window")),
+        (
+            ("questions", "convergent_validity", "timepoint_window"),
+            questions["convergent_validity"].get("timepoint_window") if questions["convergent_validity"]["enabled"] else None,
+        ),
+        (
+            ("questions", "client_factors", "window"),
+            questions["client_factors"].get("window") if questions["client_factors"]["enabled"] else None,
+        ),
+    ]
+    if not config["empathy"].get("instruments"):
+        uses = [use for use in uses if use[0][0] != "empathy"]
+    for path, name in uses:
+        if name is not None and name not in windows:
+            yield path, f"there is no window '{name}' in alliance.windows{nearest(name, windows)}"
+
+
+def _variable_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    models = config["questions"]["path_models"]
+    if not models["enabled"]:
+        return
+    for model, content in models["models"].items():
+        for variable, definition in content["variables"].items():
+            path = ("questions", "path_models", "models", model, "variables", variable)
+            yield from _definition_faults(path, definition, config)
+
+
+def _definition_faults(path: tuple[str, ...], definition: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Found]:
+    construct, window, timepoint = (definition.get(key) for key in ("construct", "window", "timepoint"))
+    factors = tuple(config["questions"]["client_factors"].get("factors") or ())
+    is_score = "." in construct and not construct.startswith(CLIENTS_PREFIX)
+    known = (*CONSTRUCTS, *CLIENT_COLUMNS, *factors)
+    if "." in construct:
+        if not all(construct.split(".")) or construct.count(".") != 1:
+            yield (*path, "construct"), f"'{construct}' is not of the form instrument.scale or clients.column"
+    elif construct not in known:
+        yield (
+            (*path, "construct"),
+            f"'{construct}' is no construct{nearest(construct, known)} (a score is written instrument.scale, "
+            "a column of the clients table clients.column)",
+        )
+        return
+    if window is not None and window not in config["alliance"]["windows"]:
+        yield (*path, "window"), f"there is no window '{window}' in alliance.windows{nearest(window, config['alliance']['windows'])}"
+    if window is not None and timepoint not in (None, "session"):
+        yield path, "give window or timepoint, not both: a window averages sessions"
+    if construct in PROCESS and timepoint not in (None, "session"):
+        yield (*path, "timepoint"), f"{construct} is measured in sessions; give a window"
+    if construct in OUTCOMES and timepoint not in (None, "post", "follow_up"):
+        yield (*path, "timepoint"), f"{construct} is measured at post or follow_up, not at {timepoint}"
+    takes_window = construct in PROCESS or construct == "symptoms" or is_score
+    if window is not None and not takes_window:
+        yield (*path, "window"), f"{construct} takes no window"
+    needed = section(construct)
+    if needed and not definition.get("instrument") and not config[needed].get("instruments"):
+        yield (*path, "construct"), f"{construct} needs an instrument: list some under {needed}.instruments or name one here"
+
+
+def _factor_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    question = config["questions"]["client_factors"]
+    if not question["enabled"]:
+        return
+    factors = question.get("factors") or {}
+    if not factors:
+        yield ("questions", "client_factors", "factors"), "no factor is given; add one or set enabled: false"
+    for factor in factors:
+        path = ("questions", "client_factors", "factors", factor)
+        if "." in factor and (factor.count(".") != 1 or not all(factor.split("."))):
+            yield path, f"'{factor}' is not of the form instrument.scale"
+        elif factor in CONSTRUCTS:
+            yield path, f"'{factor}' is not a client factor: name a column of the clients table, instrument.scale or {INTAKE_SEVERITY}"
+    if INTAKE_SEVERITY in factors and not config["outcome"].get("instruments"):
+        yield (
+            ("questions", "client_factors", "factors", INTAKE_SEVERITY),
+            "the intake score of the outcome instrument is meant, but outcome.instruments lists none",
+        )
+    if not config["alliance"].get("instruments"):
+        yield ("alliance", "instruments"), "client_factors needs an alliance instrument; list one or set its enabled: false"

@@ -1,0 +1,461 @@
+"""One value a client: alliance windows, outcomes, gains, dropout and single scores, from cleaned tables and scores.
+
+A site is any object with the frames ``clients``, ``sessions``, ``termination`` and ``scores`` and the registry ``instruments``
+(``alliance.questions.site_data.SiteData``). ``options`` are the sections of the configuration that a question reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from alliance.variables.checks import CLIENTS_PREFIX, CONSTRUCTS, INTAKE_SEVERITY, section
+
+TIMEPOINT_ORDER = {"intake": 0, "session": 1, "post": 2, "follow_up": 3}
+RATERS = ("client", "therapist", "observer")
+
+
+class Site(Protocol):
+    """The frames of one site that variables are made from."""
+
+    clients: pd.DataFrame
+    sessions: pd.DataFrame
+    termination: pd.DataFrame
+    scores: pd.DataFrame
+    instruments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A study variable of one site.
+
+    Attributes
+    ----------
+    values : Series
+        One value a client, index ``client_no``; clients without a value are absent.
+    times : DataFrame
+        Index as ``values``; ``first_date, last_date`` (datetime), ``first_order, last_order`` (timepoint and session as one number that
+        grows in time), ``n_sessions`` (ratings averaged). Empty where the variable has no time.
+    construct, instrument, scale, rater, unit, when : str
+        What it is, which measure supplied it, in what unit, and the window or timepoint; empty where it does not apply.
+    turned : bool
+        Whether the sign was turned so that higher is better.
+    reason : str
+        Why there are no values, in words.
+    """
+
+    values: pd.Series
+    times: pd.DataFrame
+    construct: str
+    instrument: str = ""
+    scale: str = ""
+    rater: str = ""
+    unit: str = ""
+    when: str = ""
+    turned: bool = False
+    reason: str = ""
+
+    @property
+    def source(self) -> str:
+        """The measure in one expression, for facts and for the comparison of units between sites."""
+        if not self.instrument:
+            return self.construct
+        return f"{self.instrument}.{self.scale} ({self.rater}, {self.unit}{', turned' if self.turned else ''})"
+
+    @property
+    def n_sessions(self) -> int | None:
+        """Number of ratings behind the values; None where there are no sessions in it."""
+        return int(self.times["n_sessions"].sum()) if "n_sessions" in self.times and len(self.times) else None
+
+
+def client_level(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> pd.Series:
+    """Return one value a client.
+
+    Parameters
+    ----------
+    site : Site
+        The site's frames.
+    definition : mapping
+        ``construct`` and optionally ``window, rater, instrument, scale, timepoint``.
+    options : mapping
+        Sections ``alliance, empathy, symptoms, outcome, early_gain, dropout`` of the configuration, as far as the construct needs them.
+
+    Returns
+    -------
+    Series
+        Index ``client_no``; ``attrs`` name ``construct, instrument, scale, rater, unit, when, turned`` and ``reason``.
+    """
+    found = measure(site, definition, options)
+    values = found.values.copy()
+    values.attrs = {
+        name: getattr(found, name) for name in ("construct", "instrument", "scale", "rater", "unit", "when", "turned", "reason")
+    }
+    return values
+
+
+def measure(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:
+    """Return a study variable with its source and times; see :func:`client_level` for the parameters."""
+    construct = definition["construct"]
+    if construct in ("outcome", "residual_gain", "change"):
+        return _outcome(site, definition, options)
+    if construct == "intake":
+        chosen = _outcome_score(site, definition, options)
+        if chosen.reason:
+            return replace(chosen, construct="intake")
+        return _intake_of(site, chosen)
+    if construct == "early_gain":
+        return _early_gain(site, definition, options)
+    if construct == "dropout":
+        return dropout(site, options["dropout"])
+    if construct in CONSTRUCTS:
+        return _process_score(site, definition, options)
+    if construct == INTAKE_SEVERITY:
+        return _intake_severity(site, options)
+    if construct.startswith(CLIENTS_PREFIX) or "." not in construct:
+        return _column(site, construct.removeprefix(CLIENTS_PREFIX))
+    return _single_score(site, definition, options)
+
+
+def attended_sessions(site: Site) -> pd.DataFrame:
+    """Return the sessions every client attended, in order.
+
+    Returns
+    -------
+    DataFrame
+        ``client_no, session, position`` (1-based), ``total``. Sessions marked as not attended are left out; where a site sends no
+        sessions, the rated ones count as attended.
+    """
+    if len(site.sessions):
+        rows = site.sessions
+        if "attended" in rows:
+            rows = rows[rows["attended"].astype("boolean").fillna(True).to_numpy(dtype=bool)]
+    else:
+        rows = site.scores[site.scores["timepoint"].eq("session")] if len(site.scores) else site.scores
+    rows = rows[["client_no", "session"]].dropna().drop_duplicates().astype("int64").sort_values(["client_no", "session"])
+    grouped = rows.groupby("client_no")["session"]
+    return rows.assign(position=grouped.cumcount() + 1, total=grouped.transform("size")).reset_index(drop=True)
+
+
+def in_window(rows: pd.DataFrame, window: Mapping[str, Any], attended: pd.DataFrame) -> np.ndarray:
+    """Return which session rows lie inside a window.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``client_no, session``; rows without a session number lie in no window.
+    window : mapping
+        ``sessions: [first, last]``; ``phase: [from, to]`` (shares of the attended sessions, the p-th of T lies at (p - 0.5) / T); or
+        ``last: n`` (the last n attended sessions).
+    attended : DataFrame
+        From :func:`attended_sessions`.
+
+    Returns
+    -------
+    ndarray of bool, shape (len(rows),)
+    """
+    session = rows["session"].astype("float64").to_numpy()
+    if window.get("sessions") is not None:
+        first, last = window["sessions"]
+        return (session >= first) & (session <= last)
+    keys = rows[["client_no", "session"]].astype("float64")
+    placed = keys.merge(attended.astype("float64"), on=["client_no", "session"], how="left")
+    position, total = placed["position"].to_numpy(), placed["total"].to_numpy()
+    if window.get("last") is not None:
+        return position > total - window["last"]
+    low, high = window["phase"]
+    share = (position - 0.5) / total
+    return (share >= low) & (share <= high)
+
+
+def order_violations(earlier: Measure, later: Measure) -> pd.Index:
+    """Return the clients whose ``earlier`` variable was measured after their ``later`` one.
+
+    Dates decide where both are known, else timepoint and session number. Clients with only one of the two are not judged.
+    """
+    if earlier.times.empty or later.times.empty:
+        return pd.Index([], dtype="int64")
+    both = earlier.times.join(later.times, how="inner", lsuffix="_earlier", rsuffix="_later")
+    dated = both["last_date_earlier"].notna() & both["first_date_later"].notna()
+    by_date = both["last_date_earlier"] > both["first_date_later"]
+    by_order = both["last_order_earlier"] > both["first_order_later"]
+    return both.index[(by_date & dated) | (by_order & ~dated)]
+
+
+def gain_window_overlap(alliance: Measure, options: Mapping[str, Any]) -> str:
+    """Return in words that alliance sessions lie inside the early-gain window (claim E4); empty where none do."""
+    if alliance.times.empty:
+        return ""
+    start, end = options["early_gain"]["window"]
+    session = alliance.times["first_order"] - TIMEPOINT_ORDER["session"] * _ORDER_STEP
+    inside = int((session < end).sum())
+    if not inside:
+        return ""
+    return (
+        f"alliance measured inside the early-gain window (sessions {start} to {end}) for {inside} of {len(session)} clients: "
+        "part of the gain came after it"
+    )
+
+
+def dropout(site: Site, section_of_config: Mapping[str, Any]) -> Measure:
+    """Return 1 for clients who dropped out by the chosen definition, else 0; clients still in treatment or of unknown fate are absent.
+
+    Parameters
+    ----------
+    site : Site
+        The site's frames.
+    section_of_config : mapping
+        ``definition`` and ``definitions``: ``reasons`` (as judged at termination), ``share_of_planned_below`` or ``sessions_below``.
+    """
+    name = section_of_config["definition"]
+    definition = section_of_config["definitions"][name]
+    ended = site.termination
+    if ended.empty or "reason" not in ended:
+        reasons = pd.Series(dtype="str")
+    else:
+        reasons = ended.dropna(subset=["reason"]).drop_duplicates("client_no", keep="last").set_index("client_no")["reason"]
+    finished = reasons[reasons.ne("ongoing")]
+    if definition.get("reasons") is not None:
+        values = finished.isin(definition["reasons"]).astype("float64")
+        missing = "no reasons of termination"
+    else:
+        attended = attended_sessions(site).groupby("client_no").size()
+        attended = attended.loc[attended.index.intersection(finished.index)]
+        if definition.get("sessions_below") is not None:
+            values = (attended < definition["sessions_below"]).astype("float64")
+            missing = "no ended treatments with attended sessions"
+        else:
+            planned = _column(site, "planned_sessions").values.reindex(attended.index)
+            planned = planned[planned > 0]
+            values = (attended.loc[planned.index] / planned < definition["share_of_planned_below"]).astype("float64")
+            missing = "no ended treatments with planned and attended sessions"
+    values = _by_client(values)
+    return Measure(values, _no_times(), "dropout", when=name, unit="1 = dropped out", reason="" if len(values) else missing)
+
+
+def residual_gain(post: pd.Series, intake: pd.Series) -> pd.Series:
+    """Return the residuals of the regression of post on intake scores over the clients who have both.
+
+    Empty where fewer than three clients have both or intake does not vary.
+    """
+    both = pd.concat({"post": post, "intake": intake}, axis=1, join="inner").dropna()
+    centred = both["intake"] - both["intake"].mean()
+    spread = float(centred @ centred)
+    if len(both) < 3 or spread <= 1e-20 * max(1.0, float((both["intake"] ** 2).sum())):
+        return pd.Series(dtype="float64")
+    slope = float(centred @ both["post"]) / spread
+    return both["post"] - both["post"].mean() - slope * centred
+
+
+_ORDER_STEP = 1_000_000.0
+
+
+def _no_times() -> pd.DataFrame:
+    columns = {
+        "first_date": "datetime64[ns]",
+        "last_date": "datetime64[ns]",
+        "first_order": "float64",
+        "last_order": "float64",
+        "n_sessions": "float64",
+    }
+    return pd.DataFrame(
+        {name: pd.Series(dtype=kind) for name, kind in columns.items()}, index=pd.Index([], dtype="int64", name="client_no")
+    )
+
+
+def _by_client(values: pd.Series) -> pd.Series:
+    values = values.dropna().astype("float64")
+    values.index = pd.Index(values.index.astype("int64"), name="client_no")
+    return values.sort_index()
+
+
+def _absent(construct: str, reason: str) -> Measure:
+    return Measure(_by_client(pd.Series(dtype="float64")), _no_times(), construct, reason=reason)
+
+
+def _higher_is_worse(site: Site, instrument: str) -> bool:
+    known = site.instruments.get(instrument)
+    return known is not None and str(getattr(known, "direction", "")) == "higher_is_worse"
+
+
+def _rows(site: Site, instrument: str, scale: str, rater: str) -> pd.DataFrame:
+    scores = site.scores
+    if scores.empty:
+        return scores
+    chosen = scores["instrument"].eq(instrument).to_numpy() & scores["scale"].eq(scale).to_numpy() & scores["rater"].eq(rater).to_numpy()
+    rows = scores[chosen]
+    rows = rows[rows["score"].notna().to_numpy()]
+    units = sorted(rows["unit"].unique())
+    if len(units) > 1:
+        rows = rows.assign(score=rows["score_mean"].astype("float64"), unit="mean")
+        rows = rows[rows["score"].notna().to_numpy()]
+    return rows
+
+
+def _averaged(rows: pd.DataFrame, construct: str, when: str, turned: bool, instrument: str, scale: str, rater: str) -> Measure:
+    session = rows["session"].astype("float64").fillna(0.0)
+    order = rows["timepoint"].map(TIMEPOINT_ORDER).astype("float64") * _ORDER_STEP + session
+    dates = pd.to_datetime(rows["date"])
+    frame = pd.DataFrame(
+        {"client_no": rows["client_no"].astype("int64"), "score": rows["score"].astype("float64"), "order": order, "date": dates}
+    )
+    grouped = frame.sort_values(["client_no", "order"], kind="stable").groupby("client_no")
+    undated = grouped["date"].apply(lambda group: group.isna().any()) if dates.isna().any() else None
+    times = pd.DataFrame(
+        {
+            "first_date": grouped["date"].min(),
+            "last_date": grouped["date"].max(),
+            "first_order": grouped["order"].min(),
+            "last_order": grouped["order"].max(),
+            "n_sessions": grouped["score"].size().astype("float64"),
+        }
+    )
+    if undated is not None:
+        times.loc[undated[undated].index, ["first_date", "last_date"]] = pd.NaT
+    values = _by_client(grouped["score"].mean())
+    unit = str(rows["unit"].iloc[0])
+    return Measure(-values if turned else values, times, construct, instrument, scale, rater, unit, when, turned)
+
+
+def _score_at(
+    site: Site,
+    construct: str,
+    instruments: Sequence[str],
+    scale: str,
+    rater: str,
+    *,
+    timepoint: str | None = None,
+    window: Mapping[str, Any] | None = None,
+    when: str,
+    turn: bool,
+) -> Measure:
+    """Return the first listed instrument that gives any client a value."""
+    attended = attended_sessions(site) if window is not None and window.get("sessions") is None else pd.DataFrame()
+    for instrument in instruments:
+        rows = _rows(site, instrument, scale, rater)
+        if rows.empty:
+            continue
+        rows = rows[rows["timepoint"].eq("session" if timepoint is None else timepoint).to_numpy()]
+        if window is not None and len(rows):
+            rows = rows[in_window(rows, window, attended)]
+        if len(rows):
+            return _averaged(rows, construct, when, turn and _higher_is_worse(site, instrument), instrument, scale, rater)
+    listed = ", ".join(instruments) or "any instrument"
+    place = f"in {when}" if window is not None else f"at {when}"
+    return _absent(construct, f"no {rater}-rated {scale} score of {listed} {place}")
+
+
+def _instruments(definition: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    return [definition["instrument"]] if definition.get("instrument") else list(defaults.get("instruments") or ())
+
+
+def _process_score(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:
+    construct = definition["construct"]
+    defaults = options[section(construct)]
+    scale = definition.get("scale") or defaults.get("scale") or "total"
+    rater = definition.get("rater") or defaults.get("rater") or "client"
+    timepoint = definition.get("timepoint")
+    turn = construct == "symptoms"
+    if timepoint not in (None, "session"):
+        return _score_at(site, construct, _instruments(definition, defaults), scale, rater, timepoint=timepoint, when=timepoint, turn=turn)
+    name = definition.get("window") or defaults.get("window") or options["alliance"]["window"]
+    window = options["alliance"]["windows"][name]
+    return _score_at(site, construct, _instruments(definition, defaults), scale, rater, window=window, when=name, turn=turn)
+
+
+def _single_score(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:
+    construct = definition["construct"]
+    instrument, scale = construct.split(".")
+    rater = definition.get("rater")
+    if not rater:
+        here = site.scores[site.scores["instrument"].eq(instrument).to_numpy() & site.scores["scale"].eq(scale).to_numpy()]
+        present = set(here["rater"].dropna())
+        rater = next((name for name in RATERS if name in present), "client")
+    timepoint, name = definition.get("timepoint"), definition.get("window")
+    if timepoint not in (None, "session"):
+        return _score_at(site, construct, [instrument], scale, rater, timepoint=timepoint, when=timepoint, turn=False)
+    if timepoint == "session" and not name:
+        return _score_at(site, construct, [instrument], scale, rater, timepoint="session", when="session", turn=False)
+    name = name or options["alliance"]["window"]
+    window = options["alliance"]["windows"][name]
+    return _score_at(site, construct, [instrument], scale, rater, window=window, when=name, turn=False)
+
+
+def _outcome_score(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:
+    defaults = options["outcome"]
+    timepoint = definition.get("timepoint") or defaults.get("timepoint") or "post"
+    if timepoint in ("intake", "session"):
+        timepoint = defaults.get("timepoint") or "post"
+    scale = definition.get("scale") or defaults.get("scale") or "total"
+    rater = definition.get("rater") or defaults.get("rater") or "client"
+    return _score_at(site, "outcome", _instruments(definition, defaults), scale, rater, timepoint=timepoint, when=timepoint, turn=True)
+
+
+def _intake_of(site: Site, outcome: Measure) -> Measure:
+    return _score_at(site, "intake", [outcome.instrument], outcome.scale, outcome.rater, timepoint="intake", when="intake", turn=True)
+
+
+def _outcome(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:
+    construct = definition["construct"]
+    form = options["outcome"].get("form", "ancova") if construct == "outcome" else construct
+    post = _outcome_score(site, definition, options)
+    if post.reason or form == "ancova":
+        return replace(post, construct=construct)
+    intake = _intake_of(site, post)
+    if intake.reason:
+        return replace(_absent(construct, intake.reason), instrument=post.instrument, scale=post.scale, rater=post.rater)
+    values = (post.values - intake.values).dropna() if form == "change" else residual_gain(post.values, intake.values)
+    values = _by_client(values)
+    reason = "" if len(values) else f"too few clients have {post.instrument} both at intake and at {post.when}"
+    return replace(post, values=values, times=post.times.loc[values.index], construct=construct, unit=f"{post.unit}, {form}", reason=reason)
+
+
+def _early_gain(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:
+    defaults = options["symptoms"]
+    scale = definition.get("scale") or defaults.get("scale") or "total"
+    rater = definition.get("rater") or defaults.get("rater") or "client"
+    start, end = options["early_gain"]["window"]
+    when = f"sessions {start} to {end}"
+
+    def at(instrument: str, session: int) -> Measure:
+        if session == 0:
+            return _score_at(site, "early_gain", [instrument], scale, rater, timepoint="intake", when="intake", turn=True)
+        window = {"sessions": [session, session]}
+        return _score_at(site, "early_gain", [instrument], scale, rater, window=window, when=f"session {session}", turn=True)
+
+    instruments = _instruments(definition, defaults)
+    for instrument in instruments:
+        first, last = at(instrument, start), at(instrument, end)
+        values = _by_client((last.values - first.values).dropna())
+        if len(values):
+            times = last.times.loc[values.index].assign(
+                first_date=first.times["first_date"].reindex(values.index), first_order=first.times["first_order"].reindex(values.index)
+            )
+            return replace(last, values=values, times=times, unit=f"{last.unit}, change", when=when)
+    return _absent("early_gain", f"no {rater}-rated {scale} score of {', '.join(instruments) or 'any instrument'} at both ends of {when}")
+
+
+def _column(site: Site, column: str) -> Measure:
+    if column not in site.clients:
+        return _absent(column, f"the clients table has no column {column}")
+    values = site.clients[["client_no", column]].dropna().drop_duplicates("client_no").set_index("client_no")[column]
+    if not pd.api.types.is_numeric_dtype(values):
+        return _absent(column, f"the column {column} of the clients table holds no numbers")
+    values = _by_client(values)
+    return Measure(values, _no_times(), column, reason="" if len(values) else f"the column {column} of the clients table is empty")
+
+
+def _intake_severity(site: Site, options: Mapping[str, Any]) -> Measure:
+    """Return severity as sent with the clients, else the outcome instrument at intake in its own direction (higher is worse)."""
+    sent = _column(site, INTAKE_SEVERITY)
+    if not sent.reason:
+        return sent
+    defaults = options["outcome"]
+    scale, rater = defaults.get("scale") or "total", defaults.get("rater") or "client"
+    found = _score_at(site, INTAKE_SEVERITY, _instruments({}, defaults), scale, rater, timepoint="intake", when="intake", turn=True)
+    if found.reason:
+        return found
+    return replace(found, values=-found.values, turned=not found.turned)
