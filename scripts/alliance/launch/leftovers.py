@@ -1,0 +1,88 @@
+"""Removing what belongs to nothing any more: dropped sites, dropped scenarios, options no scenario has, half-written files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from alliance.configuration.study import RESERVED_SCENARIOS, Study
+from alliance.files import remove_partial_files
+
+RESULT_FILES = {"issues.csv"}
+
+
+def remove_leftovers(study: Study) -> list[str]:
+    """Delete results of sites, scenarios and options that the study no longer has.
+
+    Parameters
+    ----------
+    study : Study
+
+    Returns
+    -------
+    list of str
+        What was removed, for people: sites and scenarios.
+    """
+    results = study.folder / "results"
+    if not results.is_dir():
+        return []
+    remove_partial_files(results)
+    removed: set[str] = set()
+    for stage in ("sites", "private/quarantine"):
+        for folder in _folders(results / stage):
+            if folder.name not in study.sites:
+                shutil.rmtree(folder)
+                removed.add(f"site {folder.name}")
+    score_digests = {study.score_digest(scenario) for scenario in study.scenarios}
+    estimate_digests = {
+        (question, study.estimate_digest(scenario, question))
+        for scenario in study.scenarios
+        for question in study.enabled_questions(scenario)
+    }
+    for folder in _folders(results / "scores"):
+        _keep(folder, folder.name in score_digests, study)
+    for question in _folders(results / "summaries"):
+        for folder in _folders(question):
+            _keep(folder, (question.name, folder.name) in estimate_digests, study)
+        _remove_if_empty(question)
+    for question in _folders(results / "constants"):
+        for path in list(question.glob("*.json")):
+            if (question.name, path.stem) not in estimate_digests:
+                path.unlink()
+        _remove_if_empty(question)
+    for folder in _folders(results):
+        if folder.name in RESERVED_SCENARIOS or folder.name == "sites":
+            continue
+        if folder.name not in study.scenarios:
+            shutil.rmtree(folder)
+            removed.add(f"scenario {folder.name}")
+            continue
+        for question in _folders(folder / "tables"):
+            if question.name not in study.enabled_questions(folder.name):
+                shutil.rmtree(question)
+        for page in (folder / "report" / "sites").glob("*.html"):
+            if page.stem not in study.sites:
+                page.unlink()
+    for log in (results / "logs").rglob("*.log") if (results / "logs").is_dir() else ():
+        if log.parent.name in ("clean_site",) and log.stem not in study.sites:
+            log.unlink()
+    return sorted(removed)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def _keep(folder: Path, wanted: bool, study: Study) -> None:
+    """Delete a folder of one digest, or only its sites that are gone."""
+    if not wanted:
+        shutil.rmtree(folder)
+        return
+    for site in _folders(folder):
+        if site.name not in study.sites:
+            shutil.rmtree(site)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()

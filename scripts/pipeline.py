@@ -1,0 +1,322 @@
+"""The pipeline's front door: run a study, check its data, see what would run again, start a study or a site.
+
+Every command ends with one line `exit status N: what it means, what to do`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+
+from alliance.configuration.code import PROJECT
+from alliance.configuration.errors import ConfigurationError, Fault, nearest
+from alliance.configuration.study import BASE, Study, load
+from alliance.files import read_json
+from alliance.issues import Severity, from_csv, line
+from alliance.launch import snakemake_run
+from alliance.launch.exit_status import ExitStatus, closing_line
+from alliance.launch.leftovers import remove_leftovers
+from alliance.launch.run_lock import LOCK_FILE, AnotherRunIsActive, RunLock
+from alliance.provenance import ID_KEY_FILE, ensure_id_key
+
+SHOWN_ISSUES = 20
+
+
+def say(text: str = "") -> None:
+    """Print a line for the user at once."""
+    print(text, flush=True)
+
+
+def chosen_scenarios(study: Study, words: list[str]) -> list[str]:
+    """Return the scenarios asked for, with ``all`` spelled out.
+
+    Raises
+    ------
+    ConfigurationError
+        For a name that is not in ``scenarios.yaml``.
+    """
+    if words == ["all"]:
+        return list(study.scenarios)
+    faults = [
+        Fault("scenarios.yaml", 0, word, f"no such scenario{nearest(word, study.scenarios)}")
+        for word in words
+        if word not in study.scenarios
+    ]
+    if faults:
+        raise ConfigurationError(faults)
+    return list(dict.fromkeys(words)) or [BASE]
+
+
+def chosen_questions(study: Study, words: list[str]) -> list[str]:
+    """Return the questions asked for; none means all.
+
+    Raises
+    ------
+    ConfigurationError
+        For a question that does not exist or is not enabled.
+    """
+    enabled = study.enabled_questions(BASE)
+    faults = [
+        Fault(study.config_file, 0, word, f"no question of this name is enabled{nearest(word, enabled)}")
+        for word in words
+        if word not in enabled
+    ]
+    if faults:
+        raise ConfigurationError(faults)
+    return words
+
+
+def left_out(study: Study, sites: list[str]) -> dict[str, str]:
+    """Return the reason for each site that cleaning excluded."""
+    excluded = {}
+    for site in sites:
+        path = study.folder / "results" / "sites" / site / "status.json"
+        if path.exists():
+            status = read_json(path)
+            if status["status"] == "excluded":
+                excluded[site] = "; ".join(status["reasons"]) or "see the quality report"
+    return excluded
+
+
+def show_issues(study: Study, sites: list[str]) -> None:
+    """Print the faults of some sites, the worst first, and a count of the rest."""
+    rank = {severity: position for position, severity in enumerate(Severity)}
+    issues = [
+        issue
+        for site in sites
+        for path in [study.folder / "results" / "sites" / site / "issues.csv"]
+        if path.exists()
+        for issue in from_csv(path.read_text(encoding="utf-8"))
+    ]
+    issues.sort(key=lambda issue: rank[issue.severity])
+    for issue in issues[:SHOWN_ISSUES]:
+        say(line(issue))
+    if len(issues) > SHOWN_ISSUES:
+        say(f"... and {len(issues) - SHOWN_ISSUES} more; all are in results/sites/<site>/issues.csv")
+
+
+def snakemake(study: Study, given: argparse.Namespace, targets: list[str], lock: RunLock, dry_run: bool = False) -> snakemake_run.Outcome:
+    """Call Snakemake for some targets of the study."""
+    profile = Path(given.profile) if given.profile else PROJECT / "profiles" / "default"
+    call = snakemake_run.command(
+        study.folder,
+        study.config_file,
+        targets,
+        given.cores,
+        getattr(given, "scenarios", None) or [BASE],
+        getattr(given, "questions", None) or [],
+        str(profile.resolve()),
+        dry_run,
+    )
+    assert lock.handle is not None
+    return snakemake_run.run(call, (lambda text: None) if dry_run else say, lock.handle)
+
+
+def explain_failure(study: Study, outcome: snakemake_run.Outcome) -> None:
+    """Say which steps failed and show the end of their logs."""
+    for job in outcome.failed:
+        say(f"failed: {job}")
+    logs = sorted({job.log for job in outcome.jobs.values() if job.log})
+    shown = 0
+    for log in logs:
+        path = study.folder / log
+        text = path.read_text(encoding="utf-8", errors="replace").strip() if path.exists() else ""
+        if "Traceback" in text or "No space left" in text or "MemoryError" in text:
+            say(f"--- {log}")
+            say("\n".join(text.splitlines()[-4:]))
+            shown += 1
+    if not shown:
+        say("\n".join(outcome.output.strip().splitlines()[-15:]))
+
+
+def end_of_run(study: Study, outcome: snakemake_run.Outcome) -> ExitStatus | None:
+    """Return the status of a run that did not end well, or None."""
+    if outcome.interrupted:
+        say("Interrupted. What was finished is kept; the same command goes on from there.")
+        return ExitStatus.INTERRUPTED
+    if outcome.status != 0:
+        explain_failure(study, outcome)
+        return ExitStatus.FAILED
+    return None
+
+
+def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
+    """Compute every scenario asked for and say where the reports are."""
+    given.scenarios = chosen_scenarios(study, given.scenarios)
+    given.questions = chosen_questions(study, given.questions)
+    for removed in remove_leftovers(study):
+        say(f"removed results of {removed}: no longer in the study")
+    sites = list(study.sites)
+    say(f"{study.base['study']['title']}: {len(sites)} sites, scenarios: {', '.join(given.scenarios)}")
+    for name in study.not_sites:
+        say(f"note: {study.base['study']['sites_dir']}/{name} has no site.yaml and is not a site")
+    if study.base["study"]["strict"]:
+        outcome = snakemake(study, given, ["check_all"], lock)
+        if status := end_of_run(study, outcome):
+            return status
+        if excluded := left_out(study, sites):
+            show_issues(study, list(excluded))
+            say(f"Stopped before any analysis because of strict: true; {len(excluded)} of {len(sites)} sites have fatal faults.")
+            return ExitStatus.NOT_STARTED
+    outcome = snakemake(study, given, ["pool_all" if given.questions else "all"], lock)
+    if status := end_of_run(study, outcome):
+        return status
+    if outcome.nothing_to_do:
+        say("Nothing to do")
+    excluded = left_out(study, sites)
+    if excluded:
+        show_issues(study, list(excluded))
+    for scenario in given.scenarios:
+        where = f"results/{scenario}/tables/" if given.questions else f"results/{scenario}/report/index.html"
+        say(f"{'tables' if given.questions else 'report'}: {study.folder / where}")
+    if excluded:
+        say(f"{len(excluded)} of {len(sites)} sites not included:")
+        for site, reason in excluded.items():
+            say(f"  {site}: {reason}")
+    else:
+        say(f"sites left out: none of {len(sites)}")
+    if len(excluded) == len(sites):
+        say("No site could be used, so nothing was estimated; the quality report lists the faults.")
+        return ExitStatus.NOT_STARTED
+    return ExitStatus.SITE_LEFT_OUT if excluded else ExitStatus.DONE
+
+
+def check(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
+    """Clean all sites, or one, and list every fault; no analysis."""
+    remove_leftovers(study)
+    if given.site and given.site not in study.sites:
+        raise ConfigurationError(
+            [Fault(study.config_file, 0, "SITE", f"no site is called '{given.site}'{nearest(given.site, study.sites)}")]
+        )
+    sites = [given.site] if given.site else list(study.sites)
+    outcome = snakemake(study, given, [f"results/sites/{site}/status.json" for site in sites], lock)
+    if status := end_of_run(study, outcome):
+        return status
+    if outcome.nothing_to_do:
+        say("Nothing to do")
+    show_issues(study, sites)
+    excluded = left_out(study, sites)
+    for site in sites:
+        status = read_json(study.folder / "results" / "sites" / site / "status.json")
+        files = status["files"]
+        say(
+            f"{site}: {status['status']}; rows in {sum(f['rows_in'] for f in files)}, used {sum(f['rows_used'] for f in files)}, "
+            f"quarantined {sum(f['rows_quarantined'] for f in files)}, left out by rule {sum(f['rows_excluded_by_rule'] for f in files)}"
+        )
+    return ExitStatus.SITE_LEFT_OUT if excluded else ExitStatus.DONE
+
+
+def why(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
+    """Say what would run, and why."""
+    given.scenarios = chosen_scenarios(study, given.scenarios)
+    outcome = snakemake(study, given, ["all"], lock, dry_run=True)
+    if status := end_of_run(study, outcome):
+        return status
+    jobs = {id(job): job for job in outcome.jobs.values() if job.rule != "all"}
+    if not jobs:
+        say("Nothing to do")
+        return ExitStatus.DONE
+    say(f"{len(jobs)} jobs would run:")
+    caused = [job for job in jobs.values() if not job.reason.startswith("Input files updated by another job")]
+    for job in sorted(caused, key=str):
+        say(f"  {job}: {job.reason[:300]}")
+    following = Counter(job.rule.replace("_", " ") for job in jobs.values() if job.reason.startswith("Input files updated by another job"))
+    for rule, count in sorted(following.items()):
+        say(f"  {rule}: {count} after these")
+    return ExitStatus.DONE
+
+
+def clean(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
+    """Delete everything computed; data, configuration and the key for ids stay."""
+    for name in ("results", ".snakemake"):
+        shutil.rmtree(study.folder / name, ignore_errors=True)
+    say(f"Removed results/ and .snakemake/; data, configuration and {ID_KEY_FILE} are as they were.")
+    return ExitStatus.DONE
+
+
+def request(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
+    """Write what a site that keeps its rows must answer."""
+    from alliance.sites.summaries import write_request
+
+    scenarios = chosen_scenarios(study, given.scenarios)
+    folder = write_request(study, given.site, scenarios)
+    say(f"request: {folder}")
+    say(f"Send this folder to {given.site}; README.txt in it says what to run and what to send back.")
+    return ExitStatus.DONE
+
+
+COMMANDS = {"run": run, "check": check, "why": why, "clean": clean, "request": request}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, function in COMMANDS.items():
+        command = commands.add_parser(name, help=(function.__doc__ or "").strip(), description=function.__doc__)
+        command.add_argument("--config", type=Path, default=Path("config.yaml"), help="the study's configuration file")
+        command.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+        command.add_argument("--profile", default="", help="a Snakemake profile, such as profiles/slurm")
+        if name in ("run", "why", "request"):
+            command.add_argument("--scenarios", type=str.split, default=[], help="names from scenarios.yaml in one argument, or all")
+        if name == "run":
+            command.add_argument("--questions", type=str.split, default=[], help="questions in one argument; tables only, no report")
+        if name in ("check", "request"):
+            command.add_argument("--site", default="", help="one site's id")
+    study = commands.add_parser("new-study", help="Start a study folder of your own.")
+    study.add_argument("--folder", type=Path, required=True)
+    return parser.parse_args()
+
+
+def execute(given: argparse.Namespace) -> tuple[ExitStatus, str]:
+    """Run a command and return how it ended and what to do next."""
+    if given.command == "new-study":
+        from alliance.launch.new_study import start_study
+
+        for text in start_study(given.folder):
+            say(text)
+        return ExitStatus.DONE, ""
+    if given.cores < 1:
+        raise ConfigurationError([Fault("command line", 0, "CORES", "must be 1 or more")])
+    if given.command == "request" and not given.site:
+        raise ConfigurationError([Fault("command line", 0, "SITE", "name the site: make request SITE=name")])
+    study = load(given.config)
+    with RunLock(study.folder) as lock:
+        if given.command != "clean":
+            for warning in ensure_id_key(study.folder):
+                say(f"warning: {warning}")
+        status = COMMANDS[given.command](study, given, lock)
+    advice = {
+        ExitStatus.SITE_LEFT_OUT: "mend the faults above and run again; every report names the sites left out",
+        ExitStatus.FAILED: "the logs are in results/logs; earlier results are unchanged",
+        ExitStatus.NOT_STARTED: "mend the faults above and run again",
+        ExitStatus.INTERRUPTED: "run the same command to go on",
+    }.get(status, "")
+    return status, advice
+
+
+def main() -> int:
+    given = arguments()
+    try:
+        status, advice = execute(given)
+    except ConfigurationError as error:
+        say(f"{len(error.faults)} fault{'s' if len(error.faults) > 1 else ''} in the configuration; nothing was started:")
+        for fault in error.faults:
+            say(f"  {fault}")
+        status, advice = ExitStatus.NOT_STARTED, "mend the faults above and run again"
+    except AnotherRunIsActive as holder:
+        status, advice = ExitStatus.BUSY, f"{holder}; wait until it ends (the lock {LOCK_FILE} frees itself)"
+    except KeyboardInterrupt:
+        status, advice = ExitStatus.INTERRUPTED, "run the same command to go on"
+    except OSError as error:
+        say(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+        status, advice = ExitStatus.NOT_STARTED, "check that the study's folder can be written and the disk is not full"
+    say(closing_line(status, advice))
+    return int(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
