@@ -38,13 +38,13 @@ rule clean_site:
         tables=[update(f"results/sites/{{site}}/{table}.parquet") for table in CLEANED_TABLES],
         ratings=update(directory("results/sites/{site}/ratings")),
         quarantine=update(directory("results/private/quarantine/{site}")),
+    log:
+        "results/logs/clean_site/{site}.log",
     params:
         script=script("clean_site.py"),
         folder=lambda wildcards: STUDY.sites[wildcards.site].folder,
         options=cleaning_options,
         fingerprint=site_fingerprint,
-    log:
-        "results/logs/clean_site/{site}.log",
     shell:
         "{PYTHON:q} {params.script:q} --site {wildcards.site:q} --folder {params.folder:q} "
         "--instruments {input.instruments:q} --options {params.options:q} --withdrawn withdrawn.csv --key-file .id_key "

@@ -40,11 +40,11 @@ rule prepare_constants:
         lock=LOCK,
     output:
         update("results/constants/{question}/{digest}.json"),
+    log:
+        "results/logs/prepare_constants/{question}_{digest}.log",
     params:
         script=script("prepare_constants.py"),
         options=estimate_options,
-    log:
-        "results/logs/prepare_constants/{question}_{digest}.log",
     shell:
         "{PYTHON:q} {params.script:q} --question {wildcards.question:q} --moments {input.moments:q} "
         "--options {params.options:q} --output {output:q} 2> {log:q}"
@@ -64,12 +64,12 @@ rule estimate_site:
         estimates=update("results/summaries/{question}/{digest}/{site}/estimates.csv"),
         vcov=update("results/summaries/{question}/{digest}/{site}/vcov.csv"),
         draws=update("results/summaries/{question}/{digest}/{site}/draws.csv"),
+    log:
+        "results/logs/estimate_site/{question}/{digest}/{site}.log",
     params:
         script=script("estimate_site.py"),
         options=estimate_options,
         folder="results/summaries/{question}/{digest}/{site}",
-    log:
-        "results/logs/estimate_site/{question}/{digest}/{site}.log",
     shell:
         "{PYTHON:q} {params.script:q} --question {wildcards.question:q} --site {wildcards.site:q} "
         "--site-tables results/sites/{wildcards.site:q} --scores $(dirname {input.scores:q}) "

@@ -56,6 +56,8 @@ for question in STUDY.questions:
             lock=LOCK,
         output:
             [update(f"results/{{scenario}}/tables/{question}/{table}.csv") for table in STUDY.questions[question].tables],
+        log:
+            f"results/logs/pool/{{scenario}}_{question}.log",
         params:
             script=script("pool_question.py"),
             question=question,
@@ -63,8 +65,6 @@ for question in STUDY.questions:
             sites=canonical_json(list(STUDY.sites)),
             options=pool_options(question),
             needs=canonical_json(list(STUDY.questions[question].needs)),
-        log:
-            f"results/logs/pool/{{scenario}}_{question}.log",
         shell:
             "{PYTHON:q} {params.script:q} --question {params.question:q} --scenario {wildcards.scenario:q} "
             "--summaries {params.summaries:q} --sites {params.sites:q} --needs {params.needs:q} "

@@ -52,13 +52,13 @@ rule record_provenance:
         config=update("results/{scenario}/resolved_config.json"),
         constants=update("results/{scenario}/constants.json"),
         provenance=update("results/{scenario}/provenance.json"),
+    log:
+        "results/logs/record_provenance/{scenario}.log",
     params:
         script=script("record_provenance.py"),
         config=resolved_config,
         reason=reason_for_scenario,
         project=from_here(PROJECT),
-    log:
-        "results/logs/record_provenance/{scenario}.log",
     shell:
         "{PYTHON:q} {params.script:q} --scenario {wildcards.scenario:q} --reason {params.reason:q} --config {params.config:q} "
         "--statuses {input.statuses:q} --constants {input.constants:q} --instruments {input.instruments:q} "
@@ -93,13 +93,13 @@ rule render_reports:
         quality=update("results/{scenario}/report/quality.html"),
         dictionary=update("results/{scenario}/report/dictionary.html"),
         sites=update(directory("results/{scenario}/report/sites")),
+    log:
+        "results/logs/render_reports/{scenario}.log",
     params:
         script=script("render_reports.py"),
         sites=canonical_json(list(STUDY.sites)),
         scores=lambda wildcards: scores_folder(wildcards.scenario),
         templates=TEMPLATES,
-    log:
-        "results/logs/render_reports/{scenario}.log",
     shell:
         "{PYTHON:q} {params.script:q} --scenario {wildcards.scenario:q} --sites {params.sites:q} --site-tables results/sites "
         "--scores {params.scores:q} --tables results/{wildcards.scenario:q}/tables --issues {input.issues:q} "

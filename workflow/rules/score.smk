@@ -23,11 +23,11 @@ rule score_site:
         items=update("results/scores/{digest}/{site}/item_statistics.csv"),
         moments=update("results/scores/{digest}/{site}/scale_moments.csv"),
         issues=update("results/scores/{digest}/{site}/issues.csv"),
+    log:
+        "results/logs/score_site/{digest}/{site}.log",
     params:
         script=script("score_site.py"),
         options=score_options,
-    log:
-        "results/logs/score_site/{digest}/{site}.log",
     shell:
         "{PYTHON:q} {params.script:q} --site-tables results/sites/{wildcards.site:q} --instruments {input.instruments:q} "
         "--options {params.options:q} --output results/scores/{wildcards.digest:q}/{wildcards.site:q} 2> {log:q}"
@@ -44,12 +44,12 @@ rule compare_sites:
         lock=LOCK,
     output:
         update("results/issues.csv"),
+    log:
+        "results/logs/compare_sites.log",
     params:
         script=script("compare_sites.py"),
         sites=canonical_json(list(STUDY.sites)),
         scores=scores_folder(BASE),
-    log:
-        "results/logs/compare_sites.log",
     shell:
         "{PYTHON:q} {params.script:q} --sites {params.sites:q} --site-tables results/sites --scores {params.scores:q} "
         "--output {output:q} 2> {log:q}"
