@@ -242,7 +242,8 @@ def _resolved(raw: dict[str, Any], lines: dict[KeyPath, int], name: str) -> dict
 
 def _cross_checks(config: dict[str, Any], lines: dict[KeyPath, int], name: str) -> list[Fault]:
     """Return faults that concern several keys at once: windows, variables and model syntax."""
-    from alliance.statistics.model_syntax import ModelSyntaxError, parse_syntax
+    from alliance.statistics.model_syntax import ModelSyntaxError
+    from alliance.statistics.model_syntax import parse as parse_model
     from alliance.variables import checks
 
     faults = []
@@ -256,10 +257,11 @@ def _cross_checks(config: dict[str, Any], lines: dict[KeyPath, int], name: str) 
         path = ("questions", "path_models", "models", key, "syntax")
         first = lines.get(path, 0)
         try:
-            parse_syntax(model["syntax"], variables=set(model["variables"]))
+            parse_model(model["syntax"], variables=sorted(model["variables"]))
         except ModelSyntaxError as error:
-            for line, message in error.faults:
-                faults.append(Fault(name, first + line if first else 0, ".".join(path), message))
+            for problem in error.problems:
+                message = f"{problem.message}; {problem.suggestion}" if problem.suggestion else problem.message
+                faults.append(Fault(name, first + problem.line if first else 0, ".".join(path), message))
     return faults
 
 

@@ -1,0 +1,196 @@
+"""A wrong configuration is refused before anything starts, with every fault named at once."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from alliance.configuration.errors import ConfigurationError
+from alliance.configuration.model import Configuration
+from alliance.configuration.strict_yaml import load_file
+from alliance.configuration.study import load, merge, restrict
+from alliance.configuration.validation import parse
+from alliance.launch.new_study import start_study
+from conftest import PROJECT, pipeline
+
+
+def rewrite(folder: Path, *changes: tuple[str, str]) -> Path:
+    """Replace text in a study's configuration; every change must find its text."""
+    config = folder / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    config.write_text(text, encoding="utf-8")
+    return config
+
+
+def faults_of(config: Path) -> list[str]:
+    with pytest.raises(ConfigurationError) as error:
+        load(config)
+    return [str(fault) for fault in error.value.faults]
+
+
+def test_the_shipped_configuration_names_every_key_of_the_model_and_no_other():
+    data, lines = load_file(PROJECT / "config.yaml")
+    resolved = parse(Configuration, data, lines, "config.yaml").model_dump(by_alias=True)
+
+    def keys(value, path=()):
+        free = {
+            ("alliance", "windows"),
+            ("dropout", "definitions"),
+            ("questions", "path_models", "models"),
+            ("questions", "client_factors", "factors"),
+        }
+        if not isinstance(value, dict) or path in free or path[:-1] == ("outcome",):
+            return {path}
+        return {found for key, child in value.items() for found in keys(child, (*path, key))}
+
+    assert keys(resolved) == keys(data)
+
+
+def test_the_shipped_study_loads():
+    study = load(PROJECT / "config.yaml")
+    assert study.base["study"]["simulated"] is True
+    assert next(iter(study.scenarios)) == "base"
+
+
+def test_all_faults_are_reported_at_once_with_line_key_and_nearest_name(study_folder):
+    config = rewrite(
+        study_folder,
+        ("strict: false", "strikt: false"),
+        ("form: ancova ", "form: anvoca "),
+        ("level: 0.95", "level: 2"),
+        ("sessions: [1, 5]", "sessions: [5, 1]"),
+        ("min_sites: 2", 'min_sites: "2"'),
+    )
+    faults = faults_of(config)
+    assert len(faults) == 5
+    assert any("study.strikt" in fault and "'strict'" in fault and "line" in fault for fault in faults)
+    assert any("outcome.form" in fault and "'ancova'" in fault for fault in faults)
+    assert any("pooling.level" in fault for fault in faults)
+    assert any("alliance.windows.early.sessions" in fault for fault in faults)
+    assert any("pooling.min_sites" in fault and "whole number" in fault for fault in faults)
+
+
+@pytest.mark.parametrize("path", ["../elsewhere", "/etc", "~/data", "$HOME/data", "data/../../x", "C:/data", "results/x", ".", "a\\\\b"])
+def test_a_path_that_leaves_the_study_or_meets_its_results_is_refused(study_folder, path):
+    config = rewrite(study_folder, ("sites_dir: data/demo", f'sites_dir: "{path}"'))
+    assert any("study.sites_dir" in fault for fault in faults_of(config))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("alliance ~ a*empathy + severity", "alliance ~ a*empathi + severity", "empathy"),
+        ("alliance ~ a*empathy + severity", "alliance ~ alliance + severity", "alliance"),
+        ("alliance ~ a*empathy + severity", "alliance ~ a*empathy + outcome", "outcome"),
+        ("empathy: {construct: empathy, window: session_1}", "empathy: {construct: empathie, window: session_1}", "empathy"),
+        ("empathy: {construct: empathy, window: session_1}", "empathy: {construct: empathy, window: sesion_1}", "session_1"),
+        ("indirect := a*b", "indirect := a*d", "d"),
+        ("instruments: [core_10, phq_9]  # in order of preference; the main outcome", "instruments: [core_01]", "core_10"),
+    ],
+)
+def test_a_model_or_measure_that_cannot_be_is_refused_before_any_job(study_folder, old, new, expected):
+    config = rewrite(study_folder, (old, new))
+    faults = faults_of(config)
+    assert any(expected in fault and "line" in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize("name", ["Nord", "a b", "con", "-x", "x-", "a" * 33, "é", "$(id)", "{x}", "pooled"])
+def test_a_site_folder_with_a_name_that_is_no_id_stops_the_run(study_folder, name):
+    shutil.copytree(study_folder / "data" / "demo" / "northgate", study_folder / "data" / "demo" / name)
+    assert any("site folder" in fault for fault in faults_of(study_folder / "config.yaml"))
+
+
+def test_a_folder_without_site_yaml_is_no_site_and_is_named(study_folder):
+    (study_folder / "data" / "demo" / "drafts").mkdir()
+    study = load(study_folder / "config.yaml")
+    assert list(study.sites) == ["northgate"] and study.not_sites == ("drafts",)
+
+
+def test_a_study_without_sites_is_a_fault(study_folder):
+    shutil.rmtree(study_folder / "data" / "demo" / "northgate")
+    assert any("holds no site" in fault for fault in faults_of(study_folder / "config.yaml"))
+
+
+def test_scenarios_are_checked_merged_with_their_own_lines(study_folder):
+    (study_folder / "scenarios.yaml").write_text(
+        "late:\n  reason: later\n  changes:\n    alliance: {window: lat}\n"
+        "seeded:\n  reason: other seed\n  changes:\n    study: {seed: 2}\n"
+        "typo:\n  reason: x\n  changes:\n    aliance: {window: late}\n"
+        "Base:\n  reason: x\n  changes: {}\n",
+        encoding="utf-8",
+    )
+    faults = faults_of(study_folder / "config.yaml")
+    assert any("late." in fault and "line 4" in fault and "late" in fault for fault in faults), faults
+    assert any("seeded.changes.study" in fault for fault in faults)
+    assert any("typo." in fault and "'alliance'" in fault for fault in faults)
+    assert any("Base" in fault for fault in faults)
+
+
+def test_scenarios_that_agree_on_what_a_step_reads_share_its_digest(study_folder):
+    (study_folder / "scenarios.yaml").write_text(
+        "wide:\n  reason: other interval\n  changes:\n    pooling: {level: 0.9}\n"
+        "strict_missing:\n  reason: no proration\n  changes:\n    scoring: {missing_rule: strict}\n",
+        encoding="utf-8",
+    )
+    study = load(study_folder / "config.yaml")
+    for question in study.enabled_questions("base"):
+        reads_level = any(key.split(".")[0] == "pooling" for key in study.questions[question].estimate_reads)
+        same = study.estimate_digest("base", question) == study.estimate_digest("wide", question)
+        assert same or reads_level
+        assert study.estimate_digest("base", question) != study.estimate_digest("strict_missing", question)
+    assert study.score_digest("base") == study.score_digest("wide") != study.score_digest("strict_missing")
+
+
+def test_comments_and_key_order_do_not_change_what_is_resolved(study_folder):
+    before = load(study_folder / "config.yaml")
+    rewrite(study_folder, ("# How items become scores.", "# Another comment."))
+    after = load(study_folder / "config.yaml")
+    assert before.base == after.base
+
+
+def test_merging_replaces_lists_and_values_and_merges_keys():
+    assert merge({"a": {"b": 1, "c": [1, 2]}, "d": 1}, {"a": {"c": [3]}}) == {"a": {"b": 1, "c": [3]}, "d": 1}
+
+
+def test_restricting_keeps_only_the_named_keys():
+    assert restrict({"a": {"b": 1, "c": 2}, "d": 3}, ("a.c",)) == {"a": {"c": 2}}
+
+
+def test_withdrawing_a_client_concerns_that_client_s_site_only(study_folder):
+    (study_folder / "withdrawn.csv").write_text("site,client_id\nnorthgate,NG001\n", encoding="utf-8")
+    study = load(study_folder / "config.yaml")
+    assert list(study.withdrawn) == ["northgate"] and "NG001" not in str(study.withdrawn)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read every file; run the tests as an ordinary user")
+def test_a_configuration_that_may_not_be_read_is_one_plain_fault(study_folder):
+    (study_folder / "config.yaml").chmod(0)
+    assert any("permissions" in fault for fault in faults_of(study_folder / "config.yaml"))
+
+
+def test_new_study_starts_with_a_commented_valid_configuration(tmp_path):
+    folder = tmp_path / "my study é"
+    start_study(folder)
+    with pytest.raises(ConfigurationError) as error:
+        load(folder / "config.yaml")
+    assert ["holds no site" in str(fault) for fault in error.value.faults] == [True]
+    text = (folder / "config.yaml").read_text(encoding="utf-8")
+    assert "simulated: false" in text and text.count("#") > 40 and "demo" not in text.lower().split("study:")[1].split("cleaning:")[0]
+
+
+def test_new_study_never_writes_into_a_folder_that_holds_something(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigurationError):
+        start_study(tmp_path)
+
+
+def test_the_launcher_reports_faults_without_a_traceback_and_exits_2(study_folder):
+    rewrite(study_folder, ("strict: false", "strikt: false"))
+    result = pipeline("run", study_folder / "config.yaml")
+    assert result.returncode == 2
+    assert result.stdout.strip().splitlines()[-1].startswith("exit status 2: ")
+    assert "Traceback" not in result.stdout + result.stderr
+    assert not (study_folder / "results").exists()
