@@ -16,7 +16,7 @@ PY        := .venv/bin/python
 STUDY     := --config "$(CONFIG)" --cores "$(CORES)" --profile "$(PROFILE)"
 PIPELINE  := @$(PY) scripts/pipeline.py
 
-.PHONY: help run test check lint why clean request new-study new-site demo bench dictionary lock environment
+.PHONY: help run test check lint why clean request send new-study new-site demo bench dictionary lock environment
 
 help:
 	@echo "make run        compute the study and its reports      (CONFIG= CORES= SCENARIOS=\"a b\"|all QUESTIONS= PROFILE=)"
@@ -28,6 +28,7 @@ help:
 	@echo "make new-study  start a study folder of your own       (DIR=)"
 	@echo "make new-site   start a site                           (NAME= CONFIG= FILE=export.csv)"
 	@echo "make request    what a site that keeps its rows must answer (SITE= CONFIG= SCENARIOS=)"
+	@echo "make send       gather the answer to a request, without rows (CONFIG=)"
 	@echo "make demo       write the demo study's files again"
 	@echo "make bench      print speed and memory ratios"
 
@@ -49,6 +50,9 @@ clean: environment
 
 request: environment
 	$(PIPELINE) request $(STUDY) --site "$(SITE)" --scenarios "$(SCENARIOS)"
+
+send: environment
+	$(PIPELINE) send $(STUDY)
 
 new-study: environment
 	$(PIPELINE) new-study --folder "$(DIR)"

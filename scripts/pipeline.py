@@ -240,7 +240,7 @@ def clean(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
 
 def request(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     """Write what a site that keeps its rows must answer."""
-    from alliance.sites.summaries import write_request
+    from alliance.sites.request import write_request
 
     scenarios = chosen_scenarios(study, given.scenarios)
     folder = write_request(study, given.site, scenarios)
@@ -249,7 +249,21 @@ def request(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatu
     return ExitStatus.DONE
 
 
-COMMANDS = {"run": run, "check": check, "why": why, "clean": clean, "request": request}
+def send(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
+    """Gather the summaries that answer a hub's request, leaving out those that give away small groups of clients."""
+    from alliance.sites.request import pack_answer
+
+    answer = pack_answer(study.folder)
+    for issue in answer.issues:
+        say(line(issue))
+    if not answer.packed:
+        say("Nothing can be sent.")
+        return ExitStatus.NOT_STARTED
+    say(f"{len(answer.packed)} summaries to send: {answer.folder}")
+    return ExitStatus.SITE_LEFT_OUT if answer.issues else ExitStatus.DONE
+
+
+COMMANDS = {"run": run, "check": check, "why": why, "clean": clean, "request": request, "send": send}
 
 
 def arguments() -> argparse.Namespace:
