@@ -71,7 +71,8 @@ ESTIMATE_TYPES = {
 
 METHODS = {
     "cluster_robust": "from one site's rows; standard error robust to clients sharing a therapist",
-    "robust": "from one site's rows; therapists unknown, so every client stands alone",
+    "independent": "from one site's rows; clients taken as independent, standard error of z 1 / sqrt(n - 3) (few therapists)",
+    "robust": "from one site's rows; standard error free of normality, clients taken as independent (therapists unknown or too few)",
     "bootstrap": "from one site's rows; percentile interval over resampled therapists (clients where therapists are unknown)",
     "normal_theory": "from a published matrix: standard error of independent clients under normality",
     "published": "as the site published it, with its standard error",

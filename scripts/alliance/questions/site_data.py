@@ -14,7 +14,7 @@ from alliance.questions.contract import COUNT, MOMENTS, PUBLISHED_EFFECTS, TEXT,
 
 PUBLISHED_MOMENTS_FILE = "published_moments.csv"
 PUBLISHED_EFFECTS_FILE = "published_effects.csv"
-PUBLISHED_SCALES = ("correlation", "covariance")
+CORRELATION, COVARIANCE = "correlation", "covariance"
 FRAMES = ("clients", "therapists", "sessions", "events", "termination")
 SCORE_COLUMNS = (
     "site",

@@ -1,0 +1,51 @@
+"""Sentences of the methods paragraph, with the works they cite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence and the keys of ``workflow/references.bib`` it cites."""
+
+    text: str
+    citations: tuple[str, ...] = ()
+
+
+_TAU2 = {
+    "reml": ("by random-effects models (restricted maximum likelihood)", ("viechtbauer_2005",)),
+    "dersimonian_laird": ("by random-effects models (DerSimonian and Laird)", ("dersimonian_laird_1986",)),
+    "paule_mandel": ("by random-effects models (Paule and Mandel)", ("paule_mandel_1982",)),
+    "fixed": ("by the fixed-effect model", ()),
+}
+_INTERVAL = {
+    "guarded_hartung_knapp": (
+        "Hartung-Knapp intervals that are never narrower than the classic ones' standard error allows",
+        ("hartung_knapp_2001", "knapp_hartung_2003"),
+    ),
+    "hartung_knapp": ("Hartung-Knapp intervals", ("hartung_knapp_2001",)),
+    "z": ("normal intervals", ()),
+}
+
+
+def pooling_sentence(pooling: Mapping[str, Any], what: str = "") -> Sentence:
+    """Return how site estimates were pooled.
+
+    Parameters
+    ----------
+    pooling : mapping
+        Section ``pooling`` of the configuration.
+    what : str
+        What was pooled; default correlations in their metric.
+    """
+    what = what or ("Correlations were pooled as Fisher's z" if pooling["metric"] == "fisher_z" else "Correlations were pooled as they are")
+    model, first = _TAU2[pooling["tau2"]]
+    interval, second = _INTERVAL[pooling["interval"]]
+    ending = (
+        "" if pooling["tau2"] == "fixed" else "; prediction intervals use t with k - 1 degrees of freedom, tau² has a Q-profile interval"
+    )
+    third = () if pooling["tau2"] == "fixed" else ("viechtbauer_2007", "higgins_2009")
+    return Sentence(f"{what} {model} with {interval} at {100 * pooling['level']:g} %{ending}.", (*first, *second, *third))
