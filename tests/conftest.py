@@ -1,16 +1,12 @@
-"""Folders and helpers that several test modules share."""
+"""Folders that several test modules share."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-PROJECT = Path(__file__).resolve().parents[1]
+from support import PROJECT
 
 
 @pytest.fixture
@@ -22,14 +18,3 @@ def study_folder(tmp_path: Path) -> Path:
     (site / "site.yaml").write_text("label: Northgate\ndata: rows\ntables: []\n", encoding="utf-8")
     shutil.copy(PROJECT / "config.yaml", folder / "config.yaml")
     return folder
-
-
-def pipeline(command: str, config: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Call the launcher as a user's make does."""
-    return subprocess.run(
-        [sys.executable, str(PROJECT / "scripts" / "pipeline.py"), command, "--config", str(config), *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-    )

@@ -11,7 +11,7 @@ from alliance.configuration.strict_yaml import load_file
 from alliance.configuration.study import load, merge, restrict
 from alliance.configuration.validation import parse
 from alliance.launch.new_study import start_study
-from conftest import PROJECT, pipeline
+from support import PROJECT, pipeline
 
 
 def rewrite(folder: Path, *changes: tuple[str, str]) -> Path:

@@ -1,0 +1,89 @@
+"""Helpers that several test modules share."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+PARTS = ("Snakefile", "config.yaml", "scenarios.yaml", "workflow", "scripts", "profiles", "envs", "data")
+PROGRESS = re.compile(r"\[ *\d+/\d+\] (.+)$", re.MULTILINE)
+
+
+@dataclass
+class Checkout:
+    """A copy of the project with the demo study in it."""
+
+    folder: Path
+
+    @property
+    def results(self) -> Path:
+        """What was computed."""
+        return self.folder / "results"
+
+    def call(self, command: str, *arguments: str, cores: int = 2, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Call the launcher with this copy's code on this copy's study."""
+        return subprocess.run(
+            [sys.executable, "scripts/pipeline.py", command, "--config", "config.yaml", "--cores", str(cores), *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **environment},
+        )
+
+    def jobs_of_run(self, *arguments: str, expected: int = 0) -> set[str]:
+        """Run the study and return the jobs that were run."""
+        result = self.call("run", *arguments)
+        assert result.returncode == expected, result.stdout + result.stderr
+        jobs = set(PROGRESS.findall(result.stdout)) - {"all", "check all", "pool all"}
+        assert bool(jobs) != ("Nothing to do" in result.stdout), result.stdout
+        return jobs
+
+    def sites(self) -> list[str]:
+        """The ids of the demo's sites."""
+        return sorted(path.parent.name for path in (self.folder / "data" / "demo").glob("*/site.yaml"))
+
+    def rewrite(self, file: str, old: str, new: str) -> None:
+        """Replace one text in one file."""
+        path = self.folder / file
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) >= 1, f"{old!r} is not in {file}"
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    def bytes_below(self, *folders: str) -> dict[str, bytes]:
+        """Return the content of every file below some folders of the results."""
+        return {
+            str(path.relative_to(self.results)): path.read_bytes()
+            for folder in folders
+            for path in sorted((self.results / folder).rglob("*"))
+            if path.is_file()
+        }
+
+
+def copy_project(target: Path) -> Checkout:
+    """Copy what a run needs, without results."""
+    target.mkdir(parents=True)
+    for name in PARTS:
+        source = PROJECT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target / name)
+    return Checkout(target)
+
+
+def pipeline(command: str, config: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Call the launcher as a user's make does."""
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "scripts" / "pipeline.py"), command, "--config", str(config), *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+    )

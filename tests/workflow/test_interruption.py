@@ -1,0 +1,147 @@
+"""Killed, doubled and broken runs leave whole results behind, and the next run needs no flag."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from alliance.files import TEMPORARY_PREFIX, replacing, write_text
+from support import Checkout
+
+
+def start(checkout: Checkout, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "scripts/pipeline.py", "run", "--config", "config.yaml", "--cores", "2", *arguments],
+        cwd=checkout.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def wait_for_progress(process: subprocess.Popen[str], lines: int) -> None:
+    seen = 0
+    assert process.stdout is not None
+    for line in process.stdout:
+        seen += line.startswith("[")
+        if seen >= lines:
+            return
+    raise AssertionError("the run ended before it could be interrupted")
+
+
+def rest(process: subprocess.Popen[str]) -> str:
+    return process.communicate(timeout=120)[0]
+
+
+def change_everything(checkout: Checkout) -> None:
+    checkout.rewrite("config.yaml", "max_listed: 1000", "max_listed: 999")
+
+
+def test_a_killed_run_goes_on_without_any_flag_and_gives_the_same_result(checkout):
+    before = checkout.bytes_below("base/tables")
+    change_everything(checkout)
+    process = start(checkout)
+    wait_for_progress(process, 2)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    process.kill()
+    for child in children:
+        os.killpg(int(child), signal.SIGKILL)
+    process.wait()
+    assert checkout.bytes_below("base/tables").keys() == before.keys()
+    assert checkout.jobs_of_run()
+    assert checkout.bytes_below("base/tables") == before
+    assert not list(checkout.results.rglob(TEMPORARY_PREFIX + "*"))
+
+
+def test_a_second_run_at_the_same_time_exits_75_and_says_who_runs(checkout):
+    change_everything(checkout)
+    process = start(checkout)
+    wait_for_progress(process, 1)
+    second = checkout.call("run")
+    assert second.returncode == 75, second.stdout
+    assert f"pid {process.pid}" in second.stdout and "since" in second.stdout
+    rest(process)
+    assert process.returncode == 0
+
+
+def test_unlocking_snakemake_during_a_run_does_not_let_a_second_run_in(checkout):
+    change_everything(checkout)
+    process = start(checkout)
+    wait_for_progress(process, 1)
+    subprocess.run([sys.executable, "-m", "snakemake", "--unlock"], cwd=checkout.folder, capture_output=True)
+    assert checkout.call("run").returncode == 75
+    rest(process)
+    assert process.returncode == 0
+
+
+def test_two_studies_run_at_once(computed, checkout):
+    change_everything(checkout)
+    process = start(checkout)
+    wait_for_progress(process, 1)
+    other = computed.call("run")
+    assert other.returncode == 0 and "Nothing to do" in other.stdout
+    rest(process)
+    assert process.returncode == 0
+
+
+def test_an_interrupted_run_exits_130_and_can_be_resumed(checkout):
+    change_everything(checkout)
+    process = start(checkout)
+    wait_for_progress(process, 1)
+    process.send_signal(signal.SIGINT)
+    output = rest(process)
+    assert process.returncode == 130, output
+    assert output.strip().splitlines()[-1].startswith("exit status 130:")
+    assert checkout.call("run").returncode == 0
+
+
+def test_a_step_that_crashes_leaves_the_earlier_result_whole(checkout):
+    before = checkout.bytes_below("base")
+    module = checkout.folder / "scripts" / "alliance" / "questions" / "client_factors.py"
+    text = module.read_text(encoding="utf-8")
+    module.write_text(
+        text.replace("def pool(", "def pool(*_, **__):\n    raise MemoryError('planted')\n\n\ndef _unused(", 1), encoding="utf-8"
+    )
+    result = checkout.call("run")
+    assert result.returncode == 1 and "pool client factors" in result.stdout
+    assert result.stdout.strip().splitlines()[-1].startswith("exit status 1:")
+    assert checkout.bytes_below("base/tables/client_factors") == {
+        name: content for name, content in before.items() if name.startswith("base/tables/client_factors")
+    }
+    module.write_text(text, encoding="utf-8")
+    assert checkout.call("run").returncode == 0
+    assert checkout.bytes_below("base") == before
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "table.csv"
+    write_text(path, "old\n")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half", encoding="utf-8")
+        raise RuntimeError
+    assert path.read_text(encoding="utf-8") == "old\n" and list(tmp_path.iterdir()) == [path]
+
+
+def test_sixty_kills_while_writing_never_leave_a_torn_file(tmp_path):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path\nfrom alliance.files import write_text\n"
+        "n = 0\nprint('ready', flush=True)\n"
+        "while True:\n    n += 1\n    write_text(Path(sys.argv[1]), f'{n}\\n' * 20000)\n"
+    )
+    path = tmp_path / "table.csv"
+    scripts = os.path.join(os.path.dirname(__file__), "..", "..", "scripts")
+    for attempt in range(60):
+        process = subprocess.Popen([sys.executable, "-c", code, str(path), scripts], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(0.003 * (attempt % 10) + 0.005)
+        process.kill()
+        process.wait()
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            assert len(lines) == 20000 and len(set(lines)) == 1
