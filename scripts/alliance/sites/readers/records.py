@@ -1,0 +1,137 @@
+"""Records of a delimited text: where each begins and whether its quotes and its number of fields are right.
+
+The grammar is that of ``csv`` with ``strict=True``, and a quote inside an unquoted field is refused too, which ``csv`` lets pass.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+NEWLINE, QUOTE = 10, 34
+_BLOCK = 1 << 22
+_MANY_COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class Extents:
+    """Offsets of records in the text and the physical line each begins on; arrays of one length, without blank lines."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+    lines: np.ndarray
+    blank: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record as the strict grammar sees it.
+
+    ``fault`` is ``""``, ``stray`` (a quote where none may stand) or ``unclosed``; ``at`` is the offset of that quote.
+    """
+
+    start: int
+    end: int
+    line: int
+    fields: tuple[bytes, ...] = ()
+    fault: str = ""
+    at: int = -1
+
+
+@cache
+def _field_pattern(separator: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb'"[^"]*+(?:""[^"]*+)*+"|[^"\n' + re.escape(separator) + rb"]*+")
+
+
+def record_at(data: bytes, start: int, line: int, separator: bytes) -> Record:
+    """Read the record that begins at an offset."""
+    line_end = data.find(b"\n", start)
+    line_end = len(data) if line_end < 0 else line_end
+    if data.find(b'"', start, line_end) < 0:
+        return Record(start, line_end, line, tuple(data[start:line_end].split(separator)))
+    match_field = _field_pattern(separator).match
+    fields = []
+    position = start
+    while True:
+        end = match_field(data, position).end()
+        following = data[end : end + 1]
+        if following not in (separator, b"\n", b""):
+            unclosed = end == position
+            return Record(start, line_end, line, (), "unclosed" if unclosed else "stray", position if unclosed else end)
+        fields.append(data[position:end])
+        if following != separator:
+            return Record(start, end, line, tuple(fields))
+        position = end + 1
+
+
+def unquoted(field: bytes) -> str:
+    """Return the text of a field."""
+    if field[:1] == b'"':
+        field = field[1:-1].replace(b'""', b'"')
+    return field.decode("utf-8")
+
+
+def records(data: bytes, start: int, line: int, separator: bytes) -> Iterator[Record]:
+    """Yield record after record; after a stray quote reading goes on with the next physical line."""
+    while start < len(data):
+        record = record_at(data, start, line, separator)
+        yield record
+        line += 1 + data.count(b"\n", record.start, record.end)
+        start = record.end + 1
+
+
+def extents(data: bytes, start: int, line: int, separator: bytes) -> Extents | None:
+    """Return the extents of all records from an offset (at the start of a line) on; ``None`` where a quote stands wrong."""
+    text = np.frombuffer(data, np.uint8)
+    if data.find(b'"', start) < 0:
+        newlines = _concatenated([np.flatnonzero(text[a : a + _BLOCK] == NEWLINE) + a for a in range(start, len(data), _BLOCK)])
+        ends = newlines
+    else:
+        quoted = _newlines_outside_quotes(text, start, separator[0])
+        if quoted is None:
+            return None
+        newlines, ends = quoted
+    if start < len(data) and data[-1] != NEWLINE:
+        ends = np.append(ends, len(data))
+    starts = np.concatenate([[start], ends[:-1] + 1]) if len(ends) else ends
+    lines = line + (np.arange(len(starts)) if len(newlines) <= len(starts) else np.searchsorted(newlines, starts))
+    filled = ends > starts
+    return Extents(starts[filled], ends[filled], lines[filled], int((~filled).sum()))
+
+
+def _newlines_outside_quotes(text: np.ndarray, start: int, separator: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return offsets of all newlines and of those that end a record; ``None`` where a quote stands wrong."""
+    every, ending = [], []
+    inside = np.uint8(0)
+    neighbours = np.zeros(256, dtype=bool)
+    neighbours[[separator, NEWLINE, QUOTE]] = True
+    for a in range(start, len(text), _BLOCK):
+        block = text[a : a + _BLOCK]
+        quote = block == QUOTE
+        within = np.bitwise_xor.accumulate(quote.view(np.uint8)) ^ inside
+        inside = within[-1]
+        within = within.view(bool)
+        before = neighbours[text[a - 1 : a - 1 + len(block)]] if a else np.concatenate([[True], neighbours[block[:-1]]])
+        after = neighbours[text[a + 1 : a + 1 + len(block)]]
+        if len(after) < len(block):
+            after = np.append(after, True)
+        if np.any(quote & np.where(within, ~before, ~after)):
+            return None
+        newline = block == NEWLINE
+        every.append(np.flatnonzero(newline) + a)
+        ending.append(np.flatnonzero(newline & ~within) + a)
+    return None if inside else (_concatenated(every), _concatenated(ending))
+
+
+def _concatenated(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+
+def swallows_rows(data: bytes, start: int, end: int, separator: bytes, n_columns: int) -> bool:
+    """Return whether every line of a record that spans lines has the separators of a whole row: a quote closed too late."""
+    lines = data[start:end].split(b"\n")
+    return len(lines) > 1 and n_columns >= _MANY_COLUMNS and all(line.count(separator) == n_columns - 1 for line in lines)
