@@ -1,0 +1,75 @@
+"""Whole runs: the demo from nothing, a run with nothing to do, and how cost grows with the number of sites.
+
+Prints wall and processor seconds, the share of a cold run that goes into imports and into Snakemake itself, and the cost a site.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from measure import PROJECT, Cost, cost, script
+
+
+def run(study: Path, cores: int) -> Cost:
+    return cost(script("pipeline.py", "run", "--config", str(study / "config.yaml"), "--cores", str(cores)))
+
+
+def demo(cores: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        study = Path(name)
+        for part in ("config.yaml", "data"):
+            source = PROJECT / part
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, study / part)
+        cold = run(study, cores)
+        assert cold.status == 0
+        nothing = run(study, cores)
+        sites = len(list((study / "data" / "demo").glob("*/site.yaml")))
+        questions = len(list((study / "results" / "base" / "tables").iterdir()))
+    table_import = cost([sys.executable, "-c", "import pandas, pyarrow.parquet, pydantic, yaml"]).cpu
+    path_import = cost([sys.executable, "-c", "import pandas, pyarrow.parquet, pydantic, yaml, semopy"]).cpu
+    page_import = cost([sys.executable, "-c", "import pandas, pyarrow.parquet, jinja2, matplotlib.figure"]).cpu
+    imports = sites * 4 * table_import + sites * path_import + questions * table_import + page_import
+    print(f"demo, {sites} sites, {questions} questions, {cores} cores, environment ready")
+    print(f"  cold run        {cold.wall:6.1f} s wall (limit 90)  {cold.cpu:6.1f} s CPU")
+    print(
+        f"  of which        imports about {imports / cold.cpu:.0%}, Snakemake itself about {nothing.cpu / cold.cpu:.0%} of the processor time"
+    )
+    print(f"  nothing to do   {nothing.wall:6.1f} s wall")
+
+
+def growth(sizes: list[int], cores: int) -> None:
+    before: tuple[int, float] | None = None
+    for sites in sizes:
+        with tempfile.TemporaryDirectory() as name:
+            study = Path(name) / "study"
+            made = cost(
+                script("generate_demo.py", "--output", str(study), "--sites", str(sites), "--formats", "csv", "--no-faults", "--seed", "1")
+            )
+            assert made.status == 0
+            cold = run(study, cores)
+            assert cold.status == 0, cold
+            nothing = run(study, cores)
+        line = f"{sites:4d} sites: cold {cold.wall:7.1f} s wall, {cold.cpu:7.1f} s CPU ({cold.cpu / sites:.2f} a site); nothing to do {nothing.wall:5.1f} s"
+        if sites == 50:
+            line += " (limit 4)"
+        if before:
+            line += f"; {sites / before[0]:.0f} times the sites cost {cold.cpu / before[1]:.1f} times the processor time"
+        print(line, flush=True)
+        before = (sites, cold.cpu)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[5, 50, 500], help="numbers of sites")
+    given = parser.parse_args()
+    demo(given.cores)
+    growth(given.sizes, given.cores)
+
+
+if __name__ == "__main__":
+    main()
