@@ -58,7 +58,7 @@ def scaled(effects: pd.DataFrame, scale: str) -> pd.DataFrame:
         else:
             y = estimate
             v = np.where(by_n, (1 - estimate**2) ** 2 / (n - 1), variance)
-    usable &= np.isfinite(y)
+    usable = usable & np.isfinite(y)
     return effects.assign(y=np.where(usable, y, np.nan), v=np.where(usable & np.isfinite(v) & (v > 0), v, np.nan))
 
 
@@ -183,7 +183,7 @@ def pooled_rows(effects: pd.DataFrame, keys: Sequence[str], scale: str, pooling:
     places = used.groupby(list(keys), sort=False).indices
     extra = []
     for row, key in enumerate(groups.itertuples(index=False, name=None)):
-        here = used.iloc[places.get(key if len(key) > 1 else key[0], places.get(key, []))]
+        here = used.iloc[places.get(key, [])]
         status, reason = _status(
             int(k[row]),
             numbers.loc[row, "estimate"],
@@ -213,7 +213,7 @@ def leave_one_out_rows(effects: pd.DataFrame, keys: Sequence[str], scale: str, p
     extra = []
     for row in range(group.size):
         key = tuple(groups.iloc[group[row]])
-        here = counted.iloc[places.get(key if len(key) > 1 else key[0], places.get(key, []))]
+        here = counted.iloc[places.get(key, [])]
         here = here[here["site"].ne(sites[left_out[row]])]
         reason = str(pooled["reason"].iloc[row]) if k[row] >= 2 else ""
         flagged = int(here["status"].eq("flagged").sum())

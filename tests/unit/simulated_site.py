@@ -1,0 +1,179 @@
+"""Small simulated sites with a known truth, for tests of study variables and questions."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from alliance.questions.site_data import SCORE_COLUMNS, SiteData
+
+INSTRUMENTS = {
+    "wai_36": SimpleNamespace(construct="alliance", direction="higher_is_better"),
+    "wai_sr": SimpleNamespace(construct="alliance", direction="higher_is_better"),
+    "haq_2": SimpleNamespace(construct="alliance", direction="higher_is_better"),
+    "care": SimpleNamespace(construct="empathy", direction="higher_is_better"),
+    "core_10": SimpleNamespace(construct="outcome_symptoms", direction="higher_is_worse"),
+    "ors": SimpleNamespace(construct="outcome_general", direction="higher_is_better"),
+}
+
+OPTIONS = {
+    "alliance": {
+        "instruments": ["wai_36", "haq_2"],
+        "scale": "total",
+        "rater": "client",
+        "window": "early",
+        "windows": {
+            "session_1": {"sessions": [1, 1]},
+            "session_3": {"sessions": [3, 3]},
+            "early": {"sessions": [1, 5]},
+            "middle": {"phase": [0.33, 0.67]},
+            "late": {"last": 3},
+            "all": {"sessions": [1, 999]},
+        },
+    },
+    "empathy": {"instruments": ["care"], "scale": "total", "rater": "client", "window": "session_1"},
+    "symptoms": {"instruments": ["core_10"], "scale": "total", "rater": "client"},
+    "outcome": {"instruments": ["core_10", "ors"], "scale": "total", "rater": "client", "timepoint": "post", "form": "ancova"},
+    "early_gain": {"window": [0, 3]},
+    "dropout": {
+        "definition": "unilateral",
+        "definitions": {
+            "unilateral": {"reasons": ["unilateral"]},
+            "before_planned": {"share_of_planned_below": 0.5},
+            "few_sessions": {"sessions_below": 4},
+        },
+    },
+    "pooling": {
+        "metric": "fisher_z",
+        "tau2": "reml",
+        "interval": "guarded_hartung_knapp",
+        "level": 0.95,
+        "min_sites": 2,
+        "headline_sites": 5,
+        "min_clients": 10,
+    },
+    "resampling": {"draws": 400},
+    "seed": 7,
+    "questions": {
+        "convergent_validity": {"enabled": True, "timepoint_window": "session_3"},
+        "client_factors": {
+            "enabled": True,
+            "window": "early",
+            "factors": {
+                "social_relations": {"category": "interpersonal", "reversed": False},
+                "life_events": {"category": "interpersonal", "reversed": True},
+                "motivation": {"category": "intrapersonal", "reversed": False},
+                "intake_severity": {"category": "diagnostic", "reversed": True},
+            },
+        },
+        "path_models": {
+            "enabled": True,
+            "models": {
+                "main": {
+                    "label": "Empathy, then alliance, then outcome",
+                    "variables": {
+                        "empathy": {"construct": "empathy", "window": "session_1"},
+                        "alliance": {"construct": "alliance", "window": "early"},
+                        "outcome": {"construct": "outcome"},
+                        "severity": {"construct": "intake"},
+                    },
+                    "syntax": "alliance ~ a*empathy + severity\noutcome ~ b*alliance + c*empathy + severity\n"
+                    "indirect := a*b\ntotal := c + a*b\n",
+                }
+            },
+        },
+    },
+}
+
+
+def score_rows(
+    client_no,
+    score,
+    *,
+    instrument,
+    timepoint="session",
+    session=None,
+    date=None,
+    scale="total",
+    rater="client",
+    unit="mean",
+    therapist_no=None,
+    derived_from=None,
+) -> pd.DataFrame:
+    """Return rows of a score table, in the columns and types of ``scores.parquet``."""
+    client_no = np.asarray(client_no)
+    size = len(client_no)
+    sessions = np.full(size, np.nan) if session is None else np.broadcast_to(np.asarray(session, dtype=float), size)
+    frame = pd.DataFrame(
+        {
+            "site": "a",
+            "client_id": [f"h{number}" for number in client_no],
+            "client_no": pd.array(client_no, dtype="Int64"),
+            "therapist_id": "t",
+            "therapist_no": pd.array([None] * size if therapist_no is None else therapist_no, dtype="Int64"),
+            "timepoint": timepoint,
+            "session": pd.array([None if np.isnan(value) else int(value) for value in sessions], dtype="Int64"),
+            "date": pd.to_datetime(pd.Series([date] * size) if date is None or isinstance(date, str) else pd.Series(date)),
+            "rater": rater,
+            "n_raters": 1,
+            "instrument": instrument,
+            "scale": scale,
+            "score": np.asarray(score, dtype=float),
+            "unit": unit,
+            "score_mean": np.asarray(score, dtype=float),
+            "score_sum": np.asarray(score, dtype=float) * 10,
+            "n_items": 10,
+            "n_answered": 10,
+            "prorated": False,
+            "level": "item",
+            "derived_from": derived_from,
+        }
+    )
+    return frame[list(SCORE_COLUMNS)]
+
+
+def site_of(scores: list[pd.DataFrame], site: str = "a", **frames) -> SiteData:
+    """Return a site that holds these score rows."""
+    table = pd.concat(scores, ignore_index=True) if scores else pd.DataFrame(columns=list(SCORE_COLUMNS))
+    return SiteData(site=site, label=site.upper(), scores=table, instruments=INSTRUMENTS, **frames)
+
+
+def simulated(site: str, n: int = 300, therapists: int = 30, seed: int = 1, alliance_outcome: float = 0.3) -> SiteData:
+    """Return a site in which standardised paths are: empathy -> alliance .5, alliance -> outcome as given, severity -> outcome -.4.
+
+    The alliance is rated without error and alike in sessions 1 to 5; factors correlate with it as the tests state (.4, -.3, .2, 0).
+    """
+    random = np.random.default_rng(seed)
+    client = np.arange(1, n + 1)
+    therapist = random.integers(1, therapists + 1, n)
+    empathy, severity = random.standard_normal(n), random.standard_normal(n)
+    alliance = 0.5 * empathy + np.sqrt(0.75) * random.standard_normal(n)
+    residual = np.sqrt(1 - alliance_outcome**2 - 0.16)
+    better = alliance_outcome * alliance - 0.4 * severity + residual * random.standard_normal(n)
+
+    def related(r: float) -> np.ndarray:
+        return r * alliance + np.sqrt(1 - r * r) * random.standard_normal(n)
+
+    clients = pd.DataFrame(
+        {
+            "client_no": pd.array(client, dtype="Int64"),
+            "therapist_no": pd.array(therapist, dtype="Int64"),
+            "social_relations": related(0.4),
+            "life_events": related(-0.3),
+            "motivation": related(0.2),
+        }
+    )
+    common = {"therapist_no": therapist}
+    scores = [
+        *(score_rows(client, 5 + alliance, instrument="wai_36", session=number, **common) for number in range(1, 6)),
+        score_rows(client, related(0.8), instrument="haq_2", session=3, **common),
+        score_rows(client, related(0.5), instrument="wai_36", session=3, rater="therapist", **common),
+        score_rows(client, related(0.7), instrument="wai_36", scale="bond", session=3, **common),
+        score_rows(client, related(0.6), instrument="haq_2", scale="positive", session=3, **common),
+        score_rows(client, 30 + 5 * empathy, instrument="care", session=1, unit="sum", **common),
+        score_rows(client, 20 + 6 * severity, instrument="core_10", timepoint="intake", unit="sum", **common),
+        score_rows(client, 15 - 6 * better, instrument="core_10", timepoint="post", unit="sum", **common),
+    ]
+    return site_of(scores, site, clients=clients)
