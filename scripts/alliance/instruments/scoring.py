@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from alliance.instruments.derivation import derivable, derive
 from alliance.instruments.registry import TOTAL, Instrument, Scale
@@ -38,7 +39,7 @@ SCORE_TYPES = {
     "derived_from": "str",
 }
 SCORE_COLUMNS = tuple(SCORE_TYPES)
-_ROWS_AT_ONCE = 100_000
+_ROWS_AT_ONCE = 25_000
 
 
 def empty_scores() -> pd.DataFrame:
@@ -295,18 +296,27 @@ class _Answers:
     """Answers of some forms, as given and turned; unanswered ones are zero and not in ``given``."""
 
     def __init__(self, ratings: pd.DataFrame, instrument: Instrument, items: list[int], low: np.ndarray, high: np.ndarray):
-        raw = answers(ratings, items)
+        self.raw = answers(ratings, items)
         self.low = low
         self.row = {item: row for row, item in enumerate(items)}
-        self.given = ~np.isnan(raw)
-        self.outside = (raw < low) | (raw > high)
+        missing = np.isnan(self.raw)
+        self.given = ~missing
         self.any_given = self.given.any(axis=0)
-        self.raw = np.where(self.given, raw, 0.0)
+        self.outside = (self.raw < low) | (self.raw > high) if self._leaves(low, high) else None
+        self.raw[missing] = 0.0
         self.turned = self.raw
         reverse = [self.row[item] for item in instrument.reverse if item in self.row]
         if reverse:
             self.turned = self.raw.copy()
-            self.turned[reverse] = np.where(self.given[reverse], low + high - raw[reverse], 0.0)
+            self.turned[reverse] = (low + high) * self.given[reverse] - self.raw[reverse]
+
+    def _leaves(self, low: np.ndarray, high: np.ndarray) -> bool:
+        lowest, highest = np.fmin.reduce(self.raw, axis=0), np.fmax.reduce(self.raw, axis=0)
+        return bool(((lowest < low) | (highest > high)).any())
+
+    def inside(self, rows: list[int]) -> np.ndarray | bool:
+        """Return which forms have no answer outside the possible range among some items."""
+        return True if self.outside is None else ~self.outside[rows].any(axis=0)
 
     def rows(self, items: list[int]) -> list[int]:
         return [self.row[item] for item in items if item in self.row]
@@ -320,7 +330,7 @@ def _score_chunk(forms: _Answers, instrument: Instrument, options: Mapping[str, 
         rows = forms.rows(items)
         values = (forms.turned if scale.reversed else forms.raw)[rows]
         answered = forms.given[rows].sum(axis=0).astype("float64")
-        enough = (answered >= max(len(items) - allowed_missing(instrument, name, options), 1)) & ~forms.outside[rows].any(axis=0)
+        enough = (answered >= max(len(items) - allowed_missing(instrument, name, options), 1)) & forms.inside(rows)
         if scale.method in ("count_above_minimum", "mean_above_minimum"):
             mean, total, score = _above_minimum(values, forms.given[rows], forms.low, scale.method, enough)
         else:
@@ -530,7 +540,8 @@ def _long(keys: pd.DataFrame, instrument: Instrument, blocks: list[tuple[str, Sc
 
 
 def _labels(codes: np.ndarray, names: list[str]) -> pd.Series:
-    return pd.Series(pd.Categorical.from_codes(codes, names)).astype("str")
+    arrow = pa.DictionaryArray.from_arrays(pa.array(codes.astype("int32")), pa.array(names, pa.large_string())).cast(pa.large_string())
+    return pd.Series(arrow, dtype="str")
 
 
 def _whole_numbers(values: np.ndarray) -> pd.array:
