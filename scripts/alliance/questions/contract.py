@@ -72,9 +72,8 @@ ESTIMATE_TYPES = {
 METHODS = {
     "cluster_robust": "from one site's rows; standard error robust to clients sharing a therapist",
     "independent": "from one site's rows; clients taken as independent, standard error of z 1 / sqrt(n - 3) (few therapists)",
-    "robust": "from one site's rows; standard error free of normality, clients taken as independent (therapists unknown or too few)",
     "bootstrap": "from one site's rows; percentile interval over resampled therapists (clients where therapists are unknown)",
-    "normal_theory": "from a published matrix: standard error of independent clients under normality",
+    "normal_theory": "from one site: clients taken as independent and normal (a published matrix, or therapists unknown or too few)",
     "published": "as the site published it, with its standard error",
     "published_n": "as the site published it; standard error from its number of clients",
     "two_stage_reml": "pooled over sites; variance between sites by restricted maximum likelihood",
