@@ -513,3 +513,11 @@ def test_published_effects_are_accepted_with_their_n(tmp_path):
 def test_published_effects_with_impossible_content_are_refused(tmp_path, row, code):
     (tmp_path / "effects.csv").write_text(f"question,model,parameter,estimate,n,std_error\n{row}\n")
     assert_refused(clean(tmp_path, site_file=EFFECTS), code)
+
+
+def test_files_of_an_earlier_delivery_do_not_stay(tmp_path):
+    send(tmp_path / "site")
+    summaries.write_delivery(clean(tmp_path / "site"), tmp_path / "results")
+    assert summaries.accepted_summary(tmp_path / "results", "path_models", OPTIONS) is not None
+    summaries.write_delivery(summaries.SummaryDelivery(), tmp_path / "results")
+    assert summaries.accepted_summary(tmp_path / "results", "path_models", OPTIONS) is None

@@ -87,7 +87,8 @@ def test_a_request_is_a_study_that_asks_the_same_questions(study):
     assert list(home.sites) == ["south"]
     assert list(home.scenarios) == ["base", "third_session"]
     assert home.base["study"]["title"] == "Two clinics: Ærø & NO"
-    assert request.instruments_digest(home) == request.instruments_digest(study)
+    (asked_at_home,), (asked,) = request.asked(home, ["base"]), request.asked(study, ["base"])
+    assert asked_at_home == asked
     assert home.enabled_questions("base") == ["path_models"]
     for scenario in home.scenarios:
         assert home.estimate_digest(scenario, "path_models") == study.estimate_digest(scenario, "path_models")

@@ -16,10 +16,10 @@ from alliance import __version__
 from alliance.configuration.errors import ConfigurationError, Fault
 from alliance.configuration.strict_yaml import load_file
 from alliance.configuration.study import BASE, INSTRUMENTS, SITE_ID, Study
-from alliance.files import digest, read_json, replacing, sha256, write_json, write_text
+from alliance.files import read_json, replacing, write_json, write_text
 from alliance.issues import Issue, Severity
 from alliance.questions.summary import SiteSummary, SummaryError
-from alliance.sites.summaries import FILES, disclosive_cells
+from alliance.sites.summaries import FILES, disclosive_cells, instruments_digest
 
 SCHEMA_VERSION = 1
 FOLDER = "request"
@@ -82,11 +82,6 @@ class Answer:
     issues: tuple[Issue, ...] = field(default_factory=tuple)
 
 
-def instruments_digest(study: Study) -> str:
-    """Return the fingerprint of all instrument files of a study: keys and contents, shipped before the study's own."""
-    return digest({key: [sha256(path) for path in paths] for key, paths in study.instrument_files.items()})
-
-
 def asked(study: Study, scenarios: list[str]) -> list[dict[str, Any]]:
     """Return what the study asks of every site: one record a question and set of options, with the scenarios that use it.
 
@@ -108,7 +103,7 @@ def asked(study: Study, scenarios: list[str]) -> list[dict[str, Any]]:
                     "options": study.estimate_options(scenario, question),
                     "scoring": study.score_options(scenario),
                     "constants": {},
-                    "instruments_digest": instruments_digest(study),
+                    "instruments_digest": _fingerprint(study),
                     "scenarios": [],
                 },
             )
@@ -129,6 +124,10 @@ def asked(study: Study, scenarios: list[str]) -> list[dict[str, Any]]:
     if faults:
         raise ConfigurationError(faults)
     return [records[key] for key in sorted(records)]
+
+
+def _fingerprint(study: Study) -> str:
+    return instruments_digest(path for paths in study.instrument_files.values() for path in paths)
 
 
 def write_request(study: Study, site: str, scenarios: list[str]) -> Path:

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from alliance.files import replacing, write_csv
+from alliance.files import digest, replacing, sha256, write_csv
 from alliance.issues import Issue, Severity, shown
 from alliance.questions import contract
 from alliance.questions.summary import SiteSummary, SummaryError
@@ -217,9 +218,13 @@ def clean_summary_site(
 def write_delivery(delivery: SummaryDelivery, folder: Path) -> None:
     """Write the accepted files of a delivery below ``results/sites/<site>/``; the caller writes issues and status.
 
-    Summaries keep their bytes. Published frames are written as ``published_moments.csv`` and ``published_effects.csv``.
+    Summaries keep their bytes. Published frames are written as ``published_moments.csv`` and ``published_effects.csv``. Files of an earlier
+    delivery are removed first, so that an empty delivery (an excluded site, a site that sends rows now) leaves none.
     """
     folder = Path(folder)
+    shutil.rmtree(folder / "summaries", ignore_errors=True)
+    for name in ("published_moments.csv", "published_effects.csv"):
+        (folder / name).unlink(missing_ok=True)
     for summary in delivery.summaries:
         for name, content in summary.files.items():
             with replacing(folder / "summaries" / summary.question / summary.options_digest / name) as temporary:
@@ -228,6 +233,17 @@ def write_delivery(delivery: SummaryDelivery, folder: Path) -> None:
         write_csv(folder / "published_moments.csv", delivery.published_moments)
     if delivery.published_effects is not None:
         write_csv(folder / "published_effects.csv", delivery.published_effects)
+
+
+def accepted_summary(folder: Path, question: str, options_digest: str) -> Path | None:
+    """Return the folder of a site's own summary for a question and its options below ``results/sites/<site>/``; None where it sent none."""
+    path = Path(folder) / "summaries" / question / options_digest
+    return path if (path / "summary.json").is_file() else None
+
+
+def instruments_digest(paths: Iterable[Path]) -> str:
+    """Return the fingerprint of instrument files, all of a study's in the order of their keys, shipped before its own."""
+    return digest([[Path(path).name, sha256(Path(path))] for path in paths])
 
 
 def registry_ranges(registry: Mapping[str, Any]) -> Ranges:
@@ -348,7 +364,7 @@ def _pipeline_summaries(
     faults: _Faults,
     files: list[dict[str, Any]],
     ranges: Ranges,
-    instruments_digest: str | None,
+    fingerprint: str | None,
     counts: dict[str, int],
 ) -> tuple[list[AcceptedSummary], dict[str, int]]:
     summaries: list[AcceptedSummary] = []
@@ -379,7 +395,7 @@ def _pipeline_summaries(
         return [], counts
     for path in near:
         place = path.relative_to(folder).as_posix()
-        summary, header = _one_summary(path, place, site, faults, files, ranges, instruments_digest)
+        summary, header = _one_summary(path, place, site, faults, files, ranges, fingerprint)
         if header is None or summary is None:
             continue
         key = (summary.question, summary.options_digest)
@@ -405,7 +421,7 @@ def _one_summary(
     faults: _Faults,
     files: list[dict[str, Any]],
     ranges: Ranges,
-    instruments_digest: str | None,
+    fingerprint: str | None,
 ) -> tuple[AcceptedSummary | None, Header | None]:
     before = len(faults.issues)
     folder = place.removesuffix("summary.json")
@@ -441,7 +457,7 @@ def _one_summary(
             file=place,
             value_shown=shown(header.site),
         )
-    if instruments_digest and header.instruments_digest != instruments_digest:
+    if fingerprint and header.instruments_digest != fingerprint:
         faults.add(
             "A05",
             "The summary was scored with other instrument files than this study uses.",
