@@ -1,0 +1,192 @@
+"""What clients bring to treatment and the early alliance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from alliance.reports import figures, numbers
+from alliance.reports.chapters import common
+from alliance.reports.elements import Cell, Chapter, Column, Figure, Table, slug
+from alliance.reports.figures import ForestRow
+from alliance.reports.inputs import ReportData
+
+QUESTION = "client_factors"
+RANDOM_EFFECTS = "correlation_random_effects"
+TYPE_WORDS = {
+    "correlation_n_weighted": "mean weighted by clients",
+    RANDOM_EFFECTS: "random-effects mean",
+    "correlation_contrast": "difference",
+}
+LIMITS = (
+    "Factors were observed, not varied: a correlation does not show that changing the factor would change the alliance.",
+    "Which factor belongs to which category follows the review and the configuration; another map gives other category means.",
+    "A factor and an alliance rated by the same person share that person’s way of answering.",
+    "Only the early alliance was looked at; whether a factor works later in treatment is another question.",
+)
+
+
+def build(data: ReportData) -> Chapter:
+    """Return the chapter on client factors."""
+    tables = data.tables[QUESTION]
+    factors, categories = tables["factors"], tables["categories"]
+    pooled = common.pooled_rows(categories)
+    means = [row for row in common.select(pooled, estimate_type=RANDOM_EFFECTS).itertuples() if common.has_number(row)]
+    contrasts = [row for row in common.select(pooled, estimate_type="correlation_contrast").itertuples() if common.has_number(row)]
+    findings = [mean_sentence(data, row) for row in means]
+    findings += [contrast_sentence(data, row) for row in contrasts]
+    findings += [common.spread_sentence(data, row) for row in means[:1]]
+    if means and "leave_one_out" in tables:
+        left_out = tables["leave_one_out"]
+        for row in means:
+            chosen = common.select(left_out, category=row.category, factor="", estimate_type=RANDOM_EFFECTS)
+            findings.append(common.influence_sentence(data, chosen, f"the mean of {row.category} factors"))
+    return Chapter(
+        id="client-factors",
+        title="What clients bring: factors at intake and the early alliance",
+        question="Which characteristics of clients at intake go with a better alliance early in treatment?",
+        headlines=(headline(data, means),) if means else (),
+        findings=tuple(sentence for sentence in findings if sentence),
+        blocks=(
+            category_table(data, categories),
+            *factor_forest(data, factors, means),
+            factor_table(data, factors),
+            site_factor_table(data, factors),
+        ),
+        limits=LIMITS,
+        missing=common.not_estimable(data, factors, lambda row: common.words(row.factor)),
+    )
+
+
+def headline(data: ReportData, means: list[Any]) -> str:
+    """Return the category means in one sentence."""
+    parts = [
+        f"{row.category} factors {common.estimate_text(row, data.decimals)} {common.interval_text(row, data.decimals)}"
+        + (f" (review: {numbers.bounded(row.published, data.decimals)})" if numbers.known(row.published) else "")
+        for row in means
+    ]
+    return f"Mean correlation of client factors at intake with the early alliance, {data.level} CI: {'; '.join(parts)}."
+
+
+def mean_sentence(data: ReportData, row: Any) -> str:
+    """Return the mean correlation of a category in a sentence."""
+    return (
+        f"{common.words(row.category)} factors correlate with the early alliance by {common.sentence_estimate(data, row, 'mean r')}; "
+        f"{common.sureness(row)}. {common.benchmark_sentence(data, row)}"
+    ).strip()
+
+
+def contrast_sentence(data: ReportData, row: Any) -> str:
+    """Return the difference of two categories in a sentence."""
+    return (
+        f"Difference of categories ({row.category.replace('_', ' ')}): {numbers.bounded(row.estimate, data.decimals)}, "
+        f"{data.level} CI {common.interval_text(row, data.decimals)}; {common.sureness(row)}."
+    )
+
+
+def category_table(data: ReportData, categories: pd.DataFrame) -> Table:
+    """Return the category means and their differences."""
+    rows = tuple(
+        (
+            Cell(common.words(row.category)),
+            Cell(TYPE_WORDS.get(row.estimate_type, common.words(row.estimate_type))),
+            common.count_cell(row.n_correlations),
+            *common.estimate_cells(data, row),
+        )
+        for row in common.pooled_rows(categories).itertuples()
+    )
+    return Table(
+        id="factor-categories",
+        caption="Mean correlation with the early alliance by category of client factors",
+        columns=(Column("Category"), Column("Form"), Column("Correlations", True), *common.estimate_columns(data, "Mean r")),
+        rows=rows,
+        note="Factors where higher means worse were turned before pooling: a positive correlation means better at intake, better alliance.",
+        empty="No category could be estimated.",
+    )
+
+
+def factor_forest(data: ReportData, factors: pd.DataFrame, means: list[Any]) -> list[Figure]:
+    """Return the forest plot of pooled factors, by category, each with its category's mean."""
+    pooled = common.pooled_rows(factors)
+    by_category = {row.category: row for row in means}
+    rows: list[ForestRow] = []
+    for (category,), group in common.rows_by(pooled, ("category",)):
+        rows.append(ForestRow(f"{common.words(category)} factors", kind="heading"))
+        rows += [
+            common.pooled_forest_row(row, common.words(row.factor) + _rater(pooled, row), kind="estimate", published=False)
+            for row in group.itertuples()
+        ]
+        if category in by_category:
+            rows.append(common.pooled_forest_row(by_category[category], f"Mean, {category}"))
+    if not any(numbers.known(row.estimate) for row in rows):
+        return []
+    told = "; ".join(
+        f"{row.label} {numbers.bounded(row.estimate, data.decimals)} {numbers.interval(row.low, row.high, data.decimals)}"
+        for row in rows
+        if numbers.known(row.estimate)
+    )
+    arguments = {"axis": "Correlation with the early alliance", "decimals": data.decimals}
+    return [
+        Figure(
+            id="factor-forest",
+            title="Client factors at intake and the early alliance, pooled over sites",
+            alt=f"Forest plot of pooled correlations with {data.level} intervals: {told}.",
+            svg=figures.forest(rows, **arguments),
+            narrow=figures.forest(rows, **arguments, narrow=True),
+            note=f"Squares are factors, diamonds category means; lines are {data.level} intervals. The table that follows has the numbers.",
+        )
+    ]
+
+
+def _rater(pooled: pd.DataFrame, row: Any) -> str:
+    same = common.select(pooled, factor=row.factor)
+    return f", {row.alliance_rater}" if len(same) > 1 else ""
+
+
+def factor_table(data: ReportData, factors: pd.DataFrame) -> Table:
+    """Return the pooled correlation of every factor."""
+    rows = tuple(
+        (
+            Cell(common.words(row.factor)),
+            Cell(row.category),
+            Cell("yes" if row.reversed == "yes" else "no"),
+            Cell(row.alliance_rater),
+            Cell(row.same_rater),
+            *common.estimate_cells(data, row),
+        )
+        for row in common.pooled_rows(factors).itertuples()
+    )
+    return Table(
+        id="factors",
+        caption="Client factors at intake and the early alliance, pooled over sites",
+        columns=(
+            Column("Factor"),
+            Column("Category"),
+            Column("Sign turned"),
+            Column("Alliance rated by"),
+            Column("Same rater"),
+            *common.estimate_columns(data, "r"),
+        ),
+        rows=rows,
+        empty="No client factor was sent together with an early alliance.",
+    )
+
+
+def site_factor_table(data: ReportData, factors: pd.DataFrame) -> Table:
+    """Return the correlation of every factor at every site."""
+    rows = tuple(
+        (
+            Cell(common.words(row.factor)),
+            Cell(data.labels.get(row.site, row.site)),
+            *common.estimate_cells(data, row, pooled=False),
+        )
+        for row in common.site_rows(factors).itertuples()
+    )
+    return Table(
+        id=f"factors-{slug('sites')}",
+        caption="Client factors at intake and the early alliance, site by site",
+        columns=(Column("Factor"), Column("Site"), *common.estimate_columns(data, "r", pooled=False)),
+        rows=rows,
+        empty="No site sent a client factor together with an early alliance.",
+    )

@@ -1,0 +1,261 @@
+"""What the chapters of all questions share: labels, cells of estimates, rows of forest plots, sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from alliance.questions.contract import POOLED, WITH_NUMBERS
+from alliance.reports import numbers
+from alliance.reports.elements import Cell, Column, Table, listed, number_cell
+from alliance.reports.figures import ForestRow
+from alliance.reports.inputs import ReportData
+
+BOUNDED_TYPES = frozenset(
+    {
+        "correlation",
+        "r_squared",
+        "r_squared_minimum",
+        "r_squared_maximum",
+        "r_squared_mean",
+        "path_standardised",
+        "covariance_standardised",
+        "defined_standardised",
+        "correlation_n_weighted",
+        "correlation_random_effects",
+    }
+)
+NOT_ESTIMABLE = "not estimable"
+SHORT_NAMES = {
+    "haq_1": "HAq-I",
+    "haq_2": "HAq-II",
+    "blri_empathy16": "BLRI empathy",
+    "empathy_scale": "Empathy Scale",
+}
+
+
+def pooled_rows(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
+    """Return the rows over all sites that have the given values in their key columns."""
+    return select(table, site=POOLED, **keys)
+
+
+def site_rows(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
+    """Return the rows of single sites that have the given values in their key columns."""
+    return select(table[table["site"] != POOLED], **keys)
+
+
+def select(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
+    """Return the rows that have the given values in the given columns."""
+    chosen = table
+    for name, value in keys.items():
+        chosen = chosen[chosen[name] == value]
+    return chosen
+
+
+def has_number(row: Any) -> bool:
+    """Tell whether a row carries an estimate."""
+    return row.status in WITH_NUMBERS and numbers.known(row.estimate)
+
+
+def words(name: str) -> str:
+    """Return a name of the configuration as it is read: ``family_relations`` becomes ``Family relations``."""
+    text = name.replace("_", " ").strip()
+    return text[:1].upper() + text[1:]
+
+
+def instrument_name(key: str) -> str:
+    """Return the usual short name of an instrument (``wai_sr`` becomes ``WAI-SR``)."""
+    return SHORT_NAMES.get(key, key.replace("_", "-").upper() if len(key) <= 9 else words(key))
+
+
+def measure(instrument: str, scale: str, rater: str = "") -> str:
+    """Return the label of a measure: instrument, scale and rater."""
+    label = f"{instrument_name(instrument)} {scale.replace('_', ' ')}"
+    return f"{label}, {rater}" if rater else label
+
+
+def estimate_text(row: Any, decimals: int) -> str:
+    """Return an estimate as printed, or that it is not estimable."""
+    if not has_number(row):
+        return "withheld" if row.status == "withheld" else NOT_ESTIMABLE
+    return form(row.estimate_type)(row.estimate, decimals)
+
+
+def form(estimate_type: str) -> Any:
+    """Return the way numbers of a type are printed."""
+    return numbers.bounded if estimate_type in BOUNDED_TYPES else numbers.decimal
+
+
+def interval_text(row: Any, decimals: int, low: str = "ci_low", high: str = "ci_high") -> str:
+    """Return an interval of a row as printed; a dash where there is none."""
+    bound = row.estimate_type in BOUNDED_TYPES or row.estimate_type == "correlation_contrast"
+    return numbers.interval(getattr(row, low), getattr(row, high), decimals, bound)
+
+
+def estimate_columns(data: ReportData, label: str, *, pooled: bool = True) -> tuple[Column, ...]:
+    """Return the columns that :func:`estimate_cells` fills."""
+    columns = [Column(label, True), Column(f"{data.level} CI", True)]
+    if pooled:
+        columns += [Column("Prediction interval", True), Column("I²", True), Column("Sites", True)]
+    return (*columns, Column("Clients", True), Column("Published", True), Column("Remark"))
+
+
+def estimate_cells(data: ReportData, row: Any, *, pooled: bool = True) -> tuple[Cell, ...]:
+    """Return the cells of an estimate: number, interval, heterogeneity, counts, published figure, reason."""
+    decimals = data.decimals
+    cells = [
+        number_cell(estimate_text(row, decimals), row.estimate if has_number(row) else None),
+        number_cell(interval_text(row, decimals), row.ci_low),
+    ]
+    if pooled:
+        cells += [
+            number_cell(interval_text(row, decimals, "prediction_low", "prediction_high"), row.prediction_low),
+            number_cell(numbers.percent(row.i2), row.i2),
+            count_cell(row.n_sites),
+        ]
+    return (
+        *cells,
+        count_cell(row.n_clients),
+        number_cell(form(row.estimate_type)(row.published, decimals) if numbers.known(row.published) else numbers.UNKNOWN, row.published),
+        Cell(remark(row), remark(row)),
+    )
+
+
+def remark(row: Any) -> str:
+    """Return why a row is flagged, withheld or not estimable."""
+    return "" if row.status == "estimated" else _sentence(row.reason)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] if text else ""
+
+
+def count_cell(value: Any) -> Cell:
+    """Return a cell for a count that may be unknown."""
+    if value is None or value is pd.NA or value != value:
+        return Cell(numbers.UNKNOWN, "")
+    return number_cell(numbers.count(value), int(value))
+
+
+def forest_rows(data: ReportData, table: pd.DataFrame, *, published: bool = True) -> list[ForestRow]:
+    """Return forest rows of one estimate: its sites, then the pooled row with its prediction interval and the published figure."""
+    rows = [_forest_row(row, data.labels.get(row.site, row.site)) for row in site_rows(table).itertuples()]
+    for row in pooled_rows(table).itertuples():
+        rows.append(pooled_forest_row(row, f"Pooled ({plural(row.n_sites, 'site')})", published=published))
+    return rows
+
+
+def _forest_row(row: Any, label: str) -> ForestRow:
+    weight = (
+        float(row.n_clients) if row.n_clients is not None and row.n_clients is not pd.NA and row.n_clients == row.n_clients else math.nan
+    )
+    if not has_number(row):
+        return ForestRow(label)
+    return ForestRow(label, row.estimate, row.ci_low, row.ci_high, weight=weight)
+
+
+def pooled_forest_row(row: Any, label: str, *, published: bool = True, kind: str = "pooled") -> ForestRow:
+    """Return the forest row of a pooled estimate."""
+    figure = row.published if published else math.nan
+    if not has_number(row):
+        return ForestRow(label, kind=kind, published=figure)
+    known = numbers.known(row.prediction_low) and numbers.known(row.prediction_high)
+    prediction = (row.prediction_low, row.prediction_high) if known else None
+    return ForestRow(label, row.estimate, row.ci_low, row.ci_high, kind=kind, prediction=prediction, published=figure)
+
+
+def plural(number: Any, noun: str) -> str:
+    """Return a count with its noun: ``1 site``, ``6 sites``."""
+    if number is None or number is pd.NA or number != number:
+        return f"an unknown number of {noun}s"
+    return f"{numbers.count(number)} {noun}" + ("" if int(number) == 1 else "s")
+
+
+def sentence_estimate(data: ReportData, row: Any, symbol: str) -> str:
+    """Return an estimate in running text: ``r = .32, 95% CI [.25, .40], 6 sites, 812 clients``."""
+    parts = [f"{symbol} = {estimate_text(row, data.decimals)}"]
+    if numbers.known(row.ci_low):
+        parts.append(f"{data.level} CI {interval_text(row, data.decimals)}")
+    parts.append(plural(row.n_sites, "site"))
+    if row.n_clients is not None and row.n_clients is not pd.NA and row.n_clients == row.n_clients:
+        parts.append(plural(row.n_clients, "client"))
+    return ", ".join(parts)
+
+
+def spread_sentence(data: ReportData, row: Any) -> str:
+    """Return how much sites differ, in a sentence; empty where that is unknown."""
+    if not numbers.known(row.prediction_low):
+        return ""
+    show = form(row.estimate_type)
+    low, high = show(row.prediction_low, data.decimals), show(row.prediction_high, data.decimals)
+    text = f"In a new site like these, the true value would be expected between {low} and {high} ({data.level} prediction interval)"
+    if numbers.known(row.i2):
+        text += f"; {numbers.percent(row.i2)} of the variance of the site estimates lies between sites"
+    return text + "."
+
+
+def sureness(row: Any) -> str:
+    """Return what an interval says about the sign, in words."""
+    if not (numbers.known(row.ci_low) and numbers.known(row.ci_high)):
+        return "no interval could be computed"
+    if row.ci_low > 0 or row.ci_high < 0:
+        return "the interval leaves out zero"
+    return "the interval holds zero, so the sign stays open"
+
+
+def benchmark_sentence(data: ReportData, row: Any) -> str:
+    """Return the published figure beside the new one, in a sentence; empty where there is none."""
+    if not (has_number(row) and numbers.known(row.published)):
+        return ""
+    show = form(row.estimate_type)
+    text = f"The published figure is {show(row.published, data.decimals)}"
+    if numbers.known(row.difference):
+        text += f"; the new one differs from it by {show(row.difference, data.decimals)}"
+    return text + "."
+
+
+def not_estimable(data: ReportData, table: pd.DataFrame, name: Any) -> tuple[str, ...]:
+    """Return the pooled rows without a number, with what they need, each reason once with all it concerns."""
+    by_reason: dict[str, list[str]] = {}
+    for row in pooled_rows(table).itertuples():
+        if not has_number(row):
+            subjects = by_reason.setdefault(row.reason, [])
+            if name(row) not in subjects:
+                subjects.append(name(row))
+    return tuple(f"{listed(subjects)}: {reason}.".replace("..", ".") for reason, subjects in by_reason.items())
+
+
+def rows_by(table: pd.DataFrame, keys: Sequence[str]) -> Iterable[tuple[tuple[str, ...], pd.DataFrame]]:
+    """Yield groups of rows in the order in which they first stand in the table."""
+    for key, group in table.groupby(list(keys), sort=False, dropna=False):
+        yield (key if isinstance(key, tuple) else (key,)), group
+
+
+def influence_sentence(data: ReportData, table: pd.DataFrame, what: str) -> str:
+    """Return between which values a pooled estimate moves when each site is left out in turn; empty where that was not computed."""
+    known = table[table["status"].isin(WITH_NUMBERS) & table["estimate"].notna()]
+    if len(known) < 2:
+        return ""
+    show = form(known["estimate_type"].iloc[0])
+    low, high = known.loc[known["estimate"].idxmin()], known.loc[known["estimate"].idxmax()]
+    if low["site_left_out"] == high["site_left_out"]:
+        return ""
+    labels: Mapping[str, str] = data.labels
+    return (
+        f"Leaving out one site at a time, {what} stays between {show(low['estimate'], data.decimals)} "
+        f"(without {labels.get(low['site_left_out'], low['site_left_out'])}) and {show(high['estimate'], data.decimals)} "
+        f"(without {labels.get(high['site_left_out'], high['site_left_out'])})."
+    )
+
+
+def site_table(data: ReportData, table: pd.DataFrame, id: str, caption: str, label: str) -> Table:
+    """Return one estimate by site, the pooled row last."""
+    rows, emphasised = [], set()
+    for row in pd.concat([site_rows(table), pooled_rows(table)]).itertuples():
+        if row.site == POOLED:
+            emphasised.add(len(rows))
+        rows.append((Cell(data.labels.get(row.site, row.site)), *estimate_cells(data, row)))
+    return Table(id, caption, (Column("Site"), *estimate_columns(data, label)), tuple(rows), emphasised=frozenset(emphasised))

@@ -1,0 +1,108 @@
+"""What a page is made of: tables, figures, sentences and chapters, as data that the templates draw."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from alliance.reports.numbers import UNKNOWN
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a printed table; ``number`` aligns it to the right."""
+
+    label: str
+    number: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A printed cell.
+
+    Parameters
+    ----------
+    text : str
+        What is read.
+    value : float, str or None
+        What is sorted by and downloaded, in full precision; the text where it is None.
+    link : str
+        Address inside the report; empty for none.
+    """
+
+    text: str
+    value: float | str | None = None
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A printed table; the first cell of a row is its header."""
+
+    id: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    empty: str = "There is nothing to show."
+    emphasised: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"table {self.id}: a row has {len(row)} cells for {len(self.columns)} columns")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure: its drawings (SVG), the sentence that replaces it for those who cannot see it, and its data.
+
+    ``narrow`` is drawn for screens too narrow for ``svg``; empty where one drawing fits all.
+    """
+
+    id: str
+    title: str
+    alt: str
+    svg: bytes
+    narrow: bytes = b""
+    note: str = ""
+    data: Table | None = None
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One question as it is told to a reader."""
+
+    id: str
+    title: str
+    question: str
+    findings: tuple[str, ...] = ()
+    blocks: tuple[Table | Figure, ...] = ()
+    methods: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    headlines: tuple[str, ...] = ()
+    missing: tuple[str, ...] = field(default=())
+
+
+def slug(text: str) -> str:
+    """Return text that may stand in an ``id``: letters a to z, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"
+
+
+def text_cell(value: object) -> Cell:
+    """Return a cell for text; a dash where there is none."""
+    text = "" if value is None or value != value else str(value)
+    return Cell(text or UNKNOWN, text)
+
+
+def number_cell(text: str, value: object) -> Cell:
+    """Return a cell that shows ``text`` and keeps the number itself for sorting and download."""
+    known = value is not None and value == value
+    return Cell(text, float(value) if known else "")  # type: ignore[arg-type]
+
+
+def listed(items: list[str]) -> str:
+    """Return a list in words: ``a``, ``a and b``, ``a, b, and c``."""
+    if len(items) < 3:
+        return " and ".join(items)
+    return ", ".join(items[:-1]) + ", and " + items[-1]

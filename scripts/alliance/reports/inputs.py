@@ -1,0 +1,204 @@
+"""What the pages of a scenario are made from, read from the files that earlier steps wrote."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from alliance import issues as issue_records
+from alliance.files import read_json
+from alliance.issues import Issue
+from alliance.questions import contract
+from alliance.reports import bibliography
+from alliance.reports.bibliography import Reference
+from alliance.reports.numbers import level
+from alliance.reports.page import LeftOut, StudyHead
+
+EXCLUDED = "excluded"
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything a report is made from; aggregated, no row of a client.
+
+    Parameters
+    ----------
+    scenario : str
+        Name of the scenario.
+    options : dict
+        Its resolved configuration.
+    provenance : dict
+        Inputs, digests, packages, seed.
+    constants : dict
+        Constants by question.
+    statuses : sequence of dict
+        Every site's ``status.json``, in the order of the sites.
+    issues : sequence of Issue
+        All sites' faults.
+    tables : mapping
+        Result tables by question and name.
+    item_statistics, scale_moments : DataFrame
+        Statistics of items and scales of all sites.
+    instruments : mapping
+        Registry by key.
+    benchmarks : dict
+        Published figures.
+    references : mapping
+        Bibliography by key.
+    """
+
+    scenario: str
+    options: dict[str, Any]
+    provenance: dict[str, Any]
+    constants: dict[str, Any]
+    statuses: Sequence[dict[str, Any]]
+    issues: Sequence[Issue]
+    tables: Mapping[str, Mapping[str, pd.DataFrame]]
+    item_statistics: pd.DataFrame = field(default_factory=pd.DataFrame)
+    scale_moments: pd.DataFrame = field(default_factory=pd.DataFrame)
+    instruments: Mapping[str, Any] = field(default_factory=dict)
+    benchmarks: Any = field(default_factory=dict)
+    references: Mapping[str, Reference] = field(default_factory=dict)
+
+    @property
+    def decimals(self) -> int:
+        """Decimals of correlations."""
+        return self.options["report"]["decimals"]
+
+    @property
+    def level(self) -> str:
+        """Confidence level of the intervals, in percent."""
+        return level(self.options["pooling"]["level"])
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Label of each site; where two sites share a label, the site's id follows."""
+        labels = {status["site"]: status.get("label") or status["site"] for status in self.statuses}
+        shared = {label for label in labels.values() if list(labels.values()).count(label) > 1}
+        named = {site: f"{label} ({site})" if label in shared else label for site, label in labels.items()}
+        return {**named, contract.POOLED: "All sites, pooled"}
+
+    @property
+    def included(self) -> list[dict[str, Any]]:
+        """Statuses of the sites that are in the results."""
+        return [status for status in self.statuses if status["status"] != EXCLUDED]
+
+    @property
+    def excluded(self) -> list[dict[str, Any]]:
+        """Statuses of the sites that were left out."""
+        return [status for status in self.statuses if status["status"] == EXCLUDED]
+
+
+def head(data: ReportData) -> StudyHead:
+    """Return what stands at the top of every page."""
+    study = data.options["study"]
+    left_out = tuple(
+        LeftOut(data.labels[status["site"]], "; ".join(status.get("reasons", ())) or "no reason recorded", f"{status['site']}.html")
+        for status in data.excluded
+    )
+    return StudyHead(
+        title=study["title"],
+        simulated=bool(study["simulated"]),
+        scenario=data.scenario,
+        version=data.provenance["version"],
+        data_digest=data.provenance["data_digest"],
+        config_digest=data.provenance["config_digest"],
+        code_digest=data.provenance["code_digest"],
+        n_sites=len(data.statuses),
+        left_out=left_out,
+    )
+
+
+def read_tables(folder: Path, questions: Sequence[str]) -> dict[str, dict[str, pd.DataFrame]]:
+    """Read the tables of the given questions; a question without a folder has none."""
+    return {
+        question: {path.stem: read_table(path, question) for path in sorted((Path(folder) / question).glob("*.csv"))}
+        for question in questions
+    }
+
+
+def read_table(path: Path, question: str) -> pd.DataFrame:
+    """Read one result table with the types of its schema; unknown numbers are missing, unknown text is empty."""
+    try:
+        schema = contract.table_types(contract.table(question, path.stem))
+    except KeyError:
+        return _read_csv(path)
+    text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    return contract.typed(text.replace("", None), schema)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(
+        path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(("site", "scenario", "scale", "item"), str), encoding="utf-8"
+    )
+
+
+def read_site_statistics(folder: Path, sites: Sequence[str], name: str) -> pd.DataFrame:
+    """Read a table of statistics of every site and put the sites below each other."""
+    frames = [_read_csv(Path(folder) / site / name) for site in sites]
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True) if filled else (frames[0] if frames else pd.DataFrame())
+
+
+def read_benchmarks(path: Path) -> Any:
+    """Read the published figures."""
+    import yaml
+
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def read(
+    *,
+    scenario: str,
+    sites: Sequence[str],
+    site_tables: Path,
+    scores: Path,
+    tables: Path,
+    issues: Path,
+    config: Path,
+    constants: Path,
+    provenance: Path,
+    instruments: Mapping[str, Any],
+    benchmarks: Path,
+    references: Path,
+) -> ReportData:
+    """Read everything that a scenario's pages are made from."""
+    options = read_json(config)
+    questions = [name for name, chosen in options["questions"].items() if chosen.get("enabled")]
+    return ReportData(
+        scenario=scenario,
+        options=options,
+        provenance=read_json(provenance),
+        constants=read_json(constants),
+        statuses=[read_json(Path(site_tables) / site / "status.json") for site in sites],
+        issues=issue_records.from_csv(Path(issues).read_text(encoding="utf-8")),
+        tables=read_tables(tables, questions),
+        item_statistics=read_site_statistics(scores, sites, "item_statistics.csv"),
+        scale_moments=read_site_statistics(scores, sites, "scale_moments.csv"),
+        instruments=instruments,
+        benchmarks=read_benchmarks(benchmarks),
+        references=bibliography.parse(Path(references).read_text(encoding="utf-8")),
+    )
+
+
+def question_module(question: str) -> Any:
+    """Return a question's module."""
+    return importlib.import_module(f"alliance.questions.{question}")
+
+
+def parsed_sites(text: str) -> list[str]:
+    """Return the sites of a command line, given as a JSON list."""
+    return json.loads(text)
+
+
+def instrument_folders(files: Sequence[Path], templates: Path) -> list[Path]:
+    """Return the folders of instrument files, the shipped one (beside the templates) first, so that a study's own come after it."""
+    folders = list(dict.fromkeys(Path(file).parent for file in files))
+    shipped = Path(templates).parent / "instruments"
+    return sorted(folders, key=lambda folder: folder.resolve() != shipped.resolve())

@@ -1,0 +1,90 @@
+"""The methods paragraphs: sentences that hold for this run, with their citations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from alliance.questions.sentences import Sentence
+from alliance.reports import numbers
+from alliance.reports.bibliography import cited
+from alliance.reports.chapters.common import instrument_name, plural
+from alliance.reports.elements import listed
+from alliance.reports.inputs import ReportData, question_module
+
+END = re.compile(r"([.?!])$")
+
+
+def of_question(data: ReportData, question: str) -> list[Sentence]:
+    """Return the sentences that a question's module says about this run."""
+    module = question_module(question)
+    options = {**data.options, "seed": data.options["study"]["seed"]}
+    return list(module.methods(options, dict(data.tables[question])))
+
+
+def general(data: ReportData) -> list[Sentence]:
+    """Return what was done before and around all questions: data, scoring, pooling, software."""
+    scoring, pooling = data.options["scoring"], data.options["pooling"]
+    used = sorted({key for status in data.included for key in status.get("instruments", {})})
+    sentences = [
+        Sentence(
+            f"{plural(len(data.included), 'site')} of {numbers.count(len(data.statuses))} contributed to the results; each was analysed by "
+            "itself and only aggregated results were combined.",
+        ),
+        Sentence("Client and therapist identifiers were replaced by keyed hashes before scoring."),
+        MISSING_RULES[scoring["missing_rule"]](scoring),
+    ]
+    if used:
+        citations = tuple(key for name in used if name in data.instruments for key in data.instruments[name].reference)
+        sentences.insert(1, Sentence(f"The sites used {listed([instrument_name(key) for key in used])}.", citations))
+    if scoring["derive_short_forms"]:
+        sentences.append(Sentence("Short forms were also scored from long forms where the item map is certain."))
+    sentences.append(
+        Sentence(
+            f"A site’s estimate needs at least {plural(pooling['min_clients'], 'client')}, a pooled estimate at least "
+            f"{plural(pooling['min_sites'], 'site')}; with fewer than {plural(pooling['headline_sites'], 'site')} pooled p values are not shown.",
+        )
+    )
+    sentences.append(Sentence("Prediction intervals show where the true value of a new site would be expected.", ("inthout_2016",)))
+    sentences.append(
+        Sentence(
+            f"Computations ran in a Snakemake workflow (alliance-pipeline {data.provenance['version']}); pooled values follow the "
+            "definitions of the metafor package.",
+            ("molder_2021", "viechtbauer_2010"),
+        )
+    )
+    return sentences
+
+
+def _instrument_rule(scoring: dict[str, Any]) -> Sentence:
+    return Sentence("Scales with unanswered items followed each instrument’s own rule; the data dictionary names the conventions.")
+
+
+def _strict_rule(scoring: dict[str, Any]) -> Sentence:
+    return Sentence("A scale was scored only where all of its items were answered.")
+
+
+def _proration_rule(scoring: dict[str, Any]) -> Sentence:
+    share = numbers.percent(scoring["min_answered_proportion"])
+    return Sentence(f"A scale was scored where at least {share} of its items were answered; the mean of these stands for the others.")
+
+
+MISSING_RULES = {"instrument": _instrument_rule, "strict": _strict_rule, "proration": _proration_rule}
+
+
+def printed(data: ReportData, sentences: Sequence[Sentence]) -> tuple[str, ...]:
+    """Return sentences with their citations in parentheses before the full stop."""
+    return tuple(_with_citation(sentence.text.strip(), cited(dict(data.references), sentence.citations)) for sentence in sentences)
+
+
+def _with_citation(text: str, citation: str) -> str:
+    if not citation:
+        return text
+    ending = END.search(text)
+    return f"{text[:-1]} {citation}{ending.group()}" if ending else f"{text} {citation}."
+
+
+def cited_keys(sentences: Sequence[Sentence]) -> list[str]:
+    """Return the keys that sentences cite, each once, in order."""
+    return list(dict.fromkeys(key for sentence in sentences for key in sentence.citations))

@@ -1,0 +1,69 @@
+"""Numbers as they are printed in reports: American Psychological Association style, the same in every locale."""
+
+from __future__ import annotations
+
+import math
+
+MINUS = "\N{MINUS SIGN}"
+UNKNOWN = "\N{EN DASH}"
+
+
+def known(value: object) -> bool:
+    """Tell whether a value is a finite number."""
+    try:
+        return value is not None and math.isfinite(float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+
+
+def _signed(text: str) -> str:
+    """Turn the sign of a formatted number into a true minus and drop it from a zero."""
+    if not text.startswith("-"):
+        return text
+    return text[1:] if not text.strip("-0.,") else MINUS + text[1:]
+
+
+def decimal(value: object, decimals: int = 2) -> str:
+    """Return a number that can exceed 1, with its leading zero (``0.52``); a dash where it is unknown."""
+    return _signed(f"{float(value):,.{decimals}f}") if known(value) else UNKNOWN  # type: ignore[arg-type]
+
+
+def bounded(value: object, decimals: int = 2) -> str:
+    """Return a number that cannot exceed 1 (a correlation, a reliability) without its leading zero (``.52``)."""
+    text = decimal(value, decimals)
+    return text.replace("0.", ".", 1) if text.lstrip(MINUS).startswith("0.") else text
+
+
+def p_value(value: object) -> str:
+    """Return a p value with its relation: ``= .032``, ``< .001``, ``> .999``."""
+    if not known(value):
+        return UNKNOWN
+    p = float(value)  # type: ignore[arg-type]
+    if p < 0.001:
+        return "< .001"
+    if p > 0.999:
+        return "> .999"
+    return "= " + bounded(p, 3)
+
+
+def count(value: object) -> str:
+    """Return a whole number with commas between thousands; a dash where it is unknown."""
+    return decimal(value, 0)
+
+
+def percent(value: object, decimals: int = 0) -> str:
+    """Return a share (0 to 1) in percent."""
+    return f"{_signed(f'{100 * float(value):.{decimals}f}')}%" if known(value) else UNKNOWN  # type: ignore[arg-type]
+
+
+def level(value: float) -> str:
+    """Return a confidence level (0 to 1) in percent without needless decimals (``95%``, ``97.5%``)."""
+    return f"{100 * value:.10g}%"
+
+
+def interval(low: object, high: object, decimals: int = 2, bound: bool = True) -> str:
+    """Return an interval in brackets (``[.10, .42]``); a dash where an end is unknown."""
+    if not (known(low) and known(high)):
+        return UNKNOWN
+    form = bounded if bound else decimal
+    return f"[{form(low, decimals)}, {form(high, decimals)}]"

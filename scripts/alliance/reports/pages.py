@@ -1,0 +1,48 @@
+"""All pages of a scenario, by their address inside the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alliance.reports import dictionary_page, quality_page, site_page, study_page
+from alliance.reports.inputs import ReportData, head
+from alliance.reports.page import environment, render
+
+
+def render_all(data: ReportData, templates: Path) -> dict[str, str]:
+    """Return every page of a scenario.
+
+    Parameters
+    ----------
+    data : ReportData
+    templates : Path
+        Folder of the templates.
+
+    Returns
+    -------
+    dict of str to str
+        Text of each page by its address (``index.html``, ``sites/<site>.html``, ...). Equal data give equal text.
+    """
+    made = environment(templates)
+    top = head(data)
+    pages = {}
+    for key, module, title in (
+        ("index", study_page, "Study report"),
+        ("quality", quality_page, "Data quality"),
+        ("dictionary", dictionary_page, "Data dictionary"),
+    ):
+        content = module.content(data)
+        pages[f"{key}.html"] = render(made, f"{key}.html.j2", top, title=title, current=key, sections=module.sections(content), **content)
+    for status in data.statuses:
+        content = site_page.content(data, status)
+        pages[f"sites/{status['site']}.html"] = render(
+            made,
+            "site.html.j2",
+            top,
+            title=data.labels[status["site"]],
+            current="site",
+            sections=site_page.sections(content),
+            root="../",
+            **content,
+        )
+    return pages

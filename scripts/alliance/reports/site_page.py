@@ -1,0 +1,114 @@
+"""A site's page: what it sent, what was found in its files, its estimates beside the pooled ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from alliance.reports import numbers
+from alliance.reports.chapters import common, convergent_validity, path_models
+from alliance.reports.elements import Cell, Column, Table, listed, number_cell, slug
+from alliance.reports.inputs import EXCLUDED, ReportData
+from alliance.reports.page import Section
+from alliance.reports.quality_page import account_table, issue_table
+from alliance.reports.study_page import COUNTED, STATUS_WORDS, flow_figure, measures_table
+
+ESTIMATES = {
+    "convergent_validity": ("pairs", ("correlation",), convergent_validity.pair_label, "Alliance measures with each other"),
+    "path_models": ("parameters", ("path_standardised",), path_models.path_label, "Paths, standardised"),
+    "client_factors": ("factors", ("correlation",), lambda row: common.words(row.factor), "Client factors and early alliance"),
+}
+
+
+def content(data: ReportData, status: dict[str, Any]) -> dict[str, Any]:
+    """Return what the template of a site's page draws."""
+    site = status["site"]
+    own = [issue for issue in data.issues if issue.site == site]
+    return {
+        "status": status["status"],
+        "status_words": STATUS_WORDS.get(status["status"], status["status"]),
+        "reasons": list(status.get("reasons", ())),
+        "excluded": status["status"] == EXCLUDED,
+        "facts": facts(status),
+        "flow": flow_figure(data, only=site),
+        "measures": measures_table(data, only=site),
+        "account": account_table(data, [status]),
+        "issues": issue_table(data, own, "site-issues", "What was found in the files of this site", with_site=False),
+        "estimates": estimate_tables(data, site),
+    }
+
+
+def sections(content: dict[str, Any]) -> list[Section]:
+    """Return the table of contents of a site's page."""
+    return [
+        Section("overview", "Overview"),
+        Section("measures", "Measures"),
+        Section("estimates", "Results beside all sites"),
+        Section("rows", "Rows received and used"),
+        Section("issues", "What was found"),
+    ]
+
+
+def facts(status: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what is known about a site, as names and values."""
+    known = [(common.words(name), str(value)) for name, value in sorted(status.get("site_facts", {}).items()) if value not in (None, "")]
+    counts = status.get("counts", {})
+    known += [(name.capitalize(), numbers.count(counts[name])) for name in COUNTED if counts.get(name) is not None]
+    instruments = listed([common.instrument_name(key) for key in sorted(status.get("instruments", {}))])
+    return [*known, *([("Instruments", instruments)] if instruments else [])]
+
+
+def estimate_tables(data: ReportData, site: str) -> list[Table]:
+    """Return the site's estimates with the pooled ones beside them, one table a question."""
+    made = []
+    for question, (name, types, label, title) in ESTIMATES.items():
+        table = data.tables.get(question, {}).get(name)
+        if table is None:
+            continue
+        chosen = table[table["estimate_type"].isin(types)]
+        if "op" in chosen:
+            chosen = chosen[chosen["op"] == "~"]
+        made.append(_beside(data, chosen, site, label, title, f"estimates-{slug(question)}"))
+    return made
+
+
+def _beside(data: ReportData, table: pd.DataFrame, site: str, label: Any, title: str, id: str) -> Table:
+    pooled = {}
+    for row in common.pooled_rows(table).itertuples():
+        if row.method != "two_stage_sem":
+            pooled.setdefault(_identity(row, label), row)
+    rows = []
+    for row in common.select(table, site=site).itertuples():
+        beside = pooled.get(_identity(row, label))
+        rows.append(
+            (
+                Cell(label(row)),
+                number_cell(common.estimate_text(row, data.decimals), row.estimate if common.has_number(row) else None),
+                number_cell(common.interval_text(row, data.decimals), row.ci_low),
+                common.count_cell(row.n_clients),
+                _pooled_cell(data, beside),
+                Cell(common.interval_text(beside, data.decimals) if beside is not None else numbers.UNKNOWN),
+                Cell(common.remark(row)),
+            )
+        )
+    columns = (
+        Column("Estimate of"),
+        Column("This site", True),
+        Column(f"{data.level} CI", True),
+        Column("Clients", True),
+        Column("All sites", True),
+        Column(f"{data.level} CI, all sites", True),
+        Column("Remark"),
+    )
+    return Table(id, title, columns, tuple(rows), empty="This site contributes nothing here.")
+
+
+def _identity(row: Any, label: Any) -> tuple[str, ...]:
+    return (label(row), *(str(getattr(row, name)) for name in ("model", "alliance_rater", "window", "level") if hasattr(row, name)))
+
+
+def _pooled_cell(data: ReportData, row: Any) -> Cell:
+    if row is None:
+        return Cell(numbers.UNKNOWN, "")
+    return number_cell(common.estimate_text(row, data.decimals), row.estimate if common.has_number(row) else None)

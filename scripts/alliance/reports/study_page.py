@@ -1,0 +1,325 @@
+"""The study page: summary, sites, measures, one chapter a question, exclusions, reproducibility, references."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from alliance.issues import Severity
+from alliance.questions.sentences import Sentence
+from alliance.reports import chapters, figures, methods_text, numbers
+from alliance.reports.bibliography import listing
+from alliance.reports.chapters import common
+from alliance.reports.elements import Cell, Chapter, Column, Figure, Table, listed, number_cell, text_cell
+from alliance.reports.inputs import EXCLUDED, ReportData
+from alliance.reports.page import Section
+
+STATUS_WORDS = {"ok": "in order", "warnings": "with warnings", EXCLUDED: "left out"}
+COUNTED = ("clients", "therapists", "sessions", "ratings")
+
+
+def content(data: ReportData) -> dict[str, Any]:
+    """Return what the template of the study page draws."""
+    told = {question: methods_text.of_question(data, question) for question in data.tables if data.tables[question]}
+    around = methods_text.general(data)
+    parts = [
+        replace(chapter, methods=methods_text.printed(data, told.get(chapter.id.replace("-", "_"), []))) for chapter in chapters.build(data)
+    ]
+    return {
+        "cards": cards(data),
+        "headlines": [headline for chapter in parts for headline in chapter.headlines],
+        "coverage": coverage(data, parts),
+        "sites": sites_table(data),
+        "flow": flow_figure(data),
+        "measures": measures_table(data),
+        "chapters": parts,
+        "conduct": methods_text.printed(data, around),
+        "exclusions": exclusion_sentences(data),
+        "faults": fault_table(data),
+        "reproducibility": reproducibility(data),
+        "packages": package_table(data),
+        "inputs": input_table(data),
+        "references": references(data, [*around, *(sentence for sentences in told.values() for sentence in sentences)]),
+    }
+
+
+def sections(content: dict[str, Any]) -> list[Section]:
+    """Return the table of contents of the study page."""
+    return [
+        Section("summary", "Summary"),
+        Section("sites", "Sites and clients"),
+        Section("measures", "Measures"),
+        *(Section(chapter.id, chapter.title) for chapter in content["chapters"]),
+        Section("conduct", "How the study was run"),
+        Section("exclusions", "Errors and exclusions"),
+        Section("reproducibility", "Reproducibility"),
+        Section("references", "References"),
+    ]
+
+
+def total(data: ReportData, counted: str) -> int:
+    """Return a count over all sites in the results; sites that do not know it add nothing."""
+    return sum(int(status.get("counts", {}).get(counted) or 0) for status in data.included)
+
+
+def cards(data: ReportData) -> list[dict[str, str]]:
+    """Return the few counts at the top of the summary."""
+    shown = [{"number": numbers.count(len(data.included)), "label": "site" if len(data.included) == 1 else "sites"}]
+    for counted in ("clients", "therapists", "sessions"):
+        if amount := total(data, counted):
+            shown.append({"number": numbers.count(amount), "label": counted[:-1] if amount == 1 else counted})
+    return shown
+
+
+def coverage(data: ReportData, parts: Sequence[Chapter]) -> list[str]:
+    """Return what is not in the results, in sentences."""
+    sentences = []
+    if data.excluded:
+        sentences.append(
+            f"{numbers.count(len(data.excluded))} of {common.plural(len(data.statuses), 'site')} "
+            f"{'was' if len(data.excluded) == 1 else 'were'} left out: {listed([data.labels[status['site']] for status in data.excluded])}."
+        )
+    else:
+        sentences.append("No site was left out.")
+    quarantined = sum(file["rows_quarantined"] for status in data.statuses for file in status["files"])
+    by_rule = sum(file["rows_excluded_by_rule"] for status in data.statuses for file in status["files"])
+    received = sum(file["rows_in"] for status in data.statuses for file in status["files"])
+    if received:
+        sentences.append(
+            f"Of {common.plural(received, 'row')} received, {numbers.count(quarantined)} could not be used and "
+            f"{numbers.count(by_rule)} were left out by a declared rule."
+        )
+    open_questions = sum(len(part.missing) for part in parts)
+    if open_questions:
+        named = listed([f"“{part.title}”" for part in parts if part.missing])
+        sentences.append(f"Some estimates could not be computed; the chapters {named} name what they need.")
+    fewest = data.options["pooling"]["headline_sites"]
+    if len(data.included) < fewest:
+        sentences.append(
+            f"With fewer than {common.plural(fewest, 'site')}, pooled results are shown without p values and should be read with care."
+        )
+    return sentences
+
+
+def sites_table(data: ReportData) -> Table:
+    """Return one row a site: where it is, what it sent, how it stands."""
+    rows = []
+    for status in data.statuses:
+        facts, counts = status.get("site_facts", {}), status.get("counts", {})
+        sent = listed([common.instrument_name(key) for key in sorted(status.get("instruments", {}))])
+        rows.append(
+            (
+                Cell(data.labels[status["site"]], link=f"sites/{status['site']}.html"),
+                Cell(STATUS_WORDS.get(status["status"], status["status"])),
+                Cell({"rows": "rows", "summary": "summary only"}.get(status.get("data", ""), str(status.get("data", "")))),
+                text_cell(facts.get("country")),
+                *(common.count_cell(counts.get(name)) for name in COUNTED),
+                text_cell(sent),
+            )
+        )
+    return Table(
+        id="sites-table",
+        caption="Sites and what they sent",
+        columns=(
+            Column("Site"),
+            Column("Status"),
+            Column("Sends"),
+            Column("Country"),
+            *(Column(name.capitalize(), True) for name in COUNTED),
+            Column("Instruments"),
+        ),
+        rows=tuple(rows),
+        empty="There is no site.",
+    )
+
+
+def flow_figure(data: ReportData, only: str = "") -> Figure | None:
+    """Return the flow of clients per site; None where no site has one.
+
+    Parameters
+    ----------
+    data : ReportData
+    only : str
+        Site to which the figure is limited; empty for all sites.
+    """
+    flows = {
+        status["site"]: {step: int(amount) for step, amount in status["flow"].items()}
+        for status in data.statuses
+        if status.get("flow") and only in ("", status["site"])
+    }
+    if not flows:
+        return None
+    totals: dict[str, int] = {}
+    for flow in flows.values():
+        for step, amount in flow.items():
+            totals[step] = totals.get(step, 0) + amount
+    steps = sorted(totals, key=lambda step: (-totals[step], step))
+    labels = [data.labels[site] for site in flows]
+    counts = [[float(flow.get(step, math.nan)) for step in steps] for flow in flows.values()]
+    told = "; ".join(f"{common.words(step).lower()}: {numbers.count(totals[step])}" for step in steps)
+    names = [common.words(step) for step in steps]
+    rows = tuple(
+        (Cell(label), *(number_cell(numbers.count(value), value) for value in row))
+        for label, row in zip([*labels, "All sites"], [*counts, [totals[s] for s in steps]])
+    )
+    return Figure(
+        id="flow",
+        title="Flow of clients" + ("" if only else " per site"),
+        alt=f"Bars of the number of clients at each step{'' if only else ' for every site'}. {'Here' if only else 'Over all sites'}: {told}.",
+        svg=figures.flow(labels, names, counts),
+        narrow=figures.flow(labels, names, counts, narrow=True),
+        note="Each darker bar holds the clients that are left at the next step. The number is the first step’s.",
+        data=Table(
+            id="flow-data",
+            caption="Clients at each step",
+            columns=(Column("Site"), *(Column(name, True) for name in names)),
+            rows=rows[:-1] if only else rows,
+            emphasised=frozenset() if only else frozenset({len(rows) - 1}),
+        ),
+    )
+
+
+def measures_table(data: ReportData, only: str = "") -> Table:
+    """Return reliability of every scale in this sample, over sites (or at one site)."""
+    moments = data.scale_moments
+    included = {status["site"] for status in data.included}
+    if len(moments):
+        moments = moments[moments["site"].isin({only} if only else included)]
+    rows = []
+    if len(moments):
+        keys = ["instrument", "scale", "rater", "timepoint"]
+        for (instrument, scale, rater, timepoint), group in moments.groupby(keys, sort=True, dropna=False):
+            alphas = group.loc[group["n_clients"] >= data.options["pooling"]["min_clients"], "alpha"].dropna()
+            known = data.instruments.get(instrument)
+            rows.append(
+                (
+                    Cell(common.measure(instrument, scale)),
+                    Cell(getattr(known, "construct", "") or numbers.UNKNOWN),
+                    Cell(str(rater)),
+                    Cell(str(timepoint).replace("_", " ")),
+                    common.count_cell(group["site"].nunique()),
+                    common.count_cell(group["n_clients"].sum()),
+                    number_cell(
+                        numbers.bounded(alphas.median() if len(alphas) else math.nan, data.decimals),
+                        alphas.median() if len(alphas) else None,
+                    ),
+                    number_cell(_span(alphas, data.decimals), alphas.min() if len(alphas) else None),
+                )
+            )
+    shown = [row[:7] if only else row for row in rows]
+    columns = (
+        Column("Measure"),
+        Column("Construct"),
+        Column("Rater"),
+        Column("Time"),
+        Column("Sites", True),
+        Column("Clients", True),
+        Column("α" if only else "α, median site", True),
+        *(() if only else (Column("α, lowest to highest site", True),)),
+    )
+    return Table(
+        id="measures-table",
+        caption="Internal consistency (Cronbach’s α) of every scale in this sample",
+        columns=columns,
+        rows=tuple(shown),
+        note=(
+            "Computed within each site from its own items, where the site sent items and at least "
+            f"{common.plural(data.options['pooling']['min_clients'], 'client')}. A dash means that only scale scores were sent."
+        ),
+        empty="No scale could be scored.",
+    )
+
+
+def _span(values: pd.Series, decimals: int) -> str:
+    if not len(values):
+        return numbers.UNKNOWN
+    return f"{numbers.bounded(values.min(), decimals)} to {numbers.bounded(values.max(), decimals)}"
+
+
+def exclusion_sentences(data: ReportData) -> list[str]:
+    """Return which sites were left out and why, one sentence a site."""
+    return [
+        f"{data.labels[status['site']]} was left out: {'; '.join(status.get('reasons', ())) or 'no reason recorded'}"
+        for status in data.excluded
+    ]
+
+
+def fault_table(data: ReportData) -> Table:
+    """Return the number of faults per site and reach."""
+    rows = []
+    for status in data.statuses:
+        own = [issue for issue in data.issues if issue.site == status["site"]]
+        rows.append(
+            (
+                Cell(data.labels[status["site"]], link=f"sites/{status['site']}.html#issues"),
+                *(
+                    common.count_cell(sum(issue.n_affected for issue in own if issue.severity == severity))
+                    for severity in (Severity.SITE, Severity.ROW, Severity.CELL, Severity.WARN)
+                ),
+                *(common.count_cell(sum(file[name] for file in status["files"])) for name in ROW_ACCOUNT),
+            )
+        )
+    return Table(
+        id="faults",
+        caption="Faults and rows per site",
+        columns=(
+            Column("Site"),
+            Column("Site faults", True),
+            Column("Row faults", True),
+            Column("Cell faults", True),
+            Column("Warnings", True),
+            *(Column(label, True) for label in ROW_ACCOUNT.values()),
+        ),
+        rows=tuple(rows),
+        note="Every row received is used, set aside as unusable, or left out by a declared rule; nothing is lost.",
+        empty="There is no site.",
+    )
+
+
+ROW_ACCOUNT = {
+    "rows_in": "Rows received",
+    "rows_used": "Used",
+    "rows_quarantined": "Unusable",
+    "rows_excluded_by_rule": "Left out by rule",
+}
+
+
+def reproducibility(data: ReportData) -> list[tuple[str, str]]:
+    """Return what the results rest on, as names and values."""
+    given = data.provenance
+    facts = [
+        ("Program", f"alliance-pipeline {given['version']}"),
+        ("Scenario", f"{data.scenario}" + (f" ({given['reason']})" if given.get("reason") else "")),
+        ("Data", str(given["data_digest"])),
+        ("Configuration", str(given["config_digest"])),
+        ("Code", str(given["code_digest"])),
+        ("Instruments", str(given["instruments_digest"])),
+        ("Packages", str(given["lock_digest"])),
+        ("Seed", str(given["seed"])),
+        ("Authors", listed([str(author) for author in data.options["study"].get("authors", [])]) or numbers.UNKNOWN),
+    ]
+    return facts
+
+
+def package_table(data: ReportData) -> Table:
+    """Return the versions of the packages."""
+    rows = tuple((Cell(name), Cell(str(version), str(version))) for name, version in sorted(data.provenance["packages"].items()))
+    return Table("packages", "Versions of the main packages", (Column("Package"), Column("Version")), rows)
+
+
+def input_table(data: ReportData) -> Table:
+    """Return the files that were read and their hashes."""
+    rows = tuple(
+        (Cell(data.labels.get(entry["site"], entry["site"])), Cell(entry["file"]), Cell(entry["sha256"]))
+        for entry in data.provenance["inputs"]
+    )
+    return Table("input-files", "Files received", (Column("Site"), Column("File"), Column("SHA-256")), rows)
+
+
+def references(data: ReportData, sentences: Sequence[Sentence]) -> list[str]:
+    """Return the reference list of everything cited on the page."""
+    return listing(dict(data.references), methods_text.cited_keys(sentences))

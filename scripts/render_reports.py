@@ -1,0 +1,53 @@
+"""Render the pages of a scenario: study, sites, data quality, data dictionary."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from alliance.files import write_text
+from alliance.instruments.registry import load_registry
+from alliance.reports import inputs, pages
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenario", required=True)
+    parser.add_argument("--sites", required=True, type=inputs.parsed_sites, help="site ids as a JSON list")
+    parser.add_argument("--site-tables", required=True, type=Path, help="folder with one folder of cleaned tables a site")
+    parser.add_argument("--scores", required=True, type=Path, help="folder with one folder of scores a site")
+    parser.add_argument("--tables", required=True, type=Path, help="folder with one folder of result tables a question")
+    parser.add_argument("--issues", required=True, type=Path)
+    parser.add_argument("--config", required=True, type=Path, help="resolved configuration")
+    parser.add_argument("--constants", required=True, type=Path)
+    parser.add_argument("--provenance", required=True, type=Path)
+    parser.add_argument("--instruments", required=True, nargs="*", type=Path, help="instrument files, shipped before own")
+    parser.add_argument("--benchmarks", required=True, type=Path)
+    parser.add_argument("--references", required=True, type=Path)
+    parser.add_argument("--templates", required=True, type=Path)
+    parser.add_argument("--output", required=True, type=Path)
+    given = parser.parse_args()
+
+    data = inputs.read(
+        scenario=given.scenario,
+        sites=given.sites,
+        site_tables=given.site_tables,
+        scores=given.scores,
+        tables=given.tables,
+        issues=given.issues,
+        config=given.config,
+        constants=given.constants,
+        provenance=given.provenance,
+        instruments=load_registry(inputs.instrument_folders(given.instruments, given.templates)),
+        benchmarks=given.benchmarks,
+        references=given.references,
+    )
+    rendered = pages.render_all(data, given.templates)
+    for name, text in rendered.items():
+        write_text(given.output / name, text)
+    for stale in sorted(set(given.output.rglob("*.html")) - {given.output / name for name in rendered}):
+        stale.unlink()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,325 @@
+"""A small invented study as the report sees it: statuses, faults and tables, all aggregated."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from alliance.instruments.registry import load_registry
+from alliance.issues import Issue, Severity
+from alliance.questions.contract import HETEROGENEITY, POOLED, finish
+from alliance.reports import bibliography
+from alliance.reports.inputs import ReportData
+from support import PROJECT
+
+TEMPLATES = PROJECT / "workflow" / "templates"
+SITES = ("birch", "cedar", "elm", "oak", "rowan", "willow")
+LABELS = {
+    "birch": "Birch Hill outpatient clinic",
+    "cedar": "Cedar Street counselling centre",
+    "elm": "Elm Court",
+    "oak": "Oak Tree day hospital",
+    "rowan": "Rowan",
+    "willow": "Willow practice network",
+}
+ESTIMATED = {"scenario": "base", "scale": "fisher_z", "status": "estimated", "reason": "", "claim": "", "method": "cluster_robust"}
+NO_NUMBERS = dict.fromkeys(("estimate", "std_error", "ci_low", "ci_high", "published", "difference", "share_missing", *HETEROGENEITY))
+
+
+def estimates(keys: dict[str, Any], estimate_type: str, centre: float, draw: random.Random, **extra: Any) -> list[dict[str, Any]]:
+    """Return the rows of all sites and the pooled row of one estimate."""
+    rows = []
+    for site in SITES[:-1]:
+        value = max(-0.95, min(0.95, draw.gauss(centre, 0.06)))
+        clients = draw.randint(45, 160)
+        rows.append(
+            {
+                **NO_NUMBERS,
+                **keys,
+                **ESTIMATED,
+                "site": site,
+                "estimate_type": estimate_type,
+                "estimate": value,
+                "std_error": 0.09,
+                "ci_low": value - 0.15,
+                "ci_high": value + 0.14,
+                "n_clients": clients,
+                "n_therapists": clients // 6,
+                "n_sites": 1,
+            }
+        )
+    pooled = sum(row["estimate"] for row in rows) / len(rows)
+    rows.append(
+        {
+            **rows[0],
+            "site": POOLED,
+            "method": "two_stage_reml",
+            "estimate": pooled,
+            "ci_low": pooled - 0.071,
+            "ci_high": pooled + 0.069,
+            "n_clients": sum(row["n_clients"] for row in rows),
+            "n_therapists": sum(row["n_therapists"] for row in rows),
+            "n_sites": len(rows),
+            "i2": 0.413,
+            "tau2": 0.004,
+            "prediction_low": pooled - 0.181,
+            "prediction_high": pooled + 0.178,
+            **extra,
+        }
+    )
+    return rows
+
+
+def absent(keys: dict[str, Any], estimate_type: str, site: str, reason: str) -> dict[str, Any]:
+    """Return a row that could not be estimated."""
+    return {
+        **NO_NUMBERS,
+        **keys,
+        **ESTIMATED,
+        "site": site,
+        "estimate_type": estimate_type,
+        "method": "none",
+        "status": "not_estimable",
+        "reason": reason,
+    }
+
+
+def convergent_validity(draw: random.Random) -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on overlap."""
+    pairs = [
+        ("total", "instruments", "wai_sr", "total", "client", "haq_2", "total", "client", 0.78),
+        ("total", "instruments", "vtas", "total", "observer", "wai_36", "total", "observer", 0.61),
+        ("total", "raters", "wai_sr", "total", "client", "wai_sr", "total", "therapist", 0.38),
+        ("total", "raters", "wai_sr", "total", "client", "wai_sr", "total", "observer", 0.27),
+        ("subscale", "instruments", "wai_sr", "bond", "client", "haq_2", "total", "client", 0.58),
+    ]
+    rows: list[dict[str, Any]] = []
+    names = ("level", "comparison", "instrument1", "scale1", "rater1", "instrument2", "scale2", "rater2")
+    left_out: list[dict[str, Any]] = []
+    for pair in pairs:
+        keys = dict(zip(names, pair)) | {"shared_items": "no", "window": "session_3", "same_rater": "yes" if pair[4] == pair[7] else "no"}
+        found = estimates(keys, "correlation", pair[8], draw)
+        rows += found
+        for row in found:
+            square = {"estimate_type": "r_squared", "scale": "identity", "estimate": row["estimate"] ** 2}
+            ends = {"ci_low": max(row["ci_low"], 0) ** 2, "ci_high": row["ci_high"] ** 2}
+            rows.append({**row, **square, **ends, **dict.fromkeys(("std_error", *HETEROGENEITY))})
+        left_out += [{**found[-1], "site_left_out": site, "estimate": found[-1]["estimate"] + draw.gauss(0, 0.01)} for site in SITES[:-1]]
+    keys = dict(zip(names, ("total", "instruments", "calpas_p", "total", "client", "wai_sr", "total", "client")))
+    keys |= {"shared_items": "no", "window": "session_3", "same_rater": "yes"}
+    rows.append(
+        absent(keys, "correlation", POOLED, "not estimable: needs calpas_p total and wai_sr total of one session at 2 sites or more; has 0")
+    )
+    overlap = []
+    for level, values in (("total", (0.37, 0.49, 0.61)), ("subscale", (0.05, 0.29, 0.44))):
+        for rater in ("all", "client"):
+            for kind, value, published in zip(("minimum", "mean", "maximum"), values, (0.12, None, 0.71)):
+                row = estimates({"level": level, "rater": rater, "n_pairs": 4}, f"r_squared_{kind}", value, draw)[-1]
+                row |= {"estimate": value, "ci_low": None, "ci_high": None, "method": "over_pairs", "scale": "identity", "std_error": None}
+                overlap.append(row | {"published": published, "difference": None if published is None else value - published})
+    return {
+        "pairs": finish(pd.DataFrame(rows), "convergent_validity", "pairs"),
+        "overlap_summary": finish(pd.DataFrame(overlap), "convergent_validity", "overlap_summary"),
+        "leave_one_out": finish(pd.DataFrame(left_out), "convergent_validity", "leave_one_out"),
+    }
+
+
+def path_models(draw: random.Random) -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on path models."""
+    model = "empathy_alliance_outcome"
+    paths = {("alliance", "empathy"): 0.44, ("alliance", "severity"): -0.06, ("outcome", "alliance"): 0.24, ("outcome", "empathy"): 0.07}
+    paths |= {("outcome", "severity"): -0.41}
+    parameters: list[dict[str, Any]] = []
+    for (lhs, rhs), centre in paths.items():
+        keys = {"model": model, "parameter": f"{lhs} ~ {rhs}", "lhs": lhs, "op": "~", "rhs": rhs}
+        parameters += estimates(keys, "path_standardised", centre, draw, scale="identity")
+        parameters += estimates(keys, "path_unstandardised", centre * 3, draw, scale="identity")
+    indirect: list[dict[str, Any]] = []
+    left_out: list[dict[str, Any]] = []
+    for name, definition, centre in (("indirect", "a*b", 0.105), ("total", "c + a*b", 0.18)):
+        found = estimates({"model": model, "parameter": name, "definition": definition}, "defined_standardised", centre, draw)
+        indirect += [
+            *found,
+            absent({"model": model, "parameter": name, "definition": definition}, "defined_standardised", "willow", "site left out"),
+        ]
+        left_out += [
+            {**found[-1], "site_left_out": site, "estimate": found[-1]["estimate"] + 0.004 * k} for k, site in enumerate(SITES[:-1])
+        ]
+    fit = []
+    for site in (*SITES[:-1], POOLED):
+        for index, value in {"chi2": 0.0, "df": 0, "cfi": 1.0, "rmsea": 0.0, "srmr": 0.004}.items():
+            row = estimates({"model": model, "index": index}, "fit_index", value, draw)[0]
+            fit.append(row | {"site": site, "estimate": value, "ci_low": None, "ci_high": None, "scale": "identity", "std_error": None})
+    return {
+        "parameters": finish(pd.DataFrame(parameters), "path_models", "parameters"),
+        "indirect": finish(pd.DataFrame(indirect), "path_models", "indirect"),
+        "fit": finish(pd.DataFrame(fit), "path_models", "fit"),
+        "leave_one_out": finish(pd.DataFrame(left_out), "path_models", "leave_one_out"),
+    }
+
+
+def client_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on client factors."""
+    factors = {
+        "social_relations": ("interpersonal", 0.31),
+        "family_relations": ("interpersonal", 0.27),
+        "motivation": ("intrapersonal", 0.33),
+        "object_relations": ("intrapersonal", 0.22),
+        "intake_severity": ("diagnostic", -0.04),
+    }
+    constant = {"alliance_rater": "client", "factor_rater": "unknown", "same_rater": "unknown", "window": "early"}
+    rows: list[dict[str, Any]] = []
+    for factor, (category, centre) in factors.items():
+        keys = {"factor": factor, "category": category, "reversed": "yes" if category == "diagnostic" else "no", **constant}
+        rows += estimates(keys, "correlation", centre, draw)
+    prognosis = {"factor": "prognosis", "category": "diagnostic", "reversed": "no", **constant}
+    rows.append(absent(prognosis, "correlation", POOLED, "not estimable: needs 2 sites with prognosis and an early alliance; has 1"))
+    categories, left_out = [], []
+    for category, published in (("interpersonal", 0.32), ("intrapersonal", 0.30), ("diagnostic", None)):
+        centre = {"interpersonal": 0.29, "intrapersonal": 0.28, "diagnostic": -0.04}[category]
+        for kind in ("correlation_random_effects", "correlation_n_weighted"):
+            keys = {"category": category, "n_correlations": 10}
+            found = estimates(keys, kind, centre, draw, published=published, claim="F1" if published else "")[-1]
+            difference = None if published is None else found["estimate"] - published
+            categories.append(found | {"difference": difference, "method": "two_stage_reml" if kind.endswith("effects") else "n_weighted"})
+    contrast = estimates({"category": "interpersonal_minus_intrapersonal", "n_correlations": 20}, "correlation_contrast", 0.01, draw)[-1]
+    categories.append(contrast | {"published": 0.02, "difference": contrast["estimate"] - 0.02, "claim": "F1"})
+    for site in SITES[:-1]:
+        row = estimates({"factor": "", "category": "interpersonal", "site_left_out": site}, "correlation_random_effects", 0.29, draw)[-1]
+        left_out.append(row)
+    return {
+        "factors": finish(pd.DataFrame(rows), "client_factors", "factors"),
+        "categories": finish(pd.DataFrame(categories), "client_factors", "categories"),
+        "leave_one_out": finish(pd.DataFrame(left_out), "client_factors", "leave_one_out"),
+    }
+
+
+def statuses() -> list[dict[str, Any]]:
+    """Return every site's status; the last site is left out."""
+    made = []
+    for index, site in enumerate(SITES):
+        excluded = site == "willow"
+        rows = 1200 + 35 * index
+        made.append(
+            {
+                "site": site,
+                "label": LABELS[site],
+                "data": "rows",
+                "status": "excluded" if excluded else ("warnings" if index % 2 else "ok"),
+                "reasons": ["ratings.csv has no column for the client (PID)"] if excluded else [],
+                "site_facts": {"country": "DE", "setting": "outpatient"},
+                "files": [
+                    {
+                        "file": "ratings.csv",
+                        "sha256": f"{index:x}" * 64,
+                        "rows_in": rows,
+                        "rows_used": 0 if excluded else rows - 12,
+                        "rows_quarantined": rows if excluded else 9,
+                        "rows_excluded_by_rule": 0 if excluded else 3,
+                    }
+                ],
+                "counts": {} if excluded else {"clients": 120 + index, "therapists": 14, "sessions": 1100, "ratings": rows - 12},
+                "instruments": {} if excluded else {"wai_sr": {}, "haq_2": {}, "core_10": {}},
+                "flow": {}
+                if excluded
+                else {"clients received": 120 + index, "with an early alliance": 104 + index, "with an outcome": 78 - index},
+            }
+        )
+    return made
+
+
+def issues() -> list[Issue]:
+    """Return faults of several reaches."""
+    fix = "Correct the value in the file, or declare a missing code."
+    return [
+        Issue("V01", Severity.CELL, "the value lies outside 1 to 5", fix, "cedar", "ratings.csv", "", 17, "WAI3", "9"),
+        Issue("V01", Severity.CELL, "the value lies outside 1 to 5", fix, "cedar", "ratings.csv", "", 44, "WAI3", "7"),
+        Issue("R04", Severity.ROW, "the row stands twice", "Send it once.", "oak", "ratings.csv", "", 203, "", "", 4),
+        Issue(
+            "H09",
+            Severity.WARN,
+            "columns that are not mapped were left out",
+            "Map them in site.yaml if needed.",
+            "oak",
+            "clients.csv",
+            n_affected=3,
+        ),
+        Issue(
+            "H02", Severity.SITE, "ratings.csv has no column for the client (PID)", "Name the column in site.yaml.", "willow", "ratings.csv"
+        ),
+    ]
+
+
+def scale_moments(draw: random.Random) -> pd.DataFrame:
+    """Return statistics of scales at every site."""
+    rows = []
+    for site in SITES[:-1]:
+        for instrument, rater in (("wai_sr", "client"), ("wai_sr", "therapist"), ("haq_2", "client")):
+            rows.append(
+                {
+                    "site": site,
+                    "instrument": instrument,
+                    "rater": rater,
+                    "scale": "total",
+                    "timepoint": "session",
+                    "n_clients": draw.randint(60, 120),
+                    "n_rows": 700,
+                    "mean": 3.9,
+                    "alpha": draw.uniform(0.84, 0.94),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def study(seed: int = 1) -> ReportData:
+    """Return the invented study."""
+    draw = random.Random(seed)
+    options = yaml.safe_load((PROJECT / "config.yaml").read_text(encoding="utf-8"))
+    return ReportData(
+        scenario="base",
+        options=options,
+        provenance={
+            "version": "0.1.0",
+            "scenario": "base",
+            "reason": "the configuration as it stands",
+            "inputs": [
+                {"site": one["site"], "file": file["file"], "sha256": file["sha256"]} for one in statuses() for file in one["files"]
+            ],
+            "data_digest": "0123456789ab",
+            "config_digest": "abcdef012345",
+            "code_digest": "99aa88bb77cc",
+            "instruments_digest": "112233445566",
+            "lock_digest": "665544332211",
+            "packages": {"numpy": "2.4.6", "pandas": "3.1.1"},
+            "seed": 1993,
+        },
+        constants={},
+        statuses=statuses(),
+        issues=issues(),
+        tables={"convergent_validity": convergent_validity(draw), "path_models": path_models(draw), "client_factors": client_factors(draw)},
+        scale_moments=scale_moments(draw),
+        instruments=load_registry([PROJECT / "workflow" / "instruments"]),
+        references=bibliography.parse((PROJECT / "workflow" / "references.bib").read_text(encoding="utf-8")),
+    )
+
+
+def write(data: ReportData, folder: Path) -> None:
+    """Write a study's results the way the earlier steps do, for the command line."""
+    from alliance import issues as records
+    from alliance.files import write_csv, write_json, write_text
+
+    for status in data.statuses:
+        write_json(folder / "sites" / status["site"] / "status.json", status)
+        own = data.scale_moments[data.scale_moments["site"] == status["site"]]
+        write_csv(folder / "scores" / status["site"] / "scale_moments.csv", own)
+        write_csv(folder / "scores" / status["site"] / "item_statistics.csv", data.item_statistics)
+    for question, tables in data.tables.items():
+        for name, table in tables.items():
+            write_csv(folder / "tables" / question / f"{name}.csv", table)
+    write_text(folder / "issues.csv", records.to_csv(list(data.issues)))
+    for name in ("options", "constants", "provenance"):
+        write_text(folder / f"{name}.json", json.dumps(getattr(data, name)))

@@ -1,0 +1,96 @@
+"use strict";
+(() => {
+  const spoken = document.createElement("p");
+  spoken.className = "spoken";
+  spoken.setAttribute("role", "status");
+  document.body.append(spoken);
+
+  const button = (label, action) => {
+    const made = document.createElement("button");
+    made.type = "button";
+    made.textContent = label;
+    made.addEventListener("click", action);
+    return made;
+  };
+  const save = (blob, name) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+  const value = (cell) => cell.dataset.value ?? cell.textContent.trim();
+  const quoted = (text) => {
+    const inert = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? "'" + text : text;
+    return /[",\n\r]/.test(inert) ? '"' + inert.replaceAll('"', '""') + '"' : inert;
+  };
+  const order = (first, second) => {
+    const a = value(first), b = value(second);
+    if (a === "" || b === "") return (a === "") - (b === "");
+    const x = Number(a), y = Number(b);
+    return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, "en") : x - y;
+  };
+
+  for (const table of document.querySelectorAll("table[data-file]")) {
+    const heads = [...table.tHead.rows[0].cells];
+    const body = table.tBodies[0];
+    heads.forEach((head, index) => {
+      const label = head.textContent.trim();
+      if (!label || body.rows.length < 2) return;
+      const sorter = button(label, () => {
+        const downwards = head.getAttribute("aria-sort") === "ascending";
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", downwards ? "descending" : "ascending");
+        const rows = [...body.rows];
+        const empty = (row) => value(row.cells[index]) === "";
+        rows.sort((a, b) => {
+          const sign = downwards && !empty(a) && !empty(b) ? -1 : 1;
+          return sign * order(a.cells[index], b.cells[index]);
+        });
+        body.append(...rows);
+        spoken.textContent = "Sorted by " + label + (downwards ? ", descending" : ", ascending");
+      });
+      head.replaceChildren(sorter);
+    });
+    const tools = document.createElement("div");
+    tools.className = "tools";
+    const title = table.caption.textContent.trim();
+    const download = button("Download CSV", () => {
+      const lines = [...table.rows].map((row) =>
+        [...row.cells].map((cell) => quoted(cell.parentNode.parentNode === table.tHead ? cell.textContent.trim() : value(cell))).join(","));
+      save(new Blob(["\ufeff" + lines.join("\r\n") + "\r\n"], { type: "text/csv;charset=utf-8" }), table.dataset.file + ".csv");
+    });
+    download.setAttribute("aria-label", "Download CSV: " + title);
+    tools.append(download);
+    table.closest(".table").append(tools);
+  }
+
+  for (const figure of document.querySelectorAll("figure[data-file]")) {
+    const image = figure.querySelector("img");
+    const title = figure.querySelector("figcaption").textContent.trim();
+    const tools = document.createElement("div");
+    tools.className = "tools";
+    const vector = button("Download SVG", () => {
+      const bytes = Uint8Array.from(atob(image.src.split(",")[1]), (letter) => letter.charCodeAt(0));
+      save(new Blob([bytes], { type: "image/svg+xml" }), figure.dataset.file + ".svg");
+    });
+    vector.setAttribute("aria-label", "Download SVG: " + title);
+    const pixels = button("Download PNG", () => {
+      const copy = new Image();
+      copy.addEventListener("load", () => {
+        const canvas = document.createElement("canvas");
+        canvas.width = 3 * copy.naturalWidth;
+        canvas.height = 3 * copy.naturalHeight;
+        const pen = canvas.getContext("2d");
+        pen.fillStyle = "#ffffff";
+        pen.fillRect(0, 0, canvas.width, canvas.height);
+        pen.drawImage(copy, 0, 0, canvas.width, canvas.height);
+        canvas.toBlob((blob) => save(blob, figure.dataset.file + ".png"), "image/png");
+      });
+      copy.src = image.src;
+    });
+    pixels.setAttribute("aria-label", "Download PNG: " + title);
+    tools.append(vector, pixels);
+    figure.append(tools);
+  }
+})();
