@@ -18,7 +18,20 @@ from alliance.statistics.covariance import cluster_codes, correlation_matrix, el
 from alliance.statistics.distributions import chi_squared_p, critical_value, two_sided_p
 from alliance.statistics.model_syntax import Defined, Model, ModelSyntaxError, Problem, Term, parse
 
-__all__ = ["Bootstrap", "Defined", "FitMeasures", "Model", "ModelSyntaxError", "PathFit", "Problem", "Term", "bootstrap", "fit", "parse"]
+__all__ = [
+    "Bootstrap",
+    "Defined",
+    "FitMeasures",
+    "Model",
+    "ModelSyntaxError",
+    "PathFit",
+    "Problem",
+    "Term",
+    "bootstrap",
+    "fit",
+    "monte_carlo",
+    "parse",
+]
 
 MIN_CLUSTERS = 5
 ROWS_PER_PARAMETER = 3
@@ -143,6 +156,7 @@ def fit(
     level: float = 0.95,
     fixed_x: bool = False,
     engine: Literal["semopy", "closed_form"] = "semopy",
+    cluster_error: Literal["sandwich", "jackknife"] = "sandwich",
     min_clusters: int = MIN_CLUSTERS,
     rows_per_parameter: float = ROWS_PER_PARAMETER,
 ) -> PathFit:
@@ -171,6 +185,8 @@ def fit(
         depend on it.
     engine : {"semopy", "closed_form"}
         ``closed_form`` goes without semopy.
+    cluster_error : {"sandwich", "jackknife"}
+        ``jackknife`` leaves out each cluster in turn; its errors are larger, and its intervals cover better with few clusters.
     min_clusters : int
         Fewer clusters: rows are taken as independent, flagged with the reason.
     rows_per_parameter : float
@@ -196,12 +212,17 @@ def fit(
     robust = sample.codes is not None and sample.n_clusters >= min_clusters
     if sample.codes is not None and not robust:
         notes.append(f"fewer than {min_clusters} therapists ({sample.n_clusters}): clients taken as independent")
-    joint = _cluster_vcov(structure, estimate, r, sample) if robust else _expected_vcov(structure, hessian, r, sample.n)
     df = float(sample.n_clusters - 1) if robust else np.inf
     values, slopes = structure.outputs_with_slopes(estimate, r)
-    if fixed_x:
-        slopes = np.concatenate([slopes[:, : estimate.size], np.zeros((slopes.shape[0], slopes.shape[1] - estimate.size))], axis=1)
-    vcov = slopes @ joint @ slopes.T
+    vcov = _jackknife_vcov(structure, sample) if robust and cluster_error == "jackknife" else None
+    if robust and cluster_error == "jackknife" and vcov is None:
+        notes.append("sandwich in place of jackknife errors: the model has no solution without one of the therapists")
+    kind = "normal-theory" if not robust else "cluster-robust (sandwich)" if vcov is None else "cluster-robust (jackknife)"
+    if vcov is None:
+        joint = _cluster_vcov(structure, estimate, r, sample) if robust else _expected_vcov(structure, hessian, r, sample.n)
+        if fixed_x:
+            slopes = np.concatenate([slopes[:, : estimate.size], np.zeros((slopes.shape[0], slopes.shape[1] - estimate.size))], axis=1)
+        vcov = slopes @ joint @ slopes.T
     count = values.size // 2
     names = structure.names
     table = _table(structure, values, np.sqrt(np.maximum(np.diagonal(vcov), 0)), df, level)
@@ -215,7 +236,7 @@ def fit(
         fit=_fit_measures(structure, estimate, r, sample.n),
         n=int(sample.n),
         n_clusters=sample.n_clusters,
-        method=f"maximum likelihood, {'cluster-robust' if robust else 'normal-theory'} standard errors",
+        method=f"maximum likelihood, {kind} standard errors",
         status="flagged" if notes else "estimated",
         reason="; ".join(notes),
     )
@@ -299,6 +320,61 @@ def bootstrap(
         "flagged" if notes else "estimated",
         "; ".join(notes),
     )
+
+
+def monte_carlo(model: Model, fitted: PathFit, random: np.random.Generator, *, draws: int = 20000, level: float = 0.95) -> pd.DataFrame:
+    """Return Monte Carlo intervals of defined parameters (MacKinnon, Lockwood & Williams, 2004).
+
+    The labelled parameters are drawn from the normal with their estimated covariance, or from the multivariate t with the fit's degrees of
+    freedom where its errors are cluster-robust.
+
+    Parameters
+    ----------
+    model : Model
+        The model that was fitted.
+    fitted : PathFit
+        From :func:`fit`.
+    random : numpy.random.Generator
+        From :func:`alliance.statistics.resampling.generator`.
+    draws : int
+        Number of draws.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    DataFrame
+        ``name, ci_low, ci_high, standardized_low, standardized_high``, one row a defined parameter; NaN where not estimable.
+    """
+    first: dict[str, str] = {}
+    for term in (*model.paths, *model.covariances):
+        if term.label:
+            first.setdefault(term.label, f"{term.lhs}{term.op}{term.rhs}")
+    table = pd.DataFrame({"name": [item.name for item in model.defined]})
+    noise = random.standard_normal((draws, len(first)))
+    chi = random.chisquare(fitted.n_clusters - 1, size=draws) if fitted.parameters["df"].notna().any() else None
+    if chi is not None:
+        noise *= np.sqrt((fitted.n_clusters - 1) / chi)[:, None]
+    tail = (1 - level) / 2
+    rows = fitted.parameters.set_index("name")
+    for column, vcov, names in (
+        ("estimate", fitted.vcov, ("ci_low", "ci_high")),
+        ("standardized", fitted.vcov_standardized, ("standardized_low", "standardized_high")),
+    ):
+        where = list(first.values())
+        intervals = np.full((2, len(table)), np.nan)
+        if fitted.status != "not_estimable":
+            size, directions = np.linalg.eigh(vcov.loc[where, where].to_numpy()) if where else (np.empty(0), np.empty((0, 0)))
+            drawn = rows.loc[where, column].to_numpy() + noise * np.sqrt(np.maximum(size, 0)) @ directions.T
+            known: dict[str, np.ndarray] = {label: drawn[:, index] for index, label in enumerate(first)}
+            for index, item in enumerate(model.defined):
+                with np.errstate(all="ignore"):
+                    known[item.name] = np.broadcast_to(item.value(known), (draws,))
+                finite = known[item.name][np.isfinite(known[item.name])]
+                if finite.size:
+                    intervals[:, index] = np.quantile(finite, [tail, 1 - tail])
+        table[names[0]], table[names[1]] = intervals
+    return table
 
 
 _INTERVAL_COLUMNS = ("estimate", "ci_low", "ci_high", "standardized", "standardized_low", "standardized_high")
@@ -713,6 +789,17 @@ def _cluster_vcov(structure: _Structure, free: np.ndarray, r: np.ndarray, sample
     n = sample.n
     meat = sandwich((sample.rows - sample.rows.mean(axis=0)) / structure.scale, sample.codes) * ((n - 1) / n) ** 2
     return parts @ meat @ parts.T
+
+
+def _jackknife_vcov(structure: _Structure, sample: _Sample) -> np.ndarray | None:
+    """Return the covariance of all outputs from leaving out each cluster in turn; None where one of the refits has no solution."""
+    products = resampling.cross_products((sample.rows - sample.rows.mean(axis=0)) / structure.scale, sample.codes, min_clusters=1)
+    units = len(products.sums)
+    left_out = structure.outputs_of(resampling.covariances(products, resampling.jackknife_weights(units)))
+    if not np.isfinite(left_out).all():
+        return None
+    deviation = left_out - left_out.mean(axis=0)
+    return deviation.T @ deviation * ((units - 1) / units)
 
 
 def _table(structure: _Structure, values: np.ndarray, errors: np.ndarray, df: float, level: float) -> pd.DataFrame:
