@@ -191,7 +191,7 @@ def _from_published(
         for position, first in enumerate(values)
         for second in list(values)[position:]
     ]
-    largest = max((content[2] for content in values.values()), default=None)
+    largest = max((content[2] for content in values.values()), default=0)
     return rows, pd.DataFrame(covariances, columns=["model", "parameter1", "parameter2", "cov"]), {"clients": largest}, {"reason": ""}
 
 

@@ -114,14 +114,14 @@ def _from_rows(site: SiteData, options: Mapping[str, Any], window: str) -> tuple
     listed = options["alliance"].get("instruments") or ()
     definition = options["alliance"]["windows"][window]
     if scores.empty:
-        return [], [], {}
+        return [], [], {"clients": 0}
     alliance = [name for name in scores["instrument"].unique() if _is_alliance(site, name, listed)]
     rows = scores[scores["instrument"].isin(alliance).to_numpy() & scores["timepoint"].eq("session").to_numpy()]
     rows = rows[rows["score"].notna().to_numpy() & rows["session"].notna().to_numpy()]
     attended = attended_sessions(site) if definition.get("sessions") is None else pd.DataFrame()
     rows = rows[in_window(rows, definition, attended)] if len(rows) else rows
     if rows.empty:
-        return [], [], {}
+        return [], [], {"clients": 0}
     parents = _parents(rows)
     wide = rows.pivot_table(index=["client_no", "session"], columns=["instrument", "scale", "rater"], values="score", aggfunc="mean")
     variables = [_Variable(*column) for column in wide.columns]
@@ -242,7 +242,7 @@ def _from_published(
         fields, variance = published_fields(r, n, error, options["pooling"]["min_clients"])
         found.append({**keys, **fields})
         spread.append(variance)
-    largest = max((row["n_clients"] for row in found if row["n_clients"] is not None), default=None)
+    largest = max((row["n_clients"] for row in found if row["n_clients"] is not None), default=0)
     return found, spread, {"clients": largest}
 
 

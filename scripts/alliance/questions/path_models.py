@@ -309,9 +309,9 @@ def _from_published(published: Published, name: str, content: Mapping[str, Any],
     model = _model(content)
     moments = _published_moments(published, name, content, model, options["pooling"]["min_clients"])
     matrix, smallest, n = _published_matrix(moments, model)
-    counts = {"clients": int(n) if n else None}
+    counts = {"clients": int(n)}
     facts: dict[str, Any] = {"sources": {}, "not_measured": {}, "published": True}
-    common = {"n_clients": counts["clients"], "method": "normal_theory"}
+    common = {"n_clients": int(n) or None, "method": "normal_theory"}
     correlations_only = bool(len(moments)) and not moments["method"].eq(COVARIANCE).any()
     holes = [
         f"{first} with {second}"
@@ -612,7 +612,7 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
             Sentence(
                 "Indirect and total effects of a site have percentile intervals from a bootstrap of therapists (of clients where "
                 "therapists are unknown or fewer than ten).",
-                ("preacher_hayes_2008",),
+                ("efron_tibshirani_1993", "field_welsh_2007"),
             )
         )
     if pooled["method"].str.startswith("two_stage").any() and pooled["method"].ne("two_stage_sem").any():
@@ -622,7 +622,7 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
             Sentence(
                 "Beside this, each model was fitted to the correlation matrix pooled over all sites, published matrices included "
                 "(two-stage structural equation modelling); its first stage takes clients as independent.",
-                ("cheung_chan_2005", "cheung_2014"),
+                ("cheung_chan_2005",),
             )
         )
     return sentences

@@ -92,13 +92,13 @@ class SiteSummary:
         self.estimates["question"] = pd.Series([self.question] * len(self.estimates), dtype="str")
 
     def write(self, folder: Path) -> None:
-        """Write ``summary.json``, ``moments.csv``, ``estimates.csv``, ``vcov.csv`` and, where there are draws, ``draws.csv``.
+        """Write ``summary.json``, ``moments.csv``, ``estimates.csv``, ``vcov.csv`` and ``draws.csv``.
 
         Numbers carry 17 significant digits, so that reading gives the same numbers back. ``self_digest`` covers all other content.
         Raises :class:`SummaryError` where the content breaks the schema.
         """
         folder = Path(folder)
-        texts = {name: _to_csv(getattr(self, name)) for name in _schemas(self.question) if name != "draws" or len(self.draws)}
+        texts = {name: _to_csv(getattr(self, name)) for name in _schemas(self.question)}
         record = self._record()
         record["self_digest"] = _self_digest(record, texts)
         faults = _faults(self)
@@ -106,8 +106,6 @@ class SiteSummary:
             raise SummaryError(faults)
         for name, text in texts.items():
             files.write_text(folder / f"{name}.csv", text)
-        if "draws" not in texts:
-            (folder / "draws.csv").unlink(missing_ok=True)
         files.write_json(folder / "summary.json", record)
 
     def _record(self) -> dict[str, Any]:
@@ -116,7 +114,7 @@ class SiteSummary:
 
     @classmethod
     def read(cls, folder: Path) -> SiteSummary:
-        """Read a summary and check it strictly.
+        """Read a summary and check it strictly; ``draws.csv`` may be absent where there are no draws.
 
         Raises
         ------
@@ -134,6 +132,7 @@ class SiteSummary:
         for name, schema in schemas.items():
             path = folder / f"{name}.csv"
             if name == "draws" and not path.exists():
+                texts[name] = _to_csv(typed(pd.DataFrame(), schema))
                 continue
             frame, text, found = _read_table(path, schema)
             faults += found

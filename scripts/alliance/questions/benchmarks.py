@@ -1,0 +1,121 @@
+"""Published figures of the review beside the rows of result tables they speak to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from alliance.questions.contract import finish
+from alliance.questions.contract import table as table_schema
+
+UNITS = ("r", "r_squared")
+_KEYS = {"question", "table", "where", "value", "unit", "lines", "citation", "note"}
+
+
+class BenchmarkError(ValueError):
+    """The file of published figures is not as described; the message lists every fault."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One published figure.
+
+    Parameters
+    ----------
+    claim : str
+        Claim id.
+    question, table : str
+        Table whose rows it stands beside.
+    where : dict of str to str
+        Values that the row's columns must have.
+    value : float or None
+        The figure; None where the review gives words only.
+    unit : str
+        ``r`` or ``r_squared``.
+    lines, citation, note : str
+        Where it stands in the review, whose figure it is, and what must be known when comparing.
+    """
+
+    claim: str
+    question: str
+    table: str
+    where: dict[str, str] = field(default_factory=dict)
+    value: float | None = None
+    unit: str = "r"
+    lines: str = ""
+    citation: str = ""
+    note: str = ""
+
+
+def read(path: Path) -> list[Benchmark]:
+    """Read ``workflow/benchmarks.yaml``: claim id to a list of figures.
+
+    Raises
+    ------
+    BenchmarkError
+        With every fault: unknown keys, tables, columns or units, values that are no numbers.
+    """
+    from alliance.configuration.strict_yaml import load_file
+
+    content, _ = load_file(Path(path))
+    found, faults = [], []
+    for claim, entries in content.items():
+        for number, entry in enumerate(entries, start=1):
+            place = f"{claim}, figure {number}"
+            problems = _faults(entry)
+            faults += [f"{place}: {problem}" for problem in problems]
+            if not problems:
+                value = None if entry["value"] is None else float(entry["value"])
+                found.append(Benchmark(claim=claim, **{**entry, "value": value}))
+    if faults:
+        raise BenchmarkError("; ".join(faults))
+    return found
+
+
+def _faults(entry: dict[str, Any]) -> list[str]:
+    unknown, missing = sorted(set(entry) - _KEYS), sorted(_KEYS - set(entry))
+    if unknown or missing:
+        return [f"unknown keys {unknown}, missing keys {missing}"]
+    try:
+        schema = table_schema(entry["question"], entry["table"])
+    except KeyError:
+        return [f"there is no table {entry['question']}/{entry['table']}"]
+    faults = [f"the table has no column {name}" for name in entry["where"] if name not in schema.columns]
+    if entry["unit"] not in UNITS:
+        faults.append(f"unit is {entry['unit']}; allowed: {', '.join(UNITS)}")
+    if entry["value"] is not None and (isinstance(entry["value"], bool) or not isinstance(entry["value"], int | float)):
+        faults.append("value is not a number")
+    return faults
+
+
+def fill(frame: pd.DataFrame, benchmarks: list[Benchmark], question: str, name: str) -> pd.DataFrame:
+    """Return a result table with ``claim``, ``published`` and ``difference``.
+
+    A row that several figures speak to stands once for each of their claims. Differences are empty where the row has no estimate.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        A result table.
+    benchmarks : list of Benchmark
+    question, name : str
+        Which table it is.
+    """
+    relevant = [one for one in benchmarks if (one.question, one.table) == (question, name)]
+    if not relevant or frame.empty:
+        return frame
+    matched = pd.Series(False, index=frame.index)
+    copies = []
+    for one in relevant:
+        chosen = pd.Series(True, index=frame.index)
+        for column, value in one.where.items():
+            chosen &= frame[column].astype(str).eq(str(value))
+        matched |= chosen
+        rows = frame[chosen]
+        copies.append(
+            rows.assign(claim=one.claim, published=one.value, difference=rows["estimate"] - one.value if one.value is not None else None)
+        )
+    return finish(pd.concat([part.astype(object) for part in (frame[~matched], *copies) if len(part)]), question, name)

@@ -1,0 +1,46 @@
+"""The results dictionary: what every table and column means, from the schemas that check the tables."""
+
+from __future__ import annotations
+
+from alliance.questions.contract import COLUMN_MEANINGS, ESTIMATE_TYPES, HETEROGENEITY_MEANINGS, METHODS, POOLED, TABLES
+
+
+def _listing(meanings: dict[str, str], heading: str) -> list[str]:
+    return [f"| {heading} | meaning |", "| --- | --- |", *(f"| `{name}` | {meaning} |" for name, meaning in meanings.items()), ""]
+
+
+def text() -> str:
+    """Return the page as Markdown."""
+    lines = [
+        "# Results dictionary",
+        "",
+        "Written by `scripts/write_results_dictionary.py` from `scripts/alliance/questions/contract.py`; the same schemas check every table.",
+        "",
+        "Tables lie in `results/<scenario>/tables/<question>/<table>.csv`. Numbers have full precision; a cell is empty where the number is",
+        f"unknown or withheld, never 0. Rows of sites and pooled rows (`site` is `{POOLED}`) stand in one table.",
+        "",
+        "## Columns of every table",
+        "",
+        *_listing(COLUMN_MEANINGS, "column"),
+        "Tables that pool sites add:",
+        "",
+        *_listing(HETEROGENEITY_MEANINGS, "column"),
+        "## Values of `estimate_type`",
+        "",
+        *_listing(ESTIMATE_TYPES, "value"),
+        "## Values of `method`",
+        "",
+        *_listing(METHODS, "value"),
+    ]
+    for table in TABLES:
+        lines += [
+            f"## `{table.question}/{table.name}.csv`",
+            "",
+            table.description,
+            "",
+            f"`estimate_type`: {', '.join(f'`{kind}`' for kind in table.estimate_types)}."
+            + (" With the columns of heterogeneity." if table.heterogeneity else ""),
+            "",
+            *_listing(table.keys, "own column"),
+        ]
+    return "\n".join(lines).rstrip() + "\n"
