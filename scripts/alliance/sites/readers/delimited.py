@@ -157,6 +157,8 @@ def _body(data: bytes, start: int, line: int, separator: bytes, columns: list[st
 
 def _swallowing(data: bytes, extents: grammar.Extents, separator: bytes, n_columns: int) -> bool:
     """Return whether some quoted cell seems to have swallowed whole rows."""
+    if not extents.multiline:
+        return False
     spanning = np.flatnonzero(np.diff(extents.lines) > 1).tolist()
     if len(extents.lines):
         spanning.append(len(extents.lines) - 1)
@@ -167,12 +169,11 @@ def _arrow(data: bytes, start: int, separator: bytes, columns: list[str], extent
     if not len(extents.lines):
         return text_table(columns, [[] for _ in columns])
     longest = int((extents.ends - extents.starts).max())
-    spans_lines = len(extents.lines) + extents.blank < data.count(b"\n", start)
     return pyarrow.csv.read_csv(
         pa.BufferReader(pa.py_buffer(data).slice(start)),
         read_options=pyarrow.csv.ReadOptions(column_names=columns, block_size=max(_BLOCK_BYTES, 2 * longest)),
         parse_options=pyarrow.csv.ParseOptions(
-            delimiter=separator.decode(), quote_char='"' if data.find(b'"', start) >= 0 else False, newlines_in_values=spans_lines
+            delimiter=separator.decode(), quote_char='"' if data.find(b'"', start) >= 0 else False, newlines_in_values=extents.multiline
         ),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(columns, pa.string()), check_utf8=False, strings_can_be_null=False, quoted_strings_can_be_null=False

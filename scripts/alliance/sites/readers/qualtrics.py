@@ -11,9 +11,7 @@ import pyarrow.compute as pc
 
 from alliance.sites.readers.contract import Findings, RawTable
 
-IDENTIFYING = frozenset(
-    {"ipaddress", "locationlatitude", "locationlongitude", "recipientemail", "recipientfirstname", "recipientlastname"}
-)
+IDENTIFYING = frozenset({"ipaddress", "locationlatitude", "locationlongitude", "recipientemail", "recipientfirstname", "recipientlastname"})
 PREVIEW_STATUS = ("Survey Preview", "Survey Test", "1", "2")
 _MARK = "ImportId"
 

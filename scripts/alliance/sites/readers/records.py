@@ -13,18 +13,22 @@ from functools import cache
 import numpy as np
 
 NEWLINE, QUOTE = 10, 34
-_BLOCK = 1 << 22
+_BLOCK = 1 << 18
 _MANY_COLUMNS = 3
 
 
 @dataclass(frozen=True)
 class Extents:
-    """Offsets of records in the text and the physical line each begins on; arrays of one length, without blank lines."""
+    """Offsets of records in the text and the physical line each begins on; arrays of one length, without blank lines.
+
+    ``multiline``: some record spans lines.
+    """
 
     starts: np.ndarray
     ends: np.ndarray
     lines: np.ndarray
     blank: int
+    multiline: bool
 
 
 @dataclass(frozen=True)
@@ -95,36 +99,47 @@ def extents(data: bytes, start: int, line: int, separator: bytes) -> Extents | N
         if quoted is None:
             return None
         newlines, ends = quoted
+    multiline = len(newlines) > len(ends)
     if start < len(data) and data[-1] != NEWLINE:
         ends = np.append(ends, len(data))
     starts = np.concatenate([[start], ends[:-1] + 1]) if len(ends) else ends
-    lines = line + (np.arange(len(starts)) if len(newlines) <= len(starts) else np.searchsorted(newlines, starts))
+    lines = line + (np.searchsorted(newlines, starts) if multiline else np.arange(len(starts)))
     filled = ends > starts
-    return Extents(starts[filled], ends[filled], lines[filled], int((~filled).sum()))
+    return Extents(starts[filled], ends[filled], lines[filled], int((~filled).sum()), multiline)
 
 
 def _newlines_outside_quotes(text: np.ndarray, start: int, separator: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Return offsets of all newlines and of those that end a record; ``None`` where a quote stands wrong."""
     every, ending = [], []
-    inside = np.uint8(0)
-    neighbours = np.zeros(256, dtype=bool)
-    neighbours[[separator, NEWLINE, QUOTE]] = True
+    inside = False
     for a in range(start, len(text), _BLOCK):
         block = text[a : a + _BLOCK]
         quote = block == QUOTE
-        within = np.bitwise_xor.accumulate(quote.view(np.uint8)) ^ inside
-        inside = within[-1]
-        within = within.view(bool)
-        before = neighbours[text[a - 1 : a - 1 + len(block)]] if a else np.concatenate([[True], neighbours[block[:-1]]])
-        after = neighbours[text[a + 1 : a + 1 + len(block)]]
-        if len(after) < len(block):
-            after = np.append(after, True)
-        if np.any(quote & np.where(within, ~before, ~after)):
-            return None
         newline = block == NEWLINE
+        edge = quote | newline | (block == separator)
+        within = _within_quotes(quote, inside)
+        inside = bool(within[-1])
+        before, after = np.ones((2, len(block)), dtype=bool)
+        before[1:], after[:-1] = edge[:-1], edge[1:]
+        before[0] = a == 0 or text[a - 1] in (separator, NEWLINE, QUOTE)
+        after[-1] = a + len(block) == len(text) or text[a + len(block)] in (separator, NEWLINE, QUOTE)
+        if np.any(quote & ~((within & before) | (~within & after))):
+            return None
         every.append(np.flatnonzero(newline) + a)
         ending.append(np.flatnonzero(newline & ~within) + a)
     return None if inside else (_concatenated(every), _concatenated(ending))
+
+
+def _within_quotes(quote: np.ndarray, inside: bool) -> np.ndarray:
+    """Return for each byte whether the quotes up to and with it are odd in number: a prefix exclusive-or, 64 bytes at a time."""
+    bits = np.packbits(quote, bitorder="little")
+    words = np.concatenate([bits, np.zeros(-len(bits) % 8, dtype=np.uint8)]).view("<u8")
+    for shift in (1, 2, 4, 8, 16, 32):
+        words = words ^ (words << np.uint64(shift))
+    odd = words >> np.uint64(63)
+    before = np.bitwise_xor.accumulate(odd) ^ odd ^ np.uint64(inside)
+    words = words ^ (np.uint64(0) - before)
+    return np.unpackbits(words.view(np.uint8), count=len(quote), bitorder="little").view(bool)
 
 
 def _concatenated(parts: list[np.ndarray]) -> np.ndarray:
