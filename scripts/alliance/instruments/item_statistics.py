@@ -195,11 +195,9 @@ def item_statistics(ratings: pd.DataFrame, instrument: Instrument, options: Mapp
                 r = rest.get(item, math.nan)
                 numbers = (math.nan,) * 5 if row is None else tuple(getattr(moments, name)[row] for name in ITEM_COLUMNS[7:12])
                 n = 0 if row is None else int(moments.n[row])
-                limits = (moments.response.min, moments.response.max)
-                records.append(
-                    (_site(ratings), instrument.key, rater, timepoint, scale, item, n, *numbers, r, math.nan if math.isnan(r) else error)
-                    + limits
-                )
+                place = (_site(ratings), instrument.key, rater, timepoint, scale, item)
+                shown_error = math.nan if math.isnan(r) else error
+                records.append((*place, n, *numbers, r, shown_error, moments.response.min, moments.response.max))
     return pd.DataFrame(records, columns=list(ITEM_COLUMNS)).astype(_types(ITEM_COLUMNS, whole=("item", "n")))
 
 
@@ -252,29 +250,47 @@ def scale_moments(
         standard deviation, ``sd_within_client`` the pooled one around them (empty without repeated scores). Numbers are empty
         below three clients.
     """
-    scored = scores[scores["score"].notna()]
-    keys = ["site", "instrument", "rater", "scale", "timepoint"]
-    if not len(scored):
-        return pd.DataFrame({name: [] for name in MOMENT_COLUMNS}).astype(_types(MOMENT_COLUMNS, whole=("n_clients", "n_rows")))
-    by_client = scored.groupby([*keys, "client_no"], sort=True, observed=True, dropna=False)["score"]
-    clients = pd.DataFrame({"n": by_client.size(), "mean": by_client.mean(), "squares": by_client.var(ddof=0) * by_client.size()})
-    grouped = clients.groupby(level=keys, sort=True, observed=True)
-    table = pd.DataFrame({"n_clients": grouped.size(), "n_rows": grouped["n"].sum(), "mean": grouped["mean"].mean()})
-    freedom = table["n_rows"] - table["n_clients"]
-    table["sd_within_client"] = np.sqrt(grouped["squares"].sum() / freedom.where(freedom > 0))
-    table["sd_between_client"] = grouped["mean"].std(ddof=1)
+    table = _moments_of_groups(scores)
     table.loc[table["n_clients"] < MIN_CLIENTS, ["mean", "sd_within_client", "sd_between_client"]] = np.nan
-    table = table.reset_index()
-    declared = (
-        {} if responses is None else {(r.instrument, r.rater): Response(min=r[-2], max=r[-1]) for r in responses.itertuples(index=False)}
-    )
+    known = () if responses is None else responses.itertuples(index=False)
+    declared = {(row.instrument, row.rater): Response(min=row.response_min, max=row.response_max) for row in known}
     limits = [_limits(registry, row, declared.get((row.instrument, row.rater))) for row in table.itertuples()]
-    table["minimum_possible"], table["maximum_possible"] = zip(*limits)
+    table["minimum_possible"] = [low for low, _ in limits]
+    table["maximum_possible"] = [high for _, high in limits]
     if alphas is not None and len(alphas):
         table = table.merge(alphas, on=["instrument", "rater", "timepoint", "scale"], how="left")
     else:
         table["alpha"] = math.nan
     return table[list(MOMENT_COLUMNS)].astype(_types(MOMENT_COLUMNS, whole=("n_clients", "n_rows")))
+
+
+def _moments_of_groups(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return counts, mean and standard deviations of the scores by site, instrument, rater, scale and timepoint."""
+    keys = ["site", "instrument", "rater", "scale", "timepoint"]
+    codes, levels = np.zeros(len(scores), dtype="int64"), []
+    for key in keys:
+        position, labels = pd.factorize(scores[key], sort=True)
+        codes = codes * len(labels) + position
+        levels.append(labels)
+    client, score = scores["client_no"].to_numpy("int64", na_value=0), scores["score"].to_numpy()
+    scored = ~np.isnan(score)
+    records = []
+    for code in np.flatnonzero(np.bincount(codes[scored])) if scored.any() else ():
+        rows = scored & (codes == code)
+        place = np.unravel_index(code, [len(labels) for labels in levels])
+        records.append((*(labels[i] for labels, i in zip(levels, place)), *_client_moments(client[rows], score[rows])))
+    return pd.DataFrame(records, columns=[*keys, "n_clients", "n_rows", "mean", "sd_within_client", "sd_between_client"])
+
+
+def _client_moments(client: np.ndarray, score: np.ndarray) -> tuple[int, int, float, float, float]:
+    n = np.bincount(client)
+    sums = np.bincount(client, weights=score)
+    seen = n > 0
+    means = np.divide(sums, n, out=np.zeros(len(n)), where=seen)
+    freedom = len(score) - int(seen.sum())
+    within = math.sqrt(float(((score - means[client]) ** 2).sum()) / freedom) if freedom else math.nan
+    between = float(means[seen].std(ddof=1)) if seen.sum() > 1 else math.nan
+    return int(seen.sum()), len(score), float(means[seen].mean()), within, between
 
 
 def _limits(registry: Mapping[str, Instrument], row: Any, response: Response | None) -> tuple[float, float]:

@@ -251,10 +251,31 @@ def load_registry(folders: Iterable[Path]) -> dict[str, Instrument]:
     merged: dict[str, _Source] = {}
     for folder in folders:
         _read_folder(Path(folder), merged, faults)
+    return _checked(merged, faults, whole=True)
+
+
+def load_files(files: Iterable[Path]) -> dict[str, Instrument]:
+    """Read just these instrument files; of one key, later files override earlier ones as in :func:`load_registry`.
+
+    An instrument may be derived from one that is not among the files.
+
+    Raises
+    ------
+    ConfigurationError
+        With every fault of every file.
+    """
+    faults: list[Fault] = []
+    merged: dict[str, _Source] = {}
+    for path in files:
+        _read_file(Path(path), merged, faults)
+    return _checked(merged, faults, whole=False)
+
+
+def _checked(merged: dict[str, _Source], faults: list[Fault], whole: bool) -> dict[str, Instrument]:
     instruments: dict[str, Instrument] = {}
     for key in sorted(merged):
         source = merged[key]
-        found = map_faults(source.data) + _derivation_faults(source.data, merged)
+        found = map_faults(source.data) + _derivation_faults(source.data, merged, whole)
         faults += [source.fault(path, message) for path, message in found]
         try:
             instruments[key] = parse(Instrument, source.data, {path: line for path, (_, line) in source.lines.items()}, source.file)
@@ -305,17 +326,22 @@ def _read_folder(folder: Path, merged: dict[str, _Source], faults: list[Fault]) 
             like = f" (overrides '{by_lower[key.lower()]}'?)" if key.lower() in by_lower else ""
             faults.append(Fault(name, 0, "", f"a file is named by its key: lower-case letters, digits and '_' only{like}"))
             continue
-        try:
-            data, lines = load_file(path, name)
-        except ConfigurationError as error:
-            faults += error.faults
-            continue
-        if not isinstance(data, dict):
-            faults.append(Fault(name, 0, "", "must hold keys with values"))
-            continue
-        if data.get("key", key) != key:
-            faults.append(Fault(name, lines.get(("key",), 0), "key", f"is '{data['key']}', but the file is named '{path.name}'"))
-        merged.setdefault(key, _Source()).add({**data, "key": key}, lines, name)
+        _read_file(path, merged, faults)
+
+
+def _read_file(path: Path, merged: dict[str, _Source], faults: list[Fault]) -> None:
+    key, name = path.stem, f"{path.parent.name}/{path.name}"
+    try:
+        data, lines = load_file(path, name)
+    except ConfigurationError as error:
+        faults += error.faults
+        return
+    if not isinstance(data, dict):
+        faults.append(Fault(name, 0, "", "must hold keys with values"))
+        return
+    if data.get("key", key) != key:
+        faults.append(Fault(name, lines.get(("key",), 0), "key", f"is '{data['key']}', but the file is named '{path.name}'"))
+    merged.setdefault(key, _Source()).add({**data, "key": key}, lines, name)
 
 
 def _deep_merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -429,13 +455,13 @@ def _scale_faults(
     return faults
 
 
-def _derivation_faults(data: Mapping[str, Any], merged: Mapping[str, _Source]) -> list[tuple[KeyPath, str]]:
+def _derivation_faults(data: Mapping[str, Any], merged: Mapping[str, _Source], whole: bool) -> list[tuple[KeyPath, str]]:
     derivation = _mapping(data.get("derive_from"))
     if not derivation:
         return []
     parent = derivation.get("instrument")
     if parent not in merged:
-        return [(("derive_from", "instrument"), f"'{parent}' is not a known instrument{nearest(str(parent), merged)}")]
+        return [(("derive_from", "instrument"), f"'{parent}' is not a known instrument{nearest(str(parent), merged)}")] if whole else []
     if parent == data.get("key"):
         return [(("derive_from", "instrument"), "an instrument cannot be derived from itself")]
     faults: list[tuple[KeyPath, str]] = []
@@ -453,4 +479,13 @@ def _derivation_faults(data: Mapping[str, Any], merged: Mapping[str, _Source]) -
             for item in sorted(set(parents))
             if not 1 <= item <= parent_n
         ]
+    parent_reverse, own_reverse = set(_items(merged[parent].data.get("reverse"))), set(_items(data.get("reverse")))
+    faults += [
+        (
+            path,
+            f"item {own} is {'' if own in own_reverse else 'not '}reversed here, but its parent item {item} is the opposite in '{parent}'",
+        )
+        for own, item in sorted(pairs.items())
+        if (own in own_reverse) != (item in parent_reverse)
+    ]
     return faults
