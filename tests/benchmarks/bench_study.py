@@ -53,7 +53,8 @@ def growth(sizes: list[int], cores: int) -> None:
             cold = run(study, cores)
             assert cold.status == 0, cold
             nothing = run(study, cores)
-        line = f"{sites:4d} sites: cold {cold.wall:7.1f} s wall, {cold.cpu:7.1f} s CPU ({cold.cpu / sites:.2f} a site); nothing to do {nothing.wall:5.1f} s"
+        line = f"{sites:4d} sites: cold {cold.wall:7.1f} s wall, {cold.cpu:7.1f} s CPU ({cold.cpu / sites:.2f} a site)"
+        line += f"; nothing to do {nothing.wall:5.1f} s"
         if sites == 50:
             line += " (limit 4)"
         if before:

@@ -75,13 +75,11 @@ def test_every_script_explains_itself_without_heavy_imports(script):
 
 
 def test_no_module_of_the_statistics_knows_sites_files_or_snakemake():
+    foreign = re.compile(r"alliance\.(sites|questions|reports|variables|instruments|files)|snakemake|pathlib")
     for path in (PROJECT / "scripts" / "alliance" / "statistics").glob("*.py"):
         for line in path.read_text(encoding="utf-8").splitlines():
             if line.strip().startswith(("import ", "from ")):
-                assert not re.search(r"alliance\.(sites|questions|reports|variables|instruments|files)|snakemake|pathlib", line), (
-                    path.name,
-                    line,
-                )
+                assert not foreign.search(line), (path.name, line)
 
 
 def test_nothing_reads_the_clock_or_draws_unseeded_numbers():
