@@ -104,9 +104,8 @@ def main() -> None:
         print(f"pyarrow read + Parquet  {peer.cpu:6.1f} s CPU  {peer.peak_mb:6.0f} MB")
         print(f"check and clean         {clean.cpu:6.1f} s CPU  {clean.peak_mb:6.0f} MB  ratio {clean.cpu / peer.cpu:.2f}")
         print(f"score                   {score.cpu:6.1f} s CPU  {score.peak_mb:6.0f} MB  ratio {score.cpu / peer.cpu:.2f}")
-        print(
-            f"together                {clean.cpu + score.cpu:6.1f} s CPU, ratio {(clean.cpu + score.cpu) / peer.cpu:.2f} (target 3, limit 10)"
-        )
+        together = clean.cpu + score.cpu
+        print(f"together                {together:6.1f} s CPU, ratio {together / peer.cpu:.2f} (target 3, limit 10)")
         print(f"peak memory             {max(clean.peak_mb, score.peak_mb):6.0f} MB (limit 3000)")
 
 

@@ -35,9 +35,7 @@ def demo(cores: int) -> None:
     imports = sites * 4 * table_import + sites * path_import + questions * table_import + page_import
     print(f"demo, {sites} sites, {questions} questions, {cores} cores, environment ready")
     print(f"  cold run        {cold.wall:6.1f} s wall (limit 90)  {cold.cpu:6.1f} s CPU")
-    print(
-        f"  of which        imports about {imports / cold.cpu:.0%}, Snakemake itself about {nothing.cpu / cold.cpu:.0%} of the processor time"
-    )
+    print(f"  of that         imports about {imports / cold.cpu:.0%}, Snakemake itself about {nothing.cpu / cold.cpu:.0%}")
     print(f"  nothing to do   {nothing.wall:6.1f} s wall")
 
 
