@@ -86,7 +86,10 @@ def _summary_site(
 ) -> tuple[CleanedSite, summaries.SummaryDelivery, dict]:
     history_file = given.quarantine / HISTORY
     history = read_json(history_file) if history_file.is_file() else {}
-    delivery = summaries.clean_summary_site(given.folder, given.site, site_file, instruments, history=history)
+    fingerprint = summaries.instruments_digest(given.instruments)
+    delivery = summaries.clean_summary_site(
+        given.folder, given.site, site_file, instruments, instruments_digest=fingerprint, history=history
+    )
     empty = left_out(given.site, site_file.label or given.site, [], "summary")
     return CleanedSite(empty.tables, {}, delivery.status, list(delivery.issues)), delivery, delivery.history
 

@@ -47,7 +47,7 @@ class SiteFolder:
     listing : tuple of str
         Everything found below it, so that a file that cannot be used is noticed when it comes and goes.
     instruments : tuple of str
-        Keys of the instruments that its ``site.yaml`` names.
+        Keys of the instruments that its ``site.yaml`` names; all for a site that sends a summary.
     """
 
     site: str
@@ -423,11 +423,13 @@ def _site_folder(folder: Path, sites_dir: str, site: str, instruments: tuple[str
             listing.append(relative)
             if SAFE_FILE_NAME.match(name) and stat.S_ISREG(os.lstat(path).st_mode) and os.access(path, os.R_OK):
                 files.append(relative)
-    named: set[str] = set()
-    description = root / "site.yaml"
+    text = ""
     if f"{sites_dir}/{site}/site.yaml" in files:
-        named = set(re.findall(r"[A-Za-z0-9_]+", description.read_text(encoding="utf-8", errors="replace")))
-    used = tuple(key for key in instruments if key in named)
+        text = (root / "site.yaml").read_text(encoding="utf-8", errors="replace")
+    named = set(re.findall(r"[A-Za-z0-9_]+", text))
+    # A summary carries a fingerprint of all instruments it was scored with.
+    summary = re.search(r"^data:\s*summary\b", text, re.MULTILINE) is not None
+    used = tuple(key for key in instruments if summary or key in named)
     return SiteFolder(site, f"{sites_dir}/{site}", tuple(files), tuple(listing), used)
 
 
