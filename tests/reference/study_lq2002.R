@@ -21,7 +21,7 @@ for (company in sort(unique(data$COMPID))) {
     list(alpha = a$total$raw_alpha, mean = mean(rowMeans(rows[items])), n = nrow(rows))
   })
   if (nrow(rows) < 15) next
-  fit <- sem(model, data = rows, se = "robust.huber.white", fixed.x = FALSE, meanstructure = TRUE)
+  fit <- sem(model, data = rows, fixed.x = FALSE, meanstructure = TRUE)
   raw <- parameterEstimates(fit); std <- standardizedSolution(fit)
   pick <- function(table, column) setNames(as.list(table[match(labels, table$label), column]), labels)
   sites[[name]] <- list(n = nrow(rows), estimate = pick(raw, "est"), se = pick(raw, "se"), std = pick(std, "est.std"), std_se = pick(std, "se"))

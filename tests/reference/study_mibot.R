@@ -10,7 +10,7 @@ data$earlier <- data$PreRulerConfidence; data$after <- data$PostRulerConfidence;
 data <- data[!is.na(data$empathy), ]
 data$row <- seq_len(nrow(data))
 values <- function(model, labels) {
-  fit <- sem(model, data = data, se = "robust.huber.white", fixed.x = FALSE, meanstructure = TRUE)
+  fit <- sem(model, data = data, fixed.x = FALSE, meanstructure = TRUE)
   raw <- parameterEstimates(fit); std <- standardizedSolution(fit)
   lapply(setNames(labels, labels), function(label) {
     i <- match(label, raw$label); j <- match(label, std$label)
