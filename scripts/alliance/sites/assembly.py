@@ -289,7 +289,8 @@ def whole_sessions(parts: Parts) -> tuple[Records, int]:
         dates.append(records.keys["date"][rows])
         therapists.append(records.keys["therapist"][rows])
     every = np.concatenate(keys) if keys else np.zeros(0, dtype=np.int64)
-    distinct, inverse = np.unique(every, return_inverse=True)
+    ascending = np.all(every[1:] > every[:-1])
+    distinct, inverse = (every, np.arange(len(every))) if ascending else np.unique(every, return_inverse=True)
     day = np.full(len(distinct), np.inf)
     therapist = np.full(len(distinct), NO_NUMBER, dtype=np.int64)
     if len(every):

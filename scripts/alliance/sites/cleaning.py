@@ -596,8 +596,10 @@ def _instrument_facts(parts: assembly.Parts, context: Context) -> dict[str, Any]
 
 def _flow(parts: assembly.Parts, tables: dict[str, pd.DataFrame], ratings: dict[str, pd.DataFrame], context: Context) -> dict[str, int]:
     """Return the number of clients after each step."""
-    rated = set().union(*(set(table["client_no"].dropna()) for table in (*ratings.values(), tables["outcomes"])))
-    at_sessions = set().union(*(set(table.loc[table["timepoint"] == "session", "client_no"].dropna()) for table in ratings.values()))
+    rated = set().union(*(set(table["client_no"].unique().dropna()) for table in (*ratings.values(), tables["outcomes"])))
+    at_sessions = set().union(
+        *(set(table.loc[table["timepoint"] == "session", "client_no"].unique().dropna()) for table in ratings.values())
+    )
     steps = Counter(sent=len(context.sent | context.gone | context.tests))
     steps["withdrawn"] = len(context.gone)
     steps["test_records"] = len(context.tests - context.gone)

@@ -51,8 +51,11 @@ class Vocabulary:
         """Return the code of each row's id, -1 where there is none or the row does not count."""
         table = np.full(len(coded.texts) + 1, NO_NUMBER, dtype=np.int64)
         rows = np.flatnonzero(alive)
-        present, first = np.unique(coded.codes[rows], return_index=True)
-        for index, row in zip(present.tolist(), rows[first].tolist()):
+        first = np.full(len(coded.texts), NO_NUMBER, dtype=np.int64)
+        first[coded.codes[rows[::-1]]] = rows[::-1]
+        for index, row in enumerate(first.tolist()):
+            if row == NO_NUMBER:
+                continue
             text = coded.texts[index]
             if text == "":
                 continue
@@ -390,12 +393,9 @@ def _report_cells(parsed: values.Parsed, source: Source, column: str, context: C
     for fault in parsed.faults:
         value = "" if hidden else fault.value
         rows = ledger.physical(fault.positions)
-        subject = "The value" if hidden else f"{shown(fault.value)!r}"
-        message = f"{subject} {fault.message}; the cell is treated as missing."
-        fix = fault.fix
-        if fault.code == "V02":
-            message = f"{subject} {fault.message} ({len(rows)} times in this column); the cell is treated as missing."
-        context.log.at_rows(fault.code, Severity.CELL, ledger.name, rows, message, fix, column, ledger.raw.sheet, value)
+        times = f" ({len(rows)} times in this column)" if fault.code == "V02" else ""
+        message = f"The value {fault.message}{times}; the cell is treated as missing."
+        context.log.at_rows(fault.code, Severity.CELL, ledger.name, rows, message, fault.fix, column, ledger.raw.sheet, value)
     if parsed.n_padded:
         context.padded[ledger.name, column] = parsed.n_padded
     for reason, count in parsed.reasons.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import unicodedata
@@ -17,6 +16,7 @@ FOOTER_WORDS = frozenset(
     ("total", "totals", "subtotal", "sum", "mean", "average", "median", "sd", "std", "min", "max", "n", "count", "grand")
     + ("gesamt", "summe", "mittelwert", "anzahl", "moyenne", "somme", "promedio", "media")
 )
+_PLAIN = re.compile(r"(?:[A-DF-Za-df-z_-]*[1-9][0-9]*)+\Z")
 TEST_WORDS = re.compile(r"(test|zzz+|dummy|demo|xxx+|asdf)[-_ ]?[0-9]*\Z", re.IGNORECASE)
 
 _WORDS_BEFORE_NAME = [
@@ -60,6 +60,8 @@ def is_identifying(column: str) -> bool:
 
 def look_alike(identifier: str) -> str:
     """Return a form that is equal for ids a person may confuse: 007 and 7, 1E5 and 100000, full-width and plain digits, a and A."""
+    if _PLAIN.match(identifier):
+        return identifier.lower()
     text = re.sub(r"\s+", "", unicodedata.normalize("NFKC", identifier)).casefold()
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?e\+?[0-9]{1,2}", text):
         text = format(Decimal(text), "f")
@@ -102,7 +104,7 @@ def keyed_hash(identifier: str, key: bytes, kind: str, site: str) -> str:
         Hexadecimal digits.
     """
     message = "\x00".join((kind, site, identifier)).encode("utf-8")
-    return hmac.new(key, message, hashlib.sha256).hexdigest()[:HASH_DIGITS]
+    return hmac.digest(key, message, "sha256").hex()[:HASH_DIGITS]
 
 
 def read_key(environment: str | None, key_file: Path) -> bytes:
