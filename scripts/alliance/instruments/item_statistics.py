@@ -227,8 +227,22 @@ def groups(ratings: pd.DataFrame, instrument: Instrument) -> Iterator[tuple[str,
             yield str(rater), str(timepoint), item_moments(rows, instrument)
 
 
+def empty_items() -> pd.DataFrame:
+    """Return a table without rows, with the columns of ``item_statistics.csv``."""
+    return pd.DataFrame(columns=list(ITEM_COLUMNS)).astype(_types(ITEM_COLUMNS, whole=("item", "n")))
+
+
+def empty_moments() -> pd.DataFrame:
+    """Return a table without rows, with the columns of ``scale_moments.csv``."""
+    return pd.DataFrame(columns=list(MOMENT_COLUMNS)).astype(_types(MOMENT_COLUMNS, whole=("n_clients", "n_rows")))
+
+
 def scale_moments(
-    scores: pd.DataFrame, registry: Mapping[str, Instrument], alphas: pd.DataFrame | None = None, responses: pd.DataFrame | None = None
+    scores: pd.DataFrame,
+    registry: Mapping[str, Instrument],
+    options: Mapping[str, Any] | None = None,
+    alphas: pd.DataFrame | None = None,
+    responses: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Describe scores by instrument, rater, scale and timepoint.
 
@@ -238,6 +252,8 @@ def scale_moments(
         Long scores of one site.
     registry : mapping of str to Instrument
         Known instruments.
+    options : mapping, optional
+        Configuration section ``scoring``.
     alphas : DataFrame, optional
         ``instrument, rater, timepoint, scale, alpha``.
     responses : DataFrame, optional
@@ -254,7 +270,8 @@ def scale_moments(
     table.loc[table["n_clients"] < MIN_CLIENTS, ["mean", "sd_within_client", "sd_between_client"]] = np.nan
     known = () if responses is None else responses.itertuples(index=False)
     declared = {(row.instrument, row.rater): Response(min=row.response_min, max=row.response_max) for row in known}
-    limits = [_limits(registry, row, declared.get((row.instrument, row.rater))) for row in table.itertuples()]
+    reduced = {key: _reduced(registry[key], options) for key in table["instrument"].unique() if key in registry}
+    limits = [_limits(reduced, row, declared.get((row.instrument, row.rater))) for row in table.itertuples()]
     table["minimum_possible"] = [low for low, _ in limits]
     table["maximum_possible"] = [high for _, high in limits]
     if alphas is not None and len(alphas):

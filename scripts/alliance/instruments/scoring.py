@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,7 +53,27 @@ def score_site(
     registry: Mapping[str, Instrument],
     options: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """Score all that a site sent.
+    """Score all that a site sent, as one table; see :func:`parts_of_site` and :func:`score`.
+
+    Returns
+    -------
+    DataFrame
+        Long scores (columns ``SCORE_COLUMNS``), ordered by part, scale and the order of the ratings. Forms without any answer
+        have no row; forms with too many unanswered items have a row without a score.
+    """
+    options = options or {}
+    parts = (score(table, registry[key], options, parent) for key, parent, table in parts_of_site(ratings, outcomes, registry, options))
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True) if filled else empty_scores()
+
+
+def parts_of_site(
+    ratings: Mapping[str, pd.DataFrame],
+    outcomes: pd.DataFrame | None,
+    registry: Mapping[str, Instrument],
+    options: Mapping[str, Any],
+) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield all tables of ratings that a site's scores come from.
 
     Parameters
     ----------
@@ -63,30 +83,25 @@ def score_site(
         Cleaned ``outcomes`` (long).
     registry : mapping of str to Instrument
         Known instruments.
-    options : mapping, optional
-        Configuration section ``scoring``.
+    options : mapping
+        Configuration section ``scoring``; ``derive_short_forms`` says whether short forms are derived.
 
-    Returns
-    -------
-    DataFrame
-        Long scores (columns ``SCORE_COLUMNS``), ordered by instrument, scale and the order of the ratings. Forms without any answer
-        have no row; forms with too many unanswered items have a row without a score.
+    Yields
+    ------
+    tuple of str, str, DataFrame
+        Instrument, instrument it is derived from (or empty), ratings: first what was sent, then short forms, then outcomes.
     """
-    options = dict(options or {})
-    parts = [score(table, registry[key], options) for key, table in sorted(ratings.items())]
+    for key in sorted(ratings):
+        yield key, "", ratings[key]
     if options.get("derive_short_forms", True):
-        parts += [score(table, registry[key], options, derived_from=parent) for key, parent, table in derived_ratings(ratings, registry)]
+        yield from derived_ratings(ratings, registry)
     if outcomes is not None and len(outcomes):
-        parts += [score(table, registry[key], options) for key, table in outcomes_as_ratings(outcomes)]
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        return empty_scores()
-    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+        for key, table in outcomes_as_ratings(outcomes):
+            yield key, "", table
 
 
-def derived_ratings(ratings: Mapping[str, pd.DataFrame], registry: Mapping[str, Instrument]) -> list[tuple[str, str, pd.DataFrame]]:
-    """Return short forms derived from long ones as (key, parent, ratings); raters who filled in the short form itself are left out."""
-    derived = []
+def derived_ratings(ratings: Mapping[str, pd.DataFrame], registry: Mapping[str, Instrument]) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield short forms derived from long ones as (key, parent, ratings); raters who filled in the short form itself are left out."""
     for key in derivable(ratings, registry):
         parent = registry[key].derive_from.instrument
         if not registry[parent].scored_from_items:
@@ -95,8 +110,7 @@ def derived_ratings(ratings: Mapping[str, pd.DataFrame], registry: Mapping[str, 
         if key in ratings:
             table = table[~table["rater"].isin(ratings[key]["rater"].unique())]
         if len(table):
-            derived.append((key, parent, table.reset_index(drop=True)))
-    return derived
+            yield key, parent, table.reset_index(drop=True)
 
 
 def outcomes_as_ratings(outcomes: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -249,6 +263,13 @@ def response_limits(ratings: pd.DataFrame, instrument: Instrument) -> tuple[np.n
         else:
             limits.append(np.full(len(ratings), default))
     return limits[0], limits[1]
+
+
+def with_response(ratings: pd.DataFrame, response: Mapping[str, Any] | None) -> pd.DataFrame:
+    """Return ratings with the columns ``response_min`` and ``response_max`` that carry the range of answers a site declared."""
+    if not response or "response_min" in ratings:
+        return ratings
+    return ratings.assign(response_min=float(response["min"]), response_max=float(response["max"]))
 
 
 def item_columns(ratings: pd.DataFrame, instrument: Instrument) -> list[int]:
