@@ -1,0 +1,112 @@
+"""Data of the reference tests of ``alliance.statistics``, and the values that R gives for them.
+
+``python tests/reference/statistics_reference.py`` computes the stored values again (needs Rscript).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parents[1]
+REFERENCE = Path(os.environ.get("ALLIANCE_REFERENCE", PROJECT.parent / "shared" / "reference"))
+REAL_DATA = Path(os.environ.get("ALLIANCE_REAL_DATA", PROJECT.parent / "shared" / "realdata"))
+ROORDA = REAL_DATA / "metasem_corr_matrices" / "Roorda11_long.csv"
+
+# Table III of Cooper, Hedges & Valentine (2009), Handbook of research synthesis and meta-analysis (2nd ed.): n and r of 20 studies.
+COOPER_N = (10, 20, 13, 22, 28, 12, 12, 36, 19, 12, 36, 75, 33, 121, 37, 14, 40, 16, 14, 20)
+COOPER_R = (0.68, 0.56, 0.23, 0.64, 0.49, -0.04, 0.49, 0.33, 0.58, 0.18, -0.11, 0.27, 0.26, 0.4, 0.49, 0.51, 0.4, 0.34, 0.42, 0.16)
+
+MODELS = {
+    "saturated": "m ~ a*x + z\ny ~ b*m + c*x + z\nindirect := a*b\ntotal := c + a*b",
+    "overidentified": "m ~ a*x + z\nm2 ~ m\ny ~ b*m\nindirect := a*b",
+    "two_outcomes": "m ~ a*x\ny ~ b*m\ny2 ~ b2*m + z\nindirect := a*b\nratio := b2/exp(a)",
+    "equal_and_fixed": "m ~ a*x + z\nm2 ~ a*x + m\ny ~ 2*m + m2\ndouble := a*2",
+    "parallel": "m ~ x + z\nm2 ~ x + z\ny ~ m + m2\nm ~~ m2",
+    "zero": "m ~ x + 0*z\ny ~ m + 0*x",
+}
+ROORDA_VARIABLES = ("pos", "neg", "enga", "achiev")
+ROORDA_MODELS = {
+    "mediated": "enga ~ a*pos + a2*neg\nachiev ~ b*enga\nind := a*b\nind2 := a2*b",
+    "saturated": "enga ~ a*pos + a2*neg\nachiev ~ b*enga + pos + neg\nind := a*b",
+    "two_outcomes": "enga ~ pos\nachiev ~ pos + neg",
+}
+
+
+def _normals(seed: int, *shape: int) -> np.ndarray:
+    return ndtri(np.random.Generator(np.random.PCG64(seed)).random(shape))
+
+
+def simulated_rows() -> pd.DataFrame:
+    """Return 300 simulated clients of 30 therapists: a skewed covariate, variables of unlike units, therapist effects."""
+    therapist = np.repeat(np.arange(30), 10)
+    shared = 0.5 * _normals(1, 30, 3)[therapist]
+    noise = _normals(2, 300, 6)
+    x = noise[:, 0] + shared[:, 0]
+    z = np.exp(0.5 * noise[:, 1])
+    m = 3 + 0.5 * x + 0.3 * z + shared[:, 1] + noise[:, 2]
+    m2 = 0.3 * x + 0.5 * m + 2 * noise[:, 3]
+    y = 10 * (0.4 * m + 0.1 * x + shared[:, 2] + noise[:, 4])
+    y2 = 0.3 * m - 0.2 * m2 + noise[:, 5] + y / 20
+    return pd.DataFrame({"x": x, "z": z, "m": m, "m2": m2, "y": y, "y2": y2, "therapist": therapist}).round(4)
+
+
+def effects() -> pd.DataFrame:
+    """Return effects to be pooled: Cooper's correlations as Fisher z, and simulated ones from homogeneous to very heterogeneous."""
+    tables = [pd.DataFrame({"effect": "cooper", "y": np.arctanh(COOPER_R), "v": 1 / (np.array(COOPER_N) - 3)})]
+    for index, (name, k, spread) in enumerate((("homogeneous", 8, 0.0), ("few", 3, 0.2), ("two", 2, 0.3), ("wild", 12, 1.0))):
+        v = np.exp(_normals(10 + index, k)) / 50
+        tables.append(pd.DataFrame({"effect": name, "y": 0.2 + _normals(20 + index, k) * np.sqrt(v + spread**2), "v": v}))
+    return pd.concat(tables, ignore_index=True).round(6)
+
+
+def bca_case() -> tuple[np.ndarray, np.ndarray, float]:
+    """Return skewed draws, estimates without each of 25 units, and an estimate."""
+    return np.exp(0.5 * ndtri((np.arange(4000) + 0.5) / 4000)).round(6), (1 + 0.05 * _normals(30, 25) ** 2).round(6), 0.95
+
+
+def inputs(subject: str, folder: Path) -> None:
+    """Write what the R script of a subject reads."""
+    if subject == "meta_analysis":
+        effects().to_csv(folder / "effects.csv", index=False)
+    elif subject == "path_analysis":
+        simulated_rows().to_csv(folder / "rows.csv", index=False)
+        (folder / "models.json").write_text(json.dumps(MODELS), encoding="utf-8")
+        draws, left_out, _ = bca_case()
+        pd.DataFrame({"value": draws}).to_csv(folder / "draws.csv", index=False)
+        pd.DataFrame({"value": left_out}).to_csv(folder / "left_out.csv", index=False)
+    else:
+        shutil.copy(ROORDA, folder / "matrices.csv")
+        (folder / "variables.json").write_text(json.dumps(ROORDA_VARIABLES), encoding="utf-8")
+        (folder / "models.json").write_text(json.dumps(ROORDA_MODELS), encoding="utf-8")
+
+
+def computed(subject: str) -> dict:
+    """Return what R gives now."""
+    with tempfile.TemporaryDirectory() as folder:
+        inputs(subject, Path(folder))
+        script = HERE / f"{subject}.R"
+        run = subprocess.run(["Rscript", "--vanilla", str(script), folder], capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise RuntimeError(f"{script.name} failed:\n{run.stderr}")
+    return json.loads(run.stdout)
+
+
+def stored(subject: str) -> dict:
+    """Return what R gave when the values were stored."""
+    return json.loads((HERE / f"{subject}.json").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    for chosen in sys.argv[1:] or ("meta_analysis", "path_analysis", "two_stage"):
+        (HERE / f"{chosen}.json").write_text(json.dumps(computed(chosen), indent=1, sort_keys=True) + "\n", encoding="utf-8")
