@@ -1,0 +1,1 @@
+"""The simulated demo study: named effects, a simulator, and one writer per export format."""
