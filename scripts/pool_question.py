@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 import pandas as pd
-
 from alliance.files import write_csv
 from alliance.questions import benchmarks, contract
 from alliance.questions.summary import SiteSummary

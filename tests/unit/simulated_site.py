@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-
 from alliance.questions.site_data import SCORE_COLUMNS, SiteData
 
 INSTRUMENTS = {

@@ -14,9 +14,9 @@ def text() -> str:
     lines = [
         "# Results dictionary",
         "",
-        "Written by `scripts/write_results_dictionary.py` from `scripts/alliance/questions/contract.py`; the same schemas check every table.",
+        "Written by `scripts/write_results_dictionary.py` from the schemas (`scripts/alliance/questions/contract.py`) that check tables.",
         "",
-        "Tables lie in `results/<scenario>/tables/<question>/<table>.csv`. Numbers have full precision; a cell is empty where the number is",
+        "Tables lie in `results/<scenario>/tables/<question>/<table>.csv`. Numbers have full precision; a cell is empty where a number is",
         f"unknown or withheld, never 0. Rows of sites and pooled rows (`site` is `{POOLED}`) stand in one table.",
         "",
         "## Columns of every table",

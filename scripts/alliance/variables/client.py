@@ -178,7 +178,7 @@ def order_violations(earlier: Measure, later: Measure) -> pd.Index:
     """
     if earlier.times.empty or later.times.empty:
         return pd.Index([], dtype="int64")
-    both = earlier.times.join(later.times, how="inner", lsuffix="_earlier", rsuffix="_later")
+    both = earlier.times.add_suffix("_earlier").join(later.times.add_suffix("_later"), how="inner")
     dated = both["last_date_earlier"].notna() & both["first_date_later"].notna()
     by_date = both["last_date_earlier"] > both["first_date_later"]
     by_order = both["last_order_earlier"] > both["first_order_later"]

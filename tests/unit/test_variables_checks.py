@@ -1,0 +1,92 @@
+"""Faults of a configuration that concern study variables."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+
+import pytest
+from alliance.variables import checks
+from simulated_site import OPTIONS
+from support import PROJECT
+
+
+@pytest.fixture
+def config():
+    return copy.deepcopy(OPTIONS)
+
+
+def test_a_sound_configuration_has_no_faults(config):
+    assert checks(config) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("alliance", "window"), "erly", "did you mean 'early'"),
+        (("empathy", "window"), "sesion_1", "did you mean 'session_1'"),
+        (("questions", "convergent_validity", "timepoint_window"), "session3", "did you mean 'session_3'"),
+        (("questions", "client_factors", "window"), "al", "did you mean 'all'"),
+    ],
+)
+def test_an_unknown_window_is_named_with_the_nearest_valid_one(config, path, value, message):
+    target = config
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    found = checks(config)
+    assert [at for at, _ in found] == [path]
+    assert message in found[0][1]
+
+
+@pytest.mark.parametrize(
+    ("definition", "key", "message"),
+    [
+        ({"construct": "aliance"}, "construct", "did you mean 'alliance'"),
+        ({"construct": "wai_36.total.client"}, "construct", "instrument.scale"),
+        ({"construct": "alliance", "window": "lat"}, "window", "did you mean 'late'"),
+        ({"construct": "alliance", "timepoint": "post"}, "timepoint", "measured in sessions"),
+        ({"construct": "outcome", "timepoint": "intake"}, "timepoint", "post or follow_up"),
+        ({"construct": "intake", "window": "early"}, "window", "takes no window"),
+        ({"construct": "core_10.total", "window": "early", "timepoint": "post"}, None, "not both"),
+    ],
+)
+def test_a_wrong_variable_of_a_path_model_is_named(config, definition, key, message):
+    config["questions"]["path_models"]["models"]["main"]["variables"]["alliance"] = definition
+    found = checks(config)
+    path = ("questions", "path_models", "models", "main", "variables", "alliance")
+    assert [at for at, _ in found] == [(*path, key) if key else path]
+    assert message in found[0][1]
+
+
+@pytest.mark.parametrize("construct", ["age", "clients.income", "core_10.total", "motivation", "dropout", "early_gain"])
+def test_columns_scores_and_factors_may_be_variables(config, construct):
+    config["questions"]["path_models"]["models"]["main"]["variables"]["alliance"] = {"construct": construct}
+    assert checks(config) == []
+
+
+def test_all_faults_are_found_at_once(config):
+    config["alliance"]["window"] = "nowhere"
+    config["outcome"]["instruments"] = []
+    config["questions"]["client_factors"]["factors"]["alliance"] = {"category": "interpersonal"}
+    places = {".".join(at) for at, _ in checks(config)}
+    assert {
+        "alliance.window",
+        "questions.path_models.models.main.variables.outcome.construct",
+        "questions.path_models.models.main.variables.severity.construct",
+        "questions.client_factors.factors.intake_severity",
+        "questions.client_factors.factors.alliance",
+    } <= places
+
+
+def test_disabled_questions_are_not_checked(config):
+    config["questions"]["path_models"] = {"enabled": False, "models": {"m": {"variables": {"x": {"construct": "nonsense"}}}}}
+    config["questions"]["convergent_validity"] = {"enabled": False, "timepoint_window": "nowhere"}
+    assert checks(config) == []
+
+
+def test_checking_a_configuration_imports_no_heavy_library():
+    code = "import sys; import alliance.variables; print([m for m in ('numpy', 'pandas', 'scipy', 'semopy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT / "scripts", check=True)
+    assert done.stdout.strip() == "[]"
