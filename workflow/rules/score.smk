@@ -20,7 +20,7 @@ rule score_site:
         lock=LOCK,
     output:
         scores=update("results/scores/{digest}/{site}/scores.parquet"),
-        items=update("results/scores/{digest}/{site}/item_statistics.csv"),
+        item_statistics=update("results/scores/{digest}/{site}/item_statistics.csv"),
         moments=update("results/scores/{digest}/{site}/scale_moments.csv"),
         issues=update("results/scores/{digest}/{site}/issues.csv"),
     log:
@@ -37,7 +37,7 @@ rule compare_sites:
     input:
         statuses=expand("results/sites/{site}/status.json", site=STUDY.sites),
         issues=expand("results/sites/{site}/issues.csv", site=STUDY.sites),
-        items=expand(f"{scores_folder(BASE)}/{{site}}/item_statistics.csv", site=STUDY.sites),
+        item_statistics=expand(f"{scores_folder(BASE)}/{{site}}/item_statistics.csv", site=STUDY.sites),
         moments=expand(f"{scores_folder(BASE)}/{{site}}/scale_moments.csv", site=STUDY.sites),
         score_issues=expand(f"{scores_folder(BASE)}/{{site}}/issues.csv", site=STUDY.sites),
         code=code("compare_sites.py"),
