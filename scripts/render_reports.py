@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from alliance.files import write_text
-from alliance.instruments.registry import load_registry
+from alliance.instruments import load_files
 from alliance.reports import inputs, pages
 
 
@@ -38,7 +38,7 @@ def main() -> None:
         config=given.config,
         constants=given.constants,
         provenance=given.provenance,
-        instruments=load_registry(inputs.instrument_folders(given.instruments, given.templates)),
+        instruments=load_files(given.instruments),
         benchmarks=given.benchmarks,
         references=given.references,
     )

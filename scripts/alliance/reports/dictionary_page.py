@@ -69,7 +69,7 @@ def instrument_table(data: ReportData, instruments: Mapping[str, Any], id: str, 
     return Table(
         f"dictionary-{id}",
         caption,
-        tuple(Column(label, label == "Items") for label in labels),
+        tuple(Column(label, label == "Items", label in ("Scored", "Unanswered items", "Reference")) for label in labels),
         rows,
         empty="No instrument is in use.",
     )
@@ -119,7 +119,7 @@ def scale_table(instruments: Mapping[str, Any]) -> Table:
     return Table(
         "dictionary-scales",
         "Scales, by item numbers",
-        tuple(Column(label, label in ("Number of items", "Possible scores")) for label in labels),
+        tuple(Column(label, label in ("Number of items", "Possible scores"), label == "Items") for label in labels),
         tuple(rows),
         note="Scales of two instruments are the same variable only where their facets are equal. A dash means not known here.",
     )

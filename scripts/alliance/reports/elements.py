@@ -10,10 +10,24 @@ from alliance.reports.numbers import UNKNOWN
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a printed table; ``number`` aligns it to the right."""
+    """A column of a printed table.
+
+    Parameters
+    ----------
+    label : str
+        Its head.
+    number : bool
+        True aligns it to the right.
+    wide : bool
+        True keeps room for sentences.
+    optional : bool
+        True leaves it out of a table in which it would be empty.
+    """
 
     label: str
     number: bool = False
+    wide: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,13 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"table {self.id}: a row has {len(row)} cells for {len(self.columns)} columns")
+        kept = [
+            position
+            for position, column in enumerate(self.columns)
+            if not column.optional or any(row[position].text not in ("", UNKNOWN) for row in self.rows)
+        ]
+        object.__setattr__(self, "columns", tuple(self.columns[position] for position in kept))
+        object.__setattr__(self, "rows", tuple(tuple(row[position] for position in kept) for row in self.rows))
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,10 @@ def _ticks(low: float, high: float) -> list[float]:
     return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def _tick_text(tick: float, form: Any) -> str:
+    return "0" if abs(tick) < 1e-9 else form(tick, 1 if abs(tick * 10 - round(tick * 10)) < 1e-9 else 2)
+
+
 def _limits(rows: Sequence[ForestRow], bounds: tuple[float, float]) -> tuple[float, float]:
     values = [0.0]
     for row in rows:
@@ -172,7 +176,7 @@ def forest(
                 axes,
                 place(tick),
                 bottom + 0.09,
-                form(tick, 1 if abs(tick * 10 - round(tick * 10)) < 1e-9 else 2),
+                _tick_text(tick, form),
                 8,
                 ha="center",
                 va="top",
@@ -287,8 +291,8 @@ def path_diagram(nodes: dict[str, str], paths: Sequence[Arrow]) -> bytes:
     depth = layers(list(nodes), [(path.source, path.target) for path in paths])
     levels = [[name for name in nodes if depth[name] == level] for level in range(max(depth.values(), default=0) + 1)]
     widest = max(len(level) for level in levels)
-    width = max(3.7, 1.75 * widest)
-    gap, box_width, box_height = 1.5, min(1.25, 0.8 * width / widest), 0.5
+    width = max(3.4, 1.65 * widest)
+    gap, box_width, box_height = 1.5, min(1.3, 0.8 * width / widest), 0.52
     height = gap * (len(levels) - 1) + box_height + 0.75
     centre: dict[str, tuple[float, float]] = {}
     for level, names in enumerate(levels):
@@ -340,7 +344,7 @@ def path_diagram(nodes: dict[str, str], paths: Sequence[Arrow]) -> bytes:
                 axes,
                 *label,
                 path.text,
-                7.8,
+                9.2,
                 ha="center",
                 va="center",
                 linespacing=1.25,
@@ -361,12 +365,12 @@ def path_diagram(nodes: dict[str, str], paths: Sequence[Arrow]) -> bytes:
             )
             axes.add_patch(box)
             text = "\n".join(textwrap.wrap(nodes[name], 16)[:2]) or name
-            _write(axes, x, y, text, 9, True, ha="center", va="center", zorder=5)
+            _write(axes, x, y, text, 9.8, True, ha="center", va="center", zorder=5)
         foot = height - 0.22
         axes.plot([0.12, 0.42], [foot] * 2, color=BLUE, linewidth=1.4)
-        _write(axes, 0.48, foot, "interval leaves out 0", 7.5, va="center", color=SOFT)
+        _write(axes, 0.48, foot, "interval leaves out 0", 8, va="center", color=SOFT)
         axes.plot([width / 2 + 0.15, width / 2 + 0.45], [foot] * 2, color=SOFT, linewidth=1.4, linestyle=(0, (3, 2)))
-        _write(axes, width / 2 + 0.51, foot, "interval holds 0", 7.5, va="center", color=SOFT)
+        _write(axes, width / 2 + 0.51, foot, "interval holds 0", 8, va="center", color=SOFT)
         return _svg(figure)
 
 
@@ -402,10 +406,8 @@ def correlation_map(labels: Sequence[str], matrix: Sequence[Sequence[float]], *,
         for row, label in enumerate(labels):
             y = top + cell * row
             shown = textwrap.shorten(label, 24 if narrow else 36, placeholder="…") or label[:24]
-            _write(axes, name_width - 0.08, y + cell / 2, f"{shown}  {row + 1}", 7 if narrow else 8, ha="right", va="center")
-            _write(
-                axes, name_width + cell * (row + 0.5), bottom + 0.05, str(row + 1), 7 if narrow else 8, ha="center", va="top", color=SOFT
-            )
+            _write(axes, name_width - 0.08, y + cell / 2, f"{shown}  {row + 1}", 8, ha="right", va="center")
+            _write(axes, name_width + cell * (row + 0.5), bottom + 0.05, str(row + 1), 8, ha="center", va="top", color=SOFT)
             for column in range(row + 1):
                 x = name_width + cell * column
                 if column == row:

@@ -14,7 +14,9 @@ import pandas as pd
 from alliance import issues as issue_records
 from alliance.files import read_json
 from alliance.issues import Issue
+from alliance.questions import benchmarks as published
 from alliance.questions import contract
+from alliance.questions.benchmarks import Benchmark
 from alliance.reports import bibliography
 from alliance.reports.bibliography import Reference
 from alliance.reports.numbers import level
@@ -47,7 +49,7 @@ class ReportData:
         Statistics of items and scales of all sites.
     instruments : mapping
         Registry by key.
-    benchmarks : dict
+    benchmarks : sequence of Benchmark
         Published figures.
     references : mapping
         Bibliography by key.
@@ -63,7 +65,7 @@ class ReportData:
     item_statistics: pd.DataFrame = field(default_factory=pd.DataFrame)
     scale_moments: pd.DataFrame = field(default_factory=pd.DataFrame)
     instruments: Mapping[str, Any] = field(default_factory=dict)
-    benchmarks: Any = field(default_factory=dict)
+    benchmarks: Sequence[Benchmark] = ()
     references: Mapping[str, Reference] = field(default_factory=dict)
 
     @property
@@ -146,13 +148,6 @@ def read_site_statistics(folder: Path, sites: Sequence[str], name: str) -> pd.Da
     return pd.concat(filled, ignore_index=True) if filled else (frames[0] if frames else pd.DataFrame())
 
 
-def read_benchmarks(path: Path) -> Any:
-    """Read the published figures."""
-    import yaml
-
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-
-
 def read(
     *,
     scenario: str,
@@ -182,7 +177,7 @@ def read(
         item_statistics=read_site_statistics(scores, sites, "item_statistics.csv"),
         scale_moments=read_site_statistics(scores, sites, "scale_moments.csv"),
         instruments=instruments,
-        benchmarks=read_benchmarks(benchmarks),
+        benchmarks=published.read(benchmarks),
         references=bibliography.parse(Path(references).read_text(encoding="utf-8")),
     )
 
@@ -195,10 +190,3 @@ def question_module(question: str) -> Any:
 def parsed_sites(text: str) -> list[str]:
     """Return the sites of a command line, given as a JSON list."""
     return json.loads(text)
-
-
-def instrument_folders(files: Sequence[Path], templates: Path) -> list[Path]:
-    """Return the folders of instrument files, the shipped one (beside the templates) first, so that a study's own come after it."""
-    folders = list(dict.fromkeys(Path(file).parent for file in files))
-    shipped = Path(templates).parent / "instruments"
-    return sorted(folders, key=lambda folder: folder.resolve() != shipped.resolve())

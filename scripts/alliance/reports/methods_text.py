@@ -43,7 +43,8 @@ def general(data: ReportData) -> list[Sentence]:
     sentences.append(
         Sentence(
             f"A site’s estimate needs at least {plural(pooling['min_clients'], 'client')}, a pooled estimate at least "
-            f"{plural(pooling['min_sites'], 'site')}; with fewer than {plural(pooling['headline_sites'], 'site')} pooled p values are not shown.",
+            f"{plural(pooling['min_sites'], 'site')}; with fewer than {plural(pooling['headline_sites'], 'site')} "
+            "pooled p values are not shown.",
         )
     )
     sentences.append(Sentence("Prediction intervals show where the true value of a new site would be expected.", ("inthout_2016",)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 MINUS = "\N{MINUS SIGN}"
+SPACE = "\N{NO-BREAK SPACE}"
 UNKNOWN = "\N{EN DASH}"
 
 
@@ -62,8 +63,8 @@ def level(value: float) -> str:
 
 
 def interval(low: object, high: object, decimals: int = 2, bound: bool = True) -> str:
-    """Return an interval in brackets (``[.10, .42]``); a dash where an end is unknown."""
+    """Return an interval in brackets (``[.10, .42]``, never broken over lines); a dash where an end is unknown."""
     if not (known(low) and known(high)):
         return UNKNOWN
     form = bounded if bound else decimal
-    return f"[{form(low, decimals)}, {form(high, decimals)}]"
+    return f"[{form(low, decimals)},{SPACE}{form(high, decimals)}]"

@@ -102,8 +102,8 @@ def issue_table(data: ReportData, issues: list[Issue], id: str, caption: str, *,
         Column("Where"),
         Column("Number", True),
         Column("Rows"),
-        Column("What happened"),
-        Column("What to do"),
+        Column("What happened", wide=True),
+        Column("What to do", wide=True),
     )
     more = len(ordered) - LISTED
     note = (

@@ -66,7 +66,7 @@ def estimate_tables(data: ReportData, site: str) -> list[Table]:
         table = data.tables.get(question, {}).get(name)
         if table is None:
             continue
-        chosen = table[table["estimate_type"].isin(types)]
+        chosen = common.distinct(table[table["estimate_type"].isin(types)])
         if "op" in chosen:
             chosen = chosen[chosen["op"] == "~"]
         made.append(_beside(data, chosen, site, label, title, f"estimates-{slug(question)}"))
@@ -99,7 +99,7 @@ def _beside(data: ReportData, table: pd.DataFrame, site: str, label: Any, title:
         Column("Clients", True),
         Column("All sites", True),
         Column(f"{data.level} CI, all sites", True),
-        Column("Remark"),
+        Column("Remark", wide=True, optional=True),
     )
     return Table(id, title, columns, tuple(rows), empty="This site contributes nothing here.")
 

@@ -128,13 +128,35 @@ def sites_table(data: ReportData) -> Table:
             Column("Site"),
             Column("Status"),
             Column("Sends"),
-            Column("Country"),
+            Column("Country", optional=True),
             *(Column(name.capitalize(), True) for name in COUNTED),
-            Column("Instruments"),
+            Column("Instruments", wide=True),
         ),
         rows=tuple(rows),
         empty="There is no site.",
     )
+
+
+LEFT = {
+    "sent": "Clients sent",
+    "cleaned": "with usable rows",
+    "with_ratings": "with any rating",
+    "with_session_ratings": "with ratings of sessions",
+    "in_path_model": "in the path model",
+}
+REMOVED = {"withdrawn": "Consent withdrawn", "test_records": "Test records", "without_usable_rows": "Without usable rows"}
+
+
+def flows(data: ReportData) -> dict[str, dict[str, int]]:
+    """Return the number of clients at each step for every site that tells it, up to the first path model."""
+    found = {status["site"]: dict(status["flow"]) for status in data.statuses if status.get("flow")}
+    parameters = data.tables.get("path_models", {}).get("parameters")
+    if parameters is not None and len(parameters):
+        first = common.site_rows(parameters, model=parameters["model"].iloc[0])
+        for site, amount in first.groupby("site")["n_clients"].max().dropna().items():
+            if site in found:
+                found[site]["in_path_model"] = int(amount)
+    return found
 
 
 def flow_figure(data: ReportData, only: str = "") -> Figure | None:
@@ -146,40 +168,27 @@ def flow_figure(data: ReportData, only: str = "") -> Figure | None:
     only : str
         Site to which the figure is limited; empty for all sites.
     """
-    flows = {
-        status["site"]: {step: int(amount) for step, amount in status["flow"].items()}
-        for status in data.statuses
-        if status.get("flow") and only in ("", status["site"])
-    }
-    if not flows:
+    found = {site: flow for site, flow in flows(data).items() if only in ("", site)}
+    steps = [step for step in LEFT if any(step in flow for flow in found.values())]
+    if not steps:
         return None
-    totals: dict[str, int] = {}
-    for flow in flows.values():
-        for step, amount in flow.items():
-            totals[step] = totals.get(step, 0) + amount
-    steps = sorted(totals, key=lambda step: (-totals[step], step))
-    labels = [data.labels[site] for site in flows]
-    counts = [[float(flow.get(step, math.nan)) for step in steps] for flow in flows.values()]
-    told = "; ".join(f"{common.words(step).lower()}: {numbers.count(totals[step])}" for step in steps)
-    names = [common.words(step) for step in steps]
-    rows = tuple(
-        (Cell(label), *(number_cell(numbers.count(value), value) for value in row))
-        for label, row in zip([*labels, "All sites"], [*counts, [totals[s] for s in steps]])
-    )
+    removed = [step for step in REMOVED if any(step in flow for flow in found.values())]
+    totals = {step: sum(flow.get(step, 0) for flow in found.values()) for step in (*steps, *removed)}
+    labels = [data.labels[site] for site in found]
+    names = [LEFT[step] for step in steps]
+    counts = [[float(flow.get(step, math.nan)) for step in steps] for flow in found.values()]
+    told = "; ".join(f"{LEFT[step][0].lower()}{LEFT[step][1:]}: {numbers.count(totals[step])}" for step in steps)
+    shown = [(label, flow) for label, flow in zip(labels, found.values())] + ([] if only else [("All sites", totals)])
+    rows = tuple((Cell(label), *(common.count_cell(flow.get(step)) for step in (*steps, *removed))) for label, flow in shown)
+    columns = (Column("Site"), *(Column({**LEFT, **REMOVED}[step], True) for step in (*steps, *removed)))
     return Figure(
         id="flow",
         title="Flow of clients" + ("" if only else " per site"),
-        alt=f"Bars of the number of clients at each step{'' if only else ' for every site'}. {'Here' if only else 'Over all sites'}: {told}.",
+        alt=f"Bars of the number of clients at each step{'' if only else ' for every site'}. {'Here' if only else 'All sites'}: {told}.",
         svg=figures.flow(labels, names, counts),
         narrow=figures.flow(labels, names, counts, narrow=True),
-        note="Each darker bar holds the clients that are left at the next step. The number is the first step’s.",
-        data=Table(
-            id="flow-data",
-            caption="Clients at each step",
-            columns=(Column("Site"), *(Column(name, True) for name in names)),
-            rows=rows[:-1] if only else rows,
-            emphasised=frozenset() if only else frozenset({len(rows) - 1}),
-        ),
+        note="Each darker bar holds the clients that are left at the next step. The printed number is the first step’s.",
+        data=Table("flow-data", "Clients at each step", columns, rows, emphasised=frozenset() if only else frozenset({len(rows) - 1})),
     )
 
 
@@ -322,4 +331,5 @@ def input_table(data: ReportData) -> Table:
 
 def references(data: ReportData, sentences: Sequence[Sentence]) -> list[str]:
     """Return the reference list of everything cited on the page."""
-    return listing(dict(data.references), methods_text.cited_keys(sentences))
+    benchmarks = [figure.citation for figure in data.benchmarks if figure.question in data.tables]
+    return listing(dict(data.references), [*methods_text.cited_keys(sentences), *benchmarks])

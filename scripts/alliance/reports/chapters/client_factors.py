@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.reports import figures, numbers
-from alliance.reports.chapters import common
+from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Table, slug
 from alliance.reports.figures import ForestRow
 from alliance.reports.inputs import ReportData
@@ -29,7 +29,7 @@ LIMITS = (
 
 def build(data: ReportData) -> Chapter:
     """Return the chapter on client factors."""
-    tables = data.tables[QUESTION]
+    tables = {name: common.distinct(table) for name, table in data.tables[QUESTION].items()}
     factors, categories = tables["factors"], tables["categories"]
     pooled = common.pooled_rows(categories)
     means = [row for row in common.select(pooled, estimate_type=RANDOM_EFFECTS).itertuples() if common.has_number(row)]
@@ -50,6 +50,7 @@ def build(data: ReportData) -> Chapter:
         findings=tuple(sentence for sentence in findings if sentence),
         blocks=(
             category_table(data, categories),
+            *published.tables(data, QUESTION, benchmark_name),
             *factor_forest(data, factors, means),
             factor_table(data, factors),
             site_factor_table(data, factors),
@@ -57,6 +58,13 @@ def build(data: ReportData) -> Chapter:
         limits=LIMITS,
         missing=common.not_estimable(data, factors, lambda row: common.words(row.factor)),
     )
+
+
+def benchmark_name(table: str, row: Any) -> str:
+    """Return what a published figure is about."""
+    if table == "factors":
+        return common.words(row.factor)
+    return f"{common.words(row.category)} factors, {TYPE_WORDS.get(row.estimate_type, row.estimate_type)}"
 
 
 def headline(data: ReportData, means: list[Any]) -> str:

@@ -26,6 +26,7 @@ BOUNDED_TYPES = frozenset(
         "defined_standardised",
         "correlation_n_weighted",
         "correlation_random_effects",
+        "correlation_contrast",
     }
 )
 NOT_ESTIMABLE = "not estimable"
@@ -45,6 +46,12 @@ def pooled_rows(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
 def site_rows(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
     """Return the rows of single sites that have the given values in their key columns."""
     return select(table[table["site"] != POOLED], **keys)
+
+
+def distinct(table: pd.DataFrame) -> pd.DataFrame:
+    """Return each row once that stands several times because several published figures speak to it."""
+    beside = ("claim", "published", "difference")
+    return table[~table.duplicated([name for name in table.columns if name not in beside])]
 
 
 def select(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
@@ -91,16 +98,15 @@ def form(estimate_type: str) -> Any:
 
 def interval_text(row: Any, decimals: int, low: str = "ci_low", high: str = "ci_high") -> str:
     """Return an interval of a row as printed; a dash where there is none."""
-    bound = row.estimate_type in BOUNDED_TYPES or row.estimate_type == "correlation_contrast"
-    return numbers.interval(getattr(row, low), getattr(row, high), decimals, bound)
+    return numbers.interval(getattr(row, low), getattr(row, high), decimals, row.estimate_type in BOUNDED_TYPES)
 
 
 def estimate_columns(data: ReportData, label: str, *, pooled: bool = True) -> tuple[Column, ...]:
     """Return the columns that :func:`estimate_cells` fills."""
     columns = [Column(label, True), Column(f"{data.level} CI", True)]
     if pooled:
-        columns += [Column("Prediction interval", True), Column("I²", True), Column("Sites", True)]
-    return (*columns, Column("Clients", True), Column("Published", True), Column("Remark"))
+        columns += [Column("Prediction interval", True, optional=True), Column("I²", True, optional=True), Column("Sites", True)]
+    return (*columns, Column("Clients", True), Column("Published", True, optional=True), Column("Remark", wide=True, optional=True))
 
 
 def estimate_cells(data: ReportData, row: Any, *, pooled: bool = True) -> tuple[Cell, ...]:
@@ -126,7 +132,9 @@ def estimate_cells(data: ReportData, row: Any, *, pooled: bool = True) -> tuple[
 
 def remark(row: Any) -> str:
     """Return why a row is flagged, withheld or not estimable."""
-    return "" if row.status == "estimated" else _sentence(row.reason)
+    if row.status == "estimated":
+        return ""
+    return _sentence(row.reason.removeprefix(f"{NOT_ESTIMABLE}: "))
 
 
 def _sentence(text: str) -> str:
@@ -176,7 +184,7 @@ def plural(number: Any, noun: str) -> str:
 
 def sentence_estimate(data: ReportData, row: Any, symbol: str) -> str:
     """Return an estimate in running text: ``r = .32, 95% CI [.25, .40], 6 sites, 812 clients``."""
-    parts = [f"{symbol} = {estimate_text(row, data.decimals)}"]
+    parts = [f"{symbol}{numbers.SPACE}={numbers.SPACE}{estimate_text(row, data.decimals)}"]
     if numbers.known(row.ci_low):
         parts.append(f"{data.level} CI {interval_text(row, data.decimals)}")
     parts.append(plural(row.n_sites, "site"))
@@ -222,7 +230,7 @@ def not_estimable(data: ReportData, table: pd.DataFrame, name: Any) -> tuple[str
     by_reason: dict[str, list[str]] = {}
     for row in pooled_rows(table).itertuples():
         if not has_number(row):
-            subjects = by_reason.setdefault(row.reason, [])
+            subjects = by_reason.setdefault(row.reason.removeprefix(f"{NOT_ESTIMABLE}: "), [])
             if name(row) not in subjects:
                 subjects.append(name(row))
     return tuple(f"{listed(subjects)}: {reason}.".replace("..", ".") for reason, subjects in by_reason.items())

@@ -9,7 +9,7 @@ import pandas as pd
 
 from alliance.questions.contract import WITH_NUMBERS
 from alliance.reports import figures, numbers
-from alliance.reports.chapters import common
+from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Table, number_cell
 from alliance.reports.inputs import ReportData
 
@@ -26,10 +26,10 @@ LIMITS = (
 def build(data: ReportData) -> Chapter:
     """Return the chapter on convergent validity."""
     tables = data.tables[QUESTION]
-    pairs, overlap = tables["pairs"], tables["overlap_summary"]
+    pairs, overlap = common.distinct(tables["pairs"]), common.distinct(tables["overlap_summary"])
     correlations = pairs[pairs["estimate_type"] == "correlation"]
     pooled = common.pooled_rows(correlations)
-    blocks: list[Table | Figure] = [overlap_table(data, overlap)]
+    blocks: list[Table | Figure] = [overlap_table(data, overlap), *published.tables(data, QUESTION, benchmark_name)]
     blocks += correlation_maps(data, pooled)
     totals = common.select(pooled, level="total", comparison="instruments")
     blocks += pair_forest(data, correlations, totals)
@@ -78,7 +78,6 @@ def overlap_table(data: ReportData, overlap: pd.DataFrame) -> Table:
                 Cell(rater),
                 common.count_cell(first.n_pairs),
                 *(_share_cell(found.get(name)) for name in ("minimum", "mean", "maximum")),
-                Cell(_published_range(found)),
                 common.count_cell(first.n_sites),
                 Cell(common.remark(first)),
             )
@@ -93,9 +92,8 @@ def overlap_table(data: ReportData, overlap: pd.DataFrame) -> Table:
             Column("Smallest", True),
             Column("Mean", True),
             Column("Largest", True),
-            Column("Published"),
             Column("Sites", True),
-            Column("Remark"),
+            Column("Remark", wide=True, optional=True),
         ),
         rows=tuple(rows),
         note="Shared variance is the squared correlation. Pairs that share items (a short form and its long form) are left out.",
@@ -111,14 +109,13 @@ def _share_cell(row: Any) -> Cell:
     return number_cell(numbers.percent(row.estimate), row.estimate)
 
 
-def _published_range(found: dict[str, Any]) -> str:
-    known = {name: numbers.percent(row.published) for name, row in found.items() if numbers.known(row.published)}
-    parts = []
-    if "minimum" in known and "maximum" in known:
-        parts.append(f"{known['minimum']} to {known['maximum']}")
-    if "mean" in known:
-        parts.append(f"mean {known['mean']}")
-    return ", ".join(parts) or numbers.UNKNOWN
+def benchmark_name(table: str, row: Any) -> str:
+    """Return what a published figure is about."""
+    kind = {"minimum": "smallest", "mean": "mean", "maximum": "largest"}.get(
+        row.estimate_type.removeprefix("r_squared_"), row.estimate_type
+    )
+    scales = {"total": "total scales", "subscale": "subscales"}.get(row.level, row.level)
+    return f"Shared variance of {scales}, {kind}, rater: {row.rater}"
 
 
 def overlap_sentence(data: ReportData, overlap: pd.DataFrame, level: str) -> str:
@@ -131,13 +128,11 @@ def overlap_sentence(data: ReportData, overlap: pd.DataFrame, level: str) -> str
     if not {"minimum", "maximum", "mean"} <= set(found) or not all(common.has_number(row) for row in found.values()):
         return ""
     name = {"total": "total scales", "subscale": "subscales"}.get(level, level)
-    text = (
+    return (
         f"Pairs of {name} from two instruments rated by the same person share {numbers.percent(found['mean'].estimate)} of their "
         f"variance on average (from {numbers.percent(found['minimum'].estimate)} to {numbers.percent(found['maximum'].estimate)}; "
-        f"{common.plural(found['mean'].n_pairs, 'pair')}, {common.plural(found['mean'].n_sites, 'site')})"
+        f"{common.plural(found['mean'].n_pairs, 'pair')}, {common.plural(found['mean'].n_sites, 'site')})."
     )
-    published = _published_range(found)
-    return text + (f"; the review reports {published}." if published != numbers.UNKNOWN else ".")
 
 
 def rater_sentences(data: ReportData, pooled: pd.DataFrame) -> list[str]:
@@ -189,7 +184,7 @@ def correlation_maps(data: ReportData, pooled: pd.DataFrame) -> list[Figure]:
             ),
             svg=figures.correlation_map(labels, matrix),
             narrow=figures.correlation_map(labels, matrix, narrow=True),
-            note="A dash marks pairs that no site sent for the same sessions, and pairs that differ in instrument and rater, which are not compared.",
+            note="A dash marks pairs that no site sent for the same sessions, and pairs that differ in both instrument and rater.",
             data=Table(
                 id="correlation-map-data",
                 caption="Pooled correlations among total scales",

@@ -38,7 +38,7 @@ def _keys(table: pd.DataFrame, row: Any) -> str:
 
 def _table(data: ReportData, question: str, name: str, table: pd.DataFrame) -> Table:
     own = _own_columns(table)
-    chosen = common.pooled_rows(table)
+    chosen = common.pooled_rows(common.distinct(table))
     rows = tuple(
         (
             Cell(common.words(row.estimate_type)),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from alliance.questions.contract import WITH_NUMBERS
 from alliance.reports import figures, numbers
-from alliance.reports.chapters import common
+from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Table, number_cell, slug
 from alliance.reports.figures import Arrow
 from alliance.reports.inputs import ReportData
@@ -27,7 +27,7 @@ LIMITS = (
 
 def build(data: ReportData) -> Chapter:
     """Return the chapter on path models."""
-    tables = data.tables[QUESTION]
+    tables = {name: common.distinct(table) for name, table in data.tables[QUESTION].items()}
     models = list(dict.fromkeys([*tables["parameters"]["model"], *data.options["questions"][QUESTION].get("models", {})]))
     blocks: list[Table | Figure] = []
     findings: list[str] = []
@@ -35,14 +35,18 @@ def build(data: ReportData) -> Chapter:
     for model in models:
         effects = list(_one_method(common.pooled_rows(tables["indirect"], model=model, estimate_type=DEFINED)).itertuples())
         for row in (effect for effect in effects if common.has_number(effect)):
-            findings.append(effect_sentence(data, row, len(models) > 1))
-            findings.append(common.spread_sentence(data, row))
-            findings.append(influence(data, tables.get("leave_one_out"), model, row.parameter))
+            told = (
+                effect_sentence(data, row, len(models) > 1),
+                common.spread_sentence(data, row),
+                influence(data, tables.get("leave_one_out"), model, row.parameter),
+            )
+            findings.append(" ".join(sentence for sentence in told if sentence))
         headlines += [effect_sentence(data, row, True) for row in effects[:1] if common.has_number(row)]
         blocks += diagram(data, tables["parameters"], model)
-        blocks.append(parameter_table(data, tables["parameters"], model))
+        blocks += [parameter_table(data, tables["parameters"], model, form) for form in FORMS]
         blocks += effect_forests(data, tables["indirect"], model)
         blocks.append(fit_table(data, tables["fit"], model))
+    blocks += published.tables(data, QUESTION, benchmark_name)
     missing = common.not_estimable(
         data, select_standardised(tables["parameters"]), lambda row: f"{label(data, row.model)}, {path_label(row)}"
     )
@@ -51,7 +55,7 @@ def build(data: ReportData) -> Chapter:
         title="From empathy over the alliance to outcome",
         question="Does the alliance link what the therapist offers early in treatment with what the client gains in the end?",
         headlines=tuple(headlines),
-        findings=tuple(sentence for sentence in findings if sentence),
+        findings=tuple(findings),
         blocks=tuple(blocks),
         limits=LIMITS,
         missing=missing,
@@ -73,13 +77,20 @@ def path_label(row: Any) -> str:
     return f"{common.words(row.rhs)} → {common.words(row.lhs)}"
 
 
+def benchmark_name(table: str, row: Any) -> str:
+    """Return what a published figure is about."""
+    return path_label(row) if table == "parameters" else f"{common.words(row.parameter)} effect"
+
+
 def effect_sentence(data: ReportData, row: Any, named: bool) -> str:
     """Return a defined effect of a model in a sentence, with what its interval says."""
     subject = f"{common.words(row.parameter)} effect" if row.parameter in ("indirect", "total", "direct") else f"“{row.parameter}”"
-    where = f" ({label(data, row.model)})" if named else ""
-    definition = f" ({row.definition})" if row.definition and not named else ""
+    if named:
+        subject = f"{label(data, row.model)}: {subject[:1].lower()}{subject[1:]}"
+    elif row.definition:
+        subject += f" ({row.definition})"
     return (
-        f"{subject}{definition}{where}, standardised: {common.sentence_estimate(data, row, 'β')}; {common.sureness(row)}. "
+        f"{subject}, standardised, {common.sentence_estimate(data, row, 'β')}; {common.sureness(row)}. "
         f"{common.benchmark_sentence(data, row)}"
     ).strip()
 
@@ -129,23 +140,22 @@ def _one_method(rows: pd.DataFrame) -> pd.DataFrame:
     return first if first["status"].isin(WITH_NUMBERS).any() else rows
 
 
-def parameter_table(data: ReportData, parameters: pd.DataFrame, model: str) -> Table:
-    """Return the pooled paths of a model, standardised and in the units of its variables."""
-    chosen = common.pooled_rows(parameters, model=model, op="~")
+FORMS = {STANDARDISED: "standardised", "path_unstandardised": "in the units of the variables"}
+
+
+def parameter_table(data: ReportData, parameters: pd.DataFrame, model: str, form: str) -> Table:
+    """Return the pooled paths of a model in one form (a key of :data:`FORMS`)."""
+    chosen = common.pooled_rows(parameters, model=model, op="~", estimate_type=form)
     rows = tuple(
-        (
-            Cell(path_label(row)),
-            Cell("standardised" if row.estimate_type == STANDARDISED else "in units of the variables"),
-            Cell(METHOD_WORDS.get(row.method, common.words(row.method))),
-            *common.estimate_cells(data, row),
-        )
+        (Cell(path_label(row)), Cell(METHOD_WORDS.get(row.method, common.words(row.method))), *common.estimate_cells(data, row))
         for row in chosen.itertuples()
     )
     return Table(
-        id=f"parameters-{slug(model)}",
-        caption=f"{label(data, model)}: paths pooled over sites",
-        columns=(Column("Path"), Column("Form"), Column("Method"), *common.estimate_columns(data, "Estimate")),
+        id=f"parameters-{slug(model)}-{slug(form)}",
+        caption=f"{label(data, model)}: paths pooled over sites, {FORMS[form]}",
+        columns=(Column("Path"), Column("Method"), *common.estimate_columns(data, "β" if form == STANDARDISED else "Estimate")),
         rows=rows,
+        empty="No path was estimated.",
     )
 
 

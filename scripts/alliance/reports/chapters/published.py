@@ -1,0 +1,59 @@
+"""Published figures beside the new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from alliance.reports import numbers
+from alliance.reports.bibliography import short
+from alliance.reports.chapters import common
+from alliance.reports.elements import Cell, Column, Table, number_cell, slug
+from alliance.reports.inputs import ReportData
+
+
+def tables(data: ReportData, question: str, name: Callable[[str, Any], str]) -> list[Table]:
+    """Return the published figures of a question beside the new ones; none where the review says nothing about it.
+
+    Parameters
+    ----------
+    data : ReportData
+    question : str
+        The question.
+    name : callable
+        From the name of a table and one of its rows to what the row is about.
+    """
+    rows = []
+    for one in (figure for figure in data.benchmarks if figure.question == question):
+        table = data.tables[question].get(one.table)
+        if table is None:
+            continue
+        found = common.pooled_rows(table, claim=one.claim)
+        for column, value in one.where.items():
+            found = found[found[column].astype(str) == value]
+        for row in found[found["method"] != "two_stage_sem"].itertuples():
+            if one.table == "parameters" and row.estimate_type != "path_standardised":
+                continue
+            show = numbers.percent if one.unit == "r_squared" else common.form(row.estimate_type)
+            digits = () if one.unit == "r_squared" else (data.decimals,)
+            given = show(one.value, *digits) if one.value is not None else "in words only"
+            new = show(row.estimate, *digits) if common.has_number(row) else common.NOT_ESTIMABLE
+            source = short(data.references[one.citation]) if one.citation in data.references else one.citation
+            rows.append(
+                (
+                    Cell(name(one.table, row)),
+                    Cell(one.claim),
+                    Cell(given, "" if one.value is None else one.value),
+                    number_cell(new, row.estimate if common.has_number(row) else None),
+                    number_cell(common.interval_text(row, data.decimals), row.ci_low),
+                    number_cell(show(row.difference, *digits), row.difference),
+                    Cell(source),
+                    Cell(one.note),
+                )
+            )
+    if not rows:
+        return []
+    labels = ("Estimate of", "Claim", "Published", "New", f"{data.level} CI", "Difference", "Source", "What to know when comparing")
+    columns = tuple(Column(label, label in labels[2:6], label == labels[-1], label in labels[4:6]) for label in labels)
+    note = "Published figures stand beside the new ones for orientation; nothing is tested against them. Claims: benchmarks.yaml."
+    return [Table(f"published-{slug(question)}", "Figures of the review beside the new ones", columns, tuple(rows), note=note)]
