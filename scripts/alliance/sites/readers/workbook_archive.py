@@ -58,10 +58,10 @@ def opened(data: bytes, found: Findings) -> zipfile.ZipFile:
             part = archive.read(member)
         except Exception as error:
             raise found.stop("F20", "The workbook is damaged: a part of it cannot be unpacked.", _AGAIN) from error
-        if member.filename.lower().endswith((".xml", ".rels", ".vml")):
-            _refuse_definitions(part, found)
-            if member.filename.startswith("xl/worksheets/"):
-                _refuse_vast_sheet(part, found)
+        if part.lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n").startswith(b"<"):
+            text = part.replace(b"\x00", b"") if b"\x00" in part[:64] else part
+            _refuse_definitions(text, found)
+            _refuse_vast_sheet(text, found)
     return archive
 
 
@@ -96,13 +96,13 @@ def _refuse_other_kinds(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]
 
 
 def _refuse_definitions(part: bytes, found: Findings) -> None:
-    text = part.replace(b"\x00", b"") if b"\x00" in part[:64] else part
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+    if b"<!DOCTYPE" in part or b"<!ENTITY" in part:
         raise found.stop("F19", "The workbook holds a document type definition, which Excel never writes.", _AGAIN)
 
 
 def _refuse_vast_sheet(part: bytes, found: Findings) -> None:
-    if _extent(_REFERENCE, part)[2] <= MAX_CELLS and _extent(_REFERENCE, part)[1] <= MAX_COLUMNS:
+    _, columns, cells = _extent(_REFERENCE, part)
+    if columns <= MAX_COLUMNS and cells <= MAX_CELLS:
         return
     rows, columns, cells = _extent(_FILLED_REFERENCE, part)
     if columns > MAX_COLUMNS:
