@@ -154,7 +154,7 @@ def test_a_changed_summary_is_refused_in_words(tmp_path, file, change, message):
 def test_a_missing_file_of_a_summary_is_named(tmp_path):
     summary().write(tmp_path)
     (tmp_path / "vcov.csv").unlink()
-    with pytest.raises(SummaryError, match="vcov.csv: the file is missing"):
+    with pytest.raises(SummaryError, match=r"vcov\.csv: the file is missing"):
         SiteSummary.read(tmp_path)
     summary().write(tmp_path)
     (tmp_path / "draws.csv").unlink()

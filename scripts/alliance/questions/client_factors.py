@@ -315,6 +315,7 @@ def _category_tables(
     for frame, on in ((pd.DataFrame(means), scale), (pd.DataFrame(differences), "identity")):
         if frame.empty:
             continue
+        frame = frame.astype(dict.fromkeys(("n_sessions", "n_clients", "n_therapists"), "Int64"))
         pooled = effects.pooled_rows(frame, keys, on, pooling)
         pooled["n_correlations"] = [
             int(frame.loc[frame["category"].eq(category) & frame["y"].notna(), "n_correlations"].sum()) for category in pooled["category"]
