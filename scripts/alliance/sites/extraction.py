@@ -281,8 +281,8 @@ def _rows_with_valid_ids(spec: TableSpec, columns: dict[str, str], source: Sourc
 
 
 def _count_padding(coded: values.Coded, alive: np.ndarray, source: Source, column: str, context: Context) -> None:
-    if coded.padded.any():
-        context.padded[source.ledger.name, column] = int((coded.padded[coded.codes] & alive).sum())
+    if len(coded.padded):
+        context.padded[source.ledger.name, column] = int((coded.padded & alive).sum())
 
 
 def _placed(spec: TableSpec, columns: dict[str, str], source: Source, alive: np.ndarray, context: Context) -> tuple[dict, np.ndarray]:

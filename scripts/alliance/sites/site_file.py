@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from alliance.configuration import strict_yaml
 from alliance.configuration.errors import ConfigurationError, Fault, nearest
@@ -106,11 +106,18 @@ RelativePath = Annotated[str, AfterValidator(_relative)]
 MissingCodes = dict[str, str]
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+FileNames = Annotated[list[RelativePath], Field(min_length=1), BeforeValidator(_listed)]
+
+
 class TableSpec(StrictModel):
     """One entry of ``tables``."""
 
     table: TableName
-    files: RelativePath | Annotated[list[RelativePath], Field(min_length=1)]
+    files: FileNames
     deliveries: Literal["cumulative", "incremental"] = "cumulative"
     format: Literal["csv", "xlsx", "sav", "dta", "redcap", "qualtrics"] | None = None
     encoding: Annotated[str, AfterValidator(_encoding)] | None = None
@@ -137,7 +144,7 @@ class TableSpec(StrictModel):
     @property
     def file_names(self) -> list[str]:
         """Return the files in order of delivery."""
-        return [self.files] if isinstance(self.files, str) else list(self.files)
+        return list(self.files)
 
     @property
     def is_rating(self) -> bool:
@@ -178,7 +185,7 @@ class SiteFile(StrictModel):
     country: str | None = None
     setting: str | None = None
     design: str | None = None
-    treatment_menu: str | list[str] | None = None
+    treatment_menu: Annotated[list[str], BeforeValidator(_listed)] | None = None
     contact: str | None = None
     recruiting: bool = False
     missing_codes: MissingCodes = Field(default_factory=dict)
@@ -190,7 +197,7 @@ class SiteFile(StrictModel):
     checksums: dict[RelativePath, Annotated[str, AfterValidator(_sha256)]] = Field(default_factory=dict)
     expected_rows: dict[RelativePath, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     tables: list[TableSpec] = Field(default_factory=list)
-    summaries: RelativePath | list[RelativePath] | None = None
+    summaries: FileNames | None = None
     matrix: Matrix | None = None
     effects: Effects | None = None
 
@@ -260,7 +267,7 @@ def _issue(fault: Fault, site: str) -> Issue:
         file=NAME,
         row=fault.line or None,
         column=fault.key,
-        message=fault.message[:1].upper() + fault.message[1:].rstrip(".") + ".",
+        message=fault.message[:1].upper() + fault.message[1:].rstrip(".") + ("" if fault.message.endswith("?") else "."),
         fix="Correct site.yaml; docs/add-a-site.md lists every key.",
     )
 

@@ -36,8 +36,8 @@ class Coded:
         Distinct texts without outer space, in order of first appearance.
     codes : ndarray of int32, shape (n_rows,)
         Position in ``texts``.
-    padded : ndarray of bool, shape (n_texts,)
-        Whether the text had outer space (also no-break space) in the file.
+    padded : ndarray of bool, shape (n_rows,) or (0,)
+        Rows whose text had outer space (also no-break space) in the file; empty where no row had.
     """
 
     texts: list[str]
@@ -89,14 +89,13 @@ def encode(column: pa.ChunkedArray | pa.Array) -> Coded:
         raw.append("")
     stripped = [text.strip() for text in raw]
     texts = list(dict.fromkeys(stripped))
-    padded = np.array([before != after for before, after in zip(raw, stripped)], dtype=bool)
+    outer = np.array([after != "" and before != after for before, after in zip(raw, stripped)], dtype=bool)
+    padded = outer[codes] if outer.any() else outer[:0]
     if len(texts) == len(raw):
         return Coded(texts, codes, padded)
     position = {text: index for index, text in enumerate(texts)}
     merged = np.array([position[text] for text in stripped], dtype=np.int32)
-    padded_text = np.zeros(len(texts), dtype=bool)
-    padded_text[merged[padded]] = True
-    return Coded(texts, merged[codes], padded_text)
+    return Coded(texts, merged[codes], padded)
 
 
 def apply(coded: Coded, judge: Callable[[str], Verdict], alive: np.ndarray, missing_codes: Mapping[str, str], number: bool) -> Parsed:
@@ -135,9 +134,7 @@ def apply(coded: Coded, judge: Callable[[str], Verdict], alive: np.ndarray, miss
             parsed.reasons[verdict.reason] = parsed.reasons.get(verdict.reason, 0) + int(counts[index])
         else:
             table[index] = verdict.value
-    parsed.n_padded = (
-        int(counts[coded.padded & present & np.array([text != "" for text in coded.texts])].sum()) if coded.padded.any() else 0
-    )
+    parsed.n_padded = int((coded.padded & alive).sum()) if len(coded.padded) else 0
     parsed.values = table[coded.codes]
     if not alive.all():
         parsed.values[~alive] = np.nan if number else None
