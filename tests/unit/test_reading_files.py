@@ -7,8 +7,8 @@ import socket
 
 import pytest
 from alliance.issues import Severity
-from alliance.sites.reading import ReadOptions, read_file
 from alliance.sites.readers import snapshot
+from alliance.sites.reading import ReadOptions, read_file
 from reading_cases import cells, one, read, read_path, refused
 
 GOOD = "id,wai_1\nA1,3\n"

@@ -73,11 +73,12 @@ def test_numbers_carry_the_decimal_mark_of_the_site(tmp_path):
     assert cells(table)[0][2] == "2026-04-03"
 
 
-@pytest.mark.parametrize("form", ["DATE11", "ADATE10", "EDATE10", "SDATE10"])
-def test_every_spss_date_format_becomes_iso_text(tmp_path, form):
-    frame = pd.DataFrame({"id": ["A1"], "seen": [(dt.date(2026, 4, 3) - dt.date(1582, 10, 14)).days * 86400.0]})
-    table, _ = read_path(spss(tmp_path / "a.sav", frame, variable_format={"seen": form}))
-    assert cells(table) == [["A1", "2026-04-03"]]
+def test_every_spss_date_format_becomes_iso_text(tmp_path):
+    formats = {f"v{i}": form for i, form in enumerate(["DATE11", "ADATE10", "ADATE8", "EDATE10", "SDATE10", "JDATE7"])}
+    seconds = (dt.date(2026, 4, 3) - dt.date(1582, 10, 14)).days * 86400.0
+    frame = pd.DataFrame({"id": ["A1"], **{name: [seconds] for name in formats}})
+    table, _ = read_path(spss(tmp_path / "a.sav", frame, variable_format=formats))
+    assert cells(table) == [["A1", *["2026-04-03"] * len(formats)]]
 
 
 def test_a_stata_file_keeps_its_missing_codes_apart(tmp_path):
@@ -92,13 +93,14 @@ def test_a_stata_file_keeps_its_missing_codes_apart(tmp_path):
     assert table.missing_reasons == {"wai_1": {".a": "missing value .a"}}
 
 
-@pytest.mark.parametrize("form", ["%td", "%tdDD/NN/CCYY", "%d"])
-def test_every_stata_date_format_becomes_iso_text(tmp_path, form):
+def test_every_stata_date_format_becomes_iso_text(tmp_path):
+    formats = {"a": "%td", "b": "%tdDD/NN/CCYY", "c": "%d", "d": "%tcDD-NN-CCYY"}
     days = (dt.date(2026, 4, 3) - dt.date(1960, 1, 1)).days
-    pyreadstat.write_dta(pd.DataFrame({"id": ["A1"], "seen": [float(days)]}), str(tmp_path / "a.dta"), variable_format={"seen": form})
+    frame = pd.DataFrame({"id": ["A1"], **{name: [days * (86_400_000.0 if "%tc" in form else 1.0)] for name, form in formats.items()}})
+    pyreadstat.write_dta(frame, str(tmp_path / "a.dta"), variable_format=formats)
     table, _ = read_path(tmp_path / "a.dta")
-    assert cells(table) == [["A1", "2026-04-03"]]
-    assert table.date_typed == {"seen": [1]}
+    assert cells(table) == [["A1", *["2026-04-03"] * len(formats)]]
+    assert table.date_typed == {name: [1] for name in formats}
 
 
 def test_labels_exported_in_place_of_codes_stay_text(tmp_path):
@@ -118,7 +120,7 @@ def test_names_that_differ_only_in_case_are_refused(tmp_path):
     refused(read(tmp_path, data.replace(b"wai_2", b"WAI_1"), "a.sav"), "H02")
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.97])
+@pytest.mark.parametrize("share", [0.1, 0.97])
 def test_a_truncated_spss_file_is_refused(tmp_path, whole_sav, share):
     issue = refused(read(tmp_path, whole_sav[: int(len(whole_sav) * share)], "a.sav"), "F27")
     assert "truncated or damaged" in issue.message and "/dev/" not in issue.message
@@ -130,7 +132,7 @@ def test_random_bytes_are_refused(tmp_path, name):
 
 
 def test_a_damaged_file_is_read_or_refused_but_never_raises(tmp_path, whole_sav):
-    for at in range(180, len(whole_sav), max(1, len(whole_sav) // 6)):
+    for at in range(180, len(whole_sav), max(1, len(whole_sav) // 3)):
         data = bytearray(whole_sav)
         data[at] ^= 0xFF
         read(tmp_path, bytes(data), "a.sav")

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import random
 import zipfile
 
 import openpyxl
 import pytest
 from alliance.issues import Severity
+from alliance.sites.readers import workbook_archive as archives
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 from reading_cases import cells, one, read, refused
 
@@ -286,11 +288,14 @@ def test_hidden_parts_are_used_and_counted(tmp_path):
 # Archives
 
 
-def test_a_bomb_is_refused_by_its_directory(tmp_path):
-    def inflate(parts):
-        return {**parts, "xl/media/x.bin": b"\0" * 310_000_000}
+def test_a_bomb_is_refused_by_its_directory(tmp_path, monkeypatch):
+    assert archives.MAX_UNPACKED_BYTES == 300_000_000
+    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 3_000_000)
 
-    assert "310 MB" in refused(read_book(tmp_path, rewritten(workbook(["A1", 1, 3]), inflate)), "F17").message
+    def inflate(parts):
+        return {**parts, "xl/media/x.bin": random.Random(1).randbytes(1_000_000) + b"\0" * 3_000_000}
+
+    assert "4 MB" in refused(read_book(tmp_path, rewritten(workbook(["A1", 1, 3]), inflate)), "F17").message
 
 
 def test_a_small_bomb_is_refused_by_its_ratio(tmp_path):

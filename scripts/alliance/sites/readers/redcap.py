@@ -42,15 +42,17 @@ def _check_status_codes(table: RawTable, found: Findings) -> None:
 
 def _check_checkboxes(table: RawTable, options: ReadOptions, found: Findings) -> None:
     present = _groups(table.columns)
+    incomplete = set()
     for field, wanted in _groups(options.expected_columns).items():
         missing = sorted(wanted - present.get(field, set()))
         if missing and field in present:
+            incomplete.add(field)
             names = ", ".join(shown(f"{field}___{code}") for code in missing)
             found.site("H15", f"The checkbox field lacks the columns {names}.", "Export all choices of the field.", column=shown(field))
     for field, codes in present.items():
         numbers = {int(code) for code in codes if re.fullmatch(r"[0-9]{1,2}", code) and int(code) < 80}
         gaps = sorted(set(range(1, max(numbers, default=0))) - numbers)
-        if gaps:
+        if gaps and field not in incomplete:
             found.warn(
                 "H15",
                 f"The checkbox field has no columns for the choices {', '.join(map(str, gaps[:10]))}.",

@@ -1,7 +1,8 @@
 """Run as a program: read an SPSS or Stata file with hard limits and write it to standard output as an Arrow stream of text.
 
 It imports nothing of this package: a file that crashes the parser crashes this process only. Arguments: format, number of the inherited
-file descriptor, seconds of CPU, bytes of memory, encoding (may be empty). Ends with 0, or with 3 after a line on standard error that says why.
+file descriptor, seconds of CPU, bytes of memory, encoding (may be empty). Ends with 0, or with 3 after a line on standard error that says
+why.
 """
 
 from __future__ import annotations
