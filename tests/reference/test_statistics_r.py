@@ -181,7 +181,9 @@ def test_resampling_therapists_agrees_with_a_loop_in_r(rows: pd.DataFrame) -> No
     expected = reference.stored("path_analysis")["bootstrap"]
     model = path_analysis.parse(reference.MODELS["saturated"])
     draws = 20000
-    result = path_analysis.bootstrap(model, rows, resampling.generator(1, "loop"), clusters=rows["therapist"], draws=draws)
+    result = path_analysis.bootstrap(
+        model, rows, resampling.generator(1, "loop"), clusters=rows["therapist"], draws=draws, interval="percentile"
+    )
     sd = result.draws["indirect"].std()
     share = math.sqrt(1 / expected["draws"] + 1 / draws)
     assert sd == pytest.approx(expected["sd"], rel=4 * share / math.sqrt(2))
@@ -212,7 +214,7 @@ def test_hayes_mediation_example_is_reproduced() -> None:
     assert table.loc["ab", "estimate"] == pytest.approx(known["ab"], abs=5e-4)
     assert table.loc["total", "estimate"] == pytest.approx(known["total"], abs=5e-4)
     assert table.loc["ab", "std_error"] == pytest.approx(known["se_ab_delta"], abs=5e-3)
-    result = path_analysis.bootstrap(model, talor, resampling.generator(1993, "hayes"), draws=20000)
+    result = path_analysis.bootstrap(model, talor, resampling.generator(1993, "hayes"), draws=20000, interval="percentile")
     row = result.parameters.set_index("name").loc["ab"]
     # Hayes reports a percentile interval of .007 to .527 from 5,000 resamples.
     assert row["ci_low"] == pytest.approx(0.007, abs=0.02)

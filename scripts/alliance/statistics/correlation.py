@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from alliance.statistics.covariance import cluster_codes, cluster_sums
+from alliance.statistics.covariance import cluster_codes, cluster_sums, partial_correlation
 from alliance.statistics.distributions import critical_value, two_sided_p
+from alliance.statistics.resampling import covariances, cross_products, jackknife_weights
 
 MIN_CLUSTERS = 5
 
@@ -57,6 +59,7 @@ def correlation(
     *,
     controls: ArrayLike | None = None,
     level: float = 0.95,
+    cluster_error: Literal["sandwich", "jackknife"] = "sandwich",
     min_clusters: int = MIN_CLUSTERS,
 ) -> Correlation:
     """Return the correlation of two variables, given controls if there are any.
@@ -75,6 +78,8 @@ def correlation(
         Variables to be held constant.
     level : float
         Confidence level.
+    cluster_error : {"sandwich", "jackknife"}
+        ``jackknife`` takes the error of z from leaving out each cluster in turn: larger, and with few clusters nearer to the truth.
     min_clusters : int
         Fewer clusters: rows are taken as independent, flagged with the reason.
     """
@@ -111,9 +116,7 @@ def correlation(
     if abs(r) >= 1 - 1e-12:
         return _none(n, count, "the two variables determine each other (r = ±1)")
     if clusters is not None and count >= min_clusters:
-        scores = pair[:, 0] * pair[:, 1] - r * (pair**2).sum(axis=1) / 2
-        sums = cluster_sums(scores, codes, count)
-        error = float(np.sqrt(count / (count - 1) * (sums**2).sum()) / n / (1 - r * r))
+        error = _jackknife_error(standardised, codes) if cluster_error == "jackknife" else _sandwich_error(pair, r, codes, count)
         return _summary(r, error, n, count, float(count - 1), "cluster-robust", "", level)
     reason = "" if clusters is None else f"fewer than {min_clusters} therapists ({count}): clients taken as independent"
     return _summary(r, 1 / np.sqrt(n - 3 - held), n, count, None, "independent clients", reason, level)
@@ -159,6 +162,20 @@ def effective_n(cluster_sizes: ArrayLike, icc_x: float, icc_y: float) -> float:
     sizes = np.asarray(cluster_sizes, dtype=float)
     n = sizes.sum()
     return float(n / (1 + ((sizes**2).sum() / n - 1) * max(icc_x, 0.0) * max(icc_y, 0.0)))
+
+
+def _sandwich_error(pair: np.ndarray, r: float, codes: np.ndarray, count: int) -> float:
+    scores = pair[:, 0] * pair[:, 1] - r * (pair**2).sum(axis=1) / 2
+    sums = cluster_sums(scores, codes, count)
+    return float(np.sqrt(count / (count - 1) * (sums**2).sum()) / len(pair) / (1 - r * r))
+
+
+def _jackknife_error(standardised: np.ndarray, codes: np.ndarray) -> float:
+    products = cross_products(standardised, codes, min_clusters=1)
+    count = len(products.sums)
+    left_out = covariances(products, jackknife_weights(count))
+    z = np.arctanh(partial_correlation(left_out, 0, 1, list(range(2, standardised.shape[1]))))
+    return float(np.sqrt((count - 1) / count * ((z - z.mean()) ** 2).sum()))
 
 
 def _summary(r: float, error: float, n: int, count: int, df: float | None, method: str, reason: str, level: float) -> Correlation:

@@ -249,7 +249,7 @@ def bootstrap(
     *,
     clusters: ArrayLike | None = None,
     draws: int = 2000,
-    interval: Literal["percentile", "bca"] = "percentile",
+    interval: Literal["expanded_percentile", "percentile", "bca"] = "expanded_percentile",
     level: float = 0.95,
     min_clusters: int = resampling.MIN_CLUSTERS,
     rows_per_parameter: float = ROWS_PER_PARAMETER,
@@ -264,8 +264,9 @@ def bootstrap(
         From :func:`alliance.statistics.resampling.generator`.
     draws : int
         Number of resamples.
-    interval : {"percentile", "bca"}
-        Percentile, or bias-corrected and accelerated (Efron, 1987).
+    interval : {"expanded_percentile", "percentile", "bca"}
+        Percentile, expanded for the number of resampling units (Hesterberg, 2015) or plain; or bias-corrected and accelerated (Efron,
+        1987).
     """
     sample = _sample(model, data, None, None, clusters)
     fault = _fault(model, sample, rows_per_parameter)
@@ -288,7 +289,7 @@ def bootstrap(
         left_out = estimates(resampling.covariances(products, resampling.jackknife_weights(units)))
         low, high = resampling.bca_interval(drawn, values, left_out, level)
     else:
-        low, high = resampling.percentile_interval(drawn, level)
+        low, high = resampling.percentile_interval(drawn, level, units if interval == "expanded_percentile" else None)
     count = len(names)
     table = pd.DataFrame(
         {
@@ -308,7 +309,7 @@ def bootstrap(
     if failed:
         notes.append(f"{failed} of {draws} resamples had no solution and were left out")
     unit = "therapists" if products.unit == "clusters" else "clients"
-    kind = {"percentile": "percentile", "bca": "bias-corrected and accelerated"}[interval]
+    kind = {"expanded_percentile": "expanded percentile", "percentile": "percentile", "bca": "bias-corrected and accelerated"}[interval]
     return Bootstrap(
         table,
         pd.DataFrame(drawn[:, :count], columns=names),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from alliance.statistics.covariance import cluster_codes, cluster_sums
+from alliance.statistics.distributions import critical_value
 
 MIN_CLUSTERS = 10
 
@@ -101,9 +102,24 @@ def bootstrap(products: CrossProducts, function: Callable[[np.ndarray], np.ndarr
     return function(covariances(products, multinomial_weights(random, units, draws)))
 
 
-def percentile_interval(draws: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Return the percentile interval of draws, shape (draws, m), by linear interpolation (type 7 of R); NaN draws are left out."""
+def percentile_interval(draws: np.ndarray, level: float = 0.95, units: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the percentile interval of draws, by linear interpolation (type 7 of R); NaN draws are left out.
+
+    Parameters
+    ----------
+    draws : ndarray, shape (draws, m)
+        Bootstrap draws.
+    level : float
+        Confidence level.
+    units : int, optional
+        Number of resampling units: the interval is expanded for it (Hesterberg, 2015), since resampling G units shows (G - 1) / G of the
+        variance and a normal in place of t(G - 1).
+    """
     tail = (1 - level) / 2
+    if units is not None:
+        from scipy.special import ndtr
+
+        tail = float(ndtr(-np.sqrt(units / (units - 1)) * critical_value(level, units - 1)))
     low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0)
     return low, high
 
