@@ -45,7 +45,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1993)
     parser.add_argument("--formats", choices=("all", "csv"), default="all", help="all: one export format a site; csv: plain CSV everywhere")
     parser.add_argument("--faults", action=argparse.BooleanOptionalAction, default=True, help="plant everyday faults (formats: all)")
-    parser.add_argument("--instruments", nargs="+", metavar="KEY", help="instruments to send (formats: csv); none named: the usual ones")
+    parser.add_argument(
+        "--instruments", nargs="+", metavar="KEY", help="instruments or forms to send, such as wai_36_client (formats: csv)"
+    )
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="change an effect; may be repeated")
     parser.add_argument("--config", type=Path, default=PROJECT / "config.yaml", help="configuration that the study's own is made from")
     return parser.parse_args()

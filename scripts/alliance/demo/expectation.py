@@ -39,7 +39,7 @@ def correlations(parameters: Parameters, calibration: Calibration) -> dict[str, 
     scores = _client_scores(tables.ratings).join(tables.clients.set_index("client")[list(CATEGORIES)])
     scores -= scores.groupby(course.site[scores.index]).transform("mean")
     outcomes = {"core_10": "core_10", "target_complaints": "severity", "scl_90_r": "gsi"}
-    found: dict[str, Any] = {"n_clients": int(len(scores)), "early_alliance_with": {}, "early_alliance_with_outcome": {}}
+    found: dict[str, Any] = {"n_clients": len(scores), "early_alliance_with": {}, "early_alliance_with_outcome": {}}
     for name in ("empathy", *CATEGORIES):
         found["early_alliance_with"][name] = _r(scores["alliance"], scores[name])
     for outcome in outcomes:

@@ -61,18 +61,19 @@ class Planter:
         self.note(code, severity, sheet, row, column, what)
         return row
 
-    def repeat(self, name: str, column: str, number: int, changed: Any = None) -> None:
-        """Repeat a row exactly, or with another value in the column."""
+    def repeat(self, name: str, column: str, number: int, changed: dict[str, Any] | None = None) -> None:
+        """Repeat a row exactly, or with other values in some columns."""
         sheet = self.sheets[name]
         row = self.filled(sheet, column, number)
         copy = list(row)
         sheet.rows.insert(next(i for i, candidate in enumerate(sheet.rows) if candidate is row) + 1, copy)
-        if changed is None:
+        if not changed:
             self.note("R04", "ROW", sheet, copy, "", "the same row twice")
-        else:
-            copy[sheet.column(column)] = changed
-            for same in (row, copy):
-                self.note("R05", "ROW", sheet, same, "", "two rows for one client and session with different answers")
+            return
+        for other, value in changed.items():
+            copy[sheet.column(other)] = value
+        for same in (row, copy):
+            self.note("R05", "ROW", sheet, same, "", "two rows for one client and session with different answers")
 
     def footer(self, name: str, first: str, other: dict[str, str]) -> None:
         """Add a row of totals below the data."""
@@ -128,7 +129,7 @@ def _northgate(p: Planter) -> None:
         second.rows.insert(0, corrected)
         p.note("R19", "WARN", second, corrected, "", "the second delivery corrects an answer of the first; not a fault, but listed")
     p.repeat("sessions_2024.csv", "CW1", 120)
-    p.repeat("therapist_ratings.csv", "TW5", 31, changed="1")
+    p.repeat("therapist_ratings.csv", "THAQ5", 12, {"TW5": "1", "THAQ5": "1"})
     p.footer("sessions_2025.csv", "Total", {"SESSION": str(len(second.rows))})
     second.rows += [[], []]
     p.note("R03", "NONE", second, None, "", "blank lines at the end of the file", 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -492,7 +493,7 @@ def _by_site(whole: Tables, course: Course, n_sites: int) -> list[Tables]:
 
     def split(frame: pd.DataFrame) -> list[pd.DataFrame]:
         bounds = np.searchsorted(course.site[frame.pop("client").to_numpy()], np.arange(n_sites + 1))
-        return [frame.iloc[first:last].reset_index(drop=True) for first, last in zip(bounds[:-1], bounds[1:])]
+        return [frame.iloc[first:last].reset_index(drop=True) for first, last in pairwise(bounds)]
 
     clients, sessions, events, termination = map(split, (whole.clients, whole.sessions, whole.events, whole.termination))
     ratings = {name: split(frame) for name, frame in whole.ratings.items()}

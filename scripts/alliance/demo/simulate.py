@@ -239,15 +239,13 @@ def simulate(parameters: Parameters, size: Size, seed: int, calibration: Calibra
 
 
 def _nesting(size: Size, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    per_site = np.full(size.sites, size.therapists)
     if size.vary:
-        per_site = np.clip(size.therapists + rng.integers(-2, 3, size.sites), 1, None)
-    else:
-        per_site = np.full(size.sites, size.therapists)
+        per_site = np.clip(per_site + rng.integers(-2, 3, size.sites), 1, None)
     site_of_therapist = np.repeat(np.arange(size.sites), per_site)
+    per_therapist = np.full(len(site_of_therapist), size.clients_per_therapist)
     if size.vary:
-        per_therapist = np.clip(size.clients_per_therapist + rng.integers(-1, 3, len(site_of_therapist)), 1, None)
-    else:
-        per_therapist = np.full(len(site_of_therapist), size.clients_per_therapist)
+        per_therapist = np.clip(per_therapist + rng.integers(-1, 3, len(site_of_therapist)), 1, None)
     return site_of_therapist, np.repeat(np.arange(len(site_of_therapist)), per_therapist)
 
 

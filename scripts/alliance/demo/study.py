@@ -10,9 +10,10 @@ from types import ModuleType
 from typing import Any
 
 from alliance import files
+from alliance.configuration.errors import nearest
 from alliance.demo import faults
 from alliance.demo.exports import long_csv, plain_csv, qualtrics, redcap, spss, wide_csv, workbook
-from alliance.demo.measures import FORMS, Collected, Tables, measure
+from alliance.demo.measures import Collected, Tables, measure, measure_study
 from alliance.demo.simulate import Size, calibrate, simulate
 from alliance.demo.truth import Parameters, describe
 
@@ -110,23 +111,29 @@ def write_plain(folder: Path, parameters: Parameters, size: Size, seed: int, ins
     parameters, size, seed
         As for :func:`write_demo`.
     instruments : list of str, optional
-        Instruments to send; default: those of a usual site.
+        Instruments to send (``wai_36``), or single forms (``wai_36_client``); default: those of a usual site.
 
     Raises
     ------
     ValueError
         For an instrument that the simulation does not know.
     """
-    collected = [c for c in COLLECTED if (c.instrument in instruments if instruments else c.name not in NOT_IN_PLAIN)]
-    unknown = sorted(set(instruments or ()) - {c.instrument for c in COLLECTED})
+    known = {name for c in COLLECTED for name in (c.instrument, c.name)}
+    unknown = sorted(set(instruments or ()) - known)
     if unknown:
-        raise ValueError(f"unknown instrument {', '.join(unknown)}; known: {', '.join(sorted(FORMS))}")
+        raise ValueError(f"unknown instrument {unknown[0]!r}{nearest(unknown[0], known)}")
+    if instruments:
+        collected = [c for c in COLLECTED if {c.instrument, c.name} & set(instruments)]
+    else:
+        collected = [c for c in COLLECTED if c.name not in NOT_IN_PLAIN]
     width = max(3, len(str(size.sites)))
     prefixes = [f"S{number:0{width}d}C" for number in range(1, size.sites + 1)]
-    tables = measure(simulate(parameters, size, seed), parameters, seed, collected, prefixes)
-    for number, (prefix, own) in enumerate(zip(prefixes, tables), start=1):
-        name = f"site-{number:0{width}d}"
-        plain_csv.write(folder / name, own, f"Simulated site {number}", f"{prefix}[0-9]+")
+    course = simulate(parameters, size, seed)
+    tables = measure_study(course, parameters, seed, collected, prefixes)
+    plain = plain_csv.plain_files(tables, course.site, course.therapist_site)
+    for number, prefix in enumerate(prefixes, start=1):
+        site = folder / f"site-{number:0{width}d}"
+        plain_csv.write_site(site, plain, number - 1, f"Simulated site {number}", f"{prefix}[0-9]+")
     files.write_json(folder / "truth.json", truth(parameters, size, seed, {}, []))
 
 

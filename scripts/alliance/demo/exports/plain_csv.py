@@ -4,97 +4,124 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import csv
 
 from alliance.demo.exports.sheet import answers
-from alliance.demo.measures import FORMS, Tables
+from alliance.demo.measures import FORMS, Collected, Tables
 
-SESSION_COLUMNS = "{client_id: client_id, therapist_id: therapist_id, session: session, date: date}"
-OTHER_COLUMNS = "{client_id: client_id, timepoint: timepoint, date: date}"
+IDS = ("client_id", "therapist_id", "timepoint", "session", "date", "rater_no")
 
 
-def write(folder: Path, tables: Tables, label: str, id_pattern: str) -> None:
-    """Write a site as plain CSV with its ``site.yaml``.
+@dataclass(frozen=True)
+class PlainFile:
+    """One file of every site: its name, the rows of all sites, the site of every row, and its entry in ``site.yaml``."""
+
+    name: str
+    table: pa.Table
+    site: np.ndarray
+    entry: str
+
+
+def plain_files(tables: Tables, site_of_client: np.ndarray, site_of_therapist: np.ndarray) -> list[PlainFile]:
+    """Return the files of a study.
+
+    Parameters
+    ----------
+    tables : Tables
+        All sites together, with the column ``client``.
+    site_of_client, site_of_therapist : ndarray of int
+        Ascending.
+    """
+    found = [
+        _file("clients", "clients.csv", tables.clients, site_of_client),
+        PlainFile(
+            "therapists.csv", _arrow(tables.therapists), site_of_therapist, _entry("therapists", "therapists.csv", tables.therapists)
+        ),
+        _file("sessions", "sessions.csv", tables.sessions, site_of_client),
+    ]
+    for name, frame in tables.ratings.items():
+        found += _rating_files(name, frame, tables.collected[name], site_of_client)
+    events = tables.events.assign(target=tables.events["target"].replace("", None))
+    found.append(_file("events", "events.csv", events, site_of_client, rater="observer"))
+    found.append(_file("termination", "termination.csv", tables.termination, site_of_client))
+    return found
+
+
+def write_site(folder: Path, files: Iterable[PlainFile], site: int, label: str, id_pattern: str) -> None:
+    """Write one site of a study with its ``site.yaml``.
 
     Parameters
     ----------
     folder : Path
         The site's folder.
-    tables : Tables
-        The site's tables; every instrument in them is sent.
-    label : str
-        Name of the site.
-    id_pattern : str
-        Regular expression of its client ids.
+    files : iterable of PlainFile
+        Files of the study.
+    site : int
+        Number of the site, from 0.
+    label, id_pattern : str
+        For ``site.yaml``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    entries = [_clients_entry(tables.clients), _therapists_entry(tables.therapists)]
-    _write(folder / "clients.csv", tables.clients)
-    _write(folder / "therapists.csv", tables.therapists)
-    _write(folder / "sessions.csv", tables.sessions)
-    entries.append(_entry("sessions", "sessions.csv", columns="{" + _pairs(tables.sessions.columns) + "}"))
-    for name, frame in tables.ratings.items():
-        entries += _ratings(folder, name, frame, tables)
-    _write(folder / "events.csv", tables.events.assign(target=tables.events["target"].replace("", None)))
-    entries.append(_entry("events", "events.csv", rater="observer", columns="{" + _pairs(tables.events.columns) + "}"))
-    _write(folder / "termination.csv", tables.termination)
-    entries.append(_entry("termination", "termination.csv", columns="{" + _pairs(tables.termination.columns) + "}"))
+    for file in files:
+        first, last = np.searchsorted(file.site, [site, site + 1])
+        (folder / file.name).write_bytes(_csv(file.table.slice(first, last - first)))
     head = f"# SIMULATED DATA.\nlabel: {json.dumps(label)}\nid_pattern: {json.dumps(id_pattern)}\ntransfers: accept\n\ntables:\n"
-    (folder / "site.yaml").write_bytes((head + "\n".join(entries)).encode())
+    (folder / "site.yaml").write_bytes((head + "\n".join(file.entry for file in files)).encode())
 
 
-def _ratings(folder: Path, name: str, frame: pd.DataFrame, tables: Tables) -> list[str]:
-    """Write the session rows and the other rows of an instrument to files of their own."""
-    collected = tables.collected[name]
+def _rating_files(name: str, frame: pd.DataFrame, collected: Collected, site: np.ndarray) -> list[PlainFile]:
+    """Return the session rows and the other rows of an instrument as files of their own."""
     form = FORMS[collected.instrument]
-    names = answers(frame)
-    raters = ["rater_no"] if collected.raters > 1 else []
-    content = {"items": '"i{item}"'} if form.n_items else {"scales": "{" + _pairs(names) + "}", "unit": "sum" if form.low < -1 else "mean"}
-    entries = []
-    at_session = frame["timepoint"] == "session"
+    names = answers(frame.drop(columns="client"))
+    content = {"items": '"i{item}"'} if form.n_items else {"scales": _pairs(names), "unit": "sum" if form.low < -1 else "mean"}
+    facts = {"instrument": collected.instrument, "rater": collected.rater}
+    found = []
+    at_session = (frame["timepoint"] == "session").to_numpy()
     if at_session.any():
-        rows = frame if at_session.all() else frame[at_session]
-        _write(folder / f"{name}.csv", rows[["client_id", "therapist_id", "session", "date", *raters, *names]])
-        columns = SESSION_COLUMNS[:-1] + ", rater_no: rater_no}" if raters else SESSION_COLUMNS
-        entries.append(_entry("ratings", f"{name}.csv", instrument=collected.instrument, rater=collected.rater, columns=columns, **content))
-    if not at_session.all():
-        rows = frame[~at_session]
-        _write(folder / f"{name}_outcome.csv", rows[["client_id", "timepoint", "date", *names]])
+        unused = ["timepoint"] if collected.raters > 1 else ["timepoint", "rater_no"]
+        rows = (frame if at_session.all() else frame[at_session]).drop(columns=unused)
+        found.append(_file("ratings", f"{name}.csv", rows, site, **facts, **content))
+    for timepoint in collected.timepoints:
+        rows = frame[(frame["timepoint"] == timepoint).to_numpy()].drop(columns=["timepoint", "session", "rater_no"])
         table = "ratings" if form.n_items else "outcomes"
-        entries.append(
-            _entry(table, f"{name}_outcome.csv", instrument=collected.instrument, rater=collected.rater, columns=OTHER_COLUMNS, **content)
-        )
-    return entries
+        found.append(_file(table, f"{name}_{timepoint}.csv", rows, site, **facts, timepoint=timepoint, **content))
+    return found
 
 
-def _write(path: Path, frame: pd.DataFrame) -> None:
-    import pyarrow as pa
-    from pyarrow import csv
+def _file(table: str, name: str, frame: pd.DataFrame, site_of_client: np.ndarray, **keys: str) -> PlainFile:
+    sent = frame.drop(columns="client")
+    return PlainFile(name, _arrow(sent), site_of_client[frame["client"].to_numpy()], _entry(table, name, sent, **keys))
 
+
+def _arrow(frame: pd.DataFrame) -> pa.Table:
     columns = {}
     for name in frame.columns:
         values = frame[name]
         columns[name] = pa.array(values.to_numpy("datetime64[D]")) if values.dtype.kind == "M" else pa.array(values, from_pandas=True)
+    return pa.table(columns)
+
+
+def _csv(table: pa.Table) -> bytes:
     content = io.BytesIO()
-    content.write((",".join(frame.columns) + "\n").encode())
-    csv.write_csv(pa.table(columns), content, csv.WriteOptions(include_header=False, quoting_style="needed"))
-    path.write_bytes(content.getvalue())
+    content.write((",".join(table.column_names) + "\n").encode())
+    csv.write_csv(table, content, csv.WriteOptions(include_header=False, quoting_style="needed"))
+    return content.getvalue()
 
 
-def _pairs(names: pd.Index | list[str]) -> str:
-    return ", ".join(f"{name}: {name}" for name in names)
+def _pairs(names: Iterable[str]) -> str:
+    return "{" + ", ".join(f"{name}: {name}" for name in names) + "}"
 
 
-def _clients_entry(clients: pd.DataFrame) -> str:
-    return _entry("clients", "clients.csv", columns="{" + _pairs(clients.columns) + "}")
-
-
-def _therapists_entry(therapists: pd.DataFrame) -> str:
-    return _entry("therapists", "therapists.csv", columns="{" + _pairs(therapists.columns) + "}")
-
-
-def _entry(table: str, file: str, **keys: str) -> str:
+def _entry(table: str, file: str, frame: pd.DataFrame, **keys: str) -> str:
+    """Return an entry of ``tables`` that maps every column to itself, the answers of a form apart."""
+    names = frame.columns if "instrument" not in keys else [name for name in frame.columns if name in IDS]
+    keys |= {"columns": _pairs(names)}
     lines = [f"  - table: {table}", f"    files: {file}", *(f"    {key}: {value}" for key, value in keys.items())]
     return "\n".join(lines) + "\n"

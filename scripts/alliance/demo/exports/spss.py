@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.demo.exports.sheet import Sheet, answers, at, numbered, one_rater
+from alliance.demo.exports.sheet import Sheet, at, numbered, one_rater
 from alliance.demo.measures import FORMS, Tables
 
 NOT_APPLICABLE, SKIPPED = 98, 99
@@ -28,8 +28,8 @@ CODE = {
     "interpretation_response_of_self": 6,
 }
 TARGET = {"here_and_now": 1, "outside": 2}
-# Bytes 84-101 of the header hold the day and time of writing (PSPP developer's guide, system file format).
-DATE_FIELD = slice(84, 101)
+# Bytes 92-108 of the header hold the day and time of writing (PSPP developer's guide, system file format).
+DATE_FIELD = slice(92, 109)
 DATE_STAMP = b"03 Nov 2512:00:00"
 
 
