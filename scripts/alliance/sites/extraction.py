@@ -650,6 +650,10 @@ def _sessions(
                 source, undated, "R14", text, "Add the date, or number the sessions in a column.", context, block.columns.get("date", "")
             )
             good = good & ~undated
+        elif numbering == "number":
+            text, fix = "The row belongs to a session, but no column holds the session's number.", "Map the column: columns: {session: ...}."
+            _quarantine(source, at_session, "R14", text, fix, context)
+            good = good & ~at_session
         return good, session
     coded = source.coded(column)
     rule = replace(SESSION_RULE, decimal=source.decimal, labels=_numbers(spec, "session"))

@@ -54,7 +54,7 @@ def is_identifying(column: str) -> bool:
     return (
         whole in _IDENTIFYING
         or not _IDENTIFYING_WORDS.isdisjoint(words)
-        or not pairs.isdisjoint(_PERSON_NAMES | {"ipaddress", "emailaddress"})
+        or not pairs.isdisjoint(_PERSON_NAMES | _IDENTIFYING_WORDS | {"ipaddress"})
     )
 
 

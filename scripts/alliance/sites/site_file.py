@@ -449,7 +449,7 @@ def _time_faults(spec: TableSpec, session_numbers: str) -> Found:
     if spec.layout == "one_row_per_client" and "session" not in spec.columns and timepoint == "session" and session_numbers == "number":
         yield ("items",), "with one row per client the column names need {session}, such as 's{session}_wai{item}'; or set timepoint"
         return
-    if session_numbers == "number" and "session" not in spec.columns:
+    if session_numbers == "number" and "session" not in spec.columns and "timepoint" not in spec.columns:
         yield ("columns",), "does not say which column holds the session's number; add 'session: <column>' or set session_numbers"
     if session_numbers == "date":
         if "date" not in spec.columns:

@@ -202,7 +202,7 @@ def judge_number(text: str, rule: NumberRule) -> Verdict:
     """Return the number a text means, or the fault in it (V01, V02, V04, V06 to V10, V14)."""
     if text in rule.labels:
         return Verdict(float(rule.labels[text]))
-    plain = text.replace(",", ".") if rule.decimal == "," and "." not in text and text.count(",") == 1 else text
+    plain = text if rule.decimal == "." else text.replace(".", "x").replace(",", ".")
     if not _NUMBER.match(plain):
         return _not_a_number(text, rule)
     number = float(plain)
