@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
 from alliance.instruments import Instrument, load_registry
 from alliance.instruments.item_statistics import alpha, item_moments, item_rest_correlations, scale_covariance
 from alliance.instruments.scoring import item_scores

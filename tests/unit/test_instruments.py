@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from alliance.configuration.errors import ConfigurationError
 from alliance.instruments import Instrument, Response, load_files, load_registry
 from alliance.instruments.dictionary import dictionary_entries

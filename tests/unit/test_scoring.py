@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-
 from alliance.files import read_parquet, write_json, write_parquet
 from alliance.instruments import Instrument, load_registry
 from alliance.instruments.item_statistics import item_statistics, reliabilities, scale_moments

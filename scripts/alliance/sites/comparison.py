@@ -88,11 +88,12 @@ def reversed_items(items: pd.DataFrame) -> list[Issue]:
     """Find scored items that run against the rest of their scale at one site and with it at the others (H12).
 
     At the site the 95 % interval of the item-rest correlation (Fisher z) lies below zero, while the others' correlations, pooled by
-    inverse variance, have theirs above zero. An item is named once, at the timepoint and in the scale with the strongest evidence.
+    inverse variance, have theirs above zero. The rest is that of the longest scale that holds the item: in a scale of four items two that
+    were reversed twice would make the other two look wrong. An item is named once, at the timepoint with the strongest evidence.
     """
-    known = items[items["item_rest_r"].notna() & items["item_rest_se"].notna()]
+    known = _in_longest_scale(items[items["item_rest_r"].notna() & items["item_rest_se"].notna()])
     found: dict[tuple[str, str, str, int], tuple[float, Issue]] = {}
-    for (instrument, rater, _, _, item), rows in known.groupby(["instrument", "rater", "timepoint", "scale", "item"], sort=True):
+    for (instrument, rater, _, item), rows in known.groupby(["instrument", "rater", "timepoint", "item"], sort=True):
         if rows["site"].nunique() < 2:
             continue
         z = np.arctanh(np.clip(rows["item_rest_r"].to_numpy(), -0.999999, 0.999999))
@@ -115,6 +116,13 @@ def reversed_items(items: pd.DataFrame) -> list[Issue]:
             if key not in found or upper[row] < found[key][0]:
                 found[key] = (float(upper[row]), issue)
     return [found[key][1] for key in sorted(found)]
+
+
+def _in_longest_scale(items: pd.DataFrame) -> pd.DataFrame:
+    """Return one row an item and group: the one of the scale with most items."""
+    length = items.groupby(["instrument", "scale"])["item"].transform("nunique")
+    ordered = items.assign(length=length).sort_values(["length", "scale"], ascending=[False, True], kind="stable")
+    return ordered.drop_duplicates(["site", "instrument", "rater", "timepoint", "item"]).sort_index()
 
 
 def unused_maximum(items: pd.DataFrame) -> list[Issue]:
