@@ -12,7 +12,7 @@ from pathlib import Path
 
 from alliance.configuration.errors import ConfigurationError
 from alliance.files import read_json, replacing, write_json, write_parquet, write_text
-from alliance.instruments import Instrument, load_registry
+from alliance.instruments import Instrument, load_files
 from alliance.issues import Issue, Severity, line, safe_cell, to_csv
 from alliance.sites import summaries
 from alliance.sites.accounting import as_csv_line
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quarantine", required=True, type=Path, help="private folder for quarantined rows")
     given = parser.parse_args(arguments)
 
-    instruments = _instruments(given.instruments)
+    instruments = load_files(given.instruments)
     site_file, issues = load_site_file(given.folder / NAME, given.site, instruments)
     withdrawn, faults = _withdrawn(given.withdrawn, given.site)
     issues += faults + summaries.both_rows_and_summary(given.folder, given.site, site_file.data if site_file else "")
@@ -55,13 +55,6 @@ def main(arguments: list[str] | None = None) -> int:
     _write_private(cleaned, history, given.quarantine)
     _print(cleaned.issues)
     return 0
-
-
-def _instruments(files: list[Path]) -> dict[str, Instrument]:
-    """Return the listed instruments; a study's own file changes the shipped one of the same name."""
-    folders = list(dict.fromkeys(path.parent for path in files))
-    listed = {path.stem for path in files}
-    return {key: instrument for key, instrument in load_registry(folders).items() if key in listed}
 
 
 def _withdrawn(name: str, site: str) -> tuple[set[str], list[Issue]]:
