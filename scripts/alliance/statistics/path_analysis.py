@@ -225,9 +225,7 @@ def fit(
         vcov = slopes @ joint @ slopes.T
     count = values.size // 2
     names = structure.names
-    table = _table(structure, values, np.sqrt(np.maximum(np.diagonal(vcov), 0)), df, level)
-    table["status"] = np.where(np.isfinite(table["estimate"]), "flagged" if notes else "estimated", "not_estimable")
-    table["reason"] = np.where(np.isfinite(table["estimate"]), "; ".join(notes), "the expression has no finite value")
+    table = _table(structure, values, np.sqrt(np.maximum(np.diagonal(vcov), 0)), df, level, notes)
     return PathFit(
         parameters=table,
         vcov=pd.DataFrame(vcov[:count, :count], index=names, columns=names),
@@ -357,16 +355,16 @@ def monte_carlo(model: Model, fitted: PathFit, random: np.random.Generator, *, d
     if chi is not None:
         noise *= np.sqrt((fitted.n_clusters - 1) / chi)[:, None]
     tail = (1 - level) / 2
-    rows = fitted.parameters.set_index("name")
+    names_of_rows = fitted.parameters["name"].tolist()
+    where = [names_of_rows.index(name) for name in first.values()]
     for column, vcov, names in (
         ("estimate", fitted.vcov, ("ci_low", "ci_high")),
         ("standardized", fitted.vcov_standardized, ("standardized_low", "standardized_high")),
     ):
-        where = list(first.values())
         intervals = np.full((2, len(table)), np.nan)
         if fitted.status != "not_estimable":
-            size, directions = np.linalg.eigh(vcov.loc[where, where].to_numpy()) if where else (np.empty(0), np.empty((0, 0)))
-            drawn = rows.loc[where, column].to_numpy() + noise * np.sqrt(np.maximum(size, 0)) @ directions.T
+            size, directions = np.linalg.eigh(vcov.to_numpy()[np.ix_(where, where)])
+            drawn = fitted.parameters[column].to_numpy()[where] + noise * np.sqrt(np.maximum(size, 0)) @ directions.T
             known: dict[str, np.ndarray] = {label: drawn[:, index] for index, label in enumerate(first)}
             for index, item in enumerate(model.defined):
                 with np.errstate(all="ignore"):
@@ -803,19 +801,30 @@ def _jackknife_vcov(structure: _Structure, sample: _Sample) -> np.ndarray | None
     return deviation.T @ deviation * ((units - 1) / units)
 
 
-def _table(structure: _Structure, values: np.ndarray, errors: np.ndarray, df: float, level: float) -> pd.DataFrame:
+def _table(structure: _Structure, values: np.ndarray, errors: np.ndarray, df: float, level: float, notes: list[str]) -> pd.DataFrame:
     count = values.size // 2
     margin = float(critical_value(level, df)) * errors
     low, high = values - margin, values + margin
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = np.where(errors[:count] > 0, values[:count] / errors[:count], np.nan)
-    table = pd.DataFrame(_rows(structure.model), columns=["name", "lhs", "op", "rhs", "label"])
-    table["estimate"], table["std_error"], table["ci_low"], table["ci_high"] = values[:count], errors[:count], low[:count], high[:count]
-    table["statistic"], table["p_value"] = statistic, two_sided_p(statistic, df)
-    table["standardized"], table["std_error_standardized"] = values[count:], errors[count:]
-    table["standardized_low"], table["standardized_high"] = low[count:], high[count:]
-    table["df"] = df if np.isfinite(df) else np.nan
-    return table.reindex(columns=list(COLUMNS))
+    numbers = {
+        "estimate": values[:count],
+        "std_error": errors[:count],
+        "ci_low": low[:count],
+        "ci_high": high[:count],
+        "statistic": statistic,
+        "p_value": two_sided_p(statistic, df),
+        "standardized": values[count:],
+        "std_error_standardized": errors[count:],
+        "standardized_low": low[count:],
+        "standardized_high": high[count:],
+        "df": np.full(count, df if np.isfinite(df) else np.nan),
+    }
+    words = dict(zip(("name", "lhs", "op", "rhs", "label"), zip(*_rows(structure.model))))
+    finite = np.isfinite(values[:count])
+    status = np.where(finite, "flagged" if notes else "estimated", "not_estimable").tolist()
+    reason = np.where(finite, "; ".join(notes), "the expression has no finite value").tolist()
+    return pd.DataFrame({**words, **numbers, "status": status, "reason": reason}, columns=list(COLUMNS))
 
 
 def _fit_measures(structure: _Structure, free: np.ndarray, r: np.ndarray, n: float) -> FitMeasures:

@@ -125,6 +125,7 @@ def pool_correlations(
     if r.shape[1] != m:
         raise ValueError(f"{p} variables have {m} correlations; {r.shape[1]} were given")
     used = np.isfinite(r) & (np.abs(r) < 1) & np.isfinite(sizes) & (sizes > 3)
+    refused = int((np.isfinite(r) & ~used).sum())
     rows = used.any(axis=1)
     r, sizes, used = r[rows], sizes[rows], used[rows]
     names = pairs(variables)
@@ -157,6 +158,8 @@ def pool_correlations(
     remarks = ["one site only: its difference from other sites is unknown" if alone and random_effects else "" for alone in single.tolist()]
     cells["status"], cells["reason"] = np.where(np.array(remarks) == "", "estimated", "flagged"), remarks
     notes = [] if converged else ["the between-site variances did not converge"]
+    if refused:
+        notes.append(f"left out, outside (-1, 1) or of fewer than 4 clients: {refused} correlations")
     if random_effects and single.any():
         notes.append("correlations of one site only: " + ", ".join(f"{a}-{b}" for (a, b), alone in zip(names, single) if alone))
     matrix = matrix_of(mean, p, diagonal=False)
