@@ -37,7 +37,7 @@ def estimates(keys: dict[str, Any], estimate_type: str, centre: float, draw: ran
     rows = []
     for site in SITES[:-1]:
         value = max(-0.95, min(0.95, draw.gauss(centre, 0.06)))
-        clients = draw.randint(45, 160)
+        clients = draw.randint(45, 95)
         rows.append(
             {
                 **NO_NUMBERS,
@@ -329,7 +329,6 @@ def write(data: ReportData, folder: Path) -> None:
         write_json(folder / "sites" / status["site"] / "status.json", status)
         own = data.scale_moments[data.scale_moments["site"] == status["site"]]
         write_csv(folder / "scores" / status["site"] / "scale_moments.csv", own)
-        write_csv(folder / "scores" / status["site"] / "item_statistics.csv", data.item_statistics)
     for question, tables in data.tables.items():
         for name, table in tables.items():
             write_csv(folder / "tables" / question / f"{name}.csv", table)

@@ -45,8 +45,8 @@ class ReportData:
         All sites' faults.
     tables : mapping
         Result tables by question and name.
-    item_statistics, scale_moments : DataFrame
-        Statistics of items and scales of all sites.
+    scale_moments : DataFrame
+        Statistics of the scales at all sites.
     instruments : mapping
         Registry by key.
     benchmarks : sequence of Benchmark
@@ -62,7 +62,6 @@ class ReportData:
     statuses: Sequence[dict[str, Any]]
     issues: Sequence[Issue]
     tables: Mapping[str, Mapping[str, pd.DataFrame]]
-    item_statistics: pd.DataFrame = field(default_factory=pd.DataFrame)
     scale_moments: pd.DataFrame = field(default_factory=pd.DataFrame)
     instruments: Mapping[str, Any] = field(default_factory=dict)
     benchmarks: Sequence[Benchmark] = ()
@@ -174,7 +173,6 @@ def read(
         statuses=[read_json(Path(site_tables) / site / "status.json") for site in sites],
         issues=issue_records.from_csv(Path(issues).read_text(encoding="utf-8")),
         tables=read_tables(tables, questions),
-        item_statistics=read_site_statistics(scores, sites, "item_statistics.csv"),
         scale_moments=read_site_statistics(scores, sites, "scale_moments.csv"),
         instruments=instruments,
         benchmarks=published.read(benchmarks),

@@ -1,0 +1,266 @@
+"""Pages hold what the tables hold, as text that cannot do harm, the same bytes every time."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import html
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+import report_study
+from alliance.questions.contract import POOLED
+from alliance.reports import chapters, figures, numbers, page, pages, study_page
+from alliance.reports.elements import Figure
+from support import PROJECT
+
+NUMBER = re.compile(r"(?<![\w.])[−-]?(?:\d[\d,]*)?\.?\d+%?(?![\w])")
+VOID = {"meta", "img", "source", "br", "hr", "input", "link"}
+
+
+class Tree(HTMLParser):
+    """Collects tags with their attributes and checks that they are closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def study():
+    return report_study.study()
+
+
+@pytest.fixture(scope="module")
+def rendered(study):
+    return pages.render_all(study, report_study.TEMPLATES)
+
+
+def printed_values(study) -> set[str]:
+    """Return every way in which a value of the tables, statuses or options may be printed."""
+    shown = {study.level, numbers.level(0.95), "0"}
+    for tables in study.tables.values():
+        for table in tables.values():
+            for name in table.select_dtypes("number"):
+                for value in table[name].dropna().astype(float).unique():
+                    shown |= {
+                        numbers.bounded(value, study.decimals),
+                        numbers.decimal(value, study.decimals),
+                        numbers.percent(value),
+                        numbers.count(value),
+                    }
+    return shown
+
+
+def test_every_number_in_a_finding_stands_in_the_tables(study):
+    shown = printed_values(study)
+    checked = 0
+    for chapter in chapters.build(study):
+        for sentence in (*chapter.headlines, *chapter.findings):
+            text = sentence.replace("\N{NO-BREAK SPACE}", " ")
+            for name in ("WAI-36", "WAI-SR", "HAq-II", *report_study.LABELS.values()):
+                text = text.replace(name, "")
+            for number in NUMBER.findall(text):
+                assert number in shown, f"{number} in: {sentence}"
+                checked += 1
+    assert checked > 60
+
+
+def test_the_summary_counts_are_those_of_the_sites_in_the_results(study):
+    cards = {card["label"]: card["number"] for card in study_page.cards(study)}
+    included = [status for status in study.statuses if status["status"] != "excluded"]
+    assert cards["sites"] == str(len(included)) == "5"
+    assert cards["clients"] == f"{sum(status['counts']['clients'] for status in included):,}" == "610"
+
+
+def test_a_figure_tells_its_pooled_estimate_in_its_alternative_text(study):
+    indirect = study.tables["path_models"]["indirect"]
+    row = indirect[(indirect["site"] == POOLED) & (indirect["parameter"] == "indirect")].iloc[0]
+    found = [block for chapter in chapters.build(study) for block in chapter.blocks if isinstance(block, Figure)]
+    forest = next(block for block in found if block.id == "forest-empathy-alliance-outcome-indirect")
+    assert f"{row['estimate']:.2f}".lstrip("0") in forest.alt
+    assert all(len(block.alt) > 40 for block in found)
+
+
+def test_rows_that_could_not_be_estimated_say_what_they_need(rendered):
+    text = html.unescape(rendered["index.html"])
+    assert "needs 2 sites with prognosis and an early alliance; has 1" in text
+    assert "not estimable" in text
+
+
+def test_every_page_says_that_the_data_are_simulated_and_which_site_was_left_out(rendered):
+    for name, text in rendered.items():
+        assert "<strong>Simulated data.</strong>" in text, name
+        assert "1 of 6 sites not included" in text, name
+        assert "ratings.csv has no column for the client (PID)" in text, name
+
+
+def test_real_data_are_not_called_simulated(study):
+    options = json.loads(json.dumps(study.options))
+    options["study"]["simulated"] = False
+    made = pages.render_all(dataclasses.replace(study, options=options), report_study.TEMPLATES)
+    assert all("simulated data" not in text.lower() for text in made.values())
+
+
+def test_pages_are_well_formed_and_load_nothing(rendered):
+    for name, text in rendered.items():
+        tree = Tree(text)
+        assert tree.open == [], name
+        ids = [attributes["id"] for _, attributes in tree.tags if "id" in attributes]
+        assert len(ids) == len(set(ids)), name
+        assert tree.all("html")[0]["lang"] == "en"
+        assert all(re.match(r"data:image/svg\+xml;base64,", image["src"]) and image["alt"] for image in tree.all("img"))
+        assert tree.all("link") == [] and tree.all("iframe") == []
+        anchors = {link["href"] for link in tree.all("a")}
+        inside = {anchor.removeprefix("#") for anchor in anchors if anchor.startswith("#")}
+        assert inside <= set(ids), name
+        folder = name.rpartition("/")[0]
+        others = {os.path.normpath(os.path.join(folder, anchor.partition("#")[0])) for anchor in anchors if not anchor.startswith("#")}
+        assert others <= set(rendered), name
+        assert not any("style" in attributes or any(key.startswith("on") for key in attributes) for _, attributes in tree.tags), name
+
+
+def test_tables_have_captions_and_heads_with_scope_and_scroll_in_a_region_of_their_own(rendered):
+    for name, text in rendered.items():
+        tree = Tree(text)
+        assert len(tree.all("caption")) == len(tree.all("table")), name
+        assert all(head.get("scope") in ("col", "row") for head in tree.all("th")), name
+        regions = [part for part in tree.all("div") if part.get("role") == "region"]
+        assert len(regions) == len(tree.all("table")) and all(part["tabindex"] == "0" and part["aria-labelledby"] for part in regions), name
+
+
+def test_the_policy_allows_this_style_and_script_and_nothing_else(rendered):
+    text = rendered["index.html"]
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]+)"', text).group(1))
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+    for tag in ("style", "script"):
+        inner = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.S).group(1)
+        digest = base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}$\\frac{1}{0}$ & \u202egnp.exe\x07'
+
+
+def test_hostile_text_is_only_ever_text(study):
+    options = json.loads(json.dumps(study.options))
+    options["study"]["title"] = HOSTILE
+    options["questions"]["path_models"]["models"]["empathy_alliance_outcome"]["label"] = HOSTILE
+    statuses = [{**status, "label": HOSTILE, "reasons": [HOSTILE], "site_facts": {"country": HOSTILE}} for status in study.statuses]
+    faults = [dataclasses.replace(issue, message=HOSTILE, fix=HOSTILE, value_shown=HOSTILE, file=HOSTILE) for issue in study.issues]
+    made = pages.render_all(dataclasses.replace(study, options=options, statuses=statuses, issues=faults), report_study.TEMPLATES)
+    for name, text in made.items():
+        tree = Tree(text)
+        assert len(tree.all("script")) == 1, name
+        assert all(image["src"].startswith("data:image/svg+xml") for image in tree.all("img")), name
+        assert "\u202e" not in text and "\x07" not in text, name
+        assert r"\u202egnp.exe\x07" in html.unescape(text), name
+        assert "{{ 7*7 }}" in html.unescape(text), name
+
+
+def test_equal_data_give_equal_bytes_and_no_clock_or_path(study, rendered):
+    again = pages.render_all(report_study.study(), report_study.TEMPLATES)
+    assert again == rendered
+    for text in rendered.values():
+        svgs = [base64.b64decode(found).decode() for found in re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", text)]
+        for inside in (text, *svgs):
+            assert str(PROJECT) not in inside
+            assert "dc:date" not in inside and "matplotlib v" not in inside.lower()
+
+
+def test_pages_are_small(rendered):
+    assert max(len(text.encode()) for text in rendered.values()) < 3_000_000
+
+
+def test_figures_are_drawn_in_bounded_elements_whatever_the_number_of_sites():
+    rows = [figures.ForestRow(f"Site {index}", 0.2, 0.1, 0.3) for index in range(500)]
+    assert len(figures.forest(rows, axis="r")) < 1_000_000
+
+
+def test_a_figure_holds_no_text_elements_that_depend_on_fonts_of_the_machine():
+    drawing = figures.path_diagram({"a": "Cause", "b": "Effect"}, [figures.Arrow("a", "b", ".30\n[.10, .50]", True)])
+    root = ElementTree.fromstring(drawing)
+    assert not [element for element in root.iter() if element.tag.endswith("}text")]
+
+
+def test_the_layers_of_a_path_model_follow_its_arrows():
+    arrows = [("empathy", "alliance"), ("severity", "alliance"), ("alliance", "outcome"), ("empathy", "outcome")]
+    found = figures.layers(["empathy", "severity", "alliance", "outcome"], arrows)
+    assert found == {"empathy": 0, "severity": 0, "alliance": 1, "outcome": 2}
+
+
+def test_a_study_without_any_site_in_the_results_still_gets_its_pages(study):
+    empty = {question: {name: table.iloc[:0] for name, table in tables.items()} for question, tables in study.tables.items()}
+    statuses = [
+        {**status, "status": "excluded", "reasons": ["no file"], "flow": {}, "counts": {}, "instruments": {}} for status in study.statuses
+    ]
+    made = pages.render_all(
+        dataclasses.replace(study, tables=empty, statuses=statuses, scale_moments=pd.DataFrame()), report_study.TEMPLATES
+    )
+    assert "No result could be computed" in made["index.html"]
+    assert "6 of 6 sites not included" in made["index.html"]
+
+
+def test_a_question_without_a_chapter_of_its_own_is_shown_all_the_same(study, monkeypatch):
+    tables = {**study.tables, "convergent_validity": {"overlap_summary": study.tables["convergent_validity"]["overlap_summary"]}}
+    monkeypatch.delitem(chapters.CHAPTERS, "convergent_validity")
+    built = chapters.build(dataclasses.replace(study, tables=tables))
+    general = next(chapter for chapter in built if chapter.id == "convergent-validity")
+    assert general.title == "Convergent validity" and len(general.blocks[0].rows) > 0
+
+
+def test_invisible_characters_are_written_out():
+    assert page.visible("a\u200bb\u202ec\x00é\n") == "a\\u200bb\\u202ec\\x00é\n"
+
+
+def test_the_command_writes_all_pages_and_removes_those_of_sites_that_are_gone(study, rendered, tmp_path):
+    report_study.write(study, tmp_path)
+    stale = tmp_path / "report" / "sites" / "gone.html"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("old", encoding="utf-8")
+    workflow = PROJECT / "workflow"
+    command = [
+        sys.executable,
+        str(PROJECT / "scripts" / "render_reports.py"),
+        *("--scenario", "base", "--sites", json.dumps(list(report_study.SITES))),
+        *("--site-tables", tmp_path / "sites", "--scores", tmp_path / "scores", "--tables", tmp_path / "tables"),
+        *("--issues", tmp_path / "issues.csv", "--config", tmp_path / "options.json", "--constants", tmp_path / "constants.json"),
+        *("--provenance", tmp_path / "provenance.json", "--instruments", *sorted((workflow / "instruments").glob("*.yaml"))),
+        *("--benchmarks", workflow / "benchmarks.yaml", "--references", workflow / "references.bib"),
+        *("--templates", workflow / "templates", "--output", tmp_path / "report"),
+    ]
+    surroundings = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu", "LC_ALL": "C"}
+    subprocess.run([str(part) for part in command], check=True, env=surroundings, cwd=tmp_path)
+    written = {
+        path.relative_to(tmp_path / "report").as_posix(): path.read_text(encoding="utf-8") for path in (tmp_path / "report").rglob("*.html")
+    }
+    assert set(written) == set(rendered)
+    assert written == rendered
