@@ -38,7 +38,7 @@ class IssueLog:
         self.site = site
         self.max_listed = max_listed
         self._single: list[Issue] = []
-        self._rows: dict[tuple[str, str, str], list[_Found]] = defaultdict(list)
+        self._rows: dict[tuple[str, str, str, str], list[_Found]] = defaultdict(list)
 
     def add(self, issue: Issue) -> None:
         """Take over one finished record."""
@@ -66,7 +66,7 @@ class IssueLog:
     ) -> None:
         """Record the same fault at several physical rows; each becomes a record of its own, up to the cap."""
         if len(rows):
-            self._rows[file, code, column].append(_Found(severity, sheet, np.asarray(rows), value, message, fix))
+            self._rows[file, sheet, code, column].append(_Found(severity, sheet, np.asarray(rows), value, message, fix))
 
     @property
     def excluded(self) -> bool:
@@ -76,7 +76,7 @@ class IssueLog:
     def finish(self) -> list[Issue]:
         """Return all faults; several tables that read the same cell name it once."""
         issues = list(self._single)
-        for (file, code, column), chunks in self._rows.items():
+        for (file, _, code, column), chunks in self._rows.items():
             rows = np.concatenate([chunk.rows for chunk in chunks])
             which = np.repeat(np.arange(len(chunks)), [len(chunk.rows) for chunk in chunks])
             rows, first = np.unique(rows, return_index=True)
@@ -159,6 +159,7 @@ class FileLedger:
         used = 0 if site_left_out else int(self.used.sum())
         return {
             "file": self.name,
+            "sheet": self.raw.sheet,
             "sha256": self.raw.sha256,
             "rows_in": int(self.raw.rows_in),
             "rows_used": used,

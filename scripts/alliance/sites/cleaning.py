@@ -21,7 +21,7 @@ from alliance.issues import Issue, Severity, shown
 from alliance.sites import assembly, deliveries, identifiers, plausibility, reshaping
 from alliance.sites.accounting import FileLedger, IssueLog
 from alliance.sites.extraction import SESSION, Context, Source, extract, map_columns, report_repetitions
-from alliance.sites.records import NO_NUMBER, Records, join
+from alliance.sites.records import NO_NUMBER, Records, is_missing, join
 from alliance.sites.site_file import NAME, RATERS, TIMEPOINTS, SiteFile, TableSpec, item_range
 
 TABLES = ("clients", "therapists", "sessions", "outcomes", "events", "termination")
@@ -107,7 +107,7 @@ def clean_site(
     parts = _combine(site_file, parts_of_tables, list(sources.values()), context)
     for records in parts.everything():
         for number in np.unique(records.keys["file"]).tolist():
-            files, positions = records.rows_of(records.keys["file"] == number)
+            _, positions = records.rows_of(records.keys["file"] == number)
             next(source for source in sources.values() if source.number == number).ledger.use(positions)
     _check_together(parts, list(sources.values()), context)
     return _finish(site, parts, sources, unread, context, key, bool(options.get("link_check")))
@@ -147,24 +147,23 @@ def is_junk(name: str) -> bool:
 
 def _read_files(
     folder: Path, site: str, site_file: SiteFile, context: Context, max_file_mb: float
-) -> tuple[dict[str, Source], list[dict[str, Any]]]:
-    """Read each file once, whatever the number of tables it feeds."""
+) -> tuple[dict[Place, Source], list[dict[str, Any]]]:
+    """Read each file or sheet once, whatever the number of tables it feeds."""
     from alliance.sites.readers.contract import ReadOptions
     from alliance.sites.reading import read_file
 
-    specs: dict[str, list[TableSpec]] = {}
+    specs: dict[Place, list[TableSpec]] = {}
     for spec in site_file.tables:
         for name in spec.file_names:
-            specs.setdefault(name, []).append(spec)
-    sources: dict[str, Source] = {}
+            specs.setdefault((name, spec.sheet or ""), []).append(spec)
+    sources: dict[Place, Source] = {}
     unread = []
-    for number, (name, users) in enumerate(specs.items()):
-        ways = {(spec.format, spec.encoding, spec.separator, spec.decimal, spec.sheet, spec.header_row) for spec in users}
+    for number, (place, users) in enumerate(specs.items()):
+        name = place[0]
+        ways = {(spec.format, spec.encoding, spec.separator, spec.decimal, spec.header_row) for spec in users}
         if len(ways) > 1:
-            text = (
-                "Several tables read this file and declare its format, encoding, separator, decimal sign, sheet or header row differently."
-            )
-            context.log.site_fault("C06", text, "Declare them alike, or give each sheet a file of its own.", file=name)
+            text = "Several tables read this file and declare its format, encoding, separator, decimal sign or header row differently."
+            context.log.site_fault("C06", text, "Declare them alike.", file=name)
         spec = users[0]
         expected = [column for user in users for column in _expected(user, context)]
         given = {
@@ -191,6 +190,7 @@ def _read_files(
             unread.append(
                 {
                     "file": name,
+                    "sheet": place[1],
                     "sha256": "",
                     "rows_in": 0,
                     "rows_used": 0,
@@ -200,8 +200,8 @@ def _read_files(
                 }
             )
             continue
-        sources[name] = Source(number, FileLedger(name, raw), spec.decimal or ".", list(raw.columns))
-        _check_file(name, raw, site_file, context)
+        sources[place] = Source(number, FileLedger(name, raw), spec.decimal or ".", list(raw.columns))
+    _check_declared(sources, site_file, context)
     _check_duplicates(sources, context)
     return sources, unread
 
@@ -211,59 +211,64 @@ def _expected(spec: TableSpec, context: Context) -> list[str]:
     return reshaping.expected_columns(spec, instrument.n_items if instrument else None)
 
 
-def _check_file(name: str, raw: Any, site_file: SiteFile, context: Context) -> None:
-    declared = site_file.checksums.get(name)
-    if declared is not None and declared != raw.sha256:
-        text = f"The file's SHA-256 is {raw.sha256}, site.yaml declares {declared}: it is not the file that was checked."
-        context.log.site_fault("F35", text, "Fetch the file again, or update checksums: after looking at what changed.", file=name)
-    rows = site_file.expected_rows.get(name)
-    if rows is not None and rows != raw.rows_in - raw.rows_blank:
-        text = f"The file has {raw.rows_in - raw.rows_blank} data rows, site.yaml expects {rows}."
-        context.log.site_fault("F29", text, "Fetch the file again, or update expected_rows:.", file=name)
+def _check_declared(sources: dict[Place, Source], site_file: SiteFile, context: Context) -> None:
+    """Compare files with the checksums and numbers of rows that site.yaml declares."""
+    for name in dict.fromkeys(name for name, _ in sources):
+        tables = [source.ledger.raw for (file, _), source in sources.items() if file == name]
+        declared = site_file.checksums.get(name)
+        if declared is not None and declared != tables[0].sha256:
+            text = f"The file's SHA-256 is {tables[0].sha256}, site.yaml declares {declared}: it is not the file that was checked."
+            context.log.site_fault("F35", text, "Fetch the file again, or update checksums: after looking at what changed.", file=name)
+        expected = site_file.expected_rows.get(name)
+        rows = sum(raw.rows_in - raw.rows_blank for raw in tables)
+        if expected is not None and rows != expected:
+            text = f"The file has {rows} data rows, site.yaml expects {expected}."
+            context.log.site_fault("F29", text, "Fetch the file again, or update expected_rows:.", file=name)
 
 
-def _check_duplicates(sources: dict[str, Source], context: Context) -> None:
+def _check_duplicates(sources: dict[Place, Source], context: Context) -> None:
     first: dict[str, str] = {}
-    for name, source in sources.items():
+    for (name, _), source in sources.items():
         known = first.setdefault(source.ledger.raw.sha256, name)
         if known != name:
             text = f"The file is a duplicate of {shown(known)}: both have the same content."
             context.log.site_fault("F33", text, "Send the right file, or remove one of the two from site.yaml.", file=name)
 
 
+Place = tuple[str, str]
 Extracted = list[tuple[TableSpec, dict[str, Records]]]
 
 
-def _extract_tables(site_file: SiteFile, sources: dict[str, Source], context: Context) -> Extracted:
+def _extract_tables(site_file: SiteFile, sources: dict[Place, Source], context: Context) -> Extracted:
     """Return the records of every table entry, its files joined in order of delivery."""
-    used: dict[str, set[str]] = {name: set() for name in sources}
-    incomplete: set[str] = set()
+    used: dict[Place, set[str]] = {place: set() for place in sources}
+    incomplete: set[Place] = set()
     result: Extracted = []
     for spec in site_file.tables:
-        maps = {name: map_columns(spec, sources[name], context) for name in spec.file_names if name in sources}
+        places = [(name, spec.sheet or "") for name in spec.file_names]
+        maps = {place[0]: map_columns(spec, sources[place], context) for place in places if place in sources}
         _report_mixed_layouts(spec, maps, context)
         found: dict[str, list[Records]] = {}
         seen: list[set[str]] = []
-        for delivery, name in enumerate(spec.file_names):
-            if name not in sources:
+        for delivery, place in enumerate(places):
+            if place not in sources:
                 continue
-            resolved = maps[name]
-            used[name] |= resolved.used
+            resolved = maps[place[0]]
+            used[place] |= resolved.used
             if resolved.missing or resolved.repeated or not resolved.blocks:
-                incomplete.add(name)
+                incomplete.add(place)
                 continue
-            superseded = spec.deliveries == "cumulative" and delivery < len(spec.file_names) - 1
+            superseded = spec.deliveries == "cumulative" and delivery < len(places) - 1
             if "client_id" in spec.columns:
-                seen.append(_ids_of(sources[name], resolved.blocks[0].columns["client_id"], context))
-            for instrument, records in extract(spec, resolved, sources[name], delivery, superseded, context).items():
+                seen.append(_ids_of(sources[place], resolved.blocks[0].columns["client_id"], context))
+            for instrument, records in extract(spec, resolved, sources[place], delivery, superseded, context).items():
                 found.setdefault(instrument, []).append(records)
         if spec.deliveries == "cumulative":
             _report_lost_clients(spec, seen, context)
         result.append((spec, {instrument: join(parts) for instrument, parts in found.items()}))
-    for name, source in sources.items():
-        _report_surplus_columns(
-            source, used[name], [spec for spec in site_file.tables if name in spec.file_names], name in incomplete, context
-        )
+    for place, source in sources.items():
+        readers = [spec for spec in site_file.tables if place[0] in spec.file_names and (spec.sheet or "") == place[1]]
+        _report_surplus_columns(source, used[place], readers, place in incomplete, context)
     if site_file.session_numbers == "file":
         for spec, found in result:
             if spec.placed_in_time:
@@ -367,7 +372,9 @@ def _standing(spec: TableSpec, records: Records, sources: list[Source], context:
         files, positions = records.rows_of(outcome.correcting)
         rows = np.unique(source.ledger.physical(positions[files == number]))
         text = "The row corrects what an earlier delivery said about the same client and occasion; the later one is used."
-        context.log.at_rows("R19", Severity.WARN, source.ledger.name, rows, text, "Nothing to do if the correction is meant.")
+        context.log.at_rows(
+            "R19", Severity.WARN, source.ledger.name, rows, text, "Nothing to do if the correction is meant.", sheet=source.ledger.raw.sheet
+        )
     return records if outcome.kept.all() else records.take(np.flatnonzero(outcome.kept))
 
 
@@ -444,7 +451,7 @@ def _check_chronology(parts: assembly.Parts, sources: list[Source], context: Con
                 chosen = chosen[records.keys["file"][chosen] == number]
                 physical = source.ledger.physical(records.keys["position"][chosen])
                 fix = "Compare the dates and session numbers with the source; the row is used."
-                context.log.at_rows("R15", Severity.WARN, source.ledger.name, physical, text, fix)
+                context.log.at_rows("R15", Severity.WARN, source.ledger.name, physical, text, fix, sheet=source.ledger.raw.sheet)
     if parts.sessions is not None:
         _check_gaps(parts.sessions, context)
 
@@ -474,8 +481,13 @@ def _check_answers(instrument: str, records: Records, context: Context) -> None:
     if response is None:
         return
     items = {name: array for name, array in records.values.items() if name.startswith("i")}
+    from_items = np.ones(len(records), dtype=bool)
+    if len(items) < len(records.values):
+        from_items = np.any([~is_missing(array) for array in items.values()], axis=0) if items else ~from_items
     for code in np.unique(records.keys["rater"]).tolist():
-        rows = np.flatnonzero(records.keys["rater"] == code)
+        rows = np.flatnonzero((records.keys["rater"] == code) & from_items)
+        if not len(rows):
+            continue
         chosen = items if len(rows) == len(records) else {name: array[rows] for name, array in items.items()}
         name = f"{instrument} ({RATERS[code]})" if code >= 0 else instrument
         for finding in plausibility.check_items(name, chosen, response, context.below[instrument, code]):
@@ -528,7 +540,7 @@ def _finish(
         ratings = {name: table.iloc[:0] for name, table in ratings.items()}
     files = [source.ledger.account(context.withdrawn, excluded) for source in sources.values()] + unread
     status = _status(site, site_file.label or site, "rows", site_file.facts, issues) | {
-        "files": sorted(files, key=lambda entry: entry["file"]),
+        "files": sorted(files, key=lambda entry: (entry["file"], entry["sheet"])),
         "counts": {
             "clients": len(tables["clients"]),
             "therapists": len(tables["therapists"]),
@@ -540,10 +552,10 @@ def _finish(
         "missing_reasons": {name: dict(sorted(counts.items())) for name, counts in sorted(context.missing_reasons.items())},
     }
     quarantine = {}
-    for name, source in sources.items():
+    for (name, sheet), source in sources.items():
         rows = source.ledger.quarantined_rows(context.withdrawn)
         if rows:
-            quarantine[name] = rows
+            quarantine[f"{name}.{sheet}" if sheet else name] = rows
     return CleanedSite(tables, ratings, status, issues, quarantine, _links(parts.clients, key, excluded) if link_check else None)
 
 

@@ -651,7 +651,10 @@ def _sessions(
             )
             good = good & ~undated
         elif numbering == "number":
-            text, fix = "The row belongs to a session, but no column holds the session's number.", "Map the column: columns: {session: ...}."
+            text, fix = (
+                "The row belongs to a session, but no column holds the session's number.",
+                "Map the column: columns: {session: ...}.",
+            )
             _quarantine(source, at_session, "R14", text, fix, context)
             good = good & ~at_session
         return good, session

@@ -17,6 +17,10 @@ REDCAP_COLUMNS = (
     "redcap_data_access_group",
     "redcap_survey_identifier",
 )
+QUALTRICS_COLUMNS = (
+    *("StartDate", "EndDate", "Status", "Progress", "Duration (in seconds)", "Finished", "RecordedDate", "ResponseId"),
+    *("ExternalReference", "DistributionChannel", "UserLanguage"),
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,8 @@ def resolve(spec: TableSpec, header: list[str], n_items: int | None) -> Resolved
     for key, pattern in patterns.items():
         found[key], repeated = _matches(pattern, header)
         result.repeated += repeated
-    sessions = sorted({session for matches in found.values() for session, _ in matches if session is not None})
+    answers = [key for key, pattern in patterns.items() if key[0] != "column" and "{session}" in pattern]
+    sessions = sorted({session for key in answers or found for session, _ in found[key] if session is not None})
     if any("{session}" in pattern for pattern in patterns.values()) and not sessions:
         result.missing += [fill(pattern, 1, 1) for pattern in patterns.values() if "{session}" in pattern]
         sessions = []
@@ -182,6 +187,8 @@ def expected_columns(spec: TableSpec, n_items: int | None) -> list[str]:
 
 def by_format(spec: TableSpec, header: list[str]) -> set[str]:
     """Return columns that belong to the export's format and are known without a map."""
+    if spec.format == "qualtrics":
+        return {name for name in header if name in QUALTRICS_COLUMNS}
     if spec.format != "redcap":
         return set()
     return {name for name in header if name in REDCAP_COLUMNS or name.endswith("_complete") or name.endswith("_timestamp")}
