@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.questions import effects
-from alliance.questions.contract import POOLED, WITH_NUMBERS, finish
+from alliance.questions.contract import HETEROGENEITY, POOLED, WITH_NUMBERS, finish
 from alliance.questions.correlations import (
     correlate,
     published_correlations,
@@ -298,7 +298,7 @@ def _squared(rows: pd.DataFrame) -> pd.DataFrame:
     low, high = (rows[name].astype(float) for name in ("ci_low", "ci_high"))
     spans = (low <= 0) & (high >= 0)
     squares = pd.concat([low**2, high**2], axis=1)
-    nothing = dict.fromkeys((name for name in rows if name in ("std_error", *effects.HETEROGENEITY)), np.nan)
+    nothing = dict.fromkeys((name for name in rows if name in ("std_error", *HETEROGENEITY)), np.nan)
     return rows.assign(
         **nothing,
         estimate_type="r_squared",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from alliance.questions.contract import HETEROGENEITY, POOLED, WITH_NUMBERS
+from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
 from alliance.statistics.meta_analysis import pool_many
@@ -21,6 +22,7 @@ BETWEEN_SITES = {
     "fixed": "two_stage_fixed",
 }
 _COUNTS = ("n_sessions", "n_clients", "n_therapists")
+_PORTION = 500_000
 
 
 def gather(summaries: Sequence[SiteSummary]) -> pd.DataFrame:
@@ -92,18 +94,59 @@ def site_rows(effects: pd.DataFrame, scale: str, level: float) -> pd.DataFrame:
     )
 
 
-def _grid(effects: pd.DataFrame, keys: Sequence[str]) -> tuple[pd.DataFrame, pd.Index, np.ndarray, np.ndarray]:
-    """Return groups by key, sites, and matrices (groups, sites) of y and v."""
-    usable = effects[effects["y"].notna() & effects["v"].notna()]
-    groups = effects[list(keys)].drop_duplicates().sort_values(list(keys), kind="stable").reset_index(drop=True)
-    sites = pd.Index(sorted(usable["site"].unique()))
-    y = np.full((len(groups), len(sites)), np.nan)
-    v = y.copy()
-    if len(usable):
-        row = pd.MultiIndex.from_frame(groups).get_indexer(pd.MultiIndex.from_frame(usable[list(keys)]))
-        column = sites.get_indexer(usable["site"])
-        y[row, column], v[row, column] = usable["y"], usable["v"]
-    return groups, sites, y, v
+@dataclass(frozen=True)
+class _Grid:
+    """Effects as matrices of keys by sites.
+
+    ``y`` and ``v`` are NaN where a site has no usable estimate; ``counts`` (sessions, clients, therapists, and all clients,
+    also those who lack what the estimate needs) are NaN where unknown; ``flagged`` is 1 for flagged estimates.
+    """
+
+    groups: pd.DataFrame
+    sites: pd.Index
+    y: np.ndarray
+    v: np.ndarray
+    counts: dict[str, np.ndarray]
+    flagged: np.ndarray
+
+    @classmethod
+    def of(cls, effects: pd.DataFrame, keys: Sequence[str]) -> _Grid:
+        usable = effects[effects["y"].notna() & effects["v"].notna()]
+        groups = effects[list(keys)].drop_duplicates().sort_values(list(keys), kind="stable").reset_index(drop=True)
+        sites = pd.Index(sorted(usable["site"].unique()))
+        values = {name: usable[name].astype("float64").to_numpy() for name in ("y", "v", *_COUNTS)}
+        present = 1 - usable["share_missing"].to_numpy(dtype=float)
+        values["all_clients"] = values["n_clients"] / np.where(present > 0, present, np.nan)
+        values["flagged"] = usable["status"].eq("flagged").to_numpy(dtype=float)
+        matrices = {name: np.full((len(groups), len(sites)), np.nan) for name in values}
+        if len(usable):
+            row = pd.MultiIndex.from_frame(groups).get_indexer(pd.MultiIndex.from_frame(usable[list(keys)]))
+            column = sites.get_indexer(usable["site"])
+            for name, matrix in matrices.items():
+                matrix[row, column] = values[name]
+        flagged = np.nan_to_num(matrices.pop("flagged"))
+        return cls(groups, sites, matrices.pop("y"), matrices.pop("v"), matrices, flagged)
+
+    @property
+    def used(self) -> np.ndarray:
+        return np.isfinite(self.y)
+
+    def columns(self, row: np.ndarray, left_out: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Return sums of counts over the sites of each row, one site left out where given; NaN where any site's count is unknown."""
+        used = self.used
+        sums = {}
+        for name, matrix in {**self.counts, "flagged": self.flagged, "n_sites": used.astype(float)}.items():
+            known = np.where(used, np.nan_to_num(matrix), 0.0)
+            unknown = (used & ~np.isfinite(matrix)).astype(float)
+            total, gaps = known.sum(axis=1)[row], unknown.sum(axis=1)[row]
+            if left_out is not None:
+                total, gaps = total - known[row, left_out], gaps - unknown[row, left_out]
+            sums[name] = np.where(gaps > 0, np.nan, total)
+        present = sums["n_sites"] > 0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = 1 - sums["n_clients"] / sums.pop("all_clients")
+        columns = {name: np.where(present, sums[name], np.nan) for name in _COUNTS}
+        return {**columns, "share_missing": np.where(present, share, np.nan), "n_sites": sums["n_sites"], "flagged": sums["flagged"]}
 
 
 def _numbers(pooled: pd.DataFrame, scale: str, k: np.ndarray, pooling: Mapping[str, Any]) -> pd.DataFrame:
@@ -143,14 +186,21 @@ def _status(k: int, estimate: float, reason: str, flagged: int, pooling: Mapping
     return ("flagged", "; ".join(reasons)) if reasons else ("estimated", "")
 
 
-def _sums(effects: pd.DataFrame) -> dict[str, Any]:
-    """Return counts over the sites of one pooled row; unknown where any site's is unknown."""
-    sums: dict[str, Any] = {name: int(effects[name].sum()) if len(effects) and effects[name].notna().all() else None for name in _COUNTS}
-    present = 1 - effects["share_missing"].to_numpy(dtype=float)
-    n = effects["n_clients"].astype("float64").to_numpy()
-    known = len(effects) and np.isfinite(present).all() and np.isfinite(n).all() and (present > 0).all()
-    sums["share_missing"] = float(1 - n.sum() / (n / present).sum()) if known else np.nan
-    return sums
+def _pooled(y: np.ndarray, v: np.ndarray, columns: dict[str, np.ndarray], scale: str, pooling: Mapping[str, Any]) -> pd.DataFrame:
+    """Return pooled numbers, counts, status and reason of rows of ``y`` and ``v``, worked off in portions of bounded size."""
+    k = columns["n_sites"].astype(int)
+    settings = {"tau2": pooling["tau2"], "interval": pooling["interval"], "level": pooling["level"]}
+    size = max(1, _PORTION // max(1, y.shape[1]))
+    parts = [pool_many(y[start : start + size], v[start : start + size], **settings) for start in range(0, len(y), size)]
+    pooled = pd.concat(parts, ignore_index=True)
+    numbers = _numbers(pooled, scale, k, pooling)
+    reasons = np.where(k >= 2, pooled["reason"].to_numpy(dtype=object), "")
+    judged = [
+        _status(int(n), estimate, str(reason), int(flagged), pooling)
+        for n, estimate, reason, flagged in zip(k, numbers["estimate"], reasons, columns["flagged"])
+    ]
+    counts = {name: values for name, values in columns.items() if name != "flagged"}
+    return numbers.assign(**counts, status=[one[0] for one in judged], reason=[one[1] for one in judged])
 
 
 def pooled_rows(effects: pd.DataFrame, keys: Sequence[str], scale: str, pooling: Mapping[str, Any]) -> pd.DataFrame:
@@ -168,59 +218,26 @@ def pooled_rows(effects: pd.DataFrame, keys: Sequence[str], scale: str, pooling:
         Section ``pooling`` of the configuration.
     """
     effects = effects if "y" in effects else scaled(effects, scale)
-    groups, sites, y, v = _grid(effects, keys)
-    if groups.empty:
-        return groups
-    k = np.isfinite(y).sum(axis=1)
-    settings = {"tau2": pooling["tau2"], "interval": pooling["interval"], "level": pooling["level"]}
-    pooled = pool_many(y, v, **settings) if len(sites) else None
-    numbers = (
-        _numbers(pooled, scale, k, pooling)
-        if pooled is not None
-        else pd.DataFrame(np.nan, index=groups.index, columns=["estimate", "std_error", "ci_low", "ci_high", *HETEROGENEITY])
-    )
-    used = effects[effects["y"].notna() & effects["v"].notna()]
-    places = used.groupby(list(keys), sort=False).indices
-    extra = []
-    for row, key in enumerate(groups.itertuples(index=False, name=None)):
-        here = used.iloc[places.get(key, [])]
-        status, reason = _status(
-            int(k[row]),
-            numbers.loc[row, "estimate"],
-            str(pooled["reason"].iloc[row]) if pooled is not None and k[row] >= 2 else "",
-            int(here["status"].eq("flagged").sum()),
-            pooling,
-        )
-        extra.append({**_sums(here), "n_sites": int(k[row]), "status": status, "reason": reason})
-    return pd.concat([groups, numbers, pd.DataFrame(extra)], axis=1).assign(site=POOLED, scale=scale, method=BETWEEN_SITES[pooling["tau2"]])
+    grid = _Grid.of(effects, keys)
+    if grid.groups.empty:
+        return grid.groups
+    rows = _pooled(grid.y, grid.v, grid.columns(np.arange(len(grid.groups))), scale, pooling)
+    return pd.concat([grid.groups, rows], axis=1).assign(site=POOLED, scale=scale, method=BETWEEN_SITES[pooling["tau2"]])
 
 
 def leave_one_out_rows(effects: pd.DataFrame, keys: Sequence[str], scale: str, pooling: Mapping[str, Any]) -> pd.DataFrame:
     """Return one pooled row a key and site left out, for keys that at least ``min_sites`` sites can estimate."""
     effects = effects if "y" in effects else scaled(effects, scale)
-    groups, sites, y, v = _grid(effects, keys)
-    usable = np.isfinite(y)
-    group, left_out = np.nonzero(usable & (usable.sum(axis=1) >= pooling["min_sites"])[:, None])
-    if not group.size:
+    grid = _Grid.of(effects, keys)
+    row, left_out = np.nonzero(grid.used & (grid.used.sum(axis=1) >= pooling["min_sites"])[:, None])
+    if not row.size:
         return pd.DataFrame(columns=[*keys, "site_left_out"])
-    without = y[group]
-    without[np.arange(group.size), left_out] = np.nan
-    k = np.isfinite(without).sum(axis=1)
-    pooled = pool_many(without, v[group], tau2=pooling["tau2"], interval=pooling["interval"], level=pooling["level"])
-    numbers = _numbers(pooled, scale, k, pooling)
-    counted = effects[effects["y"].notna() & effects["v"].notna()]
-    places = counted.groupby(list(keys), sort=False).indices
-    extra = []
-    for row in range(group.size):
-        key = tuple(groups.iloc[group[row]])
-        here = counted.iloc[places.get(key, [])]
-        here = here[here["site"].ne(sites[left_out[row]])]
-        reason = str(pooled["reason"].iloc[row]) if k[row] >= 2 else ""
-        flagged = int(here["status"].eq("flagged").sum())
-        status, reason = _status(int(k[row]), numbers.loc[row, "estimate"], reason, flagged, pooling)
-        extra.append({**_sums(here), "n_sites": int(k[row]), "status": status, "reason": reason})
-    rows = pd.concat([groups.iloc[group].reset_index(drop=True), numbers, pd.DataFrame(extra)], axis=1)
-    return rows.assign(site_left_out=sites[left_out], site=POOLED, scale=scale, method=BETWEEN_SITES[pooling["tau2"]])
+    without = grid.y[row]
+    without[np.arange(row.size), left_out] = np.nan
+    rows = _pooled(without, grid.v[row], grid.columns(row, left_out), scale, pooling)
+    return pd.concat([grid.groups.iloc[row].reset_index(drop=True), rows], axis=1).assign(
+        site_left_out=grid.sites[left_out], site=POOLED, scale=scale, method=BETWEEN_SITES[pooling["tau2"]]
+    )
 
 
 def absent_site_rows(summaries: Sequence[SiteSummary], groups: pd.DataFrame, scale: str) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.questions import effects
-from alliance.questions.contract import POOLED, WITH_NUMBERS, finish
+from alliance.questions.contract import HETEROGENEITY, POOLED, WITH_NUMBERS, finish
 from alliance.questions.correlations import therapist_codes
 from alliance.questions.sentences import Sentence, pooling_sentence
 from alliance.questions.site_data import CORRELATION, COVARIANCE, Published, SiteData
@@ -494,7 +494,7 @@ def _same_units_only(pooled: pd.DataFrame, summaries: Sequence[SiteSummary]) -> 
             differing.add(name)
     silent = pooled["model"].isin(differing) & pooled["estimate_type"].str.endswith("_unstandardised")
     silent &= pooled["status"].isin(WITH_NUMBERS)
-    numbers = [column for column in ("estimate", "std_error", "ci_low", "ci_high", *effects.HETEROGENEITY) if column in pooled]
+    numbers = [column for column in ("estimate", "std_error", "ci_low", "ci_high", *HETEROGENEITY) if column in pooled]
     pooled = pooled.copy()
     pooled.loc[silent, numbers] = np.nan
     pooled.loc[silent, "status"] = "not_estimable"

@@ -303,7 +303,7 @@ def _averaged(rows: pd.DataFrame, construct: str, when: str, turned: bool, instr
         {"client_no": rows["client_no"].astype("int64"), "score": rows["score"].astype("float64"), "order": order, "date": dates}
     )
     grouped = frame.sort_values(["client_no", "order"], kind="stable").groupby("client_no")
-    undated = grouped["date"].apply(lambda group: group.isna().any()) if dates.isna().any() else None
+    undated = frame["date"].isna().groupby(frame["client_no"]).any()
     times = pd.DataFrame(
         {
             "first_date": grouped["date"].min(),
@@ -313,8 +313,7 @@ def _averaged(rows: pd.DataFrame, construct: str, when: str, turned: bool, instr
             "n_sessions": grouped["score"].size().astype("float64"),
         }
     )
-    if undated is not None:
-        times.loc[undated[undated].index, ["first_date", "last_date"]] = pd.NaT
+    times.loc[undated[undated].index, ["first_date", "last_date"]] = pd.NaT
     values = _by_client(grouped["score"].mean())
     unit = str(rows["unit"].iloc[0])
     return Measure(-values if turned else values, times, construct, instrument, scale, rater, unit, when, turned)
