@@ -55,7 +55,7 @@ def read(data: bytes, ending: str, options: ReadOptions, found: Findings) -> Raw
         raise found.stop(
             "F16", f"The header line is longer than {_HEADER_BYTES} bytes.", f"Send at most {MAX_COLUMNS} columns with short names."
         )
-    names = [grammar.unquoted(field) for field in header.fields]
+    names = grammar.fields(data, header, separator)
     columns = headers.column_names(names, options, found, lambda i: str(i + 1))
     first_line = options.header_row + 1 + data.count(b"\n", start, header.end)
     table = _body(data, min(header.end + 1, len(data)), first_line, separator, columns, found)
@@ -82,8 +82,7 @@ def _first_rows(data: bytes, start: int, header_row: int, separator: bytes) -> l
     part = part[: len(part.decode("utf-8", "ignore").encode("utf-8"))]
     rows = []
     for record in itertools.islice(grammar.records(part, 0, header_row, separator), _ROWS_TRIED):
-        fields = record.fields or tuple(part[record.start : record.end].replace(b'"', b"").split(separator))
-        rows.append((record.line, [grammar.unquoted(field) for field in fields[: MAX_COLUMNS + 1]]))
+        rows.append((record.line, grammar.fields(part, record, separator)[: MAX_COLUMNS + 1]))
     return rows or [(header_row, [""])]
 
 
@@ -202,7 +201,7 @@ def _sieved(data: bytes, start: int, line: int, separator: bytes, columns: list[
         code = _refusal(record, data, separator, len(columns))
         if code:
             refused.append((record, code))
-            widths[len(record.fields)] += 1
+            widths[record.width] += 1
         else:
             kept.append(text)
             lines.append(record.line)
@@ -219,9 +218,9 @@ def _refusal(record: grammar.Record, data: bytes, separator: bytes, n_columns: i
     """Return the code of the rule a record breaks, or ``""``."""
     if record.fault:
         return "F13"
-    if len(record.fields) > n_columns:
+    if record.width > n_columns:
         return "R01"
-    if len(record.fields) < n_columns:
+    if record.width < n_columns:
         return "F14" if record.end == len(data) else "R02"
     if b"\n" in data[record.start : record.end] and grammar.swallows_rows(data, record.start, record.end, separator, n_columns):
         return "F12"
@@ -238,7 +237,7 @@ def _all_rows_longer(width: int, n_columns: int, n_rows: int, found: Findings) -
 
 
 def _quarantine(record: grammar.Record, code: str, data: bytes, n_columns: int, found: Findings) -> QuarantinedRow:
-    counts = f"The row has {len(record.fields)} fields, the header has {n_columns}."
+    counts = f"The row has {record.width} fields, the header has {n_columns}."
     again = "Correct the row at its source and export again."
     if code == "F14":
         found.warn(

@@ -33,7 +33,7 @@ class Extents:
 
 @dataclass(frozen=True)
 class Record:
-    """One record as the strict grammar sees it.
+    """One record as the strict grammar sees it, with the number of its fields.
 
     ``fault`` is ``""``, ``stray`` (a quote where none may stand) or ``unclosed``; ``at`` is the offset of that quote.
     """
@@ -41,7 +41,7 @@ class Record:
     start: int
     end: int
     line: int
-    fields: tuple[bytes, ...] = ()
+    width: int = 0
     fault: str = ""
     at: int = -1
 
@@ -56,24 +56,40 @@ def record_at(data: bytes, start: int, line: int, separator: bytes) -> Record:
     line_end = data.find(b"\n", start)
     line_end = len(data) if line_end < 0 else line_end
     if data.find(b'"', start, line_end) < 0:
-        return Record(start, line_end, line, tuple(data[start:line_end].split(separator)))
+        return Record(start, line_end, line, data.count(separator, start, line_end) + 1)
     match_field = _field_pattern(separator).match
-    fields = []
+    width = 1
     position = start
     while True:
         end = match_field(data, position).end()
         following = data[end : end + 1]
         if following not in (separator, b"\n", b""):
             unclosed = end == position
-            return Record(start, line_end, line, (), "unclosed" if unclosed else "stray", position if unclosed else end)
-        fields.append(data[position:end])
+            return Record(start, line_end, line, 0, "unclosed" if unclosed else "stray", position if unclosed else end)
         if following != separator:
-            return Record(start, end, line, tuple(fields))
+            return Record(start, end, line, width)
+        width += 1
         position = end + 1
 
 
-def unquoted(field: bytes) -> str:
-    """Return the text of a field."""
+def fields(data: bytes, record: Record, separator: bytes) -> list[str]:
+    """Return the text of a record's fields; a record with a fault is split at every separator, without its quotes."""
+    text = data[record.start : record.end]
+    if record.fault:
+        text = text.replace(b'"', b"")
+    if b'"' not in text:
+        return text.decode("utf-8").split(separator.decode())
+    match_field = _field_pattern(separator).match
+    found = []
+    position = 0
+    while len(found) < record.width:
+        end = match_field(text, position).end()
+        found.append(_unquoted(text[position:end]))
+        position = end + 1
+    return found
+
+
+def _unquoted(field: bytes) -> str:
     if field[:1] == b'"':
         field = field[1:-1].replace(b'""', b'"')
     return field.decode("utf-8")
