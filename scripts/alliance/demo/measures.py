@@ -16,6 +16,8 @@ REASONS = {PLANNED: "planned", UNILATERAL: "unilateral", ADMINISTRATIVE: "admini
 SKIPPED = -1
 FIRST_DAY = np.datetime64("2024-01-08")
 INTAKE_SPAN_DAYS = 420
+# Variance of a rater's error-free view with the default effects; it sets the size of the error of items.
+VIEW_VARIANCE = {"client": 1.1, "therapist": 0.75, "observer": 1.0}
 
 
 @dataclass(frozen=True)
@@ -422,7 +424,7 @@ def _condition_views(
 def _items(form: Form, p: Parameters, rater: str, latent: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, pd.array]:
     """Return ``i1..ik``; the error of an item follows from the wanted reliability of the total (Spearman-Brown)."""
     reliability = {"client": p.client_reliability, "therapist": p.therapist_reliability, "observer": 0.93}[rater]
-    error = math.sqrt(form.n_items * 1.1 * (1 - reliability) / reliability)
+    error = math.sqrt(form.n_items * VIEW_VARIANCE[rater] * (1 - reliability) / reliability)
     scale_of = {item: scale for scale, items in form.scales.items() for item in items}
     answers = {}
     for item in range(1, form.n_items + 1):

@@ -17,6 +17,7 @@ TARGETS = ("here_and_now", "outside")
 LATE_FROM = 0.67
 SUBSCALES = ("task", "bond", "goal")
 CLIENT_OUTCOME_ERROR = 0.15
+SMALLEST_GAIN_CORRELATION = 0.02
 
 
 @dataclass(frozen=True)
@@ -460,7 +461,8 @@ def _sessions(
 def _mean_course(p: Parameters, session: int, sessions: int) -> float:
     if session <= p.peak_session:
         return p.peak_height * (session - p.peak_session) / max(p.peak_session - 1, 1e-9)
-    return p.growth_after_peak * (session - p.peak_session) / max(sessions - p.peak_session, 1)
+    later = session - p.peak_session
+    return p.growth_after_peak * later / max(sessions - p.peak_session, 1) - p.settling * min(later, 2) / 2
 
 
 def _outcomes(
@@ -498,7 +500,12 @@ def _dose(course: Course) -> np.ndarray:
 
 
 def _factor(p: Parameters, calibration: Calibration, wanted: float) -> float:
-    """Return by what the named effects on gain are multiplied so that the early alliance has the wanted correlation with it."""
-    if not calibration.gain:
+    """Return by what the named effects on gain are multiplied so that the early alliance has the wanted correlation with it.
+
+    Without an effect there is nothing to multiply; and gain cannot hold more than all of its variance.
+    """
+    if abs(calibration.gain) < SMALLEST_GAIN_CORRELATION:
         return 0.0
-    return (wanted * calibration.spread - calibration.shared) / (math.sqrt(1 - p.outcome_stability**2) * calibration.gain)
+    factor = (wanted * calibration.spread - calibration.shared) / (math.sqrt(1 - p.outcome_stability**2) * calibration.gain)
+    most = math.sqrt(0.95 / max(calibration.explained, 0.01))
+    return min(most, max(-most, factor))

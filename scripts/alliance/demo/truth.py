@@ -107,7 +107,8 @@ class Parameters:
 
     peak_session: float = _effect(3.0, "D5", "session at which the mean alliance peaks")
     peak_height: float = _effect(0.30, "D5", "rise of the mean alliance from session 1 to the peak")
-    growth_after_peak: float = _effect(0.0, "D1", "change of the mean alliance from the peak to the last session")
+    settling: float = _effect(0.08, "D5", "fall of the mean alliance in the two sessions after the peak")
+    growth_after_peak: float = _effect(0.0, "D1", "further change of the mean alliance from the peak to the last session")
     slope_sd: float = _effect(0.25, "D2", "SD of individual change from first to last session")
     slope_outcome: float = _effect(0.0, "D2", "effect of the individual slope on gain")
 
