@@ -56,8 +56,9 @@ def read(data: bytes, options: ReadOptions, found: Findings) -> RawTable:
     book = _guarded(lambda: calamine.CalamineWorkbook.from_filelike(io.BytesIO(data)), found)
     sheet = _chosen_sheet(book, options, found)
     found.sheet = sheet.name
-    values = _guarded(lambda: book.get_sheet_by_name(sheet.name).to_python(skip_empty_area=False), found)
-    merged = _guarded(lambda: book.get_sheet_by_name(sheet.name).merged_cell_ranges, found) or []
+    content = _guarded(lambda: book.get_sheet_by_name(sheet.name), found)
+    values = _guarded(lambda: content.to_python(skip_empty_area=False), found)
+    merged = _guarded(lambda: content.merged_cell_ranges, found) or []
     grid = _grid(values, options, found)
     facts = _facts(archive, sheet.name, found)
     _report_hidden(sheet, facts, grid, found)
@@ -253,10 +254,9 @@ def _table(grid: _Grid, keep: np.ndarray, quarantined: list[QuarantinedRow], dec
     texts, date_typed = [], {}
     for j, name in enumerate(grid.columns):
         cells = [row[j] for row in values]
-        texts.append([_text(cell, decimal) for cell in cells])
-        dated = [int(rows[i]) for i, cell in enumerate(cells) if isinstance(cell, _DATES)]
-        if dated:
-            date_typed[name] = dated
+        texts.append([cell if type(cell) is str else _text(cell, decimal) for cell in cells])
+        if any(issubclass(kind, _DATES) for kind in set(map(type, cells))):
+            date_typed[name] = [int(rows[i]) for i, cell in enumerate(cells) if isinstance(cell, _DATES)]
         if max(map(len, texts[-1]), default=0) > MAX_CELL_CHARACTERS:
             found.site("F16", f"A cell holds more than {MAX_CELL_CHARACTERS} characters.", "Shorten the cell.", column=shown(name))
     cells = text_table(grid.columns, texts)
@@ -265,14 +265,14 @@ def _table(grid: _Grid, keep: np.ndarray, quarantined: list[QuarantinedRow], dec
 
 def _text(value: Any, decimal: str) -> str:
     """Return a cell as text: whole numbers without decimals, dates in ISO form, TRUE and FALSE as Excel shows them."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
     if isinstance(value, float):
         if value.is_integer() and abs(value) < _EXACT_INTEGERS:
             return str(int(value))
         return repr(value).replace(".", decimal)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
     if isinstance(value, dt.datetime):
         return value.date().isoformat() if value.time() == dt.time() else value.isoformat(timespec="seconds")
     if isinstance(value, dt.timedelta):

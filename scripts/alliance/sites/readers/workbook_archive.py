@@ -20,9 +20,11 @@ MAX_CELLS = 20_000_000
 
 _SAVE = "Save it as .xlsx without password and send that."
 _AGAIN = "Open the file in Excel, save it as a new .xlsx and send that."
-_REFERENCE = re.compile(rb"\sr=[\"']([A-Z]{0,3})([0-9]{1,10})[\"']")
-_FILLED_REFERENCE = re.compile(rb"<(?:\w+:)?c\s[^>]*?r=[\"']([A-Z]{0,3})([0-9]{1,10})[\"'][^>]*(?<!/)>")
-_NOTABLE = re.compile(rb"\st=[\"']e[\"']|<(?:\w+:)?f[\s/>]|<(?:\w+:)?autoFilter|\shidden=[\"']|<(?:\w+:)?v>-?[0-9]{16,}")
+_LETTERS = re.compile(rb"r=[\"']([A-Z]{1,3})[0-9]")
+_ROW_NUMBERS = re.compile(rb"r=[\"'][A-Z]{0,3}([0-9]{1,10})[\"']")
+_FILLED_CELL = re.compile(rb"<(?:\w+:)?c\s[^>]*?r=[\"']([A-Z]{0,3}[0-9]{1,10})[\"'][^>]*(?<!/)>")
+_NOTABLE = (b't="e"', b"t='e'", b"<f>", b"<f ", b"<f/", b":f>", b":f ", b":f/", b"autoFilter", b"hidden=")
+_LONG_VALUE = re.compile(rb">-?[0-9]{16}")
 _LONG_INTEGER = re.compile(r"-?[0-9]{16,}")
 
 
@@ -101,27 +103,21 @@ def _refuse_definitions(part: bytes, found: Findings) -> None:
 
 
 def _refuse_vast_sheet(part: bytes, found: Findings) -> None:
-    _, columns, cells = _extent(_REFERENCE, part)
-    if columns <= MAX_COLUMNS and cells <= MAX_CELLS:
-        return
-    rows, columns, cells = _extent(_FILLED_REFERENCE, part)
+    rows, columns = _extent(part)
+    if columns > MAX_COLUMNS or rows * columns > MAX_CELLS:
+        filled = b" ".join(b"r='%s'" % reference for reference in _FILLED_CELL.findall(part))
+        rows, columns = _extent(filled)
     if columns > MAX_COLUMNS:
         raise found.stop(
             "F16", f"A sheet has {columns} columns; at most {MAX_COLUMNS} are read.", "Delete cells far to the right of the data."
         )
-    if cells > MAX_CELLS:
+    if rows * columns > MAX_CELLS:
         raise found.stop("F16", f"A sheet spans {rows} rows and {columns} columns, too many to read.", "Delete cells far below the data.")
 
 
-def _extent(pattern: re.Pattern[bytes], part: bytes) -> tuple[int, int, int]:
-    rows = columns = 0
-    letters: set[bytes] = set()
-    for match in pattern.finditer(part):
-        letters.add(match[1])
-        rows = max(rows, int(match[2]))
-    for name in letters:
-        columns = max(columns, column_number(name.decode()))
-    return rows, columns, rows * columns
+def _extent(part: bytes) -> tuple[int, int]:
+    rows = max(map(int, set(_ROW_NUMBERS.findall(part))), default=0)
+    return rows, max((column_number(name.decode()) for name in set(_LETTERS.findall(part))), default=0)
 
 
 def column_number(letters: str) -> int:
@@ -168,7 +164,7 @@ def facts(xml: bytes) -> SheetFacts:
         The XML is not well formed.
     """
     reader = _FactsReader()
-    if _NOTABLE.search(xml):
+    if any(piece in xml for piece in _NOTABLE) or _LONG_VALUE.search(xml):
         parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.StartElementHandler = reader.start
