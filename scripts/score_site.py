@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from alliance.files import read_json, read_parquet, replacing, write_csv, write_text
 from alliance.instruments import Instrument, load_files
-from alliance.instruments.item_statistics import empty_items, empty_moments, item_statistics, reliabilities, scale_moments
+from alliance.instruments.item_statistics import empty_items, empty_moments, groups, item_statistics, reliabilities, scale_moments
 from alliance.instruments.scoring import empty_scores, parts_of_site, response_limits, score, with_response
 from alliance.instruments.scoring_issues import scoring_issues
 from alliance.issues import Issue, line, to_csv
@@ -58,10 +58,11 @@ class _Tables:
         for key, parent, table in parts_of_site(ratings, outcomes, self.registry, self.options):
             instrument = self.registry[key]
             part = score(table, instrument, self.options, parent)
-            alphas = reliabilities(table, instrument, self.options).assign(instrument=key)
+            grouped = groups(table, instrument)
+            alphas = reliabilities(table, instrument, self.options, grouped).assign(instrument=key)
             self.moments.append(scale_moments(part, self.registry, self.options, alphas, _responses(table, instrument)))
             if not parent:
-                self.items.append(item_statistics(table, instrument, self.options))
+                self.items.append(item_statistics(table, instrument, self.options, grouped))
                 self.issues += scoring_issues(self.site, table, instrument, self.options)
             yield part
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,9 @@ class ItemMoments:
     share_at_maximum: np.ndarray
     covariance: np.ndarray
     response: Response
+
+
+Grouped = list[tuple[str, str, ItemMoments]]
 
 
 def item_moments(ratings: pd.DataFrame, instrument: Instrument) -> ItemMoments:
@@ -163,7 +166,9 @@ def alpha(covariance: np.ndarray) -> float:
     return k / (k - 1) * (1 - float(np.trace(covariance)) / total)
 
 
-def item_statistics(ratings: pd.DataFrame, instrument: Instrument, options: Mapping[str, Any] | None = None) -> pd.DataFrame:
+def item_statistics(
+    ratings: pd.DataFrame, instrument: Instrument, options: Mapping[str, Any] | None = None, grouped: Grouped | None = None
+) -> pd.DataFrame:
     """Describe the items of one instrument by rater, timepoint and scale.
 
     Parameters
@@ -174,6 +179,8 @@ def item_statistics(ratings: pd.DataFrame, instrument: Instrument, options: Mapp
         Without a usable item map the result has no rows.
     options : mapping, optional
         Configuration section ``scoring``.
+    grouped : list, optional
+        What :func:`groups` gave for these ratings, where it is known already.
 
     Returns
     -------
@@ -185,7 +192,7 @@ def item_statistics(ratings: pd.DataFrame, instrument: Instrument, options: Mapp
     """
     instrument = _reduced(instrument, options)
     records = []
-    for rater, timepoint, moments in groups(ratings, instrument):
+    for rater, timepoint, moments in groups(ratings, instrument) if grouped is None else grouped:
         for scale in _item_scales(instrument):
             items, covariance = scale_covariance(moments, instrument, scale)
             rest = dict(zip(items, item_rest_correlations(covariance)))
@@ -201,7 +208,9 @@ def item_statistics(ratings: pd.DataFrame, instrument: Instrument, options: Mapp
     return pd.DataFrame(records, columns=list(ITEM_COLUMNS)).astype(_types(ITEM_COLUMNS, whole=("item", "n")))
 
 
-def reliabilities(ratings: pd.DataFrame, instrument: Instrument, options: Mapping[str, Any] | None = None) -> pd.DataFrame:
+def reliabilities(
+    ratings: pd.DataFrame, instrument: Instrument, options: Mapping[str, Any] | None = None, grouped: Grouped | None = None
+) -> pd.DataFrame:
     """Return Cronbach's alpha by rater, timepoint and scale (columns ``rater, timepoint, scale, alpha``).
 
     All forms of a timepoint enter, so that over sessions it mixes differences between clients and between sessions.
@@ -209,7 +218,7 @@ def reliabilities(ratings: pd.DataFrame, instrument: Instrument, options: Mappin
     instrument = _reduced(instrument, options)
     records = [
         (rater, timepoint, scale, alpha(covariance) if len(items) == len(instrument.scale_items(scale)) else math.nan)
-        for rater, timepoint, moments in groups(ratings, instrument)
+        for rater, timepoint, moments in (groups(ratings, instrument) if grouped is None else grouped)
         for scale in _item_scales(instrument)
         for items, covariance in [scale_covariance(moments, instrument, scale)]
     ]
@@ -217,14 +226,16 @@ def reliabilities(ratings: pd.DataFrame, instrument: Instrument, options: Mappin
     return table.astype({"rater": "str", "timepoint": "str", "scale": "str", "alpha": "float64"})
 
 
-def groups(ratings: pd.DataFrame, instrument: Instrument) -> Iterator[tuple[str, str, ItemMoments]]:
-    """Yield rater, timepoint and item moments of every group of forms with at least three clients."""
+def groups(ratings: pd.DataFrame, instrument: Instrument) -> Grouped:
+    """Return rater, timepoint and item moments of every group of forms with at least three clients."""
     items = item_columns(ratings, instrument)
     if not instrument.scored_from_items or not items or not len(ratings):
-        return
+        return []
+    found = []
     for (rater, timepoint), rows in ratings.groupby(["rater", "timepoint"], sort=True, observed=True):
         if rows["client_no"].nunique() >= MIN_CLIENTS:
-            yield str(rater), str(timepoint), item_moments(rows, instrument)
+            found.append((str(rater), str(timepoint), item_moments(rows, instrument)))
+    return found
 
 
 def empty_items() -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.instruments.registry import Instrument
-from alliance.instruments.scoring import answers, item_columns, response_limits
+from alliance.instruments.scoring import item_columns, response_limits
 from alliance.issues import Issue, Severity
 
 
@@ -65,12 +65,15 @@ def scoring_issues(site: str, ratings: pd.DataFrame, instrument: Instrument, opt
 def _range_issues(site: str, ratings: pd.DataFrame, instrument: Instrument, items: list[int]) -> list[Issue]:
     found = []
     low, high = response_limits(ratings, instrument)
-    values = answers(ratings, items)
-    for item, outside in zip(items, ((values < low) | (values > high)).sum(axis=1)):
-        if outside:
+    for item in items:
+        column = ratings[f"i{item}"]
+        if not column.notna().any() or (column.min() >= low.max() and column.max() <= high.min()):
+            continue
+        values = column.to_numpy("float64", na_value=np.nan)
+        if outside := int(((values < low) | (values > high)).sum()):
             text = f"Answers to {instrument.key} item {item} lie outside the possible range; scales with it have no score there."
             fix = "Correct the answers at the source, or declare the range the site used (response: in site.yaml)."
-            found.append(Issue("V01", Severity.WARN, text, fix, site=site, column=f"i{item}", n_affected=int(outside)))
+            found.append(Issue("V01", Severity.WARN, text, fix, site=site, column=f"i{item}", n_affected=outside))
     published = instrument.response
     if published is not None and len(low) and ((low != published.min) | (high != published.max)).any():
         n = int(((low != published.min) | (high != published.max)).sum())
