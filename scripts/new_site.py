@@ -30,8 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
         if not given.name:
             sys.exit("Name the new site: make new-site NAME=my-clinic")
         given.folder = _sites_folder(given.config) / given.name
-    if not SITE_ID.match(given.folder.name):
-        sys.exit(f"{given.folder.name!r} cannot name a site: use 1 to 32 lower-case letters, digits, '-' and '_'")
+    name = given.name or given.folder.name
+    if not SITE_ID.match(name):
+        sys.exit(f"{name!r} cannot name a site: use 1 to 32 lower-case letters, digits, '-' and '_'")
     target = given.folder / NAME
     if target.exists():
         sys.exit(f"{target} exists; edit it, or move it away to start anew")

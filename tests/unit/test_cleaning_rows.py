@@ -8,9 +8,8 @@ import stat
 
 import pandas as pd
 import pytest
-from cleaning_sites import ITEMS, account, answers, clean, found, ratings, table
-
 from alliance.sites.identifiers import look_alike, near_duplicates
+from cleaning_sites import ITEMS, account, answers, clean, found, ratings, table
 
 GOOD = [
     f"C{client},{session},{answers(1 + client % 5, *(1 + (client * item + session) % 5 for item in range(2, 13)))}"

@@ -9,13 +9,13 @@ import clean_site
 import new_site
 import pandas as pd
 import pytest
-from cleaning_sites import ITEMS, PROJECT, answers, ratings, registry, table, write
-
 from alliance.issues import from_csv
 from alliance.sites.site_file import load_site_file
 from alliance.sites.starting import guess_columns, guess_items
+from cleaning_sites import ITEMS, PROJECT, answers, ratings, registry, table, write
 
 TABLES = ("clients", "therapists", "sessions", "outcomes", "events", "termination")
+SITE = "tables:" + ratings()
 GOOD = table(*(f"C{client},{session},{answers(1 + client % 5)}" for client in range(1, 5) for session in (1, 2)), f"C9,x,{answers()}")
 
 
@@ -23,14 +23,16 @@ GOOD = table(*(f"C{client},{session},{answers(1 + client % 5)}" for client in ra
 def run(tmp_path, monkeypatch):
     monkeypatch.setenv("ALLIANCE_ID_KEY", "a key of more than sixteen characters")
 
-    def run(site_yaml="tables:" + ratings(), files=None, withdrawn=None):
+    def run(site_yaml=SITE, files=None, withdrawn=None):
         folder = write(tmp_path / "data" / "s1", site_yaml, {"ratings.csv": GOOD} if files is None else files)
         if withdrawn is not None:
             (tmp_path / "withdrawn.csv").write_text(withdrawn, encoding="utf-8")
         status = clean_site.main(
-            ["--site", "s1", "--folder", str(folder), "--instruments", str(PROJECT / "workflow/instruments/wai_sr.yaml")]
-            + ["--options", "{}", "--withdrawn", str(tmp_path / "withdrawn.csv"), "--key-file", str(tmp_path / "key")]
-            + ["--output", str(tmp_path / "results/sites/s1"), "--quarantine", str(tmp_path / "results/private/quarantine/s1")]
+            [
+                *("--site", "s1", "--folder", str(folder), "--instruments", str(PROJECT / "workflow/instruments/wai_sr.yaml")),
+                *("--options", "{}", "--withdrawn", str(tmp_path / "withdrawn.csv"), "--key-file", str(tmp_path / "key")),
+                *("--output", str(tmp_path / "results/sites/s1"), "--quarantine", str(tmp_path / "results/private/quarantine/s1")),
+            ]
         )
         output = tmp_path / "results/sites/s1"
         assert status == 0
@@ -79,7 +81,7 @@ def test_nothing_public_holds_a_raw_id(run, tmp_path):
     ],
 )
 def test_a_site_that_cannot_be_used_still_ends_well(run, site_yaml, files):
-    _, status, issues = run(site_yaml or "tables:" + ratings(), files)
+    _, status, issues = run(site_yaml or SITE, files)
     assert status["status"] == "excluded"
     assert status["reasons"]
     assert issues

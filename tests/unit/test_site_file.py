@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-from cleaning_sites import faults, ratings, registry, write
+import re
+import textwrap
 
-from alliance.sites.site_file import load_site_file
+import pytest
+from alliance.sites.site_file import SiteFile, TableSpec, load_site_file
+from cleaning_sites import PROJECT, faults, ratings, registry, write
 
 GOOD = "tables:" + ratings()
 
@@ -149,3 +151,19 @@ def test_a_missing_file_or_folder_is_said_plainly(tmp_path):
     assert site_file is None and only(issues).code == "C17"
     (tmp_path / "site.yaml").mkdir()
     assert only(load_site_file(tmp_path / "site.yaml", "s1", registry())[1]).code == "C17"
+
+
+def test_every_example_of_the_guide_is_a_right_site_file(tmp_path):
+    text = (PROJECT / "docs" / "add-a-site.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)
+    examples = [textwrap.dedent(block) for block in blocks if "tables:" in block or "data: summary" in block]
+    assert len(examples) == 7
+    for example in examples:
+        assert [issue.message for issue in faults(tmp_path, example)] == []
+
+
+def test_the_guide_names_every_key():
+    text = (PROJECT / "docs" / "add-a-site.md").read_text(encoding="utf-8")
+    for model in (SiteFile, TableSpec):
+        for key in set(model.model_fields) - {"summaries", "effects"}:
+            assert f"`{key}`" in text or f"{key}:" in text, key

@@ -296,7 +296,7 @@ def _report_lost_clients(spec: TableSpec, seen: list[set[str]], context: Context
 def _report_mixed_layouts(spec: TableSpec, maps: dict[str, reshaping.Resolved], context: Context) -> None:
     unfit = [name for name, resolved in maps.items() if resolved.missing]
     if unfit and len(unfit) < len(maps):
-        text = f"The files of the table of {spec.table} have different layouts: {', '.join(map(shown, unfit))} lack columns that the others have."
+        text = f"The files of the table of {spec.table} have different layouts: some columns are missing in {', '.join(map(shown, unfit))}."
         fix = "Send all deliveries in one layout, or list them as tables of their own with their own column map."
         context.log.site_fault("R16", text, fix, file=unfit[0], n_affected=len(unfit))
 

@@ -135,7 +135,7 @@ def map_columns(spec: TableSpec, source: Source, context: Context) -> Resolved:
         text = f"The columns {shown(first)} and {shown(second)} both fit the same place of the column map."
         log.site_fault("H01", text, "Remove one of them, or name the columns one by one in site.yaml.", file=name)
     if resolved.surplus_items and instrument is not None:
-        text = f"The header has items up to {max(resolved.surplus_items)}, but {spec.instrument} has {instrument.n_items}: perhaps another version."
+        text = f"The header has items up to {max(resolved.surplus_items)}, but {spec.instrument} has {instrument.n_items}: another version?"
         fix = "Set the instrument that was used, or name the items one by one in site.yaml."
         log.site_fault("H11", text, fix, file=name, n_affected=len(resolved.surplus_items))
     return resolved
@@ -576,7 +576,7 @@ def _compare_labels(spec: TableSpec, block: Block, source: Source, context: Cont
     if clashes:
         label, found = clashes[0]
         places = ", ".join(f"{code} in {shown(column)}" for code, column in sorted(found.items()))
-        text = f"Value labels disagree between items: {shown(label)!r} is {places} ({len(clashes)} labels in all); some items may be stored reversed."
+        text = f"Value labels disagree between items: {shown(label)!r} is {places} ({len(clashes)} labels); are items stored reversed?"
         fix = "Correct the value labels or the codes, and export the items as they were answered."
         context.log.site_fault("F31", text, fix, file=source.ledger.name, n_affected=len(clashes))
 
@@ -620,7 +620,7 @@ def _refuse_long_words(parsed: values.Parsed, coded: values.Coded, source: Sourc
     if long.any():
         parsed.values[long] = None
         rows = source.ledger.physical(np.flatnonzero(long))
-        text = f"The text is longer than {MAX_WORD} characters; the column must hold categories, not free text. The cell is treated as missing."
+        text = f"The text is longer than {MAX_WORD} characters; the column must hold categories. The cell is treated as missing."
         context.log.at_rows("V23", Severity.CELL, source.ledger.name, rows, text, "Send a category, or leave the column out.", column)
 
 

@@ -13,32 +13,28 @@ from pathlib import Path
 
 HASH_DIGITS = 16
 FOOTER_WORDS = frozenset(
-    ("total", "totals", "subtotal", "sum", "mean", "average", "median", "sd", "std", "min", "max", "n", "count", "grand")
-    + ("gesamt", "summe", "mittelwert", "anzahl", "moyenne", "somme", "promedio", "media")
+    (
+        *("total", "totals", "subtotal", "sum", "mean", "average", "median", "sd", "std", "min", "max", "n", "count", "grand"),
+        *("gesamt", "summe", "mittelwert", "anzahl", "moyenne", "somme", "promedio", "media"),
+    )
 )
 _PLAIN = re.compile(r"(?:[A-DF-Za-df-z_-]*[1-9][0-9]*)+\Z")
 TEST_WORDS = re.compile(r"(test|zzz+|dummy|demo|xxx+|asdf)[-_ ]?[0-9]*\Z", re.IGNORECASE)
 
-_WORDS_BEFORE_NAME = [
-    "client",
-    "patient",
-    "participant",
-    "person",
-    "therapist",
-    "counsellor",
-    "counselor",
-    "observer",
-    "rater",
-    "user",
-    "contact",
-] + ["first", "last", "full", "given", "family", "middle", "sur", "birth"]
+_WORDS_BEFORE_NAME = (
+    *("client", "patient", "participant", "person", "therapist", "counsellor", "counselor", "observer", "rater", "user", "contact"),
+    *("first", "last", "full", "given", "family", "middle", "sur", "birth"),
+)
 _PERSON_NAMES = frozenset(f"{word}name" for word in _WORDS_BEFORE_NAME)
 _IDENTIFYING = _PERSON_NAMES | frozenset(
-    ["name", "names", "mail", "emailaddress", "emailadresse", "phonenumber", "telefon", "mobile", "mobilephone", "fax", "handy"]
-    + ["address", "street", "strasse", "postaladdress", "homeaddress", "zip", "zipcode", "postcode", "postalcode", "plz"]
-    + ["dateofbirth", "birthdt", "socialsecuritynumber", "socialsecurity", "nhsnumber", "mrn", "medicalrecordnumber", "insurancenumber"]
-    + ["passport", "passportnumber", "ip", "ipaddress", "ipaddr", "lat", "lon", "locationlatitude", "locationlongitude", "recipientemail"]
-    + ["recipientfirstname", "recipientlastname", "vorname", "nachname", "prenom", "nom", "apellido", "iban"]
+    (
+        *("name", "names", "mail", "emailaddress", "emailadresse", "phonenumber", "telefon", "mobile", "mobilephone", "fax", "handy"),
+        *("address", "street", "strasse", "postaladdress", "homeaddress", "zip", "zipcode", "postcode", "postalcode", "plz"),
+        *("dateofbirth", "birthdt", "socialsecuritynumber", "socialsecurity", "nhsnumber", "mrn", "medicalrecordnumber"),
+        *("insurancenumber", "passport", "passportnumber", "ip", "ipaddress", "ipaddr", "lat", "lon", "locationlatitude"),
+        *("locationlongitude", "recipientemail", "recipientfirstname", "recipientlastname", "vorname", "nachname", "prenom"),
+        *("nom", "apellido", "iban"),
+    )
 )
 _IDENTIFYING_WORDS = frozenset(
     ["email", "dob", "ssn", "latitude", "longitude", "phone", "telephone", "birthdate", "birthday", "geburtsdatum", "surname"]

@@ -532,7 +532,7 @@ def _response_faults(spec: TableSpec, instrument: Instrument, uses_items: bool) 
             f"is missing: {spec.instrument} was used with several response ranges; add 'response: {{min: 1, max: 5}}' as printed",
         )
     elif spec.response is not None and fixed is not None and (spec.response.min, spec.response.max) != (fixed.min, fixed.max):
-        text = f"differs from the range of {spec.instrument} ({fixed.min:g} to {fixed.max:g}); remove it, or add an instrument file for this form"
+        text = f"differs from the range of {spec.instrument} ({fixed.min:g} to {fixed.max:g}); remove it, or add an instrument file"
         yield ("response",), text
 
 
