@@ -12,7 +12,7 @@ import pyarrow as pa
 from alliance.instruments import Instrument, Response
 from alliance.sites.deliveries import key_numbers
 from alliance.sites.identifiers import keyed_hash
-from alliance.sites.records import NO_ANSWER, NO_NUMBER, Records, is_missing
+from alliance.sites.records import NO_ANSWER, NO_NUMBER, Records, is_missing, join, keys_for
 from alliance.sites.site_file import RATERS, TIMEPOINTS
 
 SESSION = TIMEPOINTS.index("session")
@@ -278,8 +278,6 @@ class Builder:
 
 def whole_sessions(parts: Parts) -> tuple[Records, int]:
     """Return the sessions that were sent and those that only ratings name, and how many of the latter stand beside sent ones."""
-    from alliance.sites.records import join, keys_for
-
     sent = parts.sessions
     rated = [records for group in (parts.ratings, parts.outcomes) for records in group.values()]
     keys, dates, therapists = [], [], []
@@ -332,8 +330,6 @@ def _take_over_dates(sent: Records, held: np.ndarray, distinct: np.ndarray, day:
 
 
 def _no_records() -> Records:
-    from alliance.sites.records import keys_for
-
     return Records(keys_for(0))
 
 

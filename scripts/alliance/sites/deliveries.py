@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alliance.sites.records import NO_NUMBER, Records, empty_like, is_missing, same
+from alliance.sites.records import NO_NUMBER, Records, empty_like, is_missing, join, same
 
 RATING_KEY = ("client", "timepoint", "session", "rater", "rater_no")
 
@@ -188,8 +188,6 @@ def number_by_position(records: Records, session_code: int) -> None:
 
 def merge(parts: list[Records]) -> Records:
     """Return one record a key from tables that hold different columns of the same ratings."""
-    from alliance.sites.records import join
-
     whole = join(parts)
     numbers = key_numbers(whole, RATING_KEY)
     distinct, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)

@@ -15,8 +15,8 @@ from alliance.instruments import Instrument, Response
 from alliance.issues import Severity, shown
 from alliance.sites import identifiers, plausibility, values
 from alliance.sites.accounting import FileLedger, IssueLog
-from alliance.sites.deliveries import key_numbers
-from alliance.sites.records import NO_ANSWER, NO_NUMBER, Records, keys_for
+from alliance.sites.deliveries import RATING_KEY, combine, key_numbers
+from alliance.sites.records import NO_ANSWER, NO_NUMBER, Records, join, keys_for
 from alliance.sites.reshaping import Block, Resolved, resolve
 from alliance.sites.site_file import RATERS, REASONS, TIMEPOINTS, SiteFile, TableSpec, item_range, scale_range
 
@@ -200,8 +200,6 @@ def extract(spec: TableSpec, resolved: Resolved, source: Source, delivery: int, 
         empty &= ~occupied
         parts.append(records)
     source.ledger.exclude(np.flatnonzero(empty), "R11")
-    from alliance.sites.records import join
-
     return {spec.instrument or "" if spec.is_rating else "": join(parts)}
 
 
@@ -785,8 +783,6 @@ def _pivot(
 
 
 def _without_repeated_answers(answers: Records, source: Source, context: Context) -> Records:
-    from alliance.sites.deliveries import RATING_KEY, combine
-
     sessionless = (answers.keys["session"] == NO_NUMBER) & (answers.keys["timepoint"] == SESSION)
     if sessionless.any():
         day = np.nan_to_num(answers.keys["date"], nan=-1).astype(np.int64)
