@@ -34,20 +34,14 @@ def build(data: ReportData) -> Chapter:
     pooled = common.pooled_rows(categories)
     means = [row for row in common.select(pooled, estimate_type=RANDOM_EFFECTS).itertuples() if common.has_number(row)]
     contrasts = [row for row in common.select(pooled, estimate_type="correlation_contrast").itertuples() if common.has_number(row)]
-    findings = [mean_sentence(data, row) for row in means]
-    findings += [contrast_sentence(data, row) for row in contrasts]
-    findings += [common.spread_sentence(data, row) for row in means[:1]]
-    if means and "leave_one_out" in tables:
-        left_out = tables["leave_one_out"]
-        for row in means:
-            chosen = common.select(left_out, category=row.category, factor="", estimate_type=RANDOM_EFFECTS)
-            findings.append(common.influence_sentence(data, chosen, f"the mean of {row.category} factors"))
+    left_out = tables["leave_one_out"]
+    findings = [told(data, row, left_out) for row in means] + [contrast_sentence(data, row) for row in contrasts]
     return Chapter(
         id="client-factors",
         title="What clients bring: factors at intake and the early alliance",
         question="Which characteristics of clients at intake go with a better alliance early in treatment?",
         headlines=(headline(data, means),) if means else (),
-        findings=tuple(sentence for sentence in findings if sentence),
+        findings=tuple(findings),
         blocks=(
             category_table(data, categories),
             *published.tables(data, QUESTION, benchmark_name),
@@ -67,6 +61,11 @@ def benchmark_name(table: str, row: Any) -> str:
     return f"{common.words(row.category)} factors, {TYPE_WORDS.get(row.estimate_type, row.estimate_type)}"
 
 
+def category_words(category: str) -> str:
+    """Return a category, or the two that are compared, in words."""
+    return category.replace(" - ", " minus ").replace("_", " ")
+
+
 def headline(data: ReportData, means: list[Any]) -> str:
     """Return the category means in one sentence."""
     parts = [
@@ -75,6 +74,18 @@ def headline(data: ReportData, means: list[Any]) -> str:
         for row in means
     ]
     return f"Mean correlation of client factors at intake with the early alliance, {data.level} CI: {'; '.join(parts)}."
+
+
+def told(data: ReportData, row: Any, left_out: pd.DataFrame) -> str:
+    """Return a category's mean, how much sites differ, and how much it rests on single sites."""
+    alone = common.select(left_out, category=row.category, factor="", estimate_type=RANDOM_EFFECTS)
+    sentences = (
+        mean_sentence(data, row),
+        common.spread_sentence(data, row),
+        common.influence_sentence(data, alone, f"the mean of {row.category} factors"),
+        common.caution(row),
+    )
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def mean_sentence(data: ReportData, row: Any) -> str:
@@ -88,7 +99,7 @@ def mean_sentence(data: ReportData, row: Any) -> str:
 def contrast_sentence(data: ReportData, row: Any) -> str:
     """Return the difference of two categories in a sentence."""
     return (
-        f"Difference of categories ({row.category.replace('_', ' ')}): {numbers.bounded(row.estimate, data.decimals)}, "
+        f"Difference of categories ({category_words(row.category)}): {numbers.bounded(row.estimate, data.decimals)}, "
         f"{data.level} CI {common.interval_text(row, data.decimals)}; {common.sureness(row)}."
     )
 
@@ -97,7 +108,7 @@ def category_table(data: ReportData, categories: pd.DataFrame) -> Table:
     """Return the category means and their differences."""
     rows = tuple(
         (
-            Cell(common.words(row.category)),
+            Cell(common.words(category_words(row.category))),
             Cell(TYPE_WORDS.get(row.estimate_type, common.words(row.estimate_type))),
             common.count_cell(row.n_correlations),
             *common.estimate_cells(data, row),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.reports import numbers
-from alliance.reports.elements import Cell, Column, Table, listed, number_cell
+from alliance.reports.elements import Cell, Column, Table, brief, listed, number_cell
 from alliance.reports.figures import ForestRow
 from alliance.reports.inputs import ReportData
 
@@ -30,6 +30,8 @@ BOUNDED_TYPES = frozenset(
     }
 )
 NOT_ESTIMABLE = "not estimable"
+REMARK_CHARACTERS = 200
+NAMED_SUBJECTS = 8
 SHORT_NAMES = {
     "haq_1": "HAq-I",
     "haq_2": "HAq-II",
@@ -134,7 +136,7 @@ def remark(row: Any) -> str:
     """Return why a row is flagged, withheld or not estimable."""
     if row.status == "estimated":
         return ""
-    return _sentence(row.reason.removeprefix(f"{NOT_ESTIMABLE}: "))
+    return brief(_sentence(row.reason.removeprefix(f"{NOT_ESTIMABLE}: ")), REMARK_CHARACTERS)
 
 
 def _sentence(text: str) -> str:
@@ -233,7 +235,10 @@ def not_estimable(data: ReportData, table: pd.DataFrame, name: Any) -> tuple[str
             subjects = by_reason.setdefault(row.reason.removeprefix(f"{NOT_ESTIMABLE}: "), [])
             if name(row) not in subjects:
                 subjects.append(name(row))
-    return tuple(f"{listed(subjects)}: {reason}.".replace("..", ".") for reason, subjects in by_reason.items())
+    return tuple(
+        f"{listed(subjects, NAMED_SUBJECTS)}: {brief(reason, REMARK_CHARACTERS)}.".replace("..", ".")
+        for reason, subjects in by_reason.items()
+    )
 
 
 def rows_by(table: pd.DataFrame, keys: Sequence[str]) -> Iterable[tuple[tuple[str, ...], pd.DataFrame]]:
@@ -267,3 +272,8 @@ def site_table(data: ReportData, table: pd.DataFrame, id: str, caption: str, lab
             emphasised.add(len(rows))
         rows.append((Cell(data.labels.get(row.site, row.site)), *estimate_cells(data, row)))
     return Table(id, caption, (Column("Site"), *estimate_columns(data, label)), tuple(rows), emphasised=frozenset(emphasised))
+
+
+def caution(row: Any) -> str:
+    """Return why an estimate must be read with care, in a sentence; empty where nothing is flagged."""
+    return f"Read with care: {brief(row.reason, REMARK_CHARACTERS)}." if row.status == "flagged" else ""

@@ -39,6 +39,7 @@ def build(data: ReportData) -> Chapter:
                 effect_sentence(data, row, len(models) > 1),
                 common.spread_sentence(data, row),
                 influence(data, tables.get("leave_one_out"), model, row.parameter),
+                common.caution(row),
             )
             findings.append(" ".join(sentence for sentence in told if sentence))
         headlines += [effect_sentence(data, row, True) for row in effects[:1] if common.has_number(row)]
