@@ -17,7 +17,7 @@ for (company in sort(unique(data$COMPID))) {
   rows <- data[data$COMPID == company, ]
   name <- sprintf("company-%02d", company)
   alphas[[name]] <- lapply(scales, function(items) {
-    a <- suppressMessages(suppressWarnings(psych::alpha(rows[items], check.keys = FALSE, warnings = FALSE)))
+    a <- suppressMessages(suppressWarnings(psych::alpha(rows[items], check.keys = FALSE, warnings = FALSE, delete = FALSE)))
     list(alpha = a$total$raw_alpha, mean = mean(rowMeans(rows[items])), n = nrow(rows))
   })
   if (nrow(rows) < 15) next
