@@ -17,8 +17,11 @@ for (company in sort(unique(data$COMPID))) {
   rows <- data[data$COMPID == company, ]
   name <- sprintf("company-%02d", company)
   alphas[[name]] <- lapply(scales, function(items) {
-    a <- suppressMessages(suppressWarnings(psych::alpha(rows[items], check.keys = FALSE, warnings = FALSE, delete = FALSE)))
-    list(alpha = a$total$raw_alpha, mean = mean(rowMeans(rows[items])), n = nrow(rows))
+    a <- suppressMessages(suppressWarnings(psych::alpha(rows[items], check.keys = FALSE, warnings = FALSE)))
+    covariance <- cov(rows[items]); k <- length(items)
+    # psych leaves out an item that everybody answered alike; the definition keeps it.
+    raw <- if (all(diag(covariance) > 0)) a$total$raw_alpha else k / (k - 1) * (1 - sum(diag(covariance)) / sum(covariance))
+    list(alpha = raw, mean = mean(rowMeans(rows[items])), n = nrow(rows))
   })
   if (nrow(rows) < 15) next
   fit <- sem(model, data = rows, fixed.x = FALSE, meanstructure = TRUE)
