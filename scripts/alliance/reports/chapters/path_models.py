@@ -156,6 +156,7 @@ def parameter_table(data: ReportData, parameters: pd.DataFrame, model: str, form
         caption=f"{label(data, model)}: paths pooled over sites, {FORMS[form]}",
         columns=(Column("Path"), Column("Method"), *common.estimate_columns(data, "β" if form == STANDARDISED else "Estimate")),
         rows=rows,
+        note="Outcomes, symptoms and their level at intake are turned so that higher is better, whatever the variable is called.",
         empty="No path was estimated.",
     )
 
