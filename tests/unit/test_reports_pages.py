@@ -18,7 +18,8 @@ import pandas as pd
 import pytest
 import report_study
 from alliance.questions.contract import POOLED
-from alliance.reports import chapters, figures, numbers, page, pages, study_page
+from alliance.reports import chapters, figures, inputs, numbers, page, pages, study_page
+from alliance.reports.chapters import common, published
 from alliance.reports.elements import Figure
 from support import PROJECT
 
@@ -264,3 +265,19 @@ def test_the_command_writes_all_pages_and_removes_those_of_sites_that_are_gone(s
     }
     assert set(written) == set(rendered)
     assert written == rendered
+
+
+def test_long_reasons_are_cut_at_a_word_and_say_how_many_more_there_are():
+    status = {"reasons": ["needs columns that the file does not have: " + "S1_HAQ_1 " * 60, "another", "a third"]}
+    shown = inputs.why_left_out(status)
+    assert shown.endswith("S1_HAQ_1… (and 2 more)") and len(shown) < 190
+    assert inputs.why_left_out({"reasons": []}) == "no reason was recorded"
+
+
+def test_a_row_that_several_published_figures_speak_to_is_shown_once(study):
+    overlap = study.tables["convergent_validity"]["overlap_summary"]
+    keys = ["level", "rater", "estimate_type", "site"]
+    assert overlap.duplicated(keys).any(), "the invented study must hold such a row"
+    assert not common.distinct(overlap).duplicated(keys).any()
+    beside = published.tables(study, "convergent_validity", lambda table, row: table)[0]
+    assert len(beside.rows) == len(overlap[overlap["claim"] != ""])

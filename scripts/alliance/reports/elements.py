@@ -129,10 +129,8 @@ def brief(text: str, characters: int = 160) -> str:
     return text[: characters - 1].rsplit(" ", 1)[0].rstrip(" ,;:(") + "…"
 
 
-def listed(items: list[str], most: int | None = None) -> str:
-    """Return a list in words: ``a``, ``a and b``, ``a, b, and c``; beyond ``most`` items only how many more there are."""
-    if most is not None and len(items) > most:
-        items = [*items[: most - 1], f"{len(items) - most + 1} more"]
+def listed(items: list[str]) -> str:
+    """Return a list in words: ``a``, ``a and b``, ``a, b, and c``."""
     if len(items) < 3:
         return " and ".join(items)
     return ", ".join(items[:-1]) + ", and " + items[-1]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.reports import numbers
-from alliance.reports.elements import Cell, Column, Table, brief, listed, number_cell
+from alliance.reports.elements import Cell, Column, Table, brief, number_cell
 from alliance.reports.figures import ForestRow
 from alliance.reports.inputs import ReportData
 
@@ -30,6 +30,7 @@ BOUNDED_TYPES = frozenset(
     }
 )
 NOT_ESTIMABLE = "not estimable"
+SITE_LEFT_OUT = "site left out"
 REMARK_CHARACTERS = 200
 NAMED_SUBJECTS = 8
 SHORT_NAMES = {
@@ -136,6 +137,8 @@ def remark(row: Any) -> str:
     """Return why a row is flagged, withheld or not estimable."""
     if row.status == "estimated":
         return ""
+    if row.reason.startswith(SITE_LEFT_OUT):
+        return _sentence(SITE_LEFT_OUT)
     return brief(_sentence(row.reason.removeprefix(f"{NOT_ESTIMABLE}: ")), REMARK_CHARACTERS)
 
 
@@ -235,10 +238,12 @@ def not_estimable(data: ReportData, table: pd.DataFrame, name: Any) -> tuple[str
             subjects = by_reason.setdefault(row.reason.removeprefix(f"{NOT_ESTIMABLE}: "), [])
             if name(row) not in subjects:
                 subjects.append(name(row))
-    return tuple(
-        f"{listed(subjects, NAMED_SUBJECTS)}: {brief(reason, REMARK_CHARACTERS)}.".replace("..", ".")
-        for reason, subjects in by_reason.items()
-    )
+    return tuple(f"{_named(subjects)}: {brief(reason, REMARK_CHARACTERS)}.".replace("..", ".") for reason, subjects in by_reason.items())
+
+
+def _named(subjects: list[str]) -> str:
+    more = len(subjects) - NAMED_SUBJECTS
+    return "; ".join(subjects[:NAMED_SUBJECTS]) + (f"; and {numbers.count(more)} more" if more > 0 else "")
 
 
 def rows_by(table: pd.DataFrame, keys: Sequence[str]) -> Iterable[tuple[tuple[str, ...], pd.DataFrame]]:

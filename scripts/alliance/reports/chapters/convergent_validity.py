@@ -225,7 +225,7 @@ def pair_table(data: ReportData, pairs: pd.DataFrame, level: str, comparison: st
     chosen = common.pooled_rows(pairs, level=level, comparison=comparison)
     shared = {tuple(getattr(row, name) for name in PAIR): row for row in common.select(chosen, estimate_type="r_squared").itertuples()}
     rows = []
-    for row in common.select(chosen, estimate_type="correlation").itertuples():
+    for row in sorted(common.select(chosen, estimate_type="correlation").itertuples(), key=lambda row: not common.has_number(row)):
         cells = common.estimate_cells(data, row)
         label = pair_label(row) + (" (share items)" if row.shared_items == "yes" else "")
         rows.append((Cell(label), *cells[:2], _share_cell(shared.get(tuple(getattr(row, name) for name in PAIR))), *cells[2:]))

@@ -32,7 +32,7 @@ def tables(data: ReportData, question: str, name: Callable[[str, Any], str]) -> 
         for column, value in one.where.items():
             found = found[found[column].astype(str) == value]
         for row in found[found["method"] != "two_stage_sem"].itertuples():
-            if one.table == "parameters" and row.estimate_type != "path_standardised":
+            if row.estimate_type.endswith("_unstandardised") or row.estimate_type.startswith("covariance"):
                 continue
             show = numbers.percent if one.unit == "r_squared" else common.form(row.estimate_type)
             digits = () if one.unit == "r_squared" else (data.decimals,)
