@@ -207,7 +207,7 @@ def measures_table(data: ReportData, only: str = "") -> Table:
             rows.append(
                 (
                     Cell(common.measure(instrument, scale)),
-                    Cell(getattr(known, "construct", "") or numbers.UNKNOWN),
+                    text_cell(getattr(known, "construct", "").replace("_", " ")),
                     Cell(str(rater)),
                     Cell(str(timepoint).replace("_", " ")),
                     common.count_cell(group["site"].nunique()),

@@ -105,7 +105,7 @@ def _share_cell(row: Any) -> Cell:
     if row is None:
         return Cell(numbers.UNKNOWN, "")
     if not common.has_number(row):
-        return Cell(common.NOT_ESTIMABLE, "")
+        return Cell(numbers.UNKNOWN, "")
     return number_cell(numbers.percent(row.estimate), row.estimate)
 
 
