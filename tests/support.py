@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -9,6 +10,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from alliance.launch.snakemake_run import Outcome, follow
 
 PROJECT = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "config.yaml", "scenarios.yaml", "workflow", "scripts", "profiles", "envs", "data")
@@ -45,6 +48,16 @@ class Checkout:
         assert bool(jobs) != ("Nothing to do" in result.stdout), result.stdout
         return jobs
 
+    def planned_jobs(self) -> set[str]:
+        """Return the jobs that a run would run, without running them."""
+        call = [sys.executable, "-m", "snakemake", "--snakefile", "Snakefile", "--profile", "profiles/default", "--cores", "1"]
+        result = subprocess.run([*call, "--nolock", "--dry-run"], cwd=self.folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert result.returncode == 0, result.stdout + result.stderr
+        outcome = Outcome(0, {}, [], False, "")
+        for _ in follow(io.StringIO(result.stdout + result.stderr), outcome):
+            pass
+        return {str(job) for job in outcome.jobs.values()} - {"all"}
+
     def sites(self) -> list[str]:
         """The ids of the demo's sites."""
         return sorted(path.parent.name for path in (self.folder / "data" / "demo").glob("*/site.yaml"))
@@ -66,8 +79,8 @@ class Checkout:
         }
 
 
-def copy_project(target: Path) -> Checkout:
-    """Copy what a run needs, without results."""
+def copy_project(target: Path, sites: tuple[str, ...] = ()) -> Checkout:
+    """Copy what a run needs, without results; with only some of the demo's sites, if any are named."""
     target.mkdir(parents=True)
     for name in PARTS:
         source = PROJECT / name
@@ -75,6 +88,9 @@ def copy_project(target: Path) -> Checkout:
             shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, target / name)
+    for path in (target / "data" / "demo").iterdir():
+        if sites and path.is_dir() and path.name not in sites:
+            shutil.rmtree(path)
     return Checkout(target)
 
 

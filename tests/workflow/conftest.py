@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 from support import Checkout, copy_project
@@ -18,9 +17,18 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return checkout
 
 
+@pytest.fixture(scope="session")
+def two_sites(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """Two sites of the demo, computed. Tests must not change it."""
+    checkout = copy_project(tmp_path_factory.mktemp("two-sites") / "project", ("lindenhof", "northgate"))
+    result = checkout.call("run")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return checkout
+
+
 @pytest.fixture
-def checkout(computed: Checkout, tmp_path: Path) -> Checkout:
-    """A copy of the computed demo that a test may change."""
-    target = tmp_path / "project"
-    shutil.copytree(computed.folder, target, symlinks=True)
+def checkout(two_sites: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A copy of the two computed sites that a test may change."""
+    target = tmp_path_factory.mktemp("copy") / "project"
+    shutil.copytree(two_sites.folder, target, symlinks=True)
     return Checkout(target)

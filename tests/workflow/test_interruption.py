@@ -79,11 +79,11 @@ def test_unlocking_snakemake_during_a_run_does_not_let_a_second_run_in(checkout)
     assert process.returncode == 0
 
 
-def test_two_studies_run_at_once(computed, checkout):
+def test_two_studies_run_at_once(two_sites, checkout):
     change_everything(checkout)
     process = start(checkout)
     wait_for_progress(process, 1)
-    other = computed.call("run")
+    other = two_sites.call("run")
     assert other.returncode == 0 and "Nothing to do" in other.stdout
     rest(process)
     assert process.returncode == 0

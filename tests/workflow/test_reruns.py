@@ -23,13 +23,13 @@ def test_touching_every_file_runs_nothing(checkout):
     for path in checkout.folder.rglob("*"):
         if path.is_file() and not {"results", ".snakemake"} & set(path.relative_to(checkout.folder).parts):
             os.utime(path)
-    assert checkout.jobs_of_run() == set()
+    assert checkout.planned_jobs() == set()
 
 
 def test_adding_a_site_runs_that_site_and_the_pooled_steps_only(checkout):
     first = checkout.sites()[0]
     shutil.copytree(checkout.folder / "data" / "demo" / first, checkout.folder / "data" / "demo" / "newcomer")
-    jobs = checkout.jobs_of_run()
+    jobs = checkout.planned_jobs()
     of_sites = {job for job in jobs if rule_of(job) in ("clean site", "score site", "estimate site")}
     assert of_sites and all("newcomer" in job for job in of_sites)
     assert {rule_of(job) for job in jobs} >= {"clean site", "score site", "estimate site", "compare sites", "render reports"}
@@ -51,8 +51,8 @@ def test_dropping_a_site_removes_it_everywhere(checkout):
     ("old", "new", "expected"),
     [
         (
-            "level: 0.95",
-            "level: 0.9",
+            "tau2: reml ",
+            "tau2: paule_mandel ",
             {"record provenance", "pool convergent validity", "pool path models", "pool client factors", "render reports"},
         ),
         ("decimals: 2", "decimals: 3", {"record provenance", "render reports"}),
@@ -61,12 +61,12 @@ def test_dropping_a_site_removes_it_everywhere(checkout):
 )
 def test_changing_a_key_that_only_late_steps_read_runs_only_these(checkout, old, new, expected):
     checkout.rewrite("config.yaml", old, new)
-    assert {rule_of(job) for job in checkout.jobs_of_run()} == expected
+    assert {rule_of(job) for job in checkout.planned_jobs()} == expected
 
 
 def test_changing_a_key_of_one_question_runs_that_question_only(checkout):
     checkout.rewrite("config.yaml", "timepoint_window: session_3", "timepoint_window: early")
-    jobs = checkout.jobs_of_run()
+    jobs = checkout.planned_jobs()
     assert {rule_of(job) for job in jobs} == {"estimate site", "pool convergent validity", "record provenance", "render reports"}
     assert all("convergent_validity" in job for job in jobs if rule_of(job) == "estimate site")
 
@@ -81,13 +81,13 @@ def test_changing_scoring_leaves_cleaning_alone_and_keeps_no_old_scores(checkout
 
 def test_a_comment_in_the_configuration_runs_nothing(checkout):
     checkout.rewrite("config.yaml", "# How items become scores.", "# How items become scores, in words.")
-    assert checkout.jobs_of_run() == set()
+    assert checkout.planned_jobs() == set()
 
 
 def test_editing_a_question_module_runs_that_question_only(checkout):
     path = checkout.folder / "scripts" / "alliance" / "questions" / "client_factors.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
-    jobs = checkout.jobs_of_run()
+    jobs = checkout.planned_jobs()
     assert {rule_of(job) for job in jobs} == {"estimate site", "pool client factors", "record provenance", "render reports"}
     assert all("client_factors" in job for job in jobs if rule_of(job) == "estimate site")
 
@@ -95,7 +95,7 @@ def test_editing_a_question_module_runs_that_question_only(checkout):
 def test_editing_the_report_code_renders_again_and_computes_nothing(checkout):
     path = checkout.folder / "scripts" / "alliance" / "reports" / "numbers.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
-    assert {rule_of(job) for job in checkout.jobs_of_run()} == {"record provenance", "render reports"}
+    assert {rule_of(job) for job in checkout.planned_jobs()} == {"record provenance", "render reports"}
 
 
 def test_a_changed_lock_file_computes_everything_again(checkout):

@@ -106,7 +106,7 @@ def run(call: list[str], show: Callable[[str], None], lock_handle: int) -> Outco
     handlers = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         assert process.stdout is not None
-        for line in _follow(process.stdout, outcome):
+        for line in follow(process.stdout, outcome):
             lines.append(line)
             match = _STEPS.search(line)
             if match and outcome.jobs:
@@ -121,7 +121,7 @@ def run(call: list[str], show: Callable[[str], None], lock_handle: int) -> Outco
     return outcome
 
 
-def _follow(stream: Iterable[str], outcome: Outcome) -> Iterator[str]:
+def follow(stream: Iterable[str], outcome: Outcome) -> Iterator[str]:
     """Read Snakemake's announcements into the outcome, line by line."""
     job: Job | None = None
     for line in stream:
