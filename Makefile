@@ -58,7 +58,7 @@ new-study: environment
 	$(PIPELINE) new-study --folder "$(DIR)"
 
 new-site: environment
-	@$(PY) scripts/new_site.py --config "$(CONFIG)" --name "$(NAME)" --file "$(FILE)"
+	$(PIPELINE) new-site --config "$(CONFIG)" --name "$(NAME)" --file "$(FILE)"
 
 test: environment
 	@$(PY) -m pytest $(TESTS)

@@ -282,6 +282,10 @@ def arguments() -> argparse.Namespace:
             command.add_argument("--site", default="", help="one site's id")
     study = commands.add_parser("new-study", help="Start a study folder of your own.")
     study.add_argument("--folder", type=Path, required=True)
+    site = commands.add_parser("new-site", help="Start a site: a commented site.yaml, guessed from a data file where possible.")
+    site.add_argument("--config", type=Path, default=Path("config.yaml"), help="the study's configuration file")
+    site.add_argument("--name", default="", help="the new site's id")
+    site.add_argument("--file", default="", help="data file to guess the column map from; default: the first one in the site's folder")
     return parser.parse_args()
 
 
@@ -291,6 +295,12 @@ def execute(given: argparse.Namespace) -> tuple[ExitStatus, str]:
         from alliance.launch.new_study import start_study
 
         for text in start_study(given.folder):
+            say(text)
+        return ExitStatus.DONE, ""
+    if given.command == "new-site":
+        from alliance.launch.new_site import start_site
+
+        for text in start_site(given.config, given.name, Path(given.file) if given.file else None):
             say(text)
         return ExitStatus.DONE, ""
     if given.cores < 1:

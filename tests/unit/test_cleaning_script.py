@@ -6,10 +6,11 @@ import json
 import stat
 
 import clean_site
-import new_site
 import pandas as pd
 import pytest
+from alliance.configuration.errors import ConfigurationError
 from alliance.issues import from_csv
+from alliance.launch.new_site import start_site
 from alliance.sites.site_file import load_site_file
 from alliance.sites.starting import guess_columns, guess_items
 from cleaning_sites import ITEMS, PROJECT, answers, ratings, registry, table, write
@@ -125,26 +126,30 @@ def test_the_terminal_shows_the_first_faults_and_counts_the_rest(run, capsys):
     assert len(lines) == 21 and lines[-1].startswith("... and ")
 
 
-def test_a_new_site_is_guessed_from_its_file_and_passes_the_check(tmp_path):
-    folder = tmp_path / "my-clinic"
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("study: {sites_dir: data/sites}\n", encoding="utf-8")
+    return path
+
+
+def test_a_new_site_is_guessed_from_its_file_and_passes_the_check(config):
+    folder = config.parent / "data" / "sites" / "my-clinic"
     write(folder, "", {"export.csv": GOOD.replace("id,session", "Patient-ID;Session", 1).replace(",", ";")})
     (folder / "site.yaml").unlink()
-    assert new_site.main(["--folder", str(folder)]) == 0
+    start_site(config, "my-clinic", None)
     site_file, issues = load_site_file(folder / "site.yaml", "my-clinic", registry())
     assert issues == []
     assert site_file.tables[0].items == "wai_{item}"
     assert site_file.tables[0].columns == {"client_id": "Patient-ID", "session": "Session"}
-    with pytest.raises(SystemExit):
-        new_site.main(["--folder", str(folder)])
+    with pytest.raises(ConfigurationError):
+        start_site(config, "my-clinic", None)
 
 
-def test_a_new_site_is_put_where_the_study_keeps_its_sites(tmp_path):
-    (tmp_path / "config.yaml").write_text("study: {sites_dir: data/sites}\n", encoding="utf-8")
-    assert new_site.main(["--config", str(tmp_path / "config.yaml"), "--name", "north", "--file", ""]) == 0
-    assert (tmp_path / "data/sites/north/site.yaml").is_file()
-    for name in ("../north", "North", ""):
-        with pytest.raises(SystemExit):
-            new_site.main(["--config", str(tmp_path / "config.yaml"), "--name", name])
+@pytest.mark.parametrize("name", ["../north", "North", "", "con"])
+def test_a_new_site_gets_no_name_that_is_no_id(config, name):
+    with pytest.raises(ConfigurationError):
+        start_site(config, name, None)
 
 
 @pytest.mark.parametrize(
