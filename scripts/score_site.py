@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from alliance.files import read_json, read_parquet, replacing, write_csv, write_text
 from alliance.instruments import Instrument, load_files
 from alliance.instruments.item_statistics import empty_items, empty_moments, groups, item_statistics, reliabilities, scale_moments
-from alliance.instruments.scoring import empty_scores, parts_of_site, response_limits, score, with_response
+from alliance.instruments.scoring import empty_scores, parts_of_site, response_limits, score
 from alliance.instruments.scoring_issues import scoring_issues
 from alliance.issues import Issue, line, to_csv
 
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     status = read_json(given.site_tables / "status.json")
     registry = load_files(given.instruments)
     options = json.loads(given.options)
-    ratings, outcomes = ({}, None) if status["status"] == "excluded" else _read(given.site_tables, status)
+    ratings, outcomes = ({}, None) if status["status"] == "excluded" else _read(given.site_tables)
     tables = _Tables(status["site"], registry, options)
     with replacing(given.output / "scores.parquet") as temporary, pq.ParquetWriter(temporary, _schema(), compression="zstd") as writer:
         for part in tables.scored(ratings, outcomes):
@@ -67,12 +67,8 @@ class _Tables:
             yield part
 
 
-def _read(folder: Path, status: dict[str, Any]) -> tuple[dict[str, pd.DataFrame], pd.DataFrame | None]:
-    known = status.get("instruments", {})
-    ratings = {
-        path.stem: with_response(read_parquet(path), known.get(path.stem, {}).get("response"))
-        for path in sorted((folder / "ratings").glob("*.parquet"))
-    }
+def _read(folder: Path) -> tuple[dict[str, pd.DataFrame], pd.DataFrame | None]:
+    ratings = {path.stem: read_parquet(path) for path in sorted((folder / "ratings").glob("*.parquet"))}
     outcomes = folder / "outcomes.parquet"
     return ratings, read_parquet(outcomes) if outcomes.exists() else None
 

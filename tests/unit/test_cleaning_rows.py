@@ -303,8 +303,12 @@ def test_changed_and_doubled_files_are_refused(tmp_path):
     assert clean(tmp_path / "a", ratings(), {"ratings.csv": good}, top=f"checksums: {{ratings.csv: {digest}}}").issues == []
     issue = found(clean(tmp_path / "b", ratings(), {"ratings.csv": good + GOOD[0]}, top=f"checksums: {{ratings.csv: {digest}}}"), "F35")[0]
     assert digest in issue.message
-    twice = clean(tmp_path / "c", ratings().replace("ratings.csv", "[a.csv, b.csv]"), {"a.csv": good, "b.csv": good})
-    assert found(twice, "F33")[0].severity == "SITE"
+    added = ratings("deliveries: incremental").replace("ratings.csv", "[a.csv, b.csv]")
+    twice = clean(tmp_path / "c", added, {"a.csv": good, "b.csv": good})
+    assert [(issue.severity, issue.file) for issue in found(twice, "F33")] == [("SITE", "b.csv")]
+    whole = clean(tmp_path / "d", ratings().replace("ratings.csv", "[a.csv, b.csv]"), {"a.csv": good, "b.csv": good})
+    assert [(issue.severity, issue.file) for issue in found(whole, "F33")] == [("WARN", "b.csv")]
+    assert account(whole, "b.csv") == (10, 10, 0, 0)
 
 
 def test_junk_is_ignored_and_forgotten_files_are_named(tmp_path):

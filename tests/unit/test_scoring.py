@@ -15,7 +15,7 @@ import pytest
 from alliance.files import read_parquet, write_json, write_parquet
 from alliance.instruments import Instrument, load_registry
 from alliance.instruments.item_statistics import item_statistics, reliabilities, scale_moments
-from alliance.instruments.scoring import SCORE_COLUMNS, SCORE_TYPES, score, score_site, with_response
+from alliance.instruments.scoring import SCORE_COLUMNS, SCORE_TYPES, score, score_site
 from alliance.instruments.scoring_issues import scoring_issues
 from alliance.issues import from_csv
 
@@ -27,6 +27,11 @@ NAN = math.nan
 @pytest.fixture(scope="module")
 def registry() -> dict[str, Instrument]:
     return load_registry([SHIPPED])
+
+
+def with_response(table, declared):
+    """Return ratings of a site that declared its range of answers."""
+    return table.assign(response_min=float(declared["min"]), response_max=float(declared["max"]))
 
 
 def forms(n: int, rater: str = "client", **columns: Any) -> pd.DataFrame:
@@ -440,12 +445,12 @@ def run_score_site(folder: Path, output: Path, **options: Any) -> None:
 
 def test_the_scoring_step_writes_four_files_and_uses_the_declared_range(tmp_path: Path, registry: dict[str, Instrument]) -> None:
     ratings = answered(registry["wai_sr"], *[[float(1 + (i + j) % 7) for j in range(12)] for i in range(6)])
+    ratings = with_response(ratings, {"min": 1, "max": 7})
     write_parquet(tmp_path / "site" / "ratings" / "wai_sr.parquet", ratings)
-    status = {"site": "a", "status": "ok", "instruments": {"wai_sr": {"response": {"min": 1, "max": 7}}}}
-    write_json(tmp_path / "site" / "status.json", status)
+    write_json(tmp_path / "site" / "status.json", {"site": "a", "status": "ok"})
     run_score_site(tmp_path / "site", tmp_path / "scores")
     scores = read_parquet(tmp_path / "scores" / "scores.parquet")
-    expected = score_site({"wai_sr": with_response(ratings, {"min": 1, "max": 7})}, None, registry)
+    expected = score_site({"wai_sr": ratings}, None, registry)
     pd.testing.assert_frame_equal(scores, expected)
     moments = pd.read_csv(tmp_path / "scores" / "scale_moments.csv")
     assert set(moments["maximum_possible"]) == {7}

@@ -265,13 +265,6 @@ def response_limits(ratings: pd.DataFrame, instrument: Instrument) -> tuple[np.n
     return limits[0], limits[1]
 
 
-def with_response(ratings: pd.DataFrame, response: Mapping[str, Any] | None) -> pd.DataFrame:
-    """Return ratings with the columns ``response_min`` and ``response_max`` that carry the range of answers a site declared."""
-    if not response or "response_min" in ratings:
-        return ratings
-    return ratings.assign(response_min=float(response["min"]), response_max=float(response["max"]))
-
-
 def item_columns(ratings: pd.DataFrame, instrument: Instrument) -> list[int]:
     """Return the item numbers of an instrument that a table of ratings has columns for."""
     return [item for item in range(1, (instrument.n_items or 0) + 1) if f"i{item}" in ratings.columns]

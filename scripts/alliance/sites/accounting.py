@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,16 +32,25 @@ class IssueLog:
         Id of the site.
     max_listed : int
         Faults listed one by one per file, code and column; the rest is counted in one record.
+
+    Attributes
+    ----------
+    superseded : frozenset of str
+        Files of which nothing is used because a later delivery holds everything; their faults never leave the site out.
     """
 
     def __init__(self, site: str, max_listed: int):
         self.site = site
         self.max_listed = max_listed
+        self.superseded: frozenset[str] = frozenset()
         self._single: list[Issue] = []
         self._rows: dict[tuple[str, str, str, str], list[_Found]] = defaultdict(list)
 
     def add(self, issue: Issue) -> None:
         """Take over one finished record."""
+        if issue.severity is Severity.SITE and issue.file in self.superseded:
+            text = f"{issue.message} A later delivery holds everything again, so the site stays in."
+            issue = replace(issue, severity=Severity.WARN, message=text)
         self._single.append(issue)
 
     def site_fault(self, code: str, message: str, fix: str, **place: Any) -> None:
@@ -133,6 +142,12 @@ class FileLedger:
     def use(self, positions: np.ndarray) -> None:
         """Note that a cleaned table holds something of these rows."""
         self.used[positions] = True
+
+    def n_excluded(self, code: str) -> int:
+        """Return how many rows a rule left out."""
+        if code not in self._codes:
+            return 0
+        return int((~self.used & (self._quarantined == 0) & (self._excluded == self._codes.index(code))).sum())
 
     def physical(self, positions: np.ndarray) -> np.ndarray:
         """Return the physical rows of positions in the table."""

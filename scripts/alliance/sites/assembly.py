@@ -45,8 +45,8 @@ class People:
 
 
 def number_people(texts: list[str], used: Iterable[int], key: bytes, kind: str, site: str) -> People:
-    """Number the used ids by the order of their raw text, and hash them."""
-    codes = sorted(set(used) - {NO_NUMBER}, key=lambda code: texts[code])
+    """Number the used ids in the order of their codes, which is that of their raw texts, and hash them."""
+    codes = sorted(set(used) - {NO_NUMBER})
     number = np.full(len(texts) + 1, NO_NUMBER, dtype=np.int64)
     number[codes] = np.arange(1, len(codes) + 1)
     return People(number, [keyed_hash(texts[code], key, kind, site) for code in codes])
@@ -110,7 +110,16 @@ def _therapist_by_client(tables: list[Records | None]) -> dict[int, int]:
         if records is None:
             continue
         known = np.flatnonzero((records.keys["therapist"] != NO_NUMBER) & (records.keys["client"] != NO_NUMBER))
-        order = known[np.lexsort((known, records.keys["session"][known], records.keys["timepoint"][known], records.keys["client"][known]))]
+        order = known[
+            np.lexsort(
+                (
+                    records.keys["therapist"][known],
+                    records.keys["session"][known],
+                    records.keys["timepoint"][known],
+                    records.keys["client"][known],
+                )
+            )
+        ]
         clients, first = np.unique(records.keys["client"][order], return_index=True)
         for client, therapist in zip(clients.tolist(), records.keys["therapist"][order[first]].tolist()):
             result.setdefault(client, therapist)
@@ -167,8 +176,8 @@ class Builder:
             "rater_no": _whole(records.keys["rater_no"]),
         }
 
-    def ratings(self, records: Records, instrument: Instrument | None, unit: str | None, declared: Response | None) -> pd.DataFrame:
-        """Return the table of one instrument; ``declared`` is the range of answers where the site says it."""
+    def ratings(self, records: Records, instrument: Instrument | None, unit: str | None, declared: dict[str, Response]) -> pd.DataFrame:
+        """Return the table of one instrument; ``declared`` holds the range of answers of each rater where the site says it."""
         records = self.sorted_records(records)
         columns = {**self.people(records), **self.occasion(records)}
         items = sorted((name for name in records.values if name.startswith("i")), key=lambda name: int(name[1:]))
@@ -179,9 +188,10 @@ class Builder:
             columns[name] = pd.array(records.values[name], dtype="Float64")
         if scales:
             columns["unit"] = _texts(np.zeros(len(records), dtype=np.int64), [unit or "mean"])
-        if declared is not None:
-            for name, bound in (("response_min", declared.min), ("response_max", declared.max)):
-                columns[name] = pd.array(np.full(len(records), float(bound)), dtype="Float64")
+        if declared:
+            for name, bound in (("response_min", "min"), ("response_max", "max")):
+                by_code = [float(getattr(declared[rater], bound)) if rater in declared else np.nan for rater in RATERS]
+                columns[name] = pd.array(np.array([*by_code, np.nan])[records.keys["rater"]], dtype="Float64")
         return pd.DataFrame(columns)
 
     def outcomes(self, by_instrument: dict[str, Records], units: dict[str, str]) -> pd.DataFrame:
@@ -263,7 +273,7 @@ class Builder:
         aligned = _aligned(records, np.arange(len(records)), EVENT_COLUMNS)
         if events is not None and "count" not in events.values:
             aligned["count"] = np.ones(len(records))
-        return pd.DataFrame({**columns, **{name: _value(name, aligned[name]) for name in EVENT_COLUMNS}})
+        return _in_full_order(pd.DataFrame({**columns, **{name: _value(name, aligned[name]) for name in EVENT_COLUMNS}}))
 
     def termination_table(self, termination: Records | None) -> pd.DataFrame:
         """Return how treatments ended."""
@@ -271,9 +281,20 @@ class Builder:
         aligned = _aligned(records, np.arange(len(records)), ("last_session", "reason", "judged_by"))
         last = aligned["last_session"]
         columns = {**self.people(records), "last_session": _whole(np.where(np.isnan(last), NO_NUMBER, last).astype(np.int64))}
-        return pd.DataFrame(
-            {**columns, "reason": _value("reason", aligned["reason"]), "judged_by": _value("judged_by", aligned["judged_by"])}
-        )
+        words = {name: _value(name, aligned[name]) for name in ("reason", "judged_by")}
+        return _in_full_order(pd.DataFrame({**columns, **words}))
+
+
+def _in_full_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose rows may share client, session and rater in an order that no order of rows in files decides."""
+    raters = {rater: position for position, rater in enumerate(RATERS)}
+    keys = {
+        name: table[name].map(raters) if name == "rater" else table[name] for name in table if name not in ("client_id", "therapist_id")
+    }
+    leading = [name for name in ("client_no", "session", "rater") if name in keys]
+    names = [*leading, *(name for name in keys if name not in leading)]
+    order = pd.DataFrame(keys).sort_values(names, kind="stable", na_position="first").index
+    return table.loc[order].reset_index(drop=True)
 
 
 def whole_sessions(parts: Parts) -> tuple[Records, int]:
@@ -294,8 +315,10 @@ def whole_sessions(parts: Parts) -> tuple[Records, int]:
     if len(every):
         when, who = np.concatenate(dates), np.concatenate(therapists)
         np.fmin.at(day, inverse, when)
-        known = np.flatnonzero(who != NO_NUMBER)[::-1]
-        therapist[inverse[known]] = who[known]
+        known = np.flatnonzero(who != NO_NUMBER)
+        first_known = np.full(len(distinct), np.iinfo(np.int64).max)
+        np.minimum.at(first_known, inverse[known], who[known])
+        therapist = np.where(first_known == np.iinfo(np.int64).max, NO_NUMBER, first_known)
     day[np.isinf(day)] = np.nan
     if sent is not None:
         held = sent.keys["client"] * 100_000 + sent.keys["session"]

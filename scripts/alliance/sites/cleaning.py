@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from alliance.instruments import Instrument, Response
 from alliance.issues import Issue, Severity, shown
 from alliance.sites import assembly, deliveries, identifiers, plausibility, reshaping
 from alliance.sites.accounting import FileLedger, IssueLog
+from alliance.sites.codebook import read_codebook
 from alliance.sites.extraction import SESSION, Context, Source, extract, map_columns, report_repetitions
 from alliance.sites.records import NO_NUMBER, Records, is_missing, join
-from alliance.sites.site_file import NAME, RATERS, TIMEPOINTS, SiteFile, TableSpec, item_range
+from alliance.sites.site_file import NAME, RATERS, TIMEPOINTS, SiteFile, TableSpec, ranges_by_rater
 
 TABLES = ("clients", "therapists", "sessions", "outcomes", "events", "termination")
 JUNK = ("thumbs.db", "desktop.ini", "icon\r", "readme", "readme.txt")
@@ -101,10 +103,13 @@ def clean_site(
     latest = options.get("latest_date")
     latest_day = datetime.strptime(latest, "%Y-%m-%d") if latest else None
     context = Context(site_file, dict(instruments), log, {identifier.strip() for identifier in withdrawn}, latest_day)
+    log.superseded = _superseded_files(site_file)
     _check_folder(Path(folder), site_file, log)
+    _read_codebook(Path(folder), site, context, float(options.get("max_file_mb", 500)))
     sources, unread = _read_files(Path(folder), site, site_file, context, float(options.get("max_file_mb", 500)))
     parts_of_tables = _extract_tables(site_file, sources, context)
     parts = _combine(site_file, parts_of_tables, list(sources.values()), context)
+    _number_ids_by_text(parts, context)
     for records in parts.everything():
         for number in np.unique(records.keys["file"]).tolist():
             _, positions = records.rows_of(records.keys["file"] == number)
@@ -113,15 +118,30 @@ def clean_site(
     return _finish(site, parts, sources, unread, context, key, bool(options.get("link_check")))
 
 
+def _superseded_files(site_file: SiteFile) -> frozenset[str]:
+    """Return the files that only stand before the last one of a cumulative table."""
+    used = {name for spec in site_file.tables for name in (spec.file_names if spec.deliveries == "incremental" else spec.file_names[-1:])}
+    return frozenset(name for spec in site_file.tables for name in spec.file_names) - used
+
+
 def left_out(site: str, label: str, issues: list[Issue], data: str = "rows", instruments: tuple[str, ...] = ()) -> CleanedSite:
     """Return what stands for a site that could not be read at all."""
     builder = assembly.Builder(site, assembly.People(np.array([NO_NUMBER]), []), assembly.People(np.array([NO_NUMBER]), []))
     return CleanedSite(_empty_tables(builder), {}, _status(site, label, data, {}, issues), issues)
 
 
+def _read_codebook(folder: Path, site: str, context: Context, max_file_mb: float) -> None:
+    name = context.site_file.codebook
+    if name is not None:
+        context.codebook, issues = read_codebook(folder / name, site, name, max_file_mb)
+        for issue in issues:
+            context.log.add(issue)
+
+
 def _check_folder(folder: Path, site_file: SiteFile, log: IssueLog) -> None:
     """Say which files nobody reads, and that a folder holds no data (F36, P04)."""
     listed = {name for spec in site_file.tables for name in spec.file_names}
+    described = {site_file.codebook} - {None}
     present = []
     for root, _, files in os.walk(folder, followlinks=False):
         for name in sorted(files):
@@ -129,7 +149,7 @@ def _check_folder(folder: Path, site_file: SiteFile, log: IssueLog) -> None:
             relative = path.relative_to(folder).as_posix()
             if relative == NAME or is_junk(name):
                 continue
-            if stat.S_ISREG(path.lstat().st_mode) or relative in listed:
+            if (stat.S_ISREG(path.lstat().st_mode) or relative in listed) and relative not in described:
                 present.append(relative)
     if not present:
         log.site_fault("F36", "The site's folder holds no data file.", "Put the files that site.yaml lists into the folder.")
@@ -232,7 +252,9 @@ def _check_duplicates(sources: dict[Place, Source], context: Context) -> None:
         known = first.setdefault(source.ledger.raw.sha256, name)
         if known != name:
             text = f"The file is a duplicate of {shown(known)}: both have the same content."
-            context.log.site_fault("F33", text, "Send the right file, or remove one of the two from site.yaml.", file=name)
+            fix = "Send the right file, or remove one of the two from site.yaml."
+            report = context.log.remark if known in context.log.superseded else context.log.site_fault
+            report("F33", text, fix, file=name)
 
 
 Place = tuple[str, str]
@@ -265,6 +287,7 @@ def _extract_tables(site_file: SiteFile, sources: dict[Place, Source], context: 
                 found.setdefault(instrument, []).append(records)
         if spec.deliveries == "cumulative":
             _report_lost_clients(spec, seen, context)
+        _report_changed_questions(spec, places, sources, maps, context)
         result.append((spec, {instrument: join(parts) for instrument, parts in found.items()}))
     for place, source in sources.items():
         readers = [spec for spec in site_file.tables if place[0] in spec.file_names and (spec.sheet or "") == place[1]]
@@ -293,16 +316,32 @@ def _report_lost_clients(spec: TableSpec, seen: list[set[str]], context: Context
         context.log.remark("R20", text, fix, file=spec.file_names[-1], n_affected=len(lost))
 
 
+def _report_changed_questions(
+    spec: TableSpec, places: list[Place], sources: dict[Place, Source], maps: dict[str, reshaping.Resolved], context: Context
+) -> None:
+    """Refuse survey columns that ask another question than in the delivery before: the name stayed, the ImportId changed (H06)."""
+    read = [place for place in places if place in sources]
+    for before, after in pairwise(read):
+        old, new = (sources[place].ledger.raw.import_ids for place in (before, after))
+        changed = [name for name in sorted(maps[after[0]].used) if old.get(name) and new.get(name) and old[name] != new[name]]
+        if changed:
+            names = ", ".join(map(shown, changed[:20]))
+            text = f"Since {shown(before[0])} these columns belong to other questions of the survey (another ImportId): {names}."
+            fix = "Compare the survey with the column map; list the deliveries as tables of their own if the questions are the right ones."
+            context.log.site_fault("H06", text, fix, file=after[0], n_affected=len(changed))
+
+
 def _report_mixed_layouts(spec: TableSpec, maps: dict[str, reshaping.Resolved], context: Context) -> None:
     unfit = [name for name, resolved in maps.items() if resolved.missing]
     if unfit and len(unfit) < len(maps):
+        relevant = [name for name in unfit if name not in context.log.superseded]
         text = f"The files of the table of {spec.table} have different layouts: some columns are missing in {', '.join(map(shown, unfit))}."
         fix = "Send all deliveries in one layout, or list them as tables of their own with their own column map."
-        context.log.site_fault("R16", text, fix, file=unfit[0], n_affected=len(unfit))
+        context.log.site_fault("R16", text, fix, file=(relevant or unfit)[0], n_affected=len(unfit))
 
 
 def _report_surplus_columns(source: Source, used: set[str], specs: list[TableSpec], incomplete: bool, context: Context) -> None:
-    known = set(used).union(*(reshaping.by_format(spec, source.header) for spec in specs))
+    known = set(used).union(*(reshaping.by_format(spec, source.header, bool(source.ledger.raw.import_ids)) for spec in specs))
     surplus = [column for column in source.header if column not in known]
     identifying = [column for column in surplus if identifiers.is_identifying(column)]
     if identifying:
@@ -378,6 +417,15 @@ def _standing(spec: TableSpec, records: Records, sources: list[Source], context:
     return records if outcome.kept.all() else records.take(np.flatnonzero(outcome.kept))
 
 
+def _number_ids_by_text(parts: assembly.Parts, context: Context) -> None:
+    """Make codes of ids ascend with their texts, so that no choice among equal rows depends on the order of rows."""
+    for kind, vocabulary in (("client", context.clients), ("therapist", context.therapists)):
+        new = np.append(vocabulary.sort(), NO_NUMBER)
+        if not np.array_equal(new[:-1], np.arange(len(new) - 1)):
+            for records in parts.everything():
+                records.keys[kind] = new[records.keys[kind]]
+
+
 def _check_together(parts: assembly.Parts, sources: list[Source], context: Context) -> None:
     """Look at what only shows when all tables are read."""
     _check_look_alikes(parts, context)
@@ -388,6 +436,11 @@ def _check_together(parts: assembly.Parts, sources: list[Source], context: Conte
         context.log.remark(
             "R21", text, "Set transfers: accept in site.yaml if these are transfers; else correct the ids.", n_affected=len(moved)
         )
+    for source in sources:
+        tests = source.ledger.n_excluded("R10")
+        if tests:
+            text = "Rows of test records (test_ids in site.yaml) were left out."
+            context.log.remark("R10", text, "Nothing to do.", file=source.ledger.name, sheet=source.ledger.raw.sheet, n_affected=tests)
     for (file, column), count in sorted(context.padded.items()):
         if count:
             text = f"{count} cells of this column have spaces around their value; these are ignored."
@@ -477,19 +530,18 @@ def _check_gaps(sessions: Records, context: Context) -> None:
 
 def _check_answers(instrument: str, records: Records, context: Context) -> None:
     specs = [spec for spec in context.site_file.tables if spec.is_rating and spec.instrument in (instrument, None)]
-    response = item_range(specs[0], context.instruments.get(instrument)) if specs else None
-    if response is None:
-        return
+    ranges = ranges_by_rater(specs, context.instruments.get(instrument))
     items = {name: array for name, array in records.values.items() if name.startswith("i")}
     from_items = np.ones(len(records), dtype=bool)
     if len(items) < len(records.values):
         from_items = np.any([~is_missing(array) for array in items.values()], axis=0) if items else ~from_items
     for code in np.unique(records.keys["rater"]).tolist():
         rows = np.flatnonzero((records.keys["rater"] == code) & from_items)
-        if not len(rows):
+        response = ranges.get(RATERS[code]) if code >= 0 else None
+        if not len(rows) or response is None:
             continue
         chosen = items if len(rows) == len(records) else {name: array[rows] for name, array in items.items()}
-        name = f"{instrument} ({RATERS[code]})" if code >= 0 else instrument
+        name = f"{instrument} ({RATERS[code]})"
         for finding in plausibility.check_items(name, chosen, response, context.below[instrument, code]):
             place = {"column": finding.column, "n_affected": finding.n_affected}
             if finding.fatal:
@@ -532,7 +584,7 @@ def _finish(
         "termination": builder.termination_table(parts.termination),
     }
     ratings = {
-        name: builder.ratings(records, context.instruments.get(name), parts.units.get(name), _declared_range(name, site_file))
+        name: builder.ratings(records, context.instruments.get(name), parts.units.get(name), _declared_ranges(name, site_file))
         for name, records in sorted(parts.ratings.items())
     }
     if excluded:
@@ -559,8 +611,9 @@ def _finish(
     return CleanedSite(tables, ratings, status, issues, quarantine, _links(parts.clients, key, excluded) if link_check else None)
 
 
-def _declared_range(instrument: str, site_file: SiteFile) -> Response | None:
-    return next((spec.response for spec in site_file.tables if spec.instrument == instrument and spec.response is not None), None)
+def _declared_ranges(instrument: str, site_file: SiteFile) -> dict[str, Response]:
+    specs = [spec for spec in site_file.tables if spec.is_rating and spec.instrument in (instrument, None) and spec.response is not None]
+    return {rater: response for rater, response in ranges_by_rater(specs, None).items() if response is not None}
 
 
 def _codes(everything: list[Records], kind: str) -> set[int]:
@@ -600,9 +653,9 @@ def _instrument_facts(parts: assembly.Parts, context: Context) -> dict[str, Any]
     for name, known in facts.items():
         known["raters"] = [rater for rater in RATERS if rater in known["raters"]]
         known["timepoints"] = [timepoint for timepoint in TIMEPOINTS if timepoint in known["timepoints"]]
-        spec = next((spec for spec in context.site_file.tables if spec.is_rating and spec.instrument == name), None)
-        response = item_range(spec, context.instruments.get(name)) if spec else None
-        known["response"] = response.model_dump() if response is not None else None
+        specs = [spec for spec in context.site_file.tables if spec.is_rating and spec.instrument in (name, None)]
+        ranges = ranges_by_rater(specs, context.instruments.get(name))
+        known["response"] = {rater: ranges[rater].model_dump() if ranges.get(rater) is not None else None for rater in known["raters"]}
     return dict(sorted(facts.items()))
 
 

@@ -15,6 +15,7 @@ from alliance.instruments import Instrument, Response
 from alliance.issues import Severity, shown
 from alliance.sites import identifiers, plausibility, values
 from alliance.sites.accounting import FileLedger, IssueLog
+from alliance.sites.codebook import Codebook, Field, disagreements
 from alliance.sites.deliveries import RATING_KEY, combine, key_numbers
 from alliance.sites.records import NO_ANSWER, NO_NUMBER, Records, join, keys_for
 from alliance.sites.reshaping import Block, Resolved, resolve
@@ -46,6 +47,16 @@ class Vocabulary:
         self.texts: list[str] = []
         self.first: list[tuple[str, int]] = []
         self._codes: dict[str, int] = {}
+
+    def sort(self) -> np.ndarray:
+        """Give ids codes in the order of their texts, and return the new code of each old one."""
+        order = sorted(range(len(self.texts)), key=self.texts.__getitem__)
+        new = np.empty(len(order), dtype=np.int64)
+        new[order] = np.arange(len(order))
+        self.texts = [self.texts[code] for code in order]
+        self.first = [self.first[code] for code in order]
+        self._codes = {text: code for code, text in enumerate(self.texts)}
+        return new
 
     def encode(self, coded: values.Coded, alive: np.ndarray, ledger: FileLedger) -> np.ndarray:
         """Return the code of each row's id, -1 where there is none or the row does not count."""
@@ -104,6 +115,7 @@ class Context:
     sent: set[str] = field(default_factory=set)
     tests: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
+    codebook: Codebook = field(default_factory=dict)
 
 
 def map_columns(spec: TableSpec, source: Source, context: Context) -> Resolved:
@@ -463,7 +475,8 @@ def _answers(
     """Read items or scale scores into ``found`` and return the rows that hold any."""
     occupied = np.zeros(source.ledger.n, dtype=bool)
     response = item_range(spec, instrument)
-    _compare_labels(spec, block, source, context)
+    _compare_labels(block, source, context)
+    _compare_with_codes(spec, block, response, source, context)
     total = _total(spec, block, source, alive, context) if block.total else None
     exact: dict[int, np.ndarray] = {}
     for item, column in block.items.items():
@@ -505,9 +518,10 @@ def as_answers(numbers: np.ndarray, response: Response | None) -> np.ndarray:
     return np.where(missing, float(NO_ANSWER), numbers).astype(np.int8)
 
 
-def _item_rule(spec: TableSpec, column: str, response: Response | None, source: Source) -> values.NumberRule:
+def _item_rule(spec: TableSpec, column: str, response: Response | None, source: Source, context: Context) -> values.NumberRule:
     labels = _numbers(spec, "items")
-    for code, label in source.ledger.raw.labels.get(column, {}).items():
+    described = context.codebook.get(column, Field()).choices
+    for code, label in [*source.ledger.raw.labels.get(column, {}).items(), *described.items()]:
         if re.fullmatch(r"-?[0-9]+(\.0+)?", code) and not re.fullmatch(r"-?[0-9.,]+", label.strip()):
             labels.setdefault(label.strip(), float(code))
     if response is None:
@@ -527,7 +541,7 @@ def _item(
     context: Context,
 ) -> np.ndarray:
     missing = _missing_codes(spec, context, column, source)
-    parsed = values.parse_numbers(coded, _item_rule(spec, column, response, source), alive, missing)
+    parsed = values.parse_numbers(coded, _item_rule(spec, column, response, source, context), alive, missing)
     _report_cells(parsed, source, column, context, what=spec.instrument or "")
     _count_below(parsed, spec.instrument or "", response, keys["rater"], context)
     return parsed.values
@@ -564,7 +578,32 @@ def _total(spec: TableSpec, block: Block, source: Source, alive: np.ndarray, con
     return parsed.values
 
 
-def _compare_labels(spec: TableSpec, block: Block, source: Source, context: Context) -> None:
+def _compare_with_codes(spec: TableSpec, block: Block, response: Response | None, source: Source, context: Context) -> None:
+    """Refuse items whose value labels in the file name other codes than site.yaml or the codebook does (F31)."""
+    declared = {label.strip().casefold(): code for label, code in _numbers(spec, "items").items()}
+    found = []
+    for column in block.items.values():
+        labels = source.ledger.raw.labels.get(column, {})
+        for code, label in labels.items():
+            mapped = declared.get(label.strip().casefold())
+            if mapped is not None and code != f"{mapped:g}":
+                found.append(f"{shown(label)!r} in {shown(column)} is {shown(code)} in the file and {mapped:g} in site.yaml")
+        if column in context.codebook:
+            named = {**labels, **{f"{code:g}": label for label, code in _numbers(spec, "items").items()}}
+            missing = set(_missing_codes(spec, context, column, source))
+            found += disagreements(column, context.codebook[column], response, missing, named)
+    if found:
+        more = f" and {len(found) - 10} more" if len(found) > 10 else ""
+        text = f"Labels and codes disagree: {'; '.join(found[:10])}{more}. Items may be stored reversed, or in another range."
+        fix = "Correct the labels, values: {items: ...}, response: or the codebook, whichever is wrong."
+        context.log.site_fault("F31", text, fix, file=source.ledger.name, n_affected=len(found))
+    absent = [column for column in block.items.values() if column not in context.codebook] if context.codebook else []
+    if absent:
+        text = f"The codebook does not describe these columns: {_listed(absent)}."
+        context.log.remark("F31", text, "Check that it is the codebook of this export.", file=source.ledger.name, n_affected=len(absent))
+
+
+def _compare_labels(block: Block, source: Source, context: Context) -> None:
     """Refuse items of one questionnaire whose value labels name the same answer with different codes (F31)."""
     codes: dict[str, dict[str, str]] = defaultdict(dict)
     for column in block.items.values():

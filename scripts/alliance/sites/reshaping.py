@@ -17,9 +17,11 @@ REDCAP_COLUMNS = (
     "redcap_data_access_group",
     "redcap_survey_identifier",
 )
-QUALTRICS_COLUMNS = (
-    *("StartDate", "EndDate", "Status", "Progress", "Duration (in seconds)", "Finished", "RecordedDate", "ResponseId"),
-    *("ExternalReference", "DistributionChannel", "UserLanguage"),
+QUALTRICS_COLUMNS = frozenset(
+    (
+        *("startdate", "enddate", "status", "progress", "duration (in seconds)", "duration", "finished", "recordeddate", "responseid"),
+        *("externalreference", "externaldatareference", "distributionchannel", "userlanguage", "responseset"),
+    )
 )
 
 
@@ -185,10 +187,10 @@ def expected_columns(spec: TableSpec, n_items: int | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def by_format(spec: TableSpec, header: list[str]) -> set[str]:
-    """Return columns that belong to the export's format and are known without a map."""
-    if spec.format == "qualtrics":
-        return {name for name in header if name in QUALTRICS_COLUMNS}
+def by_format(spec: TableSpec, header: list[str], survey: bool = False) -> set[str]:
+    """Return columns that belong to the export's format and are known without a map; ``survey``: it was recognised as Qualtrics."""
+    if survey or spec.format == "qualtrics":
+        return {name for name in header if name.casefold() in QUALTRICS_COLUMNS or name.startswith("Q_")}
     if spec.format != "redcap":
         return set()
     return {name for name in header if name in REDCAP_COLUMNS or name.endswith("_complete") or name.endswith("_timestamp")}

@@ -196,6 +196,7 @@ class SiteFile(StrictModel):
     transfers: Literal["warn", "accept"] = "warn"
     checksums: dict[RelativePath, Annotated[str, AfterValidator(_sha256)]] = Field(default_factory=dict)
     expected_rows: dict[RelativePath, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    codebook: RelativePath | None = None
     tables: list[TableSpec] = Field(default_factory=list)
     summaries: FileNames | None = None
     matrix: Matrix | None = None
@@ -317,6 +318,8 @@ def _cross_checks(data: dict, instruments: Mapping[str, Instrument]) -> Found:
     elif kind == "summary":
         if data.get("tables"):
             yield ("tables",), "a site with 'data: summary' sends no tables; send rows or a summary, not both"
+        if data.get("codebook") is not None:
+            yield ("codebook",), "belongs to sites that send rows; remove it"
         if data.get("matrix") is not None and data.get("summaries") is not None:
             yield ("summaries",), "give either summaries or a matrix"
     complete = kind == "rows" and isinstance(data.get("tables"), list) and len(specs) == len(data["tables"])
@@ -325,6 +328,7 @@ def _cross_checks(data: dict, instruments: Mapping[str, Instrument]) -> Found:
     for index, spec in specs.items():
         for path, text in _table_faults(spec, data, instruments):
             yield ("tables", index, *path), text
+    yield from _range_clashes(specs, instruments)
     site_codes = data.get("missing_codes") if isinstance(data.get("missing_codes"), dict) else {}
     for code in site_codes:
         for spec in specs.values():
@@ -332,6 +336,19 @@ def _cross_checks(data: dict, instruments: Mapping[str, Instrument]) -> Found:
             if reason:
                 yield ("missing_codes", code), reason
                 break
+
+
+def _range_clashes(specs: Mapping[int, TableSpec], instruments: Mapping[str, Instrument]) -> Found:
+    """Yield tables that give the same instrument and rater another range of answers than a table before."""
+    first: dict[tuple[str, str], Response] = {}
+    for index, spec in specs.items():
+        if spec.is_rating and spec.instrument and spec.response is not None:
+            for rater in _raters_of(spec, instruments.get(spec.instrument)):
+                known = first.setdefault((spec.instrument, rater), spec.response)
+                if known != spec.response:
+                    text = f"differs from another table of {spec.instrument} ({rater}); one rater's answers need one range"
+                    yield ("tables", index, "response"), text
+                    break
 
 
 def _valid_tables(data: dict) -> dict[int, TableSpec]:
@@ -544,6 +561,24 @@ def known_scales(instrument: Instrument) -> list[str]:
 def item_range(spec: TableSpec, instrument: Instrument | None) -> Response | None:
     """Return the answers that a table's items allow, from the site or the instrument."""
     return spec.response or (instrument.response if instrument is not None else None)
+
+
+def ranges_by_rater(specs: Iterable[TableSpec], instrument: Instrument | None) -> dict[str, Response | None]:
+    """Return the answers that items of one instrument allow, by rater; the tables of one instrument may declare different ranges."""
+    found: dict[str, Response | None] = {}
+    for spec in specs:
+        for rater in _raters_of(spec, instrument):
+            found.setdefault(rater, item_range(spec, instrument))
+    return found
+
+
+def _raters_of(spec: TableSpec, instrument: Instrument | None) -> list[str]:
+    if spec.rater is not None:
+        return [spec.rater]
+    if "rater" in spec.columns:
+        mapped = {str(rater) for rater in spec.values.get("rater", {}).values()}
+        return [rater for rater in RATERS if rater in mapped or not mapped]
+    return list(instrument.forms) if instrument is not None else list(RATERS)
 
 
 def scale_range(spec: TableSpec, instrument: Instrument | None, scale: str) -> tuple[float, float] | None:
