@@ -42,6 +42,29 @@ take <- function(fit) {
 }
 result$correlation <- list(plain = take(pair), partial = take(part), independent = as.numeric(cor.test(rows$x, rows$m)$conf.int))
 
+# Leaving out each therapist in turn: (G - 1) / G times the sum of squared deviations from the mean.
+therapists <- unique(rows$therapist)
+G <- length(therapists)
+jackknife <- function(values) as.matrix((G - 1) / G * crossprod(scale(t(values), scale = FALSE)))
+left_out <- lapply(names(models), function(name) {
+  fits <- lapply(therapists, function(one) both(sem(models[[name]], rows[rows$therapist != one, ], fixed.x = FALSE)))
+  spread <- function(what) {
+    values <- sapply(fits, function(fit) unlist(fit[[what]]))
+    as.list(setNames(sqrt(diag(jackknife(values))), names(fits[[1]][[what]])))
+  }
+  list(std_error = spread("estimate"), std_error_standardized = spread("standardized"))
+})
+without <- function(data, f) sapply(therapists, function(one) f(data[data$therapist != one, ]))
+three <- without(rows, function(d) atanh(c(cor(d$x, d$m), cor(d$x, d$y), cor(d$z, d$y2))))
+holes <- rows[(seq_len(nrow(rows)) - 1) %% 7 != 0, ]
+partial <- function(d) atanh(cor(resid(lm(x ~ z + y, d)), resid(lm(m ~ z + y, d))))
+result$jackknife <- list(
+  models = setNames(left_out, names(models)),
+  correlations = unname(jackknife(three)),
+  with_holes = sqrt(c(jackknife(t(without(holes, function(d) atanh(cor(d$x, d$m))))))),
+  partial = sqrt(c(jackknife(t(without(rows, partial)))))
+)
+
 # Resampling whole therapists, refitted by least squares in a loop.
 set.seed(1)
 groups <- split(seq_len(nrow(rows)), rows$therapist)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import statistics_reference as reference
 from alliance.statistics import meta_analysis, path_analysis, resampling, two_stage
-from alliance.statistics.correlation import correlation
+from alliance.statistics.correlation import correlation, correlations
 
 SUBJECTS = ("meta_analysis", "path_analysis", "two_stage")
 needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
@@ -147,10 +147,11 @@ def test_path_models_equal_lavaan(name: str, engine: str, rows: pd.DataFrame) ->
 def test_cluster_robust_errors_equal_lavaan(name: str, rows: pd.DataFrame) -> None:
     expected = reference.stored("path_analysis")["models"][name]
     model = path_analysis.parse(reference.MODELS[name])
-    known_x = path_analysis.fit(model, rows, clusters=rows["therapist"], fixed_x=True, engine="closed_form")
+    settings = {"clusters": rows["therapist"], "engine": "closed_form", "cluster_error": "sandwich"}
+    known_x = path_analysis.fit(model, rows, fixed_x=True, **settings)
     assert_columns_equal(known_x, expected["cluster"], BOTH, TOLERANCE[name])
     assert_columns_equal(
-        path_analysis.fit(model, rows, clusters=rows["therapist"], engine="closed_form"),
+        path_analysis.fit(model, rows, **settings),
         expected["cluster_random_x"],
         BOTH,
         TOLERANCE[name],
@@ -167,14 +168,37 @@ def test_a_covariance_matrix_and_n_give_what_lavaan_gives(name: str, rows: pd.Da
 
 def test_correlations_and_their_cluster_robust_errors_equal_lavaan(rows: pd.DataFrame) -> None:
     expected = reference.stored("path_analysis")["correlation"]
-    plain = correlation(rows["x"], rows["m"], rows["therapist"])
-    partial = correlation(rows["x"], rows["m"], rows["therapist"], controls=rows[["z", "y"]])
+    plain = correlation(rows["x"], rows["m"], rows["therapist"], cluster_error="sandwich")
+    partial = correlation(rows["x"], rows["m"], rows["therapist"], controls=rows[["z", "y"]], cluster_error="sandwich")
     for found, value in ((plain, expected["plain"]), (partial, expected["partial"])):
         assert found.r == pytest.approx(value["r"], abs=1e-6)
         assert found.se_z * (1 - found.r**2) == pytest.approx(value["se_r"], rel=1e-4)
         assert found.df == 29
     independent = correlation(rows["x"], rows["m"])
     assert [independent.ci_low, independent.ci_high] == pytest.approx(expected["independent"], abs=1e-10)
+
+
+@pytest.mark.parametrize("name", reference.MODELS)
+def test_jackknife_errors_equal_refits_by_lavaan_without_each_therapist(name: str, rows: pd.DataFrame) -> None:
+    expected = reference.stored("path_analysis")["jackknife"]["models"][name]
+    model = path_analysis.parse(reference.MODELS[name])
+    fitted = path_analysis.fit(model, rows, clusters=rows["therapist"], engine="closed_form")
+    assert fitted.method == "cluster_jackknife"
+    # lavaan stops each of the 30 refits a little short of its maximum, which adds to the error of their spread.
+    assert_columns_equal(fitted, expected, ["std_error", "std_error_standardized"], 1e-4)
+
+
+def test_jackknife_errors_of_correlations_equal_a_loop_in_r(rows: pd.DataFrame) -> None:
+    expected = reference.stored("path_analysis")["jackknife"]
+    therapist = rows["therapist"]
+    x, y = (np.column_stack([rows[name] for name in side]) for side in (("x", "x", "z"), ("m", "y", "y2")))
+    found = correlations(x, y, therapist)
+    assert found.vcov_z() == pytest.approx(np.array(expected["correlations"]), rel=1e-9)
+    x[rows.index % 7 == 0, 0] = np.nan
+    holes = correlations(x, y, therapist)
+    assert holes.se_z[0] == pytest.approx(expected["with_holes"], rel=1e-9)
+    partial = correlation(rows["x"], rows["m"], therapist, controls=rows[["z", "y"]])
+    assert partial.se_z == pytest.approx(expected["partial"], rel=1e-9)
 
 
 def test_resampling_therapists_agrees_with_a_loop_in_r(rows: pd.DataFrame) -> None:

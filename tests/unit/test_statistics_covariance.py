@@ -82,7 +82,8 @@ def test_correlation_errors_are_the_delta_method_on_the_sandwich(data: np.ndarra
         expected, variance = covariance.delta(
             lambda s, held=controls: np.arctanh(covariance.partial_correlation(s, 0, 1, held))[:, None], np.cov(data.T), vcov
         )
-        found = correlation(data[:, 0], data[:, 1], CLUSTERS, controls=data[:, controls] if controls else None)
+        held = data[:, controls] if controls else None
+        found = correlation(data[:, 0], data[:, 1], CLUSTERS, controls=held, cluster_error="sandwich")
         assert found.z == pytest.approx(expected[0])
         assert found.se_z == pytest.approx(np.sqrt(variance[0, 0]), rel=1e-6)
 
@@ -102,7 +103,9 @@ def test_rows_with_missing_values_or_without_a_therapist_are_left_out(data: np.n
     x[5], y[17], therapists[30] = np.nan, np.inf, pd.NA
     kept = np.delete(np.arange(240), [5, 17, 30])
     found = correlation(x, y, therapists)
-    assert found == correlation(data[kept, 0], data[kept, 1], CLUSTERS[kept])
+    expected = correlation(data[kept, 0], data[kept, 1], CLUSTERS[kept])
+    assert (found.n, found.n_clusters, found.status) == (expected.n, expected.n_clusters, "estimated")
+    assert [found.r, found.se_z, found.ci_low] == pytest.approx([expected.r, expected.se_z, expected.ci_low], rel=1e-12)
     assert (found.n, found.n_clusters) == (237, 24)
 
 
@@ -170,7 +173,7 @@ def test_jackknife_error_is_that_of_correlations_without_each_therapist(data: np
             kept = group != CLUSTERS
             held = None if controls is None else controls[kept]
             left_out.append(correlation(data[kept, 0], data[kept, 1], controls=held).z)
-        found = correlation(data[:, 0], data[:, 1], CLUSTERS, controls=controls, cluster_error="jackknife")
+        found = correlation(data[:, 0], data[:, 1], CLUSTERS, controls=controls)
         assert found.se_z == pytest.approx(np.sqrt(23 * np.var(left_out)))
 
 
@@ -215,7 +218,7 @@ def test_few_clusters_are_not_resampled(data: np.ndarray) -> None:
 def test_bootstrap_error_of_a_mean_free_statistic_is_its_sandwich_error(data: np.ndarray) -> None:
     products = resampling.cross_products((data - data.mean(axis=0)) / data.std(axis=0), CLUSTERS)
     drawn = resampling.bootstrap(products, lambda s: np.arctanh(covariance.correlations(s)), 4000, resampling.generator(1, "z"))
-    assert drawn[:, 0].std() == pytest.approx(correlation(data[:, 0], data[:, 1], CLUSTERS).se_z, rel=0.12)
+    assert drawn[:, 0].std() == pytest.approx(correlation(data[:, 0], data[:, 1], CLUSTERS, cluster_error="sandwich").se_z, rel=0.12)
     low, high = resampling.percentile_interval(drawn)
     assert low == pytest.approx(np.quantile(drawn, 0.025, axis=0))
     assert high == pytest.approx(np.quantile(drawn, 0.975, axis=0))

@@ -1,4 +1,4 @@
-"""Correlations and partial correlations with standard errors that respect clusters."""
+"""Correlations and partial correlations with standard errors that respect clusters, one at a time or many at once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,65 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from alliance.statistics.covariance import cluster_codes, cluster_sums, partial_correlation
+from alliance.statistics.covariance import cluster_sums, partial_correlation
 from alliance.statistics.distributions import critical_value, two_sided_p
-from alliance.statistics.resampling import covariances, cross_products, jackknife_weights
 
 MIN_CLUSTERS = 5
+DETERMINED = 1 - 1e-12
+_SINGULAR = 1e-12
+
+ClusterError = Literal["jackknife", "sandwich"]
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """Correlations of paired columns.
+
+    Attributes
+    ----------
+    r, se_z : ndarray, shape (m,)
+        Correlations and the standard errors of their Fisher z; NaN where ``reason`` is not empty.
+    n, n_clusters : ndarray of int, shape (m,)
+        Complete rows, and clusters among them (0 without clusters).
+    df : ndarray, shape (m,)
+        n_clusters - 1 where the standard error respects clusters; infinite for the normal.
+    method : list of str
+        ``cluster_jackknife``, ``cluster_robust`` (sandwich) or ``independent``.
+    reason : list of str
+        Why there is no correlation; empty where there is one.
+    caution : list of str
+        Why another standard error than the one asked for is given; empty where it is that one.
+    rows : ndarray, shape (rows, m)
+        Share of each row in the error of each z; 0 where a row lacks a value.
+    clusters : ndarray, shape (clusters, m)
+        Share of each cluster, squares summing to the variance of z; 0 where the error does not respect clusters.
+    """
+
+    r: np.ndarray
+    se_z: np.ndarray
+    n: np.ndarray
+    n_clusters: np.ndarray
+    df: np.ndarray
+    method: list[str]
+    reason: list[str]
+    caution: list[str]
+    rows: np.ndarray
+    clusters: np.ndarray
+
+    def vcov_z(self) -> np.ndarray:
+        """Return the sampling covariance of the Fisher z's, shape (m, m); NaN where there is no correlation.
+
+        Two z's that both respect clusters covary by the shares of the clusters; otherwise they correlate as the shares of their rows do.
+        """
+        size = np.sqrt((self.rows**2).sum(axis=0))
+        scaled = self.rows / np.where(size > 0, size, 1.0) * self.se_z
+        respected = np.isfinite(self.df)
+        both = respected[:, None] & respected[None, :]
+        vcov = np.where(both, self.clusters.T @ self.clusters, scaled.T @ scaled)
+        absent = ~np.isfinite(self.se_z)
+        vcov[absent, :] = vcov[:, absent] = np.nan
+        vcov[np.diag_indices(len(vcov))] = self.se_z**2
+        return vcov
 
 
 @dataclass(frozen=True)
@@ -30,9 +84,9 @@ class Correlation:
     n, n_clusters : int
         Complete rows, and clusters among them (0 without clusters).
     df : float or None
-        n_clusters - 1 where the standard error is cluster-robust; None for the normal.
+        n_clusters - 1 where the standard error respects clusters; None for the normal.
     method : str
-        ``cluster-robust`` or ``independent clients``.
+        ``cluster_jackknife``, ``cluster_robust`` (sandwich) or ``independent``.
     status, reason : str
         ``estimated``, ``flagged`` or ``not_estimable``, and why.
     """
@@ -52,6 +106,95 @@ class Correlation:
     reason: str
 
 
+def correlations(
+    x: ArrayLike,
+    y: ArrayLike,
+    clusters: ArrayLike | None = None,
+    *,
+    controls: ArrayLike | None = None,
+    cluster_error: ClusterError = "jackknife",
+    min_clusters: int = MIN_CLUSTERS,
+    min_rows: int = 0,
+) -> Correlations:
+    """Return the correlation of each column of ``x`` with the same column of ``y``, given controls if there are any.
+
+    The standard error of z leaves out each cluster in turn: ``(G - 1) / G`` times the sum of squared deviations of the G values of z from
+    their mean (delete-one-group jackknife; Bell & McCaffrey, 2002, on how it relates to the sandwich), with t(G - 1). The sandwich sums the
+    influences ``zx zy - r (zx² + zy²) / 2`` of the standardised variables (or of their residuals on the controls) within clusters and
+    multiplies their squares by G / (G - 1), as lavaan does. Without enough clusters it is ``1 / sqrt(n - 3 - controls)`` with the normal.
+
+    Parameters
+    ----------
+    x, y : array_like, shape (n, m)
+        Variables; a row with a missing value in x, y, controls or clusters is left out of that pair.
+    clusters : array_like, shape (n,), optional
+        Which cluster (therapist) a row belongs to.
+    controls : array_like, shape (n,) or (n, q), optional
+        Variables to be held constant in every pair.
+    cluster_error : {"jackknife", "sandwich"}
+        The jackknife is larger and covers better with few clusters; the sandwich is given in its place, with a caution, where a pair has
+        no correlation without one of its clusters.
+    min_clusters : int
+        Fewer clusters: rows are taken as independent, with a caution.
+    min_rows : int
+        Fewer complete rows (at least 4 + q): no correlation.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    controls = np.empty((len(x), 0)) if controls is None else np.asarray(controls, dtype=float).reshape(len(x), -1)
+    held, m = controls.shape[1], x.shape[1]
+    codes, count = _codes(clusters, len(x))
+    used = np.isfinite(x) & np.isfinite(y) & (np.isfinite(controls).all(axis=1) & (codes >= 0))[:, None]
+    n = used.sum(axis=0)
+    needed = max(min_rows, 4 + held)
+    variables, constant = _standardised([x, y, *(np.broadcast_to(one[:, None], x.shape) for one in controls.T)], used)
+    codes = np.maximum(codes, 0)
+    sums = _products(variables, used, codes, max(count, 1))
+    total = sums.sum(axis=0)
+    covariance = _covariance(total)
+    pair, reason = _residual_pair(variables, covariance, constant)
+    reason = [f"needs at least {needed} clients with both scores; has {n[i]}" if n[i] < needed else reason[i] for i in range(m)]
+    r = (pair[0] * pair[1]).sum(axis=0) / np.maximum(n, 1)
+    for i in np.flatnonzero(np.abs(r) >= DETERMINED):
+        reason[i] = reason[i] or f"the two scores determine each other (r = {'-' if r[i] < 0 else ''}1)"
+    absent = np.array([bool(text) for text in reason], dtype=bool)
+    r = np.where(absent, np.nan, r)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rows = np.nan_to_num((pair[0] * pair[1] - r * (pair[0] ** 2 + pair[1] ** 2) / 2) / np.maximum(n, 1) / (1 - r**2))
+        groups = (sums[:, :, 0, 0] > 0).sum(axis=0) if count else np.zeros(m, dtype=int)
+        enough = (groups >= min_clusters) & (groups > 1) & ~absent
+        robust = cluster_sums(rows, codes, max(count, 1)) * np.sqrt(groups / (groups - 1))
+        shares, left_out = robust, np.zeros(m, dtype=bool)
+        if cluster_error == "jackknife" and enough.any():
+            without, left_out = _left_out(sums[:, enough], total[enough]), enough.copy()
+            left_out[enough] = np.isfinite(without).all(axis=0)
+            shares = robust.copy()
+            shares[:, left_out] = without[:, left_out[enough]]
+        se_z = np.where(enough, np.sqrt((shares**2).sum(axis=0)), 1 / np.sqrt(n - 3 - held))
+    for i in np.flatnonzero(~absent & ~(se_z > 0)):
+        reason[i], absent[i] = "the standard error is zero", True
+    few = [clusters is not None and not enough[i] and not absent[i] for i in range(m)]
+    replaced = [cluster_error == "jackknife" and enough[i] and not left_out[i] for i in range(m)]
+    return Correlations(
+        r=np.where(absent, np.nan, r),
+        se_z=np.where(absent, np.nan, se_z),
+        n=n,
+        n_clusters=groups,
+        df=np.where(enough, groups - 1.0, np.inf),
+        method=["cluster_jackknife" if left_out[i] else "cluster_robust" if enough[i] else "independent" for i in range(m)],
+        reason=reason,
+        caution=[
+            f"fewer than {min_clusters} therapists ({groups[i]}): clients taken as independent"
+            if few[i]
+            else "sandwich standard error: without one of the therapists there is no correlation"
+            if replaced[i]
+            else ""
+            for i in range(m)
+        ],
+        rows=rows,
+        clusters=np.where(enough & ~absent, shares, 0.0),
+    )
+
+
 def correlation(
     x: ArrayLike,
     y: ArrayLike,
@@ -59,67 +202,27 @@ def correlation(
     *,
     controls: ArrayLike | None = None,
     level: float = 0.95,
-    cluster_error: Literal["sandwich", "jackknife"] = "sandwich",
+    cluster_error: ClusterError = "jackknife",
     min_clusters: int = MIN_CLUSTERS,
 ) -> Correlation:
-    """Return the correlation of two variables, given controls if there are any.
-
-    The standard error of z is the delta-method sandwich: influences ``zx zy - r (zx² + zy²) / 2`` of the standardised variables (or of
-    their residuals on the controls) are summed within clusters and their squares multiplied by G / (G - 1); the interval uses t(G - 1).
-    Without enough clusters it is ``1 / sqrt(n - 3 - controls)`` with the normal.
+    """Return the correlation of two variables, given controls if there are any, with its interval; see :func:`correlations`.
 
     Parameters
     ----------
     x, y : array_like, shape (n,)
-        Variables; rows with a missing value (also of controls or clusters) are left out.
-    clusters : array_like, shape (n,), optional
-        Which cluster (therapist) a row belongs to.
-    controls : array_like, shape (n,) or (n, q), optional
-        Variables to be held constant.
+        Variables.
     level : float
         Confidence level.
-    cluster_error : {"sandwich", "jackknife"}
-        ``jackknife`` takes the error of z from leaving out each cluster in turn: larger, and with few clusters nearer to the truth.
-    min_clusters : int
-        Fewer clusters: rows are taken as independent, flagged with the reason.
+    clusters, controls, cluster_error, min_clusters
+        As in :func:`correlations`.
     """
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    controls = np.empty((x.size, 0)) if controls is None else np.asarray(controls, dtype=float).reshape(x.size, -1)
-    table = np.column_stack([x, y, controls])
-    usable = np.isfinite(table).all(axis=1)
-    if clusters is not None:
-        import pandas as pd
-
-        clusters = np.asarray(clusters, dtype=object)
-        usable &= ~np.asarray(pd.isna(clusters))
-    table = table[usable]
-    n, held = len(table), controls.shape[1]
-    codes, count = (None, 0) if clusters is None else cluster_codes(clusters[usable]) if n else (None, 0)
-    if n < 4 + held:
-        return _none(n, count, f"needs at least {4 + held} clients, has {n}")
-    spread = table.std(axis=0)
-    if (spread <= 1e-12 * np.abs(table).max(axis=0)).any():
-        return _none(n, count, "a variable is constant")
-    standardised = (table - table.mean(axis=0)) / spread
-    pair = standardised[:, :2]
-    if held:
-        given = standardised[:, 2:]
-        coefficients, _, rank, _ = np.linalg.lstsq(given, pair, rcond=1e-10)
-        if rank < held:
-            return _none(n, count, "the controls determine each other")
-        pair = pair - given @ coefficients
-        left = pair.std(axis=0)
-        if (left <= 1e-6).any():
-            return _none(n, count, "the controls determine a variable completely")
-        pair = pair / left
-    r = float(np.mean(pair[:, 0] * pair[:, 1]))
-    if abs(r) >= 1 - 1e-12:
-        return _none(n, count, "the two variables determine each other (r = ±1)")
-    if clusters is not None and count >= min_clusters:
-        error = _jackknife_error(standardised, codes) if cluster_error == "jackknife" else _sandwich_error(pair, r, codes, count)
-        return _summary(r, error, n, count, float(count - 1), "cluster-robust", "", level)
-    reason = "" if clusters is None else f"fewer than {min_clusters} therapists ({count}): clients taken as independent"
-    return _summary(r, 1 / np.sqrt(n - 3 - held), n, count, None, "independent clients", reason, level)
+    columns = (np.asarray(values, dtype=float)[:, None] for values in (x, y))
+    found = correlations(*columns, clusters, controls=controls, cluster_error=cluster_error, min_clusters=min_clusters)
+    n, count = int(found.n[0]), int(found.n_clusters[0])
+    if found.reason[0]:
+        return _none(n, count, found.reason[0])
+    df = float(found.df[0]) if np.isfinite(found.df[0]) else None
+    return _summary(float(found.r[0]), float(found.se_z[0]), n, count, df, found.method[0], found.caution[0], level)
 
 
 def correlation_from_summary(
@@ -143,7 +246,7 @@ def correlation_from_summary(
     independent = n if effective_n is None else effective_n
     if independent - 3 - controls <= 0:
         return _none(int(n), 0, f"needs more than {3 + controls} independent clients")
-    return _summary(float(r), 1 / np.sqrt(independent - 3 - controls), int(n), 0, None, "independent clients", "", level)
+    return _summary(float(r), 1 / np.sqrt(independent - 3 - controls), int(n), 0, None, "independent", "", level)
 
 
 def effective_n(cluster_sizes: ArrayLike, icc_x: float, icc_y: float) -> float:
@@ -164,18 +267,87 @@ def effective_n(cluster_sizes: ArrayLike, icc_x: float, icc_y: float) -> float:
     return float(n / (1 + ((sizes**2).sum() / n - 1) * max(icc_x, 0.0) * max(icc_y, 0.0)))
 
 
-def _sandwich_error(pair: np.ndarray, r: float, codes: np.ndarray, count: int) -> float:
-    scores = pair[:, 0] * pair[:, 1] - r * (pair**2).sum(axis=1) / 2
-    sums = cluster_sums(scores, codes, count)
-    return float(np.sqrt(count / (count - 1) * (sums**2).sum()) / len(pair) / (1 - r * r))
+def _codes(clusters: ArrayLike | None, n: int) -> tuple[np.ndarray, int]:
+    """Return clusters as codes 0.. (-1: missing) and their number; zeros and 0 without clusters."""
+    if clusters is None:
+        return np.zeros(n, dtype=int), 0
+    import pandas as pd
+
+    codes, names = pd.factorize(np.asarray(clusters), use_na_sentinel=True)
+    return codes, len(names)
 
 
-def _jackknife_error(standardised: np.ndarray, codes: np.ndarray) -> float:
-    products = cross_products(standardised, codes, min_clusters=1)
-    count = len(products.sums)
-    left_out = covariances(products, jackknife_weights(count))
-    z = np.arctanh(partial_correlation(left_out, 0, 1, list(range(2, standardised.shape[1]))))
-    return float(np.sqrt((count - 1) / count * ((z - z.mean()) ** 2).sum()))
+def _standardised(variables: list[np.ndarray], used: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return variables z-scored over the used rows of each column (0 elsewhere), and in which columns one of them is constant."""
+    n = np.maximum(used.sum(axis=0), 1)
+    constant = np.zeros(used.shape[1], dtype=bool)
+    scored = []
+    for values in variables:
+        filled = np.where(used, values, 0.0)
+        centred = np.where(used, filled - filled.sum(axis=0) / n, 0.0)
+        spread = np.sqrt((centred**2).sum(axis=0) / n)
+        constant |= spread <= 1e-12 * np.abs(filled).max(axis=0, initial=0.0)
+        scored.append(centred / np.where(spread > 0, spread, 1.0))
+    return scored, constant
+
+
+def _products(variables: list[np.ndarray], used: np.ndarray, codes: np.ndarray, count: int) -> np.ndarray:
+    """Return sums of (1, v)(1, v)' within clusters for every column, shape (clusters, m, p + 1, p + 1)."""
+    augmented = [used.astype(float), *variables]
+    size = len(augmented)
+    sums = np.empty((count, used.shape[1], size, size))
+    for i in range(size):
+        for j in range(i, size):
+            sums[:, :, i, j] = sums[:, :, j, i] = cluster_sums(augmented[i] * augmented[j], codes, count)
+    return sums
+
+
+def _covariance(products: np.ndarray) -> np.ndarray:
+    """Return covariance matrices (divisor n) of sums of products, shape (..., p + 1, p + 1) to (..., p, p)."""
+    n = np.maximum(products[..., :1, :1], 1.0)
+    mean = products[..., 1:, :1] / n
+    return products[..., 1:, 1:] / n - mean @ np.swapaxes(mean, -1, -2)
+
+
+def _residual_pair(
+    variables: list[np.ndarray], covariance: np.ndarray, constant: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], list[str]]:
+    """Return the first two variables, standardised given the others, and why they do not exist in a column."""
+    reason = ["one of the scores is constant: the same for all clients" if here else "" for here in constant]
+    if len(variables) == 2:
+        return (variables[0], variables[1]), reason
+    given, cross = covariance[:, 2:, 2:], covariance[:, 2:, :2]
+    singular = np.linalg.eigvalsh(given)[:, 0] <= _SINGULAR
+    slopes = np.linalg.solve(np.where(singular[:, None, None], np.eye(given.shape[-1]), given), cross)
+    left = np.diagonal(covariance[:, :2, :2] - np.swapaxes(cross, 1, 2) @ slopes, axis1=1, axis2=2)
+    for i in range(len(reason)):
+        if singular[i]:
+            reason[i] = reason[i] or "the controls determine each other"
+        elif (left[i] <= _SINGULAR).any():
+            reason[i] = reason[i] or "the controls determine a variable completely"
+    held = np.stack(variables[2:], axis=-1)
+    pair = [
+        (variables[side] - np.einsum("nmq,mq->nm", held, slopes[:, :, side])) / np.sqrt(np.maximum(left[:, side], _SINGULAR))
+        for side in (0, 1)
+    ]
+    return (pair[0], pair[1]), reason
+
+
+def _left_out(sums: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Return each cluster's share in the jackknife error of z, shape (clusters, m); NaN where a value without a cluster does not exist."""
+    covariance = _covariance(total - sums)
+    given = covariance[..., 2:, 2:]
+    impossible = np.zeros(covariance.shape[:2], dtype=bool)
+    if given.shape[-1]:
+        impossible = np.linalg.eigvalsh(given)[..., 0] <= _SINGULAR
+        covariance[impossible] = np.eye(covariance.shape[-1])
+    impossible |= (np.diagonal(covariance[..., :2, :2], axis1=-2, axis2=-1) <= _SINGULAR).any(axis=-1)
+    r = partial_correlation(covariance, 0, 1, list(range(2, covariance.shape[-1])))
+    z = np.arctanh(np.where(impossible | ~(np.abs(r) < DETERMINED), np.nan, r))
+    present = sums[..., 0, 0] > 0
+    groups = present.sum(axis=0)
+    mean = np.where(present, z, 0.0).sum(axis=0) / groups
+    return np.where(present, (z - mean) * np.sqrt((groups - 1) / groups), 0.0)
 
 
 def _summary(r: float, error: float, n: int, count: int, df: float | None, method: str, reason: str, level: float) -> Correlation:

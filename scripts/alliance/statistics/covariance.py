@@ -85,9 +85,13 @@ def cluster_codes(clusters: ArrayLike) -> tuple[np.ndarray, int]:
 
 
 def cluster_sums(values: np.ndarray, codes: np.ndarray, count: int) -> np.ndarray:
-    """Return sums of rows within clusters, shape (n, m) to (count, m)."""
+    """Return sums of rows within clusters, shape (n, ...) to (count, ...)."""
     sums = np.zeros((count, *values.shape[1:]), dtype=values.dtype)
-    np.add.at(sums, codes, values)
+    if len(codes):
+        order = np.argsort(codes, kind="stable")
+        sorted_codes = codes[order]
+        starts = np.flatnonzero(np.r_[True, sorted_codes[1:] != sorted_codes[:-1]])
+        sums[sorted_codes[starts]] = np.add.reduceat(values[order], starts, axis=0)
     return sums
 
 

@@ -101,7 +101,7 @@ class PathFit:
     n, n_clusters : int
         Complete rows, and clusters among them (0 without).
     method : str
-        How standard errors were computed.
+        Standard errors: ``cluster_jackknife``, ``cluster_robust`` (sandwich) or ``normal_theory``; empty without a fit.
     status, reason : str
         ``estimated``, ``flagged`` or ``not_estimable``, and why.
     """
@@ -156,14 +156,14 @@ def fit(
     level: float = 0.95,
     fixed_x: bool = False,
     engine: Literal["semopy", "closed_form"] = "semopy",
-    cluster_error: Literal["sandwich", "jackknife"] = "sandwich",
+    cluster_error: Literal["jackknife", "sandwich"] = "jackknife",
     min_clusters: int = MIN_CLUSTERS,
     rows_per_parameter: float = ROWS_PER_PARAMETER,
 ) -> PathFit:
     """Fit a path model to rows, or to a covariance matrix and a sample size.
 
-    Standard errors: with ``clusters`` the sandwich of the observed information and the rows' influences summed within clusters, times
-    G / (G - 1) (lavaan ``cluster=``), with intervals by t(G - 1); otherwise the expected information (lavaan's default) with the normal.
+    Standard errors: with ``clusters`` the delete-one-cluster jackknife, with intervals by t(G - 1); otherwise the expected information
+    (lavaan's default) with the normal.
 
     Parameters
     ----------
@@ -185,8 +185,10 @@ def fit(
         depend on it.
     engine : {"semopy", "closed_form"}
         ``closed_form`` goes without semopy.
-    cluster_error : {"sandwich", "jackknife"}
-        ``jackknife`` leaves out each cluster in turn; its errors are larger, and its intervals cover better with few clusters.
+    cluster_error : {"jackknife", "sandwich"}
+        ``jackknife`` fits again without each cluster: ``(G - 1) / G`` times the sum of squared deviations from the mean. ``sandwich`` is
+        that of the observed information and the rows' influences summed within clusters, times G / (G - 1) (lavaan ``cluster=``); smaller,
+        so that its intervals cover less with few clusters.
     min_clusters : int
         Fewer clusters: rows are taken as independent, flagged with the reason.
     rows_per_parameter : float
@@ -214,10 +216,10 @@ def fit(
         notes.append(f"fewer than {min_clusters} therapists ({sample.n_clusters}): clients taken as independent")
     df = float(sample.n_clusters - 1) if robust else np.inf
     values, slopes = structure.outputs_with_slopes(estimate, r)
-    vcov = _jackknife_vcov(structure, sample) if robust and cluster_error == "jackknife" else None
+    vcov = _jackknife_vcov(structure, sample, np.isfinite(values)) if robust and cluster_error == "jackknife" else None
     if robust and cluster_error == "jackknife" and vcov is None:
         notes.append("sandwich in place of jackknife errors: the model has no solution without one of the therapists")
-    kind = "normal-theory" if not robust else "cluster-robust (sandwich)" if vcov is None else "cluster-robust (jackknife)"
+    method = "normal_theory" if not robust else "cluster_robust" if vcov is None else "cluster_jackknife"
     if vcov is None:
         joint = _cluster_vcov(structure, estimate, r, sample) if robust else _expected_vcov(structure, hessian, r, sample.n)
         if fixed_x:
@@ -234,7 +236,7 @@ def fit(
         fit=_fit_measures(structure, estimate, r, sample.n),
         n=int(sample.n),
         n_clusters=sample.n_clusters,
-        method=f"maximum likelihood, {kind} standard errors",
+        method=method,
         status="flagged" if notes else "estimated",
         reason="; ".join(notes),
     )
@@ -284,7 +286,7 @@ def bootstrap(
     values = estimates(resampling.covariances(products, np.ones((1, units))))[0]
     drawn = resampling.bootstrap(products, estimates, draws, random)
     if interval == "bca":
-        left_out = estimates(resampling.covariances(products, resampling.jackknife_weights(units)))
+        left_out = estimates(resampling.left_out_covariances(products))
         low, high = resampling.bca_interval(drawn, values, left_out, level)
     else:
         low, high = resampling.percentile_interval(drawn, level, units if interval == "expanded_percentile" else None)
@@ -790,12 +792,15 @@ def _cluster_vcov(structure: _Structure, free: np.ndarray, r: np.ndarray, sample
     return parts @ meat @ parts.T
 
 
-def _jackknife_vcov(structure: _Structure, sample: _Sample) -> np.ndarray | None:
-    """Return the covariance of all outputs from leaving out each cluster in turn; None where one of the refits has no solution."""
+def _jackknife_vcov(structure: _Structure, sample: _Sample, defined: np.ndarray) -> np.ndarray | None:
+    """Return the covariance of all outputs from leaving out each cluster in turn; None where one of the refits has no solution.
+
+    ``defined`` tells which outputs have a value with all clusters; the others have none (NaN).
+    """
     products = resampling.cross_products((sample.rows - sample.rows.mean(axis=0)) / structure.scale, sample.codes, min_clusters=1)
     units = len(products.sums)
-    left_out = structure.outputs_of(resampling.covariances(products, resampling.jackknife_weights(units)))
-    if not np.isfinite(left_out).all():
+    left_out = structure.outputs_of(resampling.left_out_covariances(products))
+    if not np.isfinite(left_out[:, defined]).all():
         return None
     deviation = left_out - left_out.mean(axis=0)
     return deviation.T @ deviation * ((units - 1) / units)

@@ -66,15 +66,18 @@ def multinomial_weights(random: np.random.Generator, units: int, draws: int) -> 
     return random.multinomial(units, np.full(units, 1 / units), size=draws).astype(float)
 
 
-def jackknife_weights(units: int) -> np.ndarray:
-    """Return the weights that leave out each unit in turn, shape (units, units)."""
-    return 1.0 - np.eye(units)
-
-
 def covariances(products: CrossProducts, weights: np.ndarray) -> np.ndarray:
     """Return covariance matrices (divisor n of the resample) for rows of weights, shape (draws, units) to (draws, p, p)."""
     size = products.sums.shape[1]
-    total = (weights @ products.sums.reshape(len(products.sums), -1)).reshape(-1, size, size)
+    return _covariances((weights @ products.sums.reshape(len(products.sums), -1)).reshape(-1, size, size))
+
+
+def left_out_covariances(products: CrossProducts) -> np.ndarray:
+    """Return covariance matrices (divisor n of what is left) without each unit in turn, shape (units, p, p)."""
+    return _covariances(products.sums.sum(axis=0) - products.sums)
+
+
+def _covariances(total: np.ndarray) -> np.ndarray:
     n = total[:, 0, 0][:, None, None]
     mean = total[:, 0, 1:] / n[:, :, 0]
     return total[:, 1:, 1:] / n - mean[:, :, None] * mean[:, None, :]
