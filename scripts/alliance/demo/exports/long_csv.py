@@ -77,7 +77,7 @@ def _observer_ratings(tables: Tables) -> Sheet:
 
 def _core(core: pd.DataFrame) -> Sheet:
     rows = at(core, *OCCASION)
-    facts = pd.DataFrame({"PID": rows["client_id"], "OCCASION": rows["timepoint"].map(OCCASION), "SESSION": "", "DATE": rows["date"]})
+    facts = pd.DataFrame({"PID": rows["client_id"], "OCCASION": rows["timepoint"].map(OCCASION), "DATE": rows["date"]})
     items = text_frame(rows[answers(rows)], SKIPPED).rename(columns=numbered("CORE", rows))
     return sheet_of("core_pre_post.csv", pd.concat([text_frame(facts), items], axis=1))
 
@@ -87,6 +87,6 @@ def _outcomes(tables: Tables) -> Sheet:
     for rater, letter in RATER.items():
         complaints, symptoms = tables.ratings[f"target_complaints_{rater}"], tables.ratings[f"scl_90_r_{rater}"]
         both = complaints.merge(symptoms[["client_id", "timepoint", "gsi"]], on=["client_id", "timepoint"], how="left")
-        facts = {"PID": both["client_id"], "OCCASION": both["timepoint"].map(OCCASION), "SESSION": "", "RATER": letter}
+        facts = {"PID": both["client_id"], "OCCASION": both["timepoint"].map(OCCASION), "RATER": letter}
         parts.append(pd.DataFrame(facts | {"DATE": both["date"], "TC": both["severity"], "GSI": both["gsi"]}))
     return sheet_of("outcomes.csv", text_frame(pd.concat(parts, ignore_index=True)))

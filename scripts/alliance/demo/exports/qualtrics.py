@@ -99,7 +99,7 @@ def _end(r: dict[str, pd.DataFrame]) -> Sheet:
     core = at(r["core_10_client"], *OCCASION)
     keys = pd.MultiIndex.from_frame(core[["client_id", "timepoint"]])
     items = form_cells(core, keys, numbered("CORE_", core), SKIPPED).reset_index(drop=True)
-    facts = pd.DataFrame({"client_id": core["client_id"], "momento": core["timepoint"].map(OCCASION), "session": "", "date": core["date"]})
+    facts = pd.DataFrame({"client_id": core["client_id"], "momento": core["timepoint"].map(OCCASION), "date": core["date"]})
     return _survey("encuesta_final.csv", pd.concat([text_frame(facts), items], axis=1), core["date"], "SV_final")
 
 
@@ -112,8 +112,8 @@ def _judged(r: dict[str, pd.DataFrame]) -> Sheet:
         )
         both = at(both, *timepoints)
         parts.append(both[["client_id", "timepoint", "date", "severity", "gsi"]].assign(rater=rater))
-    frame = text_frame(pd.concat(parts, ignore_index=True).assign(session=""))
-    frame = frame[["client_id", "rater", "timepoint", "session", "date", "severity", "gsi"]]
+    frame = text_frame(pd.concat(parts, ignore_index=True))
+    frame = frame[["client_id", "rater", "timepoint", "date", "severity", "gsi"]]
     return sheet_of("resultados.csv", frame)
 
 

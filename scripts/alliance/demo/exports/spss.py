@@ -122,9 +122,7 @@ def _sessions(tables: Tables) -> Sheet:
 def _occasions(tables: Tables) -> Sheet:
     rows = at(tables.ratings["core_10_client"], *OCCASION)
     names = numbered("core", rows)
-    frame = pd.DataFrame(
-        {"client_id": rows["client_id"], "occasion": rows["timepoint"].map(OCCASION), "session": np.nan, "date": rows["date"]}
-    )
+    frame = pd.DataFrame({"client_id": rows["client_id"], "occasion": rows["timepoint"].map(OCCASION), "date": rows["date"]})
     cells = rows[list(names)].rename(columns=names).fillna(SKIPPED)
     sheet = _sheet("core_for_etter.sav", pd.concat([frame, cells], axis=1), {"occasion": OCCASION})
     coded = {0: "not at all", 4: "most or all the time", NOT_APPLICABLE: "not applicable", SKIPPED: "skipped"}
@@ -139,7 +137,7 @@ def _outcomes(tables: Tables) -> pd.DataFrame:
         complaints, symptoms = tables.ratings[f"target_complaints_{rater}"], tables.ratings[f"scl_90_r_{rater}"]
         both = complaints.merge(symptoms[["client_id", "timepoint", "gsi"]], on=["client_id", "timepoint"], how="left")
         both = at(both, "intake", "post")
-        facts = {"client_id": both["client_id"], "occasion": both["timepoint"].map(OCCASION), "session": np.nan, "rater": number}
+        facts = {"client_id": both["client_id"], "occasion": both["timepoint"].map(OCCASION), "rater": number}
         parts.append(pd.DataFrame(facts | {"date": both["date"], "tc": both["severity"], "gsi": both["gsi"]}))
     return pd.concat(parts, ignore_index=True)
 

@@ -122,7 +122,6 @@ def _outcome(tables: Tables, rater: str) -> pd.DataFrame:
         {
             "client_id": both["client_id"],
             "timepoint": both["timepoint"].map(OCCASION),
-            "session": None,
             "rater": rater,
             "date": both["date"],
             "severity": both["severity"],
