@@ -116,14 +116,14 @@ def test_why_says_what_would_run_and_runs_nothing(checkout):
 
 def test_a_scenario_shares_the_steps_it_agrees_on_and_leaves_nothing_when_it_goes(checkout):
     (checkout.folder / "scenarios.yaml").write_text(
-        "wide_intervals:\n  reason: test\n  changes:\n    pooling: {level: 0.99}\n", encoding="utf-8"
+        "other_variance:\n  reason: test\n  changes:\n    pooling: {tau2: paule_mandel}\n", encoding="utf-8"
     )
-    rules = {rule_of(job) for job in checkout.jobs_of_run("--scenarios", "base wide_intervals")}
+    rules = {rule_of(job) for job in checkout.jobs_of_run("--scenarios", "base other_variance")}
     assert not rules & {"clean site", "score site", "estimate site"}
-    assert (checkout.results / "wide_intervals" / "report" / "index.html").exists()
+    assert (checkout.results / "other_variance" / "report" / "index.html").exists()
     (checkout.folder / "scenarios.yaml").unlink()
     checkout.jobs_of_run()
-    assert not (checkout.results / "wide_intervals").exists()
+    assert not (checkout.results / "other_variance").exists()
 
 
 def test_a_site_with_a_fatal_fault_is_left_out_and_the_others_go_on(checkout):

@@ -8,8 +8,6 @@ from pathlib import Path
 from alliance.configuration.study import RESERVED_SCENARIOS, Study
 from alliance.files import remove_partial_files
 
-RESULT_FILES = {"issues.csv"}
-
 
 def remove_leftovers(study: Study) -> list[str]:
     """Delete results of sites, scenarios and options that the study no longer has.
@@ -23,6 +21,8 @@ def remove_leftovers(study: Study) -> list[str]:
     list of str
         What was removed, for people: sites and scenarios.
     """
+    # What Snakemake set aside for a job that was then killed: it would stop that job, and it may hold withdrawn clients.
+    shutil.rmtree(study.folder / ".snakemake" / "backups", ignore_errors=True)
     results = study.folder / "results"
     if not results.is_dir():
         return []
