@@ -34,7 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = json.loads(given.options)
     ratings, outcomes = ({}, None) if status["status"] == "excluded" else _read(given.site_tables)
     tables = _Tables(status["site"], registry, options)
-    with replacing(given.output / "scores.parquet") as temporary, pq.ParquetWriter(temporary, _schema(), compression="zstd") as writer:
+    with (
+        replacing(given.output / "scores.parquet") as temporary,
+        pq.ParquetWriter(temporary, _schema(), compression="zstd", write_statistics=False) as writer,
+    ):
         for part in tables.scored(ratings, outcomes):
             writer.write_table(pa.Table.from_pandas(part, schema=_schema(), preserve_index=False))
     write_csv(given.output / "item_statistics.csv", pd.concat(tables.items, ignore_index=True))

@@ -87,7 +87,7 @@ def write_parquet(path: Path, table: pd.DataFrame) -> None:
     import pyarrow.parquet as pq
 
     with replacing(path) as temporary:
-        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary, compression="zstd")
+        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary, compression="zstd", write_statistics=False)
 
 
 def read_parquet(path: Path) -> pd.DataFrame:

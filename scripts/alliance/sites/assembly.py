@@ -128,12 +128,16 @@ def _therapist_by_client(tables: list[Records | None]) -> dict[int, int]:
 
 def transfers(parts: Parts) -> list[int]:
     """Return the codes of clients with more than one therapist."""
-    pairs = [np.stack([records.keys["client"], records.keys["therapist"]]) for records in parts.everything()]
-    if not pairs:
-        return []
-    whole = np.concatenate(pairs, axis=1)
-    whole = np.unique(whole[:, (whole >= 0).all(axis=0)], axis=1)
-    clients, count = np.unique(whole[0], return_counts=True)
+    every = parts.everything()
+    width = max((int(records.keys["therapist"].max(initial=0)) for records in every), default=0) + 1
+    pairs = [np.zeros(0, dtype=np.int64)]
+    for records in every:
+        client, therapist = records.keys["client"], records.keys["therapist"]
+        known = (client >= 0) & (therapist >= 0)
+        pair = client[known] * width + therapist[known]
+        if len(pair):
+            pairs.append(pair[np.r_[True, pair[1:] != pair[:-1]]])
+    clients, count = np.unique(np.unique(np.concatenate(pairs)) // width, return_counts=True)
     return clients[count > 1].tolist()
 
 

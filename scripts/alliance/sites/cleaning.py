@@ -468,7 +468,7 @@ def _check_look_alikes(parts: assembly.Parts, context: Context) -> None:
         text = f"{len(tests)} client ids look like test records and are used."
         context.log.remark("R10", text, "List them in test_ids: in site.yaml if they are tests.", n_affected=len(tests))
     absent = {identifiers.look_alike(text) for text in context.withdrawn - context.gone}
-    spelled = [text for text in clients if identifiers.look_alike(text) in absent]
+    spelled = [text for text in clients if identifiers.look_alike(text) in absent] if absent else []
     if spelled:
         text = f"{len(spelled)} clients of withdrawn.csv are not in the files as written there, but a similar id is."
         fix = "Write the id in withdrawn.csv exactly as in the site's files (leading zeros, upper and lower case)."

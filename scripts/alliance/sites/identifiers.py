@@ -19,6 +19,9 @@ FOOTER_WORDS = frozenset(
     )
 )
 _PLAIN = re.compile(r"(?:[A-DF-Za-df-z_-]*[1-9][0-9]*)+\Z")
+_EXPONENT = re.compile(r"[0-9]+(\.[0-9]+)?e\+?[0-9]{1,2}")
+_WHOLE_DECIMAL = re.compile(r"[0-9]+\.0*")
+_LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 TEST_WORDS = re.compile(r"(test|zzz+|dummy|demo|xxx+|asdf)[-_ ]?[0-9]*\Z", re.IGNORECASE)
 
 _WORDS_BEFORE_NAME = (
@@ -58,12 +61,13 @@ def look_alike(identifier: str) -> str:
     """Return a form that is equal for ids a person may confuse: 007 and 7, 1E5 and 100000, full-width and plain digits, a and A."""
     if _PLAIN.match(identifier):
         return identifier.lower()
-    text = re.sub(r"\s+", "", unicodedata.normalize("NFKC", identifier)).casefold()
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?e\+?[0-9]{1,2}", text):
-        text = format(Decimal(text), "f")
-    if re.fullmatch(r"[0-9]+\.0*", text):
-        text = text.split(".")[0]
-    return re.sub(r"(?<![0-9])0+(?=[0-9])", "", text)
+    text = "".join((identifier if identifier.isascii() else unicodedata.normalize("NFKC", identifier)).split()).casefold()
+    if text[:1].isdigit():
+        if _EXPONENT.fullmatch(text):
+            text = format(Decimal(text), "f")
+        if _WHOLE_DECIMAL.fullmatch(text):
+            text = text.split(".")[0]
+    return _LEADING_ZEROS.sub("", text)
 
 
 def near_duplicates(identifiers: Iterable[str]) -> list[list[str]]:
