@@ -11,6 +11,7 @@ from pathlib import Path
 from alliance.configuration.code import code_files
 from alliance.files import digest, read_json, sha256
 from alliance.instruments.registry import load_registry
+from alliance.issues import why_left_out
 from alliance.questions.site_data import read
 from alliance.questions.summary import SiteSummary
 from alliance.sites.summaries import accepted_summary, instruments_digest
@@ -34,8 +35,7 @@ def summary_of(given: argparse.Namespace) -> SiteSummary:
     status = read_json(given.site_tables / "status.json")
     label = status.get("label") or given.site
     if status["status"] == "excluded":
-        reason = "; ".join(status.get("reasons") or ["left out while cleaning"])
-        return SiteSummary(given.site, given.question, label, status="excluded", reason=reason)
+        return SiteSummary(given.site, given.question, label, status="excluded", reason=why_left_out(status.get("reasons", ())))
     sent = accepted_summary(given.site_tables, given.question, given.options_digest)
     if sent is not None:
         return replace(SiteSummary.read(sent), label=label)

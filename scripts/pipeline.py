@@ -16,7 +16,7 @@ from alliance.configuration.code import PROJECT
 from alliance.configuration.errors import ConfigurationError, Fault, nearest
 from alliance.configuration.study import BASE, Study, load
 from alliance.files import read_json
-from alliance.issues import Severity, from_csv, line
+from alliance.issues import Severity, from_csv, line, why_left_out
 from alliance.launch import snakemake_run
 from alliance.launch.exit_status import ExitStatus, closing_line
 from alliance.launch.leftovers import remove_leftovers
@@ -78,7 +78,7 @@ def left_out(study: Study, sites: list[str]) -> dict[str, str]:
         if path.exists():
             status = read_json(path)
             if status["status"] == "excluded":
-                excluded[site] = "; ".join(status["reasons"]) or "see the quality report"
+                excluded[site] = why_left_out(status["reasons"])
     return excluded
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 
 SHOWN_CHARACTERS = 40
+REASON_CHARACTERS = 120
 
 
 class Severity(StrEnum):
@@ -81,6 +83,21 @@ def shown(value: object, characters: int = SHOWN_CHARACTERS) -> str:
         for character in str(value)[: characters + 1]
     )
     return text if len(text) <= characters else text[: characters - 1] + "…"
+
+
+def brief(text: str, characters: int) -> str:
+    """Return text, cut at a word with an ellipsis where it is longer than the given number of characters."""
+    if len(text) <= characters:
+        return text
+    return text[: characters - 1].rsplit(" ", 1)[0].rstrip(" ,;:(") + "…"
+
+
+def why_left_out(reasons: Sequence[str]) -> str:
+    """Return in short why a site was left out: its first reason, and how many more there are."""
+    if not reasons:
+        return "no reason was recorded; see the quality report"
+    more = f" (+ {len(reasons) - 1} more; see the quality report)" if len(reasons) > 1 else ""
+    return brief(reasons[0], REASON_CHARACTERS) + more
 
 
 def safe_cell(value: object) -> object:

@@ -138,8 +138,8 @@ def convergent_validity(draw: random.Random) -> dict[str, pd.DataFrame]:
 def path_models(draw: random.Random) -> dict[str, pd.DataFrame]:
     """Return the tables of the question on path models."""
     model = "empathy_alliance_outcome"
-    paths = {("alliance", "empathy"): 0.44, ("alliance", "severity"): -0.06, ("outcome", "alliance"): 0.24, ("outcome", "empathy"): 0.07}
-    paths |= {("outcome", "severity"): -0.41}
+    paths = {("alliance", "empathy"): 0.44, ("alliance", "intake_level"): 0.06, ("outcome", "alliance"): 0.24, ("outcome", "empathy"): 0.07}
+    paths |= {("outcome", "intake_level"): 0.41}
     parameters: list[dict[str, Any]] = []
     for (lhs, rhs), centre in paths.items():
         keys = {"model": model, "parameter": f"{lhs} ~ {rhs}", "lhs": lhs, "op": "~", "rhs": rhs}

@@ -30,6 +30,7 @@ OPTIONS = {
             "middle": {"phase": [0.33, 0.67]},
             "late": {"last": 3},
             "all": {"sessions": [1, 999]},
+            "sessions_2_to_5": {"sessions": [2, 5]},
         },
     },
     "empathy": {"instruments": ["care"], "scale": "total", "rater": "client", "window": "session_1"},
@@ -74,11 +75,11 @@ OPTIONS = {
                     "label": "Empathy, then alliance, then outcome",
                     "variables": {
                         "empathy": {"construct": "empathy", "window": "session_1"},
-                        "alliance": {"construct": "alliance", "window": "early"},
+                        "alliance": {"construct": "alliance", "window": "sessions_2_to_5"},
                         "outcome": {"construct": "outcome"},
-                        "severity": {"construct": "intake"},
+                        "intake_level": {"construct": "intake"},
                     },
-                    "syntax": "alliance ~ a*empathy + severity\noutcome ~ b*alliance + c*empathy + severity\n"
+                    "syntax": "alliance ~ a*empathy + intake_level\noutcome ~ b*alliance + c*empathy + intake_level\n"
                     "indirect := a*b\ntotal := c + a*b\n",
                 }
             },

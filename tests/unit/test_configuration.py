@@ -82,9 +82,9 @@ def test_a_path_that_leaves_the_study_or_meets_its_results_is_refused(study_fold
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("alliance ~ a*empathy + severity", "alliance ~ a*empathi + severity", "empathy"),
-        ("alliance ~ a*empathy + severity", "alliance ~ alliance + severity", "alliance"),
-        ("alliance ~ a*empathy + severity", "alliance ~ a*empathy + outcome", "outcome"),
+        ("alliance ~ a*empathy + intake_level", "alliance ~ a*empathi + intake_level", "empathy"),
+        ("alliance ~ a*empathy + intake_level", "alliance ~ alliance + intake_level", "alliance"),
+        ("alliance ~ a*empathy + intake_level", "alliance ~ a*empathy + outcome", "outcome"),
         ("empathy: {construct: empathy, window: session_1}", "empathy: {construct: empathie, window: session_1}", "empathy"),
         ("empathy: {construct: empathy, window: session_1}", "empathy: {construct: empathy, window: sesion_1}", "session_1"),
         ("indirect := a*b", "indirect := a*d", "d"),

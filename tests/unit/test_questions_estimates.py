@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from alliance.questions.contract import MOMENTS, POOLED, PUBLISHED_EFFECTS, check, typed
-from alliance.questions.correlations import correlate, therapist_codes
+from alliance.questions.correlations import therapist_codes
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
-from alliance.statistics.correlation import correlation
+from alliance.statistics.correlation import correlation, correlations
 from simulated_site import INSTRUMENTS, OPTIONS, score_rows, simulated, site_of
 from support import PROJECT
 
@@ -154,16 +154,15 @@ def test_correlations_of_a_site_are_those_of_scipy_and_the_clustered_ones_of_the
     y = y + 0.5 * x
     x[::7, 0] = np.nan
     codes = random.integers(0, 12, 80)
-    pairs = correlate(x, y, codes, True, 10, "scores")
-    single = correlate(x, y, codes, False, 10, "scores")
+    pairs, single = correlations(x, y, codes), correlations(x, y)
     for column in range(3):
         use = np.isfinite(x[:, column])
         expected = pearsonr(x[use, column], y[use, column])
         assert pairs.r[column] == pytest.approx(expected.statistic, rel=1e-12)
-        clustered = correlation(x[:, column], y[:, column], codes)
-        assert np.sqrt(pairs.variance[column]) / (1 - pairs.r[column] ** 2) == pytest.approx(clustered.se_z, rel=1e-10)
+        clustered = correlation(x[use, column], y[use, column], codes[use])
+        assert pairs.se_z[column] == pytest.approx(clustered.se_z, rel=1e-10)
         interval = expected.confidence_interval(0.95)
-        z, error = np.arctanh(single.r[column]), np.sqrt(single.variance[column]) / (1 - single.r[column] ** 2)
+        z, error = np.arctanh(single.r[column]), single.se_z[column]
         assert np.tanh(z - 1.959963984540054 * error) == pytest.approx(interval.low, rel=1e-10)
 
 
@@ -292,6 +291,86 @@ def test_category_means_know_that_their_factors_share_clients():
     assert mean["std_error"] == pytest.approx(single["std_error"], rel=1e-9)
 
 
+def factor_site(name, seed, n=120, holes=True):
+    random = np.random.default_rng(seed)
+    alliance = random.standard_normal(n)
+    shared = random.standard_normal(n)
+    clients = pd.DataFrame({"client_no": range(1, n + 1), "therapist_no": random.integers(1, 13, n)})
+    for factor, r in (("social_relations", 0.4), ("life_events", -0.3), ("motivation", 0.2)):
+        values = r * alliance + np.sqrt(1 - r * r) * (0.6 * shared * np.sign(r) + 0.8 * random.standard_normal(n))
+        clients[factor] = np.where(random.random(n) < 0.2, np.nan, values) if holes else values
+    return site_of([score_rows(range(1, n + 1), alliance, instrument="wai_36", session=2)], name, clients=clients)
+
+
+def test_every_client_counts_once_in_a_category():
+    question = module("client_factors")
+    own = [factor_site("a", 1), factor_site("b", 2)]
+    tables = question.pool([question.estimate(site, OPTIONS, {}) for site in own], OPTIONS, {})
+    expected = []
+    for site in own:
+        any_of = site.clients[["social_relations", "life_events"]].notna().any(axis=1)
+        expected.append((int(any_of.sum()), site.clients.loc[any_of, "therapist_no"].nunique()))
+        found = row(tables["categories"], site=site.site, category="interpersonal")
+        assert (found["n_clients"], found["n_therapists"], found["n_sessions"]) == (*expected[-1], expected[-1][0])
+        assert found["share_missing"] == pytest.approx(1 - expected[-1][0] / 120)
+        assert found["n_correlations"] == 2
+    for kind in ("correlation_random_effects", "correlation_n_weighted"):
+        pooled = row(tables["categories"], site=POOLED, category="interpersonal", estimate_type=kind)
+        assert pooled["n_clients"] == sum(n for n, _ in expected)
+        assert pooled["n_therapists"] == sum(n for _, n in expected)
+        assert pooled["n_correlations"] == 4
+    contrast = row(tables["categories"], site=POOLED, category="interpersonal - intrapersonal")
+    either = [site.clients[["social_relations", "life_events", "motivation"]].notna().any(axis=1).sum() for site in own]
+    assert contrast["n_clients"] == sum(either)
+
+
+def test_category_means_are_those_of_matrix_algebra_pooled_over_sites():
+    from alliance.statistics.meta_analysis import difference, pool
+
+    question = module("client_factors")
+    summaries = [question.estimate(factor_site(name, seed), OPTIONS, {}) for seed, name in enumerate("abcdef")]
+    categories = question.pool(summaries, OPTIONS, {})["categories"]
+    factors = ["life_events", "social_relations", "motivation"]
+    weights = np.array([[0.5, 0.5, 0], [0, 0, 1]])
+    means, vcovs = [], []
+    for summary in summaries:
+        r = summary.estimates.set_index("factor").loc[factors, "estimate"].to_numpy()
+        cov = summary.vcov.pivot(index="parameter1", columns="parameter2", values="cov").reindex(index=factors, columns=factors).to_numpy()
+        cov = np.where(np.isnan(cov), cov.T, cov) / np.outer(1 - r**2, 1 - r**2)
+        means.append(weights @ np.arctanh(r))
+        vcovs.append(weights @ cov @ weights.T)
+    means, vcovs = np.array(means), np.array(vcovs)
+    pooled = [pool(means[:, side], vcovs[:, side, side]) for side in (0, 1)]
+    for found, name in zip(pooled, ("interpersonal", "intrapersonal")):
+        own = row(categories, site=POOLED, category=name, estimate_type="correlation_random_effects")
+        assert np.arctanh(own["estimate"]) == pytest.approx(found.estimate, rel=1e-9)
+        assert own["std_error"] == pytest.approx(found.std_error, rel=1e-9)
+    shared = np.sum(np.array(pooled[0].weights) * np.array(pooled[1].weights) * vcovs[:, 0, 1])
+    contrast = row(categories, site=POOLED, category="interpersonal - intrapersonal")
+    slopes = [1 / np.cosh(found.estimate) ** 2 for found in pooled]
+    variance = sum((found.std_error * slope) ** 2 for found, slope in zip(pooled, slopes)) - 2 * shared * slopes[0] * slopes[1]
+    assert contrast["estimate"] == pytest.approx(np.tanh(pooled[0].estimate) - np.tanh(pooled[1].estimate), rel=1e-9)
+    assert contrast["std_error"] == pytest.approx(np.sqrt(variance), rel=1e-9)
+    assert shared > 0
+    assert contrast["std_error"] * 0.999 < difference(*pooled).std_error
+
+
+def test_the_error_of_a_mean_of_correlations_that_share_clients_is_its_spread_over_samples():
+    random = np.random.default_rng(3)
+    z, variance, apart = [], [], []
+    for _ in range(600):
+        alliance, shared, *own = random.standard_normal((4, 80))
+        factors = np.column_stack([0.4 * alliance + 0.7 * shared + 0.6 * noise for noise in own])
+        found = correlations(factors, np.column_stack([alliance, alliance]), random.integers(0, 15, 80))
+        vcov = found.vcov_z()
+        z.append(np.arctanh(found.r).mean())
+        variance.append(vcov.mean())
+        apart.append(np.trace(vcov) / 4)
+    # 600 samples: the standard error of a variance is 6 %.
+    assert np.mean(variance) == pytest.approx(np.var(z, ddof=1), rel=0.2)
+    assert np.mean(apart) < 0.85 * np.var(z, ddof=1)
+
+
 def test_factors_rated_after_the_alliance_are_left_out():
     random = np.random.default_rng(4)
     options = changed(questions__client_factors__factors={"core_10.total": {"category": "diagnostic", "reversed": True}})
@@ -309,7 +388,7 @@ def test_factors_rated_after_the_alliance_are_left_out():
 
 def test_paths_recover_their_true_values(tables):
     parameters = tables["path_models"]["parameters"]
-    truth = {("alliance", "empathy"): 0.5, ("outcome", "alliance"): 0.3, ("outcome", "severity"): 0.4, ("outcome", "empathy"): 0.0}
+    truth = {("alliance", "empathy"): 0.5, ("outcome", "alliance"): 0.3, ("outcome", "intake_level"): 0.4, ("outcome", "empathy"): 0.0}
     for (lhs, rhs), value in truth.items():
         for method in ("two_stage_reml", "two_stage_sem"):
             found = row(parameters, site=POOLED, lhs=lhs, rhs=rhs, op="~", estimate_type="path_standardised", method=method)
@@ -325,10 +404,10 @@ def test_unstandardised_paths_are_the_regressions_of_the_rows(sites, tables):
 
     model = OPTIONS["questions"]["path_models"]["models"]["main"]["variables"]
     data = pd.DataFrame({name: client_level(sites[1], definition, OPTIONS) for name, definition in model.items()}).dropna()
-    design = np.column_stack([np.ones(len(data)), data[["alliance", "empathy", "severity"]]])
+    design = np.column_stack([np.ones(len(data)), data[["alliance", "empathy", "intake_level"]]])
     expected = np.linalg.lstsq(design, data["outcome"], rcond=None)[0]
     parameters = tables["path_models"]["parameters"]
-    for name, value in zip(("alliance", "empathy", "severity"), expected[1:]):
+    for name, value in zip(("alliance", "empathy", "intake_level"), expected[1:]):
         found = row(parameters, site="b", lhs="outcome", rhs=name, estimate_type="path_unstandardised")
         assert found["estimate"] == pytest.approx(value, rel=1e-6)
 
@@ -354,6 +433,45 @@ def test_clients_whose_alliance_came_after_the_outcome_are_left_out_and_counted(
     assert summary.facts["models"]["main"]["left_out_predictor_after_outcome"] == 4
     assert set(summary.estimates["n_clients"]) == {56}
     assert summary.estimates["share_missing"].iloc[0] == pytest.approx(4 / 60)
+
+
+def test_paths_between_ratings_of_the_same_session_are_flagged_and_no_others(sites):
+    options = changed()
+    options["questions"]["path_models"]["models"]["main"]["variables"]["alliance"]["window"] = "early"
+    question = module("path_models")
+    tables = question.pool([question.estimate(site, options, {}) for site in sites[:3]], options, {})
+    parameters, indirect = tables["parameters"], tables["indirect"]
+    flagged = {"parameter": "alliance ~ empathy", "estimate_type": "path_standardised"}
+    at_site = row(parameters, site="a", **flagged)
+    assert at_site["status"] == "flagged"
+    assert at_site["reason"] == (
+        "order in time is not strict: alliance was rated in the same session as empathy, or before it, for 240 of 240 clients"
+    )
+    assert (
+        row(parameters, site=POOLED, method="two_stage_reml", **flagged)["reason"] == "3 of 3 site estimates are flagged (see their rows)"
+    )
+    joint = row(parameters, site=POOLED, method="two_stage_sem", **flagged)
+    assert (joint["status"], joint["reason"]) == ("flagged", "order in time is not strict at 3 sites (see their rows)")
+    assert set(indirect["status"]) == {"flagged"}
+    others = parameters[parameters["op"].eq("~") & parameters["parameter"].ne("alliance ~ empathy")]
+    assert set(others["status"]) == {"estimated"}
+    assert any("strictly one after the other (alliance ~ empathy)" in one.text for one in question.methods(options, tables))
+
+
+def test_the_alliance_after_the_session_of_empathy_is_not_flagged(tables):
+    assert set(tables["path_models"]["parameters"]["status"]) == {"estimated"}
+    assert not any("strictly" in one.text for one in module("path_models").methods(OPTIONS, tables["path_models"]))
+
+
+def test_a_correlation_that_hangs_on_one_therapist_falls_back_on_the_sandwich_and_says_so():
+    site = simulated("a", n=80, therapists=8)
+    only = site.clients["therapist_no"].eq(1).to_numpy()
+    clients = site.clients.assign(motivation=np.where(only, np.random.default_rng(3).standard_normal(80), 0.0))
+    changed_site = SiteData(**{**vars(site), "clients": clients})
+    options = changed(questions__client_factors__factors={"motivation": {"category": "intrapersonal", "reversed": False}})
+    factor = module("client_factors").estimate(changed_site, options, {}).estimates.iloc[0]
+    assert (factor["method"], factor["status"]) == ("cluster_robust", "flagged")
+    assert factor["reason"].startswith("sandwich standard error")
 
 
 def test_alliance_inside_the_early_gain_window_is_flagged():
@@ -391,8 +509,8 @@ MATRIX = [
     ("empathy", "outcome", 0.2, 120),
     ("outcome", "alliance", 0.35, 110),
     ("intake", "alliance", 0.1, 120),
-    ("severity", "empathy", 0.0, 120),
-    ("severity", "outcome", 0.4, 100),
+    ("intake_level", "empathy", 0.0, 120),
+    ("intake_level", "outcome", 0.4, 100),
 ]
 
 
@@ -400,10 +518,10 @@ def test_a_published_matrix_gives_standardised_paths_by_regression():
     from scipy.stats import hmean
 
     summary = module("path_models").estimate(published_site(moments=MATRIX), OPTIONS, {})
-    names = ["alliance", "empathy", "severity", "outcome"]
+    names = ["alliance", "empathy", "intake_level", "outcome"]
     r = pd.DataFrame(np.eye(4), index=names, columns=names)
     for a, b, value, _ in MATRIX:
-        a, b = (name.replace("intake", "severity") for name in (a, b))
+        a, b = ("intake_level" if name == "intake" else name for name in (a, b))
         r.loc[a, b] = r.loc[b, a] = value
     expected = np.linalg.solve(r.iloc[:3, :3], r.iloc[:3, 3])
     own = summary.estimates.set_index("parameter")
@@ -417,7 +535,7 @@ def test_matrices_with_holes_still_join_the_two_stage_model(summaries):
     question = module("path_models")
     holes = question.estimate(published_site("h", moments=MATRIX[:3]), OPTIONS, {})
     assert set(holes.estimates["status"]) == {"not_estimable"}
-    assert "alliance with severity" in holes.estimates["reason"].iloc[0]
+    assert "alliance with intake_level" in holes.estimates["reason"].iloc[0]
     tables = question.pool([*summaries["path_models"], holes], OPTIONS, {})
     keys = {"site": POOLED, "parameter": "outcome ~ alliance", "estimate_type": "path_standardised"}
     assert row(tables["parameters"], method="two_stage_sem", **keys)["n_sites"] == 6

@@ -17,8 +17,9 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 import report_study
+from alliance.issues import why_left_out
 from alliance.questions.contract import POOLED
-from alliance.reports import chapters, figures, inputs, numbers, page, pages, study_page
+from alliance.reports import chapters, figures, numbers, page, pages, study_page
 from alliance.reports.chapters import common, published
 from alliance.reports.elements import Figure
 from support import PROJECT
@@ -268,10 +269,10 @@ def test_the_command_writes_all_pages_and_removes_those_of_sites_that_are_gone(s
 
 
 def test_long_reasons_are_cut_at_a_word_and_say_how_many_more_there_are():
-    status = {"reasons": ["needs columns that the file does not have: " + "S1_HAQ_1 " * 60, "another", "a third"]}
-    shown = inputs.why_left_out(status)
-    assert shown.endswith("S1_HAQ_1… (and 2 more)") and len(shown) < 190
-    assert inputs.why_left_out({"reasons": []}) == "no reason was recorded"
+    shown = why_left_out(["needs columns that the file does not have: " + "S1_HAQ_1 " * 60, "another", "a third"])
+    assert shown.endswith("S1_HAQ_1… (+ 2 more; see the quality report)") and len(shown) < 165
+    assert why_left_out(["no client ids"]) == "no client ids"
+    assert why_left_out([]) == "no reason was recorded; see the quality report"
 
 
 def test_a_row_that_several_published_figures_speak_to_is_shown_once(study):

@@ -74,7 +74,7 @@ def test_all_faults_are_found_at_once(config):
     assert {
         "alliance.window",
         "questions.path_models.models.main.variables.outcome.construct",
-        "questions.path_models.models.main.variables.severity.construct",
+        "questions.path_models.models.main.variables.intake_level.construct",
         "questions.client_factors.factors.intake_severity",
         "questions.client_factors.factors.alliance",
     } <= places

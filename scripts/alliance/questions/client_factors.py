@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from dataclasses import replace
+from itertools import combinations, combinations_with_replacement
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from alliance.questions import effects
-from alliance.questions.contract import POOLED, WITH_NUMBERS, finish
-from alliance.questions.correlations import correlate, published_correlations, published_fields, row_fields, therapist_codes
-from alliance.questions.sentences import Sentence, pooling_sentence
+from alliance.questions.contract import CLUSTERED, POOLED, WITH_NUMBERS, finish
+from alliance.questions.correlations import published_correlations, published_fields, row_fields, therapist_codes
+from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
-from alliance.statistics.covariance import cluster_sums
-from alliance.statistics.meta_analysis import n_weighted_mean
+from alliance.statistics.correlation import Correlations, correlations
+from alliance.statistics.meta_analysis import Pooled, difference, n_weighted_mean
+from alliance.statistics.meta_analysis import pool as pool_estimates
 from alliance.variables.checks import CLIENTS_PREFIX, INTAKE_SEVERITY
 from alliance.variables.client import Measure, measure, order_violations
 
@@ -115,7 +117,9 @@ def _from_rows(
         late[factor] = len(violating)
         x[:, column] = turned.drop(violating, errors="ignore").reindex(clients).to_numpy(dtype=float)
     y = np.tile(alliance.values.reindex(clients).to_numpy(dtype=float)[:, None], (1, len(factors)))
-    result = correlate(x, y, codes, known, options["pooling"]["min_clients"], "scores")
+    result = correlations(x, y, codes if known else None, min_rows=options["pooling"]["min_clients"])
+    used = np.isfinite(x) & np.isfinite(y)
+    ratings = alliance.times["n_sessions"].reindex(clients).fillna(0).to_numpy() if len(alliance.times) else np.zeros(len(clients))
     rows = []
     for position, (factor, content) in enumerate(factors.items()):
         found = measures[factor]
@@ -124,40 +128,59 @@ def _from_rows(
         if missing:
             fields |= {"reason": f"not estimable: {missing}"}
         fields["share_missing"] = 1 - fields["n_clients"] / len(clients) if len(clients) else None
-        used = np.isfinite(x[:, position]) & np.isfinite(y[:, position])
-        ratings = alliance.times["n_sessions"].reindex(clients).to_numpy(dtype=float) if len(alliance.times) else np.zeros(len(clients))
-        fields["n_sessions"] = int(np.nansum(np.where(used, ratings, 0.0)))
+        fields["n_sessions"] = int(ratings[used[:, position]].sum())
         rows.append({**_keys(factor, content, options["alliance"]["rater"], found.rater, window), **fields})
     facts = {
         "alliance": alliance.source if not alliance.reason else "",
         "sources": {factor: found.source for factor, found in measures.items() if not found.reason},
         "left_out_measured_after_alliance": late,
+        "counts_by_category": _category_counts(factors, result, used, codes if known else None, ratings),
         "reason": f"not estimable: {alliance.reason}" if alliance.reason else "",
     }
     counts = {"clients": len(clients), "therapists": len(np.unique(codes)) if known else None, "sessions": alliance.n_sessions}
-    return rows, _vcov(list(factors), result, codes), counts, facts
+    return rows, _vcov(list(factors), result), counts, facts
 
 
-def _vcov(names: Sequence[str], result: Any, codes: np.ndarray) -> pd.DataFrame:
-    """Return the covariances of the correlations.
-
-    The variances are those of the single correlations; the correlation of two of them is that of their clients' influences, summed within
-    therapists where both respect therapists.
-    """
-    rows = []
-    estimated = [position for position in range(len(names)) if not result.reason[position]]
-    if estimated:
-        by_therapist = cluster_sums(result.influence, codes, int(codes.max()) + 1)
-        for a, first in enumerate(estimated):
-            for second in estimated[a:]:
-                both = result.clustered[first] and result.clustered[second]
-                scores = by_therapist if both else result.influence
-                product = float(scores[:, first] @ scores[:, second])
-                size = float(np.sqrt((scores[:, first] @ scores[:, first]) * (scores[:, second] @ scores[:, second])))
-                error = float(np.sqrt(result.variance[first] * result.variance[second]))
-                value = float(result.variance[first]) if first == second else product / size * error
-                rows.append({"model": MODEL, "parameter1": names[first], "parameter2": names[second], "cov": value})
+def _vcov(names: Sequence[str], result: Correlations) -> pd.DataFrame:
+    """Return the covariances of the correlations (of r, not of Fisher's z)."""
+    slope = 1 - result.r**2
+    matrix = result.vcov_z() * np.outer(slope, slope)
+    rows = [
+        {"model": MODEL, "parameter1": names[i], "parameter2": names[j], "cov": float(matrix[i, j])}
+        for i, j in combinations_with_replacement(range(len(names)), 2)
+        if np.isfinite(matrix[i, j])
+    ]
     return pd.DataFrame(rows, columns=["model", "parameter1", "parameter2", "cov"])
+
+
+def _contrast(first: str, second: str) -> str:
+    return f"{first} - {second}"
+
+
+def _category_counts(
+    factors: Mapping[str, Mapping[str, Any]],
+    result: Correlations,
+    used: np.ndarray,
+    codes: np.ndarray | None,
+    ratings: np.ndarray,
+) -> dict[str, dict[str, int]]:
+    """Return, for every category and pair of categories, how many clients have an estimated factor of it, their therapists and sessions."""
+    of = {
+        category: [
+            position for position, content in enumerate(factors.values()) if content["category"] == category and not result.reason[position]
+        ]
+        for category in sorted({content["category"] for content in factors.values()})
+    }
+    chosen = dict(of) | {
+        _contrast(first, second): of[first] + of[second] for first, second in combinations(of, 2) if of[first] and of[second]
+    }
+    counts = {}
+    for name, positions in chosen.items():
+        any_of = used[:, positions].any(axis=1)
+        counts[name] = {"clients": int(any_of.sum()), "sessions": int(ratings[any_of].sum())}
+        if codes is not None:
+            counts[name]["therapists"] = len(np.unique(codes[any_of]))
+    return counts
 
 
 def _from_published(
@@ -288,79 +311,172 @@ def _site_means(summary: SiteSummary, categories: Sequence[str], scale: str) -> 
 def _category_tables(
     summaries: Sequence[SiteSummary], gathered: pd.DataFrame, options: Mapping[str, Any], scale: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of category means and contrasts, and the means without each site in turn.
+
+    The factors of a category are first combined within each site, then sites are pooled. A contrast is the difference of two pooled
+    means on the scale of r.
+    """
+    pooling = options["pooling"]
     categories = sorted({content["category"] for content in _factors(options).values()})
     contrasts = list(combinations(categories, 2))
     means, differences = [], []
+    covariances: dict[str, np.ndarray] = {}
     for summary in summaries:
         if summary.status != "ok":
             continue
         usable, weights, vcov = _site_means(summary, categories, scale)
-        y = np.arctanh(usable["estimate"].to_numpy(dtype=float)) if scale == "fisher_z" else usable["estimate"].to_numpy(dtype=float)
-        for position, category in enumerate(categories):
-            here = usable[usable["category"].eq(category)]
-            means.append(_category_effect(summary, category, "correlation_random_effects", here, weights[position], y, vcov, scale))
-        _, _, natural = _site_means(summary, categories, "identity")
+        r = usable["estimate"].to_numpy(dtype=float)
+        y = weights @ (np.arctanh(r) if scale == "fisher_z" else r)
+        joint = weights @ vcov @ weights.T
+        covariances[summary.site] = joint
+        natural = effects.natural(y, scale)
+        slope = 1 - natural**2 if scale == "fisher_z" else np.ones_like(natural)
+        on_r = joint * np.outer(slope, slope)
+        of = {category: usable[usable["category"].eq(category)] for category in categories}
+        for i, category in enumerate(categories):
+            numbers = {"y": y[i], "v": joint[i, i], "estimate": natural[i]} if len(of[category]) else None
+            means.append(_category_effect(summary, category, "correlation_random_effects", of[category], numbers))
         for first, second in contrasts:
-            a, b = categories.index(first), categories.index(second)
-            here = usable[usable["category"].isin([first, second])]
-            complete = bool(weights[a].any() and weights[b].any())
-            weight = weights[a] - weights[b] if complete else np.zeros(len(usable))
-            r = usable["estimate"].to_numpy(dtype=float)
-            differences.append(
-                _category_effect(summary, f"{first} - {second}", "correlation_contrast", here, weight, r, natural, "identity")
-            )
+            i, j = categories.index(first), categories.index(second)
+            value, variance = natural[i] - natural[j], on_r[i, i] + on_r[j, j] - 2 * on_r[i, j]
+            numbers = {"y": value, "v": variance, "estimate": value} if len(of[first]) and len(of[second]) else None
+            both = pd.concat([of[first], of[second]])
+            differences.append(_category_effect(summary, _contrast(first, second), "correlation_contrast", both, numbers))
     keys = ["category", "estimate_type"]
-    pooling = options["pooling"]
-    rows, left_out = [], []
-    for frame, on in ((pd.DataFrame(means), scale), (pd.DataFrame(differences), "identity")):
-        if frame.empty:
-            continue
-        frame = frame.astype(dict.fromkeys(("n_sessions", "n_clients", "n_therapists"), "Int64"))
-        pooled = effects.pooled_rows(frame, keys, on, pooling)
-        pooled["n_correlations"] = [
-            int(frame.loc[frame["category"].eq(category) & frame["y"].notna(), "n_correlations"].sum()) for category in pooled["category"]
+    rows, left_out = [], pd.DataFrame()
+    if means:
+        counts = dict.fromkeys(("n_sessions", "n_clients", "n_therapists"), "Int64")
+        means, differences = (pd.DataFrame(content).astype(counts) for content in (means, differences or means[:0]))
+        pooled = effects.pooled_rows(means, keys, scale, pooling)
+        behind = means[means["y"].notna()].groupby("category")["n_correlations"].sum()
+        pooled["n_correlations"] = pooled["category"].map(behind).fillna(0).astype(int)
+        against = pd.DataFrame([_pooled_contrast(means, differences, covariances, categories, pair, scale, pooling) for pair in contrasts])
+        rows = [
+            effects.site_rows(means, scale, pooling["level"]),
+            pooled,
+            effects.absent_site_rows(summaries, pooled[keys], scale),
+            effects.site_rows(differences, "identity", pooling["level"]) if len(differences) else differences,
+            against,
+            effects.absent_site_rows(summaries, against[keys], "identity") if len(against) else against,
         ]
-        rows += [effects.site_rows(frame, on, pooling["level"]), pooled, effects.absent_site_rows(summaries, pooled[keys], on)]
-        if frame["estimate_type"].iloc[0] == "correlation_random_effects":
-            left_out.append(effects.leave_one_out_rows(frame, keys, on, pooling).assign(factor=""))
-    weighted = [_n_weighted(gathered, category, pooling) for category in categories]
-    return effects.stack(*rows, pd.DataFrame(weighted)), effects.stack(*left_out)
+        left_out = effects.leave_one_out_rows(means, keys, scale, pooling).assign(factor="")
+    weighted = [_n_weighted(gathered, means, category, pooling) for category in categories]
+    return effects.stack(*rows, pd.DataFrame(weighted)), left_out
 
 
 def _category_effect(
-    summary: SiteSummary,
-    category: str,
-    kind: str,
-    here: pd.DataFrame,
-    weight: np.ndarray,
-    y: np.ndarray,
-    vcov: np.ndarray,
-    scale: str,
+    summary: SiteSummary, category: str, kind: str, here: pd.DataFrame, numbers: Mapping[str, float] | None
 ) -> dict[str, Any]:
-    """Return one site's category mean or contrast as an effect with ``y`` and ``v``."""
+    """Return one site's category mean or contrast as an effect with ``y`` and ``v``; ``numbers`` is None where there is none."""
     common = {"site": summary.site, "category": category, "estimate_type": kind, "n_correlations": len(here)}
-    if not weight.any():
+    if numbers is None:
         reason = f"not estimable: needs a correlation in {category.replace(' - ', ' and in ')}; has none"
         absent = {"y": np.nan, "v": np.nan, "estimate": np.nan, "status": "not_estimable", "reason": reason, "method": "none"}
         return {**common, **absent, "n_sessions": pd.NA, "n_clients": pd.NA, "n_therapists": pd.NA, "share_missing": np.nan}
-    mean = float(weight @ y)
-    methods_here = set(here["method"])
-    largest = {name: here[name].max() if here[name].notna().all() else pd.NA for name in ("n_sessions", "n_clients", "n_therapists")}
+    counts = _counts(summary, category, here)
+    total = summary.n["clients"]
+    known = summary.facts.get("counts_by_category") and total and not pd.isna(counts["n_clients"])
     return {
         **common,
-        **largest,
-        "y": mean,
-        "v": float(weight @ vcov @ weight),
-        "estimate": float(effects.natural(np.array(mean), scale)),
-        "share_missing": here["share_missing"].mean(skipna=False),
-        "method": methods_here.pop() if len(methods_here) == 1 else "independent",
+        **numbers,
+        **counts,
+        "share_missing": 1 - counts["n_clients"] / total if known else np.nan,
+        "method": _joint_method(set(here["method"])),
         "status": "flagged" if here["status"].eq("flagged").any() else "estimated",
         "reason": "; ".join(sorted(set(here.loc[here["status"].eq("flagged"), "reason"]))),
     }
 
 
-def _n_weighted(gathered: pd.DataFrame, category: str, pooling: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the mean of all site x factor correlations of a category weighted by clients, as the 1991 meta-analysis took it."""
+def _counts(summary: SiteSummary, category: str, here: pd.DataFrame) -> dict[str, Any]:
+    """Return clients, therapists and sessions behind a category at a site, every client counted once.
+
+    Exact where the summary carries them; else the largest of the factors, which is the least it can be.
+    """
+    carried = summary.facts.get("counts_by_category")
+    exact = carried.get(category) if isinstance(carried, Mapping) else None
+    if isinstance(exact, Mapping):
+        values = {f"n_{name}": exact.get(name) for name in ("clients", "therapists", "sessions")}
+        return {name: value if isinstance(value, int) else pd.NA for name, value in values.items()}
+    return {name: here[name].max() if here[name].notna().all() else pd.NA for name in ("n_sessions", "n_clients", "n_therapists")}
+
+
+def _joint_method(used: set[str]) -> str:
+    if len(used) == 1:
+        return next(iter(used))
+    if used <= set(CLUSTERED):
+        return "cluster_robust"
+    return "independent" if "independent" in used else "published"
+
+
+def _pooled_contrast(
+    means: pd.DataFrame,
+    differences: pd.DataFrame,
+    covariances: Mapping[str, np.ndarray],
+    categories: Sequence[str],
+    pair: tuple[str, str],
+    scale: str,
+    pooling: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the row of the difference of two pooled category means.
+
+    The means covary because the same clients stand in both: the covariance is that of the site means, weighted as the two poolings weigh
+    them. Between sites the two are taken as independent, which is conservative where they go together.
+    """
+    row = {"category": _contrast(*pair), "estimate_type": "correlation_contrast", "site": POOLED, "scale": "identity"}
+    own = [means[means["category"].eq(category) & means["y"].notna() & means["v"].gt(0)].set_index("site") for category in pair]
+    sites = own[0].index.union(own[1].index)
+    k = min(len(one) for one in own)
+    row |= {"n_sites": len(sites), "n_correlations": int(sum(one["n_correlations"].sum() for one in own))}
+    if k < pooling["min_sites"]:
+        reason = effects.too_few_sites(k, pooling) + " in one of the categories"
+        return {**row, "method": "none", "status": "not_estimable", "reason": reason}
+    settings = {"tau2": pooling["tau2"], "interval": pooling["interval"], "level": pooling["level"]}
+    pooled = [pool_estimates(one["y"], one["v"], **settings) for one in own]
+    weights = [pd.Series(found.weights, index=one.index).reindex(sites, fill_value=0.0) for found, one in zip(pooled, own)]
+    i, j = (categories.index(category) for category in pair)
+    shared = sum(weights[0][site] * weights[1][site] * covariances[site][i, j] for site in sites)
+    on_r = [_on_r(found, scale) for found in pooled]
+    slopes = [1 - found.estimate**2 if scale == "fisher_z" else 1.0 for found in on_r]
+    found = difference(*on_r, covariance=float(shared * slopes[0] * slopes[1]), level=pooling["level"])
+    counted = differences[differences["category"].eq(row["category"])].set_index("site")
+    single = pd.concat(own)
+    counts = {}
+    for name in ("n_sessions", "n_clients", "n_therapists"):
+        at_site = counted[name].reindex(sites).fillna(single.groupby(level=0)[name].max())
+        counts[name] = int(at_site.sum()) if at_site.notna().all() else None
+    flagged = int(single["status"].eq("flagged").groupby(level=0).any().sum())
+    reason = "; ".join(
+        part
+        for part in (found.reason, f"{flagged} of {len(sites)} sites have flagged estimates (see their rows)" if flagged else "")
+        if part
+    )
+    return {
+        **row,
+        **counts,
+        "estimate": found.estimate,
+        "std_error": found.std_error,
+        "ci_low": found.ci_low,
+        "ci_high": found.ci_high,
+        "p_value": found.p_value if k >= pooling["headline_sites"] else None,
+        "method": "difference_of_means",
+        "status": "flagged" if reason else "estimated",
+        "reason": reason,
+    }
+
+
+def _on_r(pooled: Pooled, scale: str) -> Pooled:
+    """Return a pooled mean and its standard error on the scale of r."""
+    if scale != "fisher_z":
+        return pooled
+    r = float(np.tanh(pooled.estimate))
+    return replace(pooled, estimate=r, std_error=pooled.std_error * (1 - r**2))
+
+
+def _n_weighted(gathered: pd.DataFrame, means: pd.DataFrame | list[Any], category: str, pooling: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the mean of all site x factor correlations of a category weighted by clients, as the 1991 meta-analysis took it.
+
+    It has no standard error, as none was given then: the correlations of one site share clients.
+    """
     row = {
         "category": category,
         "estimate_type": "correlation_n_weighted",
@@ -375,11 +491,12 @@ def _n_weighted(gathered: pd.DataFrame, category: str, pooling: Mapping[str, Any
     row |= {"n_correlations": len(here), "n_sites": k}
     if k < pooling["min_sites"]:
         return {**row, "method": "none", "status": "not_estimable", "reason": effects.too_few_sites(k, pooling)}
-    n = here.groupby("site")["n_clients"].max()
+    counted = means[means["category"].eq(category) & means["site"].isin(here["site"])]
+    counts = {name: counted[name].sum() if counted[name].notna().all() else None for name in ("n_sessions", "n_clients", "n_therapists")}
     return {
         **row,
+        **counts,
         "estimate": n_weighted_mean(here["estimate"], here["n_clients"].astype("float64")),
-        "n_clients": int(n.sum()),
         "method": "n_weighted",
         "status": "estimated",
     }
@@ -401,17 +518,15 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
             ("horvath_luborsky_1993",),
         )
     ]
-    if sites["method"].eq("cluster_robust").any():
-        sentences.append(
-            Sentence("Standard errors respect clients who share a therapist (sandwich, G / (G - 1), t with G - 1).", ("liang_zeger_1986",))
-        )
+    sentences += cluster_sentences(sites["method"])
     pooled = factors["site"].eq(POOLED) & factors["status"].isin(WITH_NUMBERS)
     if pooled.any():
         sentences.append(pooling_sentence(options["pooling"]))
         sentences.append(
             Sentence(
-                "The mean of a category is the mean of its factors at each site, its variance from the covariance of their correlations, "
-                "pooled over sites; the mean weighted by clients is given as in the 1991 meta-analysis.",
+                "The mean of a category is the mean of its factors within each site, its variance from the covariance of their "
+                "correlations, which share clients; then sites are pooled. Differences of categories know that the same clients stand in both. The mean "
+                "weighted by clients is given as in the 1991 meta-analysis, without a standard error.",
                 ("horvath_symonds_1991",),
             )
         )

@@ -49,6 +49,7 @@ HETEROGENEITY = tuple(HETEROGENEITY_MEANINGS)
 
 STATUSES = ("estimated", "flagged", "not_estimable", "withheld")
 WITH_NUMBERS = ("estimated", "flagged")
+CLUSTERED = ("cluster_jackknife", "cluster_robust")
 SCALES = ("identity", "fisher_z", "log", "logit")
 
 ESTIMATE_TYPES = {
@@ -70,9 +71,11 @@ ESTIMATE_TYPES = {
 }
 
 METHODS = {
-    "cluster_robust": "from one site's rows; standard error robust to clients sharing a therapist",
+    "cluster_jackknife": "from one site's rows; standard error from leaving out each therapist in turn, interval by t (therapists - 1)",
+    "cluster_robust": "the same with the sandwich standard error, where leaving out one of the therapists leaves no estimate",
     "independent": "from one site's rows; clients taken as independent, standard error of z 1 / sqrt(n - 3) (few therapists)",
-    "bootstrap": "from one site's rows; percentile interval over resampled therapists (clients where therapists are unknown)",
+    "bootstrap": "from one site's rows; percentile interval, expanded for few therapists, and standard error over resampled therapists "
+    "(clients where therapists are unknown or fewer than ten)",
     "normal_theory": "from one site: clients taken as independent and normal (a published matrix, or therapists unknown or too few)",
     "published": "as the site published it, with its standard error",
     "published_n": "as the site published it; standard error from its number of clients",
@@ -81,7 +84,8 @@ METHODS = {
     "two_stage_paule_mandel": "pooled over sites; variance between sites by Paule and Mandel",
     "two_stage_fixed": "pooled over sites; no variance between sites assumed",
     "two_stage_sem": "one path model fitted to the correlation matrix pooled over sites",
-    "n_weighted": "mean weighted by the number of clients, as in the 1991 meta-analysis",
+    "n_weighted": "mean of site x factor correlations weighted by numbers of clients, as in the 1991 meta-analysis; no standard error",
+    "difference_of_means": "difference of two pooled means; its error knows that the same clients stand in both",
     "over_pairs": "smallest, largest or mean over the pairs of the `pairs` table",
     "none": "nothing was computed",
 }
@@ -213,7 +217,7 @@ TABLES = (
         "Mean correlation by category of client factors, and the contrasts between categories.",
         {
             "category": "category of the review, or two of them: first minus second",
-            "n_correlations": "number of site x factor correlations behind the number",
+            "n_correlations": "number of site x factor correlations behind the number; n_clients counts every client once",
         },
         ("correlation_n_weighted", "correlation_random_effects", "correlation_contrast"),
     ),

@@ -12,17 +12,11 @@ import pandas as pd
 
 from alliance.questions import effects
 from alliance.questions.contract import HETEROGENEITY, POOLED, WITH_NUMBERS, finish
-from alliance.questions.correlations import (
-    correlate,
-    published_correlations,
-    published_fields,
-    row_fields,
-    therapist_codes,
-    variances,
-)
-from alliance.questions.sentences import Sentence, pooling_sentence
+from alliance.questions.correlations import published_correlations, published_fields, row_fields, therapist_codes, variances
+from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
+from alliance.statistics.correlation import correlations
 from alliance.variables.client import attended_sessions, in_window
 
 estimate_reads = (
@@ -136,14 +130,15 @@ def _from_rows(site: SiteData, options: Mapping[str, Any], window: str) -> tuple
     for first in sorted({pair[0] for pair in pairs}):
         seconds = np.array([pair[1] for pair in pairs if pair[0] == first])
         x, y, sessions = _client_means(values[:, first], values[:, seconds], starts)
-        result = correlate(x, y, codes, known, options["pooling"]["min_clients"], "scores")
+        result = correlations(x, y, codes if known else None, min_rows=options["pooling"]["min_clients"])
+        variance = (result.se_z * (1 - result.r**2)) ** 2
         for position, second in enumerate(seconds):
             keys = _pair_keys(variables[first], variables[second], _shared_items(variables[first], variables[second], parents), window)
             fields = row_fields(result, position, known)
             fields["n_sessions"] = int(sessions[:, position].sum())
             fields["share_missing"] = 1 - fields["n_clients"] / n_clients
             found.append(_flag_shared({**keys, **fields}))
-            spread.append(float(result.variance[position]))
+            spread.append(float(variance[position]))
     counts = {"clients": len(starts), "therapists": int(codes.max()) + 1 if known else None, "sessions": len(wide)}
     return found, spread, counts
 
@@ -356,10 +351,7 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
             ("horvath_luborsky_1993", "tichenor_hill_1989"),
         )
     ]
-    if sites["method"].eq("cluster_robust").any():
-        sentences.append(
-            Sentence("Standard errors respect clients who share a therapist (sandwich, G / (G - 1), t with G - 1).", ("liang_zeger_1986",))
-        )
+    sentences += cluster_sentences(sites["method"])
     if r["shared_items"].eq("yes").any():
         sentences.append(
             Sentence("Pairs of a short form and the long form it was derived from share items; they are flagged and not summarised.")

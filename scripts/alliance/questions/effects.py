@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.questions.contract import POOLED, WITH_NUMBERS
+from alliance.questions.contract import CLUSTERED, POOLED, WITH_NUMBERS
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
 from alliance.statistics.meta_analysis import pool_many
@@ -72,12 +72,12 @@ def natural(values: np.ndarray, scale: str) -> np.ndarray:
 def site_rows(effects: pd.DataFrame, scale: str, level: float) -> pd.DataFrame:
     """Return one row an effect with standard error and interval; intervals the site summary brings itself are kept.
 
-    Cluster-robust standard errors use t with (therapists - 1) degrees of freedom, all others the normal.
+    Standard errors that respect therapists use t with (therapists - 1) degrees of freedom, all others the normal.
     """
     effects = effects if "y" in effects else scaled(effects, scale)
     error = np.sqrt(effects["v"].to_numpy(dtype=float))
     therapists = effects["n_therapists"].astype("float64").to_numpy()
-    clustered = effects["method"].eq("cluster_robust").to_numpy() & (therapists > 1)
+    clustered = effects["method"].isin(CLUSTERED).to_numpy() & (therapists > 1)
     margin = critical_value(level, np.where(clustered, therapists - 1, np.inf)) * error
     y = effects["y"].to_numpy(dtype=float)
     low, high = natural(y - margin, scale), natural(y + margin, scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 from alliance.questions import effects
 from alliance.questions.contract import HETEROGENEITY, POOLED, WITH_NUMBERS, finish
 from alliance.questions.correlations import therapist_codes
-from alliance.questions.sentences import Sentence, pooling_sentence
+from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.site_data import CORRELATION, COVARIANCE, Published, SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.model_syntax import Model, parse
@@ -47,9 +48,10 @@ _KEYS = ["model", "parameter", "lhs", "op", "rhs", "estimate_type"]
 def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
     """Fit every path model at one site.
 
-    From rows: clients with all variables, maximum likelihood, standard errors robust to clients who share a therapist, percentile bootstrap
-    of therapists for defined (indirect, total) effects. From a published matrix: maximum likelihood on it, with the harmonic mean of its
-    numbers of clients. Clients whose alliance or empathy was measured after the outcome it should predict are left out and counted.
+    From rows: clients with all variables, maximum likelihood, standard errors that respect clients who share a therapist (each therapist
+    left out in turn), expanded percentile bootstrap of therapists for defined (indirect, total) effects. From a published matrix: maximum
+    likelihood on it, with the harmonic mean of its numbers of clients. Clients whose alliance or empathy was measured after the outcome it
+    should predict are left out and counted; paths between session measures that were not taken strictly one after the other are flagged.
 
     Parameters
     ----------
@@ -135,9 +137,10 @@ def _from_rows(site: SiteData, name: str, content: Mapping[str, Any], options: M
         random = generator(options["seed"], "path_models", site.site, name)
         drawn = path_analysis.bootstrap(model, complete, random, clusters=clusters, draws=options["resampling"]["draws"], level=level)
     caution = _gain_caution(measures, construct, options)
-    clustered = fitted.parameters["df"].notna().any()
-    common["method"] = "cluster_robust" if clustered else "normal_theory"
-    rows, vcov = _fitted_rows(name, fitted, drawn, common, caution)
+    common["method"] = fitted.method
+    overlaps = _overlaps(model, measures, complete.index)
+    facts["not_strictly_ordered"] = overlaps
+    rows, vcov = _fitted_rows(name, fitted, drawn, common, caution, _touched(model, overlaps))
     return {"rows": rows, "vcov": vcov, "moments": moments, "facts": facts, "counts": counts}
 
 
@@ -155,6 +158,33 @@ def _order_violations(model: Model, measures: Mapping[str, Measure], construct: 
         if construct[path.rhs] in PROCESS and construct[path.lhs] in _LATER:
             violating = violating.union(order_violations(measures[path.rhs], measures[path.lhs]))
     return violating
+
+
+def _overlaps(model: Model, measures: Mapping[str, Measure], clients: pd.Index) -> dict[str, str]:
+    """Return why the two ends of a path were not measured strictly one after the other, by path; only those of measures in sessions."""
+    found = {}
+    for path in model.paths:
+        earlier, later = measures[path.rhs], measures[path.lhs]
+        if not (earlier.in_sessions and later.in_sessions):
+            continue
+        n = len(order_violations(earlier, later, same_time=True).intersection(clients))
+        if n:
+            found[f"{path.lhs} ~ {path.rhs}"] = (
+                f"order in time is not strict: {path.lhs} was rated in the same session as {path.rhs}, or before it, "
+                f"for {n} of {len(clients)} clients"
+            )
+    return found
+
+
+def _touched(model: Model, overlaps: Mapping[str, str]) -> dict[str, str]:
+    """Return the cautions of paths, and of the defined effects that are made of them, by the name of their row."""
+    cautions = dict(overlaps)
+    by_label = {path.label: overlaps.get(f"{path.lhs} ~ {path.rhs}", "") for path in model.paths if path.label}
+    for item in model.defined:
+        texts = [by_label.get(name, cautions.get(name, "")) for name in item.names]
+        if any(texts):
+            cautions[item.name] = next(text for text in texts if text)
+    return cautions
 
 
 def _gain_caution(measures: Mapping[str, Measure], construct: Mapping[str, str], options: Mapping[str, Any]) -> str:
@@ -235,8 +265,13 @@ def _fit_identity(name: str, index: str) -> dict[str, Any]:
     return {"model": name, "parameter": FIT + index, "level": "client", "op": "fit", "rhs": index, "estimate_type": "fit_index"}
 
 
-def _fitted_rows(name: str, fitted: Any, drawn: Any, common: Mapping[str, Any], caution: str) -> tuple[list[dict[str, Any]], pd.DataFrame]:
-    """Return estimates and their covariance; defined effects take interval and variance from the bootstrap where there is one."""
+def _fitted_rows(
+    name: str, fitted: Any, drawn: Any, common: Mapping[str, Any], caution: str, touched: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """Return estimates and their covariance; defined effects take interval and variances from the bootstrap where there is one.
+
+    ``caution`` holds for all rows, ``touched`` for single ones. How bootstrapped effects covary with coefficients is not stated.
+    """
     rows, covariances = [], []
     table = fitted.parameters
     for form, column, vcov in (
@@ -249,16 +284,18 @@ def _fitted_rows(name: str, fitted: Any, drawn: Any, common: Mapping[str, Any], 
         ]
         values = table[column].to_numpy(dtype=float)
         matrix = np.array(vcov, dtype=float)
-        replaced = _bootstrapped(table, drawn, form) if drawn is not None else {}
+        replaced, among = _bootstrapped(table, drawn, form) if drawn is not None else ({}, np.empty((0, 0)))
+        drawn_rows = list(replaced)
+        matrix[drawn_rows, :] = matrix[:, drawn_rows] = np.nan
+        matrix[np.ix_(drawn_rows, drawn_rows)] = among
         for position, identity in enumerate(identities):
             own = dict(common)
-            reasons = [text for text in (str(table["reason"].iloc[position]), caution) if text]
+            special = touched.get(identity["parameter"].removesuffix(STANDARDISED), "")
+            reasons = [text for text in (str(table["reason"].iloc[position]), caution, special) if text]
             if position in replaced:
-                variance, low, high, note = replaced[position]
+                low, high, note = replaced[position]
                 own |= {"method": "bootstrap", "ci_low": low, "ci_high": high}
                 reasons += [note] if note and note not in reasons else []
-                matrix[position, :] = matrix[:, position] = 0.0
-                matrix[position, position] = variance
             if not np.isfinite(values[position]):
                 reason = f"not estimable: {reasons[0] if reasons else 'no finite value'}"
                 absent = {"status": "not_estimable", "reason": reason, "method": "none", "ci_low": None, "ci_high": None}
@@ -271,17 +308,21 @@ def _fitted_rows(name: str, fitted: Any, drawn: Any, common: Mapping[str, Any], 
     return rows, pd.DataFrame(covariances, columns=["model", "parameter1", "parameter2", "cov"])
 
 
-def _bootstrapped(table: pd.DataFrame, drawn: Any, form: str) -> dict[int, tuple[float, float, float, str]]:
+def _bootstrapped(table: pd.DataFrame, drawn: Any, form: str) -> tuple[dict[int, tuple[float, float, str]], np.ndarray]:
+    """Return interval and remark of every defined effect by its row, and the covariance of these effects over resamples.
+
+    The covariance is multiplied by G / (G - 1), G the number of resampled units, of which a resample shows (G - 1) / G.
+    """
     draws = drawn.draws if form == "unstandardised" else drawn.draws_standardized
     prefix = "ci" if form == "unstandardised" else "standardized"
     intervals = drawn.parameters.set_index("name")
     found = {}
     for position, row in enumerate(table.itertuples(index=False)):
         if row.op == ":=" and row.name in draws and np.isfinite(draws[row.name]).sum() > 1:
-            variance = float(np.nanvar(draws[row.name].to_numpy(dtype=float), ddof=1))
             low, high = (float(intervals.loc[row.name, f"{prefix}_{end}"]) for end in ("low", "high"))
-            found[position] = (variance, low, high, drawn.reason)
-    return found
+            found[position] = (low, high, drawn.reason)
+    covariance = draws[[table["name"].iloc[position] for position in found]].cov().to_numpy(dtype=float)
+    return found, covariance * (drawn.n_units / max(drawn.n_units - 1, 1))
 
 
 def _covariance_rows(name: str, parameters: Sequence[str], matrix: np.ndarray) -> list[dict[str, Any]]:
@@ -331,7 +372,7 @@ def _from_published(published: Published, name: str, content: Mapping[str, Any],
 
         fitted = path_analysis.fit(model, covariance=matrix, n=float(n), level=options["pooling"]["level"])
         if fitted.status != "not_estimable":
-            rows, vcov = _fitted_rows(name, fitted, None, common, "")
+            rows, vcov = _fitted_rows(name, fitted, None, common, "", {})
             if correlations_only:
                 rows, vcov = _without_units(rows, vcov)
             return {"rows": rows, "vcov": vcov, "moments": moments, "facts": facts, "counts": counts}
@@ -552,6 +593,7 @@ def _two_stage(
             rows += _absent_two_stage(model, common, f"not estimable: {fitted.reason}")
             continue
         common |= {"n_clients": fitted.n_clients, "method": "two_stage_sem", "status": fitted.status, "reason": fitted.reason}
+        touched = _touched(model, _sites_with_overlaps(summaries, name))
         for row in fitted.parameters.itertuples(index=False):
             is_defined = row.op == ":="
             parameter = row.lhs if is_defined else f"{row.lhs} {row.op} {row.rhs}"
@@ -563,12 +605,23 @@ def _two_stage(
             low, high = (row.monte_carlo_low, row.monte_carlo_high) if is_defined else (row.ci_low, row.ci_high)
             p_value = row.p_value if fitted.n_sites >= pooling["headline_sites"] else np.nan
             numbers = {"estimate": row.estimate, "std_error": row.std_error, "ci_low": low, "ci_high": high, "p_value": p_value}
+            if parameter in touched:
+                numbers |= {"status": "flagged", "reason": "; ".join(text for text in (fitted.reason, touched[parameter]) if text)}
             rows.append({**common, **identity, **numbers})
         for index in ("chi2", "df", "p_value"):
             value = getattr(fitted, index)
             if value is not None:
                 fits.append({**common, "index": index, "estimate_type": "fit_index", "estimate": float(value)})
     return pd.DataFrame(rows), pd.DataFrame(fits)
+
+
+def _sites_with_overlaps(summaries: Sequence[SiteSummary], name: str) -> dict[str, str]:
+    """Return the paths whose two ends some sites did not measure strictly one after the other, and at how many sites."""
+    found: Counter[str] = Counter()
+    for summary in summaries:
+        facts = summary.facts.get("models", {}).get(name, {})
+        found.update(list(facts.get("not_strictly_ordered", ())) if summary.status == "ok" else ())
+    return {path: f"order in time is not strict at {n} site{'s' if n > 1 else ''} (see their rows)" for path, n in found.items()}
 
 
 def _absent_two_stage(model: Model, common: Mapping[str, Any], reason: str) -> list[dict[str, Any]]:
@@ -603,16 +656,23 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
                 ("igolkina_meshcheryakov_2020",),
             )
         )
-    if sites["method"].eq("cluster_robust").any():
-        sentences.append(
-            Sentence("Standard errors respect clients who share a therapist (sandwich, G / (G - 1), t with G - 1).", ("liang_zeger_1986",))
-        )
+    sentences += cluster_sentences(sites["method"])
     if indirect.loc[indirect["status"].isin(WITH_NUMBERS), "method"].eq("bootstrap").any():
         sentences.append(
             Sentence(
-                "Indirect and total effects of a site have percentile intervals from a bootstrap of therapists (of clients where "
-                "therapists are unknown or fewer than ten).",
-                ("efron_tibshirani_1993", "field_welsh_2007"),
+                "Indirect and total effects of a site have percentile intervals, expanded for the number of therapists, from a bootstrap "
+                "of therapists (of clients where therapists are unknown or fewer than ten).",
+                ("field_welsh_2007", "hesterberg_2015"),
+            )
+        )
+    loose = usable & parameters["site"].ne(POOLED) & parameters["reason"].str.contains("order in time is not strict")
+    if loose.any():
+        named = ", ".join(sorted(set(parameters.loc[loose, "parameter"])))
+        n = parameters.loc[loose, "site"].nunique()
+        sentences.append(
+            Sentence(
+                f"At {n} site{'s' if n > 1 else ''} some clients' ratings were not taken strictly one after the other ({named}); these "
+                "paths and the effects made of them are flagged."
             )
         )
     if pooled["method"].str.startswith("two_stage").any() and pooled["method"].ne("two_stage_sem").any():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,19 @@ _INTERVAL = {
     "hartung_knapp": ("Hartung-Knapp intervals", ("hartung_knapp_2001",)),
     "z": ("normal intervals", ()),
 }
+
+
+def cluster_sentences(methods: Iterable[str]) -> list[Sentence]:
+    """Return how standard errors of sites respect clients who share a therapist, given the methods of their rows."""
+    used = set(methods)
+    sentences = []
+    if "cluster_jackknife" in used:
+        text = "Standard errors of a site respect clients who share a therapist (each therapist left out in turn; t with therapists - 1)."
+        sentences.append(Sentence(text, ("bell_mccaffrey_2002",)))
+    if "cluster_robust" in used:
+        text = "Where leaving out one of the therapists left no estimate, the sandwich standard error was taken."
+        sentences.append(Sentence(text, ("liang_zeger_1986",)))
+    return sentences
 
 
 def pooling_sentence(pooling: Mapping[str, Any], what: str = "") -> Sentence:

@@ -122,13 +122,6 @@ def number_cell(text: str, value: object) -> Cell:
     return Cell(text, float(value) if known else "")  # type: ignore[arg-type]
 
 
-def brief(text: str, characters: int = 160) -> str:
-    """Return text, cut at a word with an ellipsis where it is longer than the given number of characters."""
-    if len(text) <= characters:
-        return text
-    return text[: characters - 1].rsplit(" ", 1)[0].rstrip(" ,;:(") + "…"
-
-
 def listed(items: list[str]) -> str:
     """Return a list in words: ``a``, ``a and b``, ``a, b, and c``."""
     if len(items) < 3:

@@ -13,14 +13,13 @@ import pandas as pd
 
 from alliance import issues as issue_records
 from alliance.files import read_json
-from alliance.issues import Issue
+from alliance.issues import Issue, why_left_out
 from alliance.questions import benchmarks as published
 from alliance.questions import contract
 from alliance.questions.benchmarks import Benchmark
 from alliance.reports import bibliography
 from alliance.reports.bibliography import Reference
-from alliance.reports.elements import brief
-from alliance.reports.numbers import count, level
+from alliance.reports.numbers import level
 from alliance.reports.page import LeftOut, StudyHead
 
 EXCLUDED = "excluded"
@@ -100,7 +99,9 @@ class ReportData:
 def head(data: ReportData) -> StudyHead:
     """Return what stands at the top of every page."""
     study = data.options["study"]
-    left_out = tuple(LeftOut(data.labels[status["site"]], why_left_out(status), f"{status['site']}.html") for status in data.excluded)
+    left_out = tuple(
+        LeftOut(data.labels[status["site"]], why_left_out(status.get("reasons", ())), f"{status['site']}.html") for status in data.excluded
+    )
     return StudyHead(
         title=study["title"],
         simulated=bool(study["simulated"]),
@@ -112,15 +113,6 @@ def head(data: ReportData) -> StudyHead:
         n_sites=len(data.statuses),
         left_out=left_out,
     )
-
-
-def why_left_out(status: dict[str, Any]) -> str:
-    """Return in short why a site was left out: its first reason, and how many more there are."""
-    reasons = list(status.get("reasons", ()))
-    if not reasons:
-        return "no reason was recorded"
-    more = f" (and {count(len(reasons) - 1)} more)" if len(reasons) > 1 else ""
-    return brief(reasons[0]) + more
 
 
 def read_tables(folder: Path, questions: Sequence[str]) -> dict[str, dict[str, pd.DataFrame]]:

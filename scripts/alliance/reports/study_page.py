@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.issues import Severity
+from alliance.issues import Severity, why_left_out
 from alliance.questions.sentences import Sentence
 from alliance.reports import chapters, figures, methods_text, numbers
 from alliance.reports.bibliography import listing
 from alliance.reports.chapters import common
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Table, listed, number_cell, text_cell
-from alliance.reports.inputs import EXCLUDED, ReportData, why_left_out
+from alliance.reports.inputs import EXCLUDED, ReportData
 from alliance.reports.page import Section
 
 STATUS_WORDS = {"ok": "in order", "warnings": "with warnings", EXCLUDED: "left out"}
@@ -251,7 +251,7 @@ def _span(values: pd.Series, decimals: int) -> str:
 
 def exclusion_sentences(data: ReportData) -> list[str]:
     """Return which sites were left out and why, one sentence a site."""
-    return [f"{data.labels[status['site']]} was left out: {why_left_out(status)}" for status in data.excluded]
+    return [f"{data.labels[status['site']]} was left out: {why_left_out(status.get('reasons', ()))}" for status in data.excluded]
 
 
 def fault_table(data: ReportData) -> Table:

@@ -67,6 +67,14 @@ class Measure:
         return f"{self.instrument}.{self.scale} ({self.rater}, {self.unit}{', turned' if self.turned else ''})"
 
     @property
+    def in_sessions(self) -> bool:
+        """Whether all its scores come from sessions."""
+        order = self.times["first_order"] if len(self.times) else pd.Series(dtype="float64")
+        last = self.times["last_order"] if len(self.times) else order
+        start, end = (TIMEPOINT_ORDER[name] * _ORDER_STEP for name in ("session", "post"))
+        return len(order) > 0 and bool((order >= start).all() and (last < end).all())
+
+    @property
     def n_sessions(self) -> int | None:
         """Number of ratings behind the values; None where there are no sessions in it."""
         return int(self.times["n_sessions"].sum()) if "n_sessions" in self.times and len(self.times) else None
@@ -171,8 +179,8 @@ def in_window(rows: pd.DataFrame, window: Mapping[str, Any], attended: pd.DataFr
     return (share >= low) & (share <= high)
 
 
-def order_violations(earlier: Measure, later: Measure) -> pd.Index:
-    """Return the clients whose ``earlier`` variable was measured after their ``later`` one.
+def order_violations(earlier: Measure, later: Measure, same_time: bool = False) -> pd.Index:
+    """Return the clients whose ``earlier`` variable was measured after their ``later`` one, or with ``same_time`` not before it.
 
     Dates decide where both are known, else timepoint and session number. Clients with only one of the two are not judged.
     """
@@ -182,6 +190,9 @@ def order_violations(earlier: Measure, later: Measure) -> pd.Index:
     dated = both["last_date_earlier"].notna() & both["first_date_later"].notna()
     by_date = both["last_date_earlier"] > both["first_date_later"]
     by_order = both["last_order_earlier"] > both["first_order_later"]
+    if same_time:
+        by_date |= both["last_date_earlier"] == both["first_date_later"]
+        by_order |= both["last_order_earlier"] == both["first_order_later"]
     return both.index[(by_date & dated) | (by_order & ~dated)]
 
 

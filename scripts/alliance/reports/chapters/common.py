@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from alliance.issues import brief
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.reports import numbers
-from alliance.reports.elements import Cell, Column, Table, brief, number_cell
+from alliance.reports.elements import Cell, Column, Table, number_cell
 from alliance.reports.figures import ForestRow
 from alliance.reports.inputs import ReportData
 
