@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from alliance.instruments.dictionary import dictionary_entries
 from alliance.reports import numbers
 from alliance.reports.bibliography import listing
 from alliance.reports.bibliography import short as citation
@@ -14,25 +16,23 @@ from alliance.reports.inputs import ReportData
 from alliance.reports.page import Section
 
 DIRECTION = {"higher_is_better": "higher is better", "higher_is_worse": "higher is worse"}
-RULES = {"proration": "mean of the answered items", "scale_mean_rounded": "rounded mean of the scale", "strict": "none may be missing"}
+Entry = Mapping[str, Any]
 
 
 def content(data: ReportData) -> dict[str, Any]:
     """Return what the template of the dictionary page draws."""
     used = {key for status in data.statuses for key in status.get("instruments", {})}
-    keys = [key for instrument in data.instruments.values() for key in instrument.reference]
+    entries = dictionary_entries(data.instruments, used)
     return {
-        "used": instrument_table(
-            data, {key: value for key, value in data.instruments.items() if key in used}, "used", "Instruments in this study"
-        ),
-        "others": instrument_table(
-            data, {key: value for key, value in data.instruments.items() if key not in used}, "others", "Other instruments"
-        ),
-        "scales": scale_table(data.instruments),
+        "used": instrument_table(data, [entry for entry in entries if entry["used"]], "used", "Instruments in this study"),
+        "others": instrument_table(data, [entry for entry in entries if not entry["used"]], "others", "Other instruments"),
+        "scales": scale_table(entries),
         "notes": [
-            (f"{common.instrument_name(key)} ({key})", one.version_note) for key, one in data.instruments.items() if one.version_note
+            (f"{common.instrument_name(entry['key'])} ({entry['key']})", entry["version_note"])
+            for entry in entries
+            if entry["version_note"]
         ],
-        "references": listing(dict(data.references), keys),
+        "references": listing(dict(data.references), [key for entry in entries for key in entry["reference"]]),
     }
 
 
@@ -47,23 +47,23 @@ def sections(content: dict[str, Any]) -> list[Section]:
     ]
 
 
-def instrument_table(data: ReportData, instruments: Mapping[str, Any], id: str, caption: str) -> Table:
+def instrument_table(data: ReportData, entries: Sequence[Entry], id: str, caption: str) -> Table:
     """Return one row an instrument: forms, items, answers, rules, certainty, sources."""
     rows = tuple(
         (
-            Cell(one.name),
-            Cell(key),
-            Cell(one.construct.replace("_", " ")),
-            text_cell(listed(list(one.forms))),
-            common.count_cell(one.n_items),
-            Cell(_answers(one)),
-            Cell(DIRECTION[one.direction]),
-            Cell(_unit(one)),
-            Cell(_missing(one)),
-            Cell("from items" if one.scored_from_items else f"sent scale scores only: {one.why_not_scored}"),
-            text_cell("; ".join(citation(data.references[name]) if name in data.references else name for name in one.reference)),
+            Cell(entry["name"]),
+            Cell(entry["key"]),
+            Cell(entry["construct"].replace("_", " ")),
+            text_cell(listed(list(entry["forms"]))),
+            common.count_cell(entry["n_items"]),
+            Cell(_with_minus(entry["response"])),
+            Cell(DIRECTION[entry["direction"]]),
+            Cell(_unit(entry["unit"])),
+            text_cell(f"{entry['missing_rule']} ({entry['missing_status']})" if entry["missing_rule"] else ""),
+            Cell("from items" if entry["scored_from_items"] else f"sent scale scores only: {entry['why_off']}"),
+            text_cell("; ".join(citation(data.references[name]) if name in data.references else name for name in entry["reference"])),
         )
-        for key, one in instruments.items()
+        for entry in entries
     )
     labels = ("Name", "Key", "Construct", "Raters", "Items", "Answers", "Direction", "Score", "Unanswered items", "Scored", "Reference")
     return Table(
@@ -75,52 +75,31 @@ def instrument_table(data: ReportData, instruments: Mapping[str, Any], id: str, 
     )
 
 
-def _answers(one: Any) -> str:
-    if one.response is None:
-        return "as the site declares" if one.response_from_site else numbers.UNKNOWN
-    answers = f"{one.response.min:g} to {one.response.max:g}".replace("-", numbers.MINUS)
-    return answers + (" (or as the site declares)" if one.response_from_site else "")
+def _unit(unit: str) -> str:
+    method, _, factor = unit.partition(" x ")
+    return f"{method} of the items" + (f" × {factor}" if factor else "")
 
 
-def _unit(one: Any) -> str:
-    factor = "" if one.score.multiply == 1 else f" × {one.score.multiply:g}"
-    return f"{one.score.method} of the items{factor}"
-
-
-def _missing(one: Any) -> str:
-    rule = one.missing
-    text = RULES.get(rule.rule, rule.rule)
-    if rule.rule != "strict":
-        text += f", at most {common.plural(rule.max_missing, 'item')} missing" if rule.max_missing is not None else ""
-        text += f", at least {numbers.percent(rule.min_answered_proportion)} answered" if rule.max_missing is None else ""
-    return f"{text} ({rule.status})"
-
-
-def scale_table(instruments: Mapping[str, Any]) -> Table:
+def scale_table(entries: Sequence[Entry]) -> Table:
     """Return one row a scale: its items by number, which of them are reversed, what it measures."""
-    rows = []
-    for key, one in instruments.items():
-        for scale in one.scale_names:
-            items = one.scale_items(scale)
-            reversed_items = [item for item in items if item in one.reverse and one.composites[scale].reversed]
-            size = one.scale_size(scale)
-            span = one.possible_range(scale, "headline")
-            rows.append(
-                (
-                    Cell(common.measure(key, scale)),
-                    common.count_cell(size),
-                    text_cell(_numbers(items)),
-                    text_cell(_numbers(reversed_items)),
-                    number_cell(_span(span), None if span is None else span[0]),
-                    Cell(one.facet(scale)),
-                )
-            )
+    rows = tuple(
+        (
+            Cell(common.measure(entry["key"], scale["name"])),
+            common.count_cell(scale["n_items"]),
+            text_cell(_numbers(scale["items"])),
+            text_cell(_numbers(scale["turned"])),
+            number_cell(_span(scale["range"]), None if scale["range"] is None else scale["range"][0]),
+            Cell(scale["facet"]),
+        )
+        for entry in entries
+        for scale in entry["scales"]
+    )
     labels = ("Scale", "Number of items", "Items", "Reversed items", "Possible scores", "Facet")
     return Table(
         "dictionary-scales",
         "Scales, by item numbers",
         tuple(Column(label, label in ("Number of items", "Possible scores"), label == "Items") for label in labels),
-        tuple(rows),
+        rows,
         note="Scales of two instruments are the same variable only where their facets are equal. A dash means not known here.",
     )
 
@@ -130,6 +109,9 @@ def _numbers(items: list[int]) -> str:
 
 
 def _span(span: tuple[float, float] | None) -> str:
-    if span is None:
-        return numbers.UNKNOWN
-    return f"{span[0]:g} to {span[1]:g}".replace("-", numbers.MINUS)
+    return numbers.UNKNOWN if span is None else _with_minus(f"{span[0]:g} to {span[1]:g}")
+
+
+def _with_minus(text: str) -> str:
+    """Return text whose negative numbers carry a minus sign in place of a hyphen."""
+    return re.sub(r"(?<![\w-])-(?=[0-9])", numbers.MINUS, text)
