@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import clean_site
 import pytest
 from alliance.demo.simulate import Size
 from alliance.demo.study import SITES, write_plain
@@ -56,7 +57,13 @@ def test_every_file_that_a_person_opens_first_says_that_the_data_are_simulated()
         assert "(simulated)" in text
 
 
-@pytest.fixture(scope="module")
+def arguments(site, instruments, key, output):
+    """Return the arguments of the cleaning step."""
+    given = ["--site", site, "--folder", DEMO / site, "--instruments", *instruments, "--options", json.dumps(CLEANING)]
+    return list(map(str, [*given, "--key-file", key, "--output", output, "--quarantine", output.parent / "private" / "quarantine" / site]))
+
+
+@pytest.fixture(scope="session")
 def cleaned(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cleaned")
     key = folder / "key"
@@ -66,13 +73,11 @@ def cleaned(tmp_path_factory):
     def clean(site):
         output = folder / site
         if not output.exists():
-            command = [sys.executable, PROJECT / "scripts" / "clean_site.py", "--site", site, "--folder", DEMO / site]
-            command += ["--instruments", *INSTRUMENTS, "--options", json.dumps(CLEANING), "--key-file", key]
-            command += ["--output", output, "--quarantine", folder / "quarantine" / site]
-            subprocess.run(list(map(str, command)), check=True, capture_output=True)
+            assert clean_site.main(arguments(site, INSTRUMENTS, key, output)) == 0
         with open(output / "issues.csv", encoding="utf-8", newline="") as file:
             return read_json(output / "status.json"), list(csv.DictReader(file))
 
+    clean.folder = folder
     return clean
 
 
@@ -103,6 +108,15 @@ def test_rows_left_out_by_rule_are_the_planted_test_rows(cleaned, site):
     assert by_rule <= excluded
     for file in status["files"]:
         assert file["rows_in"] == file["rows_used"] + file["rows_quarantined"] + file["rows_excluded_by_rule"]
+
+
+def test_only_the_instruments_that_a_site_names_decide_what_becomes_of_it(cleaned, tmp_path):
+    cleaned("northgate")
+    text = (DEMO / "northgate" / "site.yaml").read_text(encoding="utf-8")
+    own = [path for path in INSTRUMENTS if f"instrument: {path.stem}\n" in text]
+    assert 0 < len(own) < len(INSTRUMENTS)
+    assert clean_site.main(arguments("northgate", own, cleaned.folder / "key", tmp_path / "northgate")) == 0
+    assert contents(tmp_path / "northgate") == contents(cleaned.folder / "northgate")
 
 
 def test_plain_studies_of_any_size_have_valid_sites_and_equal_bytes_for_equal_seeds(tmp_path):
