@@ -281,3 +281,25 @@ def test_several_observers_of_a_session_are_told_apart(tmp_path):
     )
     assert cleaned.ratings["wai_sr"]["rater_no"].tolist() == [1, 2]
     assert not found(cleaned, "R05")
+
+
+def test_each_rater_has_the_range_of_its_own_table(tmp_path):
+    therapist = ratings().replace("rater: client", "rater: therapist").replace("max: 5", "max: 7").replace("ratings.csv", "th.csv")
+    files = {"ratings.csv": table(f"C1,1,{answers(7)}"), "th.csv": table(f"C1,1,{answers(7, 6)}")}
+    cleaned = clean(tmp_path, ratings() + therapist, files)
+    assert [(issue.code, issue.file) for issue in cleaned.issues if issue.severity == "CELL"] == [("V01", "ratings.csv")]
+    rows = cleaned.ratings["wai_sr"]
+    assert list(zip(rows["rater"], rows["response_max"])) == [("client", 5.0), ("therapist", 7.0)]
+    known = cleaned.status["instruments"]["wai_sr"]["response"]
+    assert {rater: limits["max"] for rater, limits in known.items()} == {"client": 5, "therapist": 7}
+
+
+def test_the_therapist_of_a_session_does_not_depend_on_the_order_of_rows(tmp_path):
+    tables = ratings(columns="therapist_id: th, rater_no: no").replace("rater: client", "rater: observer")
+    rows = [f"C1,1,T2,1,{answers(1)}", f"C1,1,T1,2,{answers(2)}", f"C2,1,T9,1,{answers(3)}"]
+    first, second = (
+        clean(tmp_path / name, tables, {"ratings.csv": table(*lines, header=f"id,session,th,no,{ITEMS}")}, top="transfers: accept")
+        for name, lines in (("a", rows), ("b", rows[::-1]))
+    )
+    for name in ("clients", "sessions", "therapists"):
+        pd.testing.assert_frame_equal(first.tables[name], second.tables[name])

@@ -167,3 +167,15 @@ def test_the_guide_names_every_key():
     for model in (SiteFile, TableSpec):
         for key in set(model.model_fields) - {"summaries", "effects"}:
             assert f"`{key}`" in text or f"{key}:" in text, key
+
+
+def test_one_rater_has_one_range_of_answers(tmp_path):
+    other = ratings().replace("max: 5", "max: 7").replace("ratings.csv", "b.csv")
+    assert only(faults(tmp_path, GOOD + other)).column == "tables.1.response"
+    assert faults(tmp_path, GOOD + other.replace("rater: client", "rater: therapist")) == []
+
+
+def test_a_codebook_belongs_to_sites_that_send_rows(tmp_path):
+    assert faults(tmp_path, "codebook: dictionary.csv\n" + GOOD) == []
+    issue = only(faults(tmp_path, "data: summary\ncodebook: d.csv\nmatrix: {file: m.csv, scale: correlation}\n"))
+    assert issue.column == "codebook"

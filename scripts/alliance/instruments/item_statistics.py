@@ -297,7 +297,7 @@ def _moments_of_groups(scores: pd.DataFrame) -> pd.DataFrame:
     keys = ["site", "instrument", "rater", "scale", "timepoint"]
     codes, levels = np.zeros(len(scores), dtype="int64"), []
     for key in keys:
-        position, labels = pd.factorize(scores[key], sort=True)
+        position, labels = _positions(scores[key])
         codes = codes * len(labels) + position
         levels.append(labels)
     client, score = scores["client_no"].to_numpy("int64", na_value=0), scores["score"].to_numpy()
@@ -308,6 +308,14 @@ def _moments_of_groups(scores: pd.DataFrame) -> pd.DataFrame:
         place = np.unravel_index(code, [len(labels) for labels in levels])
         records.append((*(labels[i] for labels, i in zip(levels, place)), *_client_moments(client[rows], score[rows])))
     return pd.DataFrame(records, columns=[*keys, "n_clients", "n_rows", "mean", "sd_within_client", "sd_between_client"])
+
+
+def _positions(words: pd.Series) -> tuple[np.ndarray, list[str]]:
+    """Return each word's position among the sorted distinct ones; most of these columns hold one word, which is quick to see."""
+    if len(words) and bool((words == words.iloc[0]).all()):
+        return np.zeros(len(words), dtype="int64"), [words.iloc[0]]
+    position, labels = pd.factorize(words, sort=True)
+    return position, list(labels)
 
 
 def _client_moments(client: np.ndarray, score: np.ndarray) -> tuple[int, int, float, float, float]:
