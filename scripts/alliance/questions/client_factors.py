@@ -525,8 +525,8 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         sentences.append(
             Sentence(
                 "The mean of a category is the mean of its factors within each site, its variance from the covariance of their "
-                "correlations, which share clients; then sites are pooled. Differences of categories know that the same clients stand in both. The mean "
-                "weighted by clients is given as in the 1991 meta-analysis, without a standard error.",
+                "correlations, which share clients; then sites are pooled. Differences of categories know that the same clients stand in "
+                "both. The mean weighted by clients is given as in the 1991 meta-analysis, without a standard error.",
                 ("horvath_symonds_1991",),
             )
         )

@@ -315,11 +315,12 @@ def _overlap(pairs: pd.DataFrame, summaries: Sequence[SiteSummary], window: str)
     rows = []
     sites = [summary.site for summary in sorted(summaries, key=lambda one: one.site)]
     reasons = {one.site: effects.absence(one) if one.status != "ok" else _no_pairs(window) for one in summaries}
+    of_site = dict(list(usable.groupby("site")))
     for site in [*sites, POOLED]:
-        here = usable[usable["site"].eq(site)]
+        here = of_site.get(site, usable.iloc[:0])
         for level in ("total", "subscale"):
             for rater in ("all", "client", "observer", "therapist"):
-                chosen = here[here["level"].eq(level) & (here["rater1"].eq(rater) | (rater == "all"))]
+                chosen = here[here["level"].eq(level) & (here["rater1"].eq(rater) | (rater == "all"))] if len(here) else here
                 rows += _statistics(chosen, site, level, rater, reasons.get(site))
     return pd.DataFrame(rows)
 

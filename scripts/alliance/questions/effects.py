@@ -22,21 +22,20 @@ BETWEEN_SITES = {
     "fixed": "two_stage_fixed",
 }
 _COUNTS = ("n_sessions", "n_clients", "n_therapists")
-_PORTION = 500_000
+_PORTION = 50_000
 
 
 def gather(summaries: Sequence[SiteSummary]) -> pd.DataFrame:
     """Return the estimates of all usable summaries, ordered by site, with ``site`` and ``variance`` (of the estimate; NaN: not known)."""
-    frames = []
-    for summary in sorted(summaries, key=lambda one: one.site):
-        if summary.status != "ok" or summary.estimates.empty:
-            continue
-        vcov = summary.vcov
-        own = vcov[vcov["parameter1"] == vcov["parameter2"]].set_index(["model", "parameter1"])["cov"]
-        keys = pd.MultiIndex.from_frame(summary.estimates[["model", "parameter"]])
-        frames.append(summary.estimates.assign(site=summary.site, variance=own.reindex(keys).to_numpy(dtype=float)))
-    if frames:
-        return pd.concat(frames, ignore_index=True)
+    usable = [one for one in sorted(summaries, key=lambda one: one.site) if one.status == "ok" and len(one.estimates)]
+    if usable:
+        estimates = pd.concat([one.estimates for one in usable], ignore_index=True)
+        estimates["site"] = np.repeat([one.site for one in usable], [len(one.estimates) for one in usable])
+        vcov = pd.concat([one.vcov for one in usable], ignore_index=True)
+        vcov["site"] = np.repeat([one.site for one in usable], [len(one.vcov) for one in usable])
+        own = vcov[vcov["parameter1"] == vcov["parameter2"]].set_index(["site", "model", "parameter1"])["cov"]
+        keys = pd.MultiIndex.from_frame(estimates[["site", "model", "parameter"]])
+        return estimates.assign(site=estimates["site"].astype("str"), variance=own.reindex(keys).to_numpy(dtype=float))
     template = summaries[0].estimates.iloc[:0] if summaries else pd.DataFrame()
     return template.assign(site=pd.Series(dtype="str"), variance=pd.Series(dtype="float64"))
 

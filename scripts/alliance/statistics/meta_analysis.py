@@ -23,7 +23,7 @@ INTERVAL_METHODS = ("guarded_hartung_knapp", "hartung_knapp", "z")
 PREDICTION_FORMULA = "estimate ± t(k - 1) × sqrt(tau2 + std_error²)"
 
 _SCORING_STEPS = 200
-_BISECTION_STEPS = 200
+_NEWTON_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -388,7 +388,8 @@ class _Effects:
         return np.where(self.used, 1 / (self.v + tau2[:, None]), 0.0)
 
     def power_sum(self, power: int) -> np.ndarray:
-        return np.where(self.used, self.v ** float(-power), 0.0).sum(axis=1)
+        inverse = np.where(self.used, 1 / self.v, 0.0)
+        return (inverse if power == 1 else inverse**power).sum(axis=1)
 
     def moments(self, tau2: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         weights = self.weights(tau2)
@@ -433,7 +434,8 @@ def _reml_by_scoring(effects: _Effects, df: np.ndarray) -> tuple[np.ndarray, np.
             break
         now = effects.rows(active)
         weights = now.weights(tau2[active])
-        one, two, three = (np.sum(weights**power, axis=1) for power in (1, 2, 3))
+        squared = weights * weights
+        one, two, three = (np.sum(values, axis=1) for values in (weights, squared, squared * weights))
         residual = now.y - ((weights * now.y).sum(axis=1) / one)[:, None]
         score = ((weights * residual) ** 2).sum(axis=1) - (one - two / one)
         step = score / (two - 2 * three / one + (two / one) ** 2)
@@ -467,21 +469,27 @@ def _reml_by_search(effects: _Effects) -> float:
 
 
 def _where_q_is(effects: _Effects, q: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the tau2 at which the generalised Q falls to ``target``; 0 where it is below already."""
-    low, high = np.zeros(q.size), np.where(effects.used, effects.v, 0.0).max(axis=1, initial=0.0)
-    search = np.isfinite(target) & (q > target)
-    for _ in range(_BISECTION_STEPS):
-        too_low = search & (effects.q(high) > target)
-        if not too_low.any():
+    """Return the tau2 at which the generalised Q falls to ``target``; 0 where it is below already.
+
+    Newton's method on 1 / Q, which grows and is concave in tau2 (Q' = -sum w² (y - mean)² and Q Q'' >= 2 Q'² by Cauchy and Schwarz), so
+    that steps from zero never go too far and get ever shorter.
+    """
+    tau2 = np.zeros(q.size)
+    rows = np.flatnonzero(np.isfinite(target) & (q > target))
+    now = effects.rows(rows)
+    for _ in range(_NEWTON_STEPS):
+        if not rows.size:
             break
-        high = np.where(too_low, 2 * high, high)
-    for _ in range(_BISECTION_STEPS):
-        middle = (low + high) / 2
-        if np.all((middle == low) | (middle == high)):
-            break
-        above = effects.q(middle) > target
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return np.where(search, (low + high) / 2, 0.0)
+        weights = now.weights(tau2[rows])
+        mean = (weights * now.y).sum(axis=1) / weights.sum(axis=1)
+        weighted = weights * (now.y - mean[:, None])
+        value = (weighted * (now.y - mean[:, None])).sum(axis=1)
+        step = value * (value - target[rows]) / (target[rows] * (weighted**2).sum(axis=1))
+        tau2[rows] = np.maximum(0.0, tau2[rows] + step)
+        moving = np.abs(step) > 1e-13 * tau2[rows]
+        if not moving.all():
+            rows, now = rows[moving], now.rows(moving)
+    return tau2
 
 
 def _q_profile(effects: _Effects, q: np.ndarray, df: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
