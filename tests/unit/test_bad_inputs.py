@@ -551,7 +551,7 @@ GROUPS = {"F": 36, "H": 17, "R": 18, "V": 25, "C": 17, "P": 14, "A": 12}
 
 
 @cache
-def tests_of_the_project() -> dict[str, str]:
+def sources_of_tests() -> dict[str, str]:
     """Return the source of every test function by its name."""
     sources = {}
     for path in sorted((PROJECT / "tests").rglob("test_*.py")):
@@ -563,7 +563,7 @@ def tests_of_the_project() -> dict[str, str]:
 
 
 def test_every_case_has_a_test():
-    names = tests_of_the_project()
+    names = sources_of_tests()
     assert sorted(name for name in ELSEWHERE.values() if name not in names) == []
     here = {case.id for case in CASES} | set(ELSEWHERE)
     named = {found.upper() for name in names for found in re.findall(r"(?<![a-z0-9])[fhrvcpa][0-9]{2}(?![0-9])", name)}
