@@ -1,7 +1,6 @@
 """Configuration files are read as their authors mean them."""
 
 import pytest
-
 from alliance.configuration.errors import ConfigurationError
 from alliance.configuration.strict_yaml import load_file, load_text
 
