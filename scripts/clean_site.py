@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     instruments = load_files(given.instruments)
     site_file, issues = load_site_file(given.folder / NAME, given.site, instruments)
     withdrawn, faults = _withdrawn(given.withdrawn, given.site)
-    issues += faults + summaries.both_rows_and_summary(given.folder, given.site, site_file.data if site_file else "")
+    issues += faults
     _prepare(given.output, given.quarantine)
     delivery, history = summaries.SummaryDelivery(), {}
     if site_file is None or issues:

@@ -154,6 +154,8 @@ def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     say(f"{study.base['study']['title']}: {len(sites)} sites, scenarios: {', '.join(given.scenarios)}")
     for name in study.not_sites:
         say(f"note: {study.base['study']['sites_dir']}/{name} has no site.yaml and is not a site")
+    for name in sorted(set(study.withdrawn) - set(study.sites)):
+        say(f"note: withdrawn.csv names the site '{name}', which is not in the study; check its spelling")
     if study.base["study"]["strict"]:
         outcome = snakemake(study, given, ["check_all"], lock)
         if status := end_of_run(study, outcome):

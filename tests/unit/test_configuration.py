@@ -103,6 +103,20 @@ def test_a_site_folder_with_a_name_that_is_no_id_stops_the_run(study_folder, nam
     assert any("site folder" in fault for fault in faults_of(study_folder / "config.yaml"))
 
 
+def test_a09_rows_and_a_summary_in_one_folder_stop_the_run(study_folder):
+    site = study_folder / "data" / "demo" / "northgate"
+    (site / "path_models").mkdir()
+    (site / "path_models" / "summary.json").write_text("{}", encoding="utf-8")
+    assert any("A09" in fault and "northgate" in fault for fault in faults_of(study_folder / "config.yaml"))
+    (site / "site.yaml").write_text("data: summary\n", encoding="utf-8")
+    assert list(load(study_folder / "config.yaml").sites) == ["northgate"]
+
+
+def test_c08_two_sites_whose_ids_differ_only_by_case_cannot_both_be(study_folder):
+    shutil.copytree(study_folder / "data" / "demo" / "northgate", study_folder / "data" / "demo" / "NorthGate")
+    assert any("NorthGate" in fault for fault in faults_of(study_folder / "config.yaml"))
+
+
 def test_a_folder_without_site_yaml_is_no_site_and_is_named(study_folder):
     (study_folder / "data" / "demo" / "drafts").mkdir()
     study = load(study_folder / "config.yaml")

@@ -326,13 +326,6 @@ def test_a08_covariances_rounded_before_writing_are_refused(tmp_path):
     assert_refused(delivery, "A08")
 
 
-def test_a09_rows_and_a_summary_in_one_folder_stop_the_run(tmp_path):
-    send(tmp_path)
-    (issue,) = summaries.both_rows_and_summary(tmp_path, "north", "rows")
-    assert (issue.code, issue.severity) == ("A09", Severity.RUN)
-    assert summaries.both_rows_and_summary(tmp_path, "north", "summary") == []
-
-
 def test_a09_a_summary_of_another_site_is_refused(tmp_path):
     send(tmp_path, site="south")
     assert_refused(clean(tmp_path), "A09")

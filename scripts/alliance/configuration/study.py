@@ -48,6 +48,8 @@ class SiteFolder:
         Everything found below it, so that a file that cannot be used is noticed when it comes and goes.
     instruments : tuple of str
         Keys of the instruments that its ``site.yaml`` names; all for a site that sends a summary.
+    sends_summary : bool
+        Whether its ``site.yaml`` says so.
     """
 
     site: str
@@ -55,6 +57,12 @@ class SiteFolder:
     files: tuple[str, ...]
     listing: tuple[str, ...]
     instruments: tuple[str, ...]
+    sends_summary: bool
+
+    @property
+    def sends_rows_and_summary(self) -> bool:
+        """Whether a site that sends rows also holds a summary as ``estimate`` writes it."""
+        return not self.sends_summary and any(name.endswith("/summary.json") for name in self.listing)
 
 
 @dataclass(frozen=True)
@@ -404,6 +412,16 @@ def find_sites(
             continue
         seen[folded] = entry.name
         sites[entry.name] = _site_folder(folder, sites_dir, entry.name, instruments)
+        if sites[entry.name].sends_rows_and_summary:
+            faults.append(
+                Fault(
+                    f"{sites_dir}/{entry.name}",
+                    0,
+                    "",
+                    "sends rows and a summary of the same clients, which would count them twice (A09); keep one: remove the summary "
+                    "files, or set `data: summary` in site.yaml and remove the tables",
+                )
+            )
     if not sites and not faults:
         faults.append(Fault(name, at, "study.sites_dir", f"{sites_dir} holds no site (a folder with a site.yaml); see `make new-site`"))
     return sites, tuple(not_sites), faults
@@ -430,7 +448,7 @@ def _site_folder(folder: Path, sites_dir: str, site: str, instruments: tuple[str
     # A summary carries a fingerprint of all instruments it was scored with.
     summary = re.search(r"^data:\s*summary\b", text, re.MULTILINE) is not None
     used = tuple(key for key in instruments if summary or key in named)
-    return SiteFolder(site, f"{sites_dir}/{site}", tuple(files), tuple(listing), used)
+    return SiteFolder(site, f"{sites_dir}/{site}", tuple(files), tuple(listing), used, summary)
 
 
 def _withdrawn(folder: Path) -> tuple[dict[str, str], list[Fault]]:

@@ -262,26 +262,6 @@ def registry_ranges(registry: Mapping[str, Any]) -> Ranges:
     return ranges
 
 
-def both_rows_and_summary(folder: Path, site: str, data: str) -> list[Issue]:
-    """Return a RUN fault where a site that sends rows also holds pipeline summaries, which would count its clients twice."""
-    if data != "rows":
-        return []
-    found = [path.relative_to(folder).as_posix() for path, _ in _summary_files(Path(folder))]
-    if not found:
-        return []
-    return [
-        Issue(
-            code="A09",
-            severity=Severity.RUN,
-            site=site,
-            file=found[0],
-            n_affected=len(found),
-            message="This site sends rows and a summary of the same clients; both together would count them twice.",
-            fix="Keep one: remove the summary files, or set `data: summary` in site.yaml and remove the tables.",
-        )
-    ]
-
-
 def disclosive_cells(moments: pd.DataFrame, smallest: int) -> pd.DataFrame:
     """Find groups of clients that a table of moments gives away because they are small.
 
