@@ -16,6 +16,9 @@ PY        := .venv/bin/python
 STUDY     := --config "$(CONFIG)" --cores "$(CORES)" --profile "$(PROFILE)"
 PIPELINE  := @$(PY) scripts/pipeline.py
 
+# Without bytecode every start would compile the library again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run test check lint why clean request send new-study new-site demo bench dictionary lock environment
 
 help:

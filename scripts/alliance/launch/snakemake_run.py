@@ -85,6 +85,8 @@ def run(call: list[str], show: Callable[[str], None], lock_handle: int) -> Outco
     """
     environment = os.environ | {"ALLIANCE_CHECKED": "1", "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
     environment.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Without bytecode every job would compile the library again.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     outcome = Outcome(1, {}, [], False, "")
     lines: list[str] = []
     process = subprocess.Popen(
