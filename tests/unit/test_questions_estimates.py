@@ -458,6 +458,16 @@ def test_paths_between_ratings_of_the_same_session_are_flagged_and_no_others(sit
     assert any("strictly one after the other (alliance ~ empathy)" in one.text for one in question.methods(options, tables))
 
 
+def test_a_model_that_defines_no_effect_gives_an_empty_table_of_effects(sites):
+    options = changed()
+    options["questions"]["path_models"]["models"]["main"]["syntax"] = "alliance ~ empathy\noutcome ~ alliance"
+    question = module("path_models")
+    tables = question.pool([question.estimate(site, options, {}) for site in sites[:2]], options, {})
+    for name, table in tables.items():
+        check(table, "path_models", name)
+    assert len(tables["indirect"]) == 0 and len(tables["parameters"])
+
+
 def test_the_alliance_after_the_session_of_empathy_is_not_flagged(tables):
     assert set(tables["path_models"]["parameters"]["status"]) == {"estimated"}
     assert not any("strictly" in one.text for one in module("path_models").methods(OPTIONS, tables["path_models"]))

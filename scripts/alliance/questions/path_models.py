@@ -490,14 +490,16 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     )
     if rows.empty:
         rows = pd.DataFrame(columns=[*_KEYS, "site"])
-    defined = rows["op"].eq(":=")
+    is_defined = rows["op"].eq(":=")
+    defined = rows[is_defined]
     standard = coefficients[pooled_kinds & coefficients["estimate_type"].str.endswith("_standardised")]
     fit = gathered[gathered["op"].eq("fit")]
-    fit = effects.site_rows(fit, "identity", pooling["level"]).assign(index=fit["rhs"])
+    fit = effects.site_rows(fit, "identity", pooling["level"])
+    fit = fit.assign(index=fit["rhs"])
     absent_fit = effects.absent_site_rows(summaries, _fit_groups(models), "identity")
     return {
-        "parameters": finish(rows[~defined], "path_models", "parameters"),
-        "indirect": finish(rows[defined].assign(definition=rows["rhs"]), "path_models", "indirect"),
+        "parameters": finish(rows[~is_defined], "path_models", "parameters"),
+        "indirect": finish(defined.assign(definition=defined["rhs"]), "path_models", "indirect"),
         "fit": finish(effects.stack(fit, two_stage_fit, absent_fit), "path_models", "fit"),
         "leave_one_out": finish(
             effects.leave_one_out_rows(standard, ["model", "parameter", "estimate_type"], "identity", pooling),
