@@ -17,7 +17,7 @@ from alliance.configuration.errors import ConfigurationError, Fault, nearest
 from alliance.configuration.study import BASE, Study, load
 from alliance.files import read_json
 from alliance.issues import Severity, from_csv, line, why_left_out
-from alliance.launch import snakemake_run
+from alliance.launch import last_run, snakemake_run
 from alliance.launch.exit_status import ExitStatus, closing_line
 from alliance.launch.leftovers import remove_leftovers
 from alliance.launch.run_lock import LOCK_FILE, AnotherRunIsActive, RunLock
@@ -144,6 +144,25 @@ def end_of_run(study: Study, outcome: snakemake_run.Outcome) -> ExitStatus | Non
     return None
 
 
+def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: list[str]) -> ExitStatus | None:
+    """Have Snakemake compute what is missing or out of date; return how it ended if not well."""
+    if study.base["study"]["strict"]:
+        outcome = snakemake(study, given, ["check_all"], lock)
+        if status := end_of_run(study, outcome):
+            return status
+        if excluded := left_out(study, list(study.sites)):
+            show_issues(study, list(excluded))
+            say(f"Stopped before any analysis because of strict: true; {len(excluded)} of {len(study.sites)} sites have fatal faults.")
+            return ExitStatus.NOT_STARTED
+    outcome = snakemake(study, given, ["pool_all" if given.questions else "all"], lock)
+    if status := end_of_run(study, outcome):
+        return status
+    if outcome.nothing_to_do:
+        say("Nothing to do")
+    last_run.record(study, targets)
+    return None
+
+
 def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     """Compute every scenario asked for and say where the reports are."""
     given.scenarios = chosen_scenarios(study, given.scenarios)
@@ -156,19 +175,11 @@ def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
         say(f"note: {study.base['study']['sites_dir']}/{name} has no site.yaml and is not a site")
     for name in sorted(set(study.withdrawn) - set(study.sites)):
         say(f"note: withdrawn.csv names the site '{name}', which is not in the study; check its spelling")
-    if study.base["study"]["strict"]:
-        outcome = snakemake(study, given, ["check_all"], lock)
-        if status := end_of_run(study, outcome):
-            return status
-        if excluded := left_out(study, sites):
-            show_issues(study, list(excluded))
-            say(f"Stopped before any analysis because of strict: true; {len(excluded)} of {len(sites)} sites have fatal faults.")
-            return ExitStatus.NOT_STARTED
-    outcome = snakemake(study, given, ["pool_all" if given.questions else "all"], lock)
-    if status := end_of_run(study, outcome):
-        return status
-    if outcome.nothing_to_do:
+    targets = [*given.scenarios, *(f"question {question}" for question in given.questions)]
+    if last_run.is_complete(study, targets):
         say("Nothing to do")
+    elif status := compute(study, given, lock, targets):
+        return status
     excluded = left_out(study, sites)
     if excluded:
         show_issues(study, list(excluded))

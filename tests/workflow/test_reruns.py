@@ -19,6 +19,15 @@ def test_a_second_run_says_nothing_to_do(checkout):
     assert result.stdout.strip().splitlines()[-1].startswith("exit status 0:")
 
 
+def test_a_page_that_was_deleted_is_rendered_again(checkout):
+    page = checkout.results / "base" / "report" / "index.html"
+    before = page.read_bytes()
+    checkout.jobs_of_run()
+    page.unlink()
+    assert {rule_of(job) for job in checkout.jobs_of_run()} == {"render reports"}
+    assert page.read_bytes() == before
+
+
 def test_touching_every_file_runs_nothing(checkout):
     for path in checkout.folder.rglob("*"):
         if path.is_file() and not {"results", ".snakemake"} & set(path.relative_to(checkout.folder).parts):

@@ -1,0 +1,58 @@
+"""Knowing without Snakemake that nothing has changed since the last complete run.
+
+Starting Snakemake takes seconds. A run that ended well leaves a digest of all files it rests on and all it wrote (path, size, time
+of change); while the digest is the same there is nothing to do. Any difference, also a mere touch, is left to Snakemake to judge by content.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from alliance.configuration.code import PROJECT
+from alliance.configuration.study import Study
+from alliance.files import digest, write_text
+
+RECORD = ".snakemake/last_complete_run"
+PROJECT_PARTS = ("Snakefile", "workflow", "scripts", "profiles", "envs")
+STUDY_FILES = ("scenarios.yaml", "withdrawn.csv")
+NOT_RESULTS = {"logs", "__pycache__"}
+
+
+def is_complete(study: Study, targets: Iterable[str]) -> bool:
+    """Return whether the last complete run computed these targets and no file has changed since."""
+    record = study.folder / RECORD
+    return record.is_file() and record.read_text(encoding="ascii") == _state(study, targets)
+
+
+def record(study: Study, targets: Iterable[str]) -> None:
+    """Remember that these targets are complete as the files stand now."""
+    write_text(study.folder / RECORD, _state(study, targets))
+
+
+def _state(study: Study, targets: Iterable[str]) -> str:
+    section = study.base["study"]
+    parts = [PROJECT / name for name in PROJECT_PARTS]
+    parts += [study.folder / name for name in (study.config_file, *STUDY_FILES, section["sites_dir"], "results")]
+    if section["instruments_dir"]:
+        parts.append(study.folder / section["instruments_dir"])
+    return digest([sys.version, sorted(targets), [entry for part in parts for entry in _files(part)]])
+
+
+def _files(root: Path) -> Iterator[list[str | int]]:
+    """Yield path, size and time of change of a file, or of every file below a folder, in a fixed order."""
+    if not root.is_dir():
+        if root.exists():
+            yield _described(root)
+        return
+    for parent, folders, names in os.walk(root):
+        folders[:] = sorted(set(folders) - NOT_RESULTS)
+        for name in sorted(names):
+            yield _described(Path(parent, name))
+
+
+def _described(path: Path) -> list[str | int]:
+    found = path.lstat()
+    return [str(path), found.st_size, found.st_mtime_ns]
