@@ -1,7 +1,8 @@
 """Knowing without Snakemake that nothing has changed since the last complete run.
 
-Starting Snakemake takes seconds. A run that ended well leaves a digest of all files it rests on and all it wrote (path, size, time
-of change); while the digest is the same there is nothing to do. Any difference, also a mere touch, is left to Snakemake to judge by content.
+Starting Snakemake takes seconds. A run that ended well leaves a digest of all files it rests on and all it wrote (path, size,
+time of change); while the digest is the same there is nothing to do. Any difference, also a mere touch, is left to Snakemake to
+judge by content.
 """
 
 from __future__ import annotations
