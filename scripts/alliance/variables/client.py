@@ -184,16 +184,33 @@ def order_violations(earlier: Measure, later: Measure, same_time: bool = False) 
 
     Dates decide where both are known, else timepoint and session number. Clients with only one of the two are not judged.
     """
-    if earlier.times.empty or later.times.empty:
-        return pd.Index([], dtype="int64")
-    both = earlier.times.add_suffix("_earlier").join(later.times.add_suffix("_later"), how="inner")
-    dated = both["last_date_earlier"].notna() & both["first_date_later"].notna()
-    by_date = both["last_date_earlier"] > both["first_date_later"]
-    by_order = both["last_order_earlier"] > both["first_order_later"]
-    if same_time:
-        by_date |= both["last_date_earlier"] == both["first_date_later"]
-        by_order |= both["last_order_earlier"] == both["first_order_later"]
-    return both.index[(by_date & dated) | (by_order & ~dated)]
+    clients = earlier.times.index.intersection(later.times.index)
+    return clients[measured_after([earlier], later, clients, same_time)[:, 0]]
+
+
+def measured_after(earlier: Sequence[Measure], later: Measure, clients: pd.Index, same_time: bool = False) -> np.ndarray:
+    """Return for clients and several variables whether each was measured after a later one; see :func:`order_violations`.
+
+    Returns
+    -------
+    ndarray of bool, shape (len(clients), len(earlier))
+    """
+    dates, orders = (_at(later, name, clients)[:, None] for name in ("first_date", "first_order"))
+    last_dates = np.column_stack([_at(one, "last_date", clients) for one in earlier] or [np.empty((len(clients), 0))])
+    last_orders = np.column_stack([_at(one, "last_order", clients) for one in earlier] or [np.empty((len(clients), 0))])
+    dated = np.isfinite(dates) & np.isfinite(last_dates)
+    after = np.where(dated, last_dates > dates, last_orders > orders)
+    return after | np.where(dated, last_dates == dates, last_orders == orders) if same_time else after
+
+
+def _at(found: Measure, name: str, clients: pd.Index) -> np.ndarray:
+    """Return one column of times as numbers, NaN where unknown; dates in days."""
+    if found.times.empty:
+        return np.full(len(clients), np.nan)
+    values = found.times[name].reindex(clients)
+    if name.endswith("date"):
+        return ((values - pd.Timestamp(0)) / pd.Timedelta(days=1)).to_numpy(dtype=float)
+    return values.to_numpy(dtype=float)
 
 
 def gain_window_overlap(alliance: Measure, options: Mapping[str, Any]) -> str:
