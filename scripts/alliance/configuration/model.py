@@ -198,10 +198,49 @@ class ClientFactors(StrictModel):
     factors: dict[str, Factor] = Field(default_factory=dict)
 
 
+OutcomeForm = Literal["ancova", "zero_order", "residual_gain", "change"]
+
+
+class Moderator(StrictModel):
+    variable: Name
+    kind: Literal["category", "linear", "log"] = "linear"
+
+
+class Phases(StrictModel):
+    early: Name | None = "early"
+    middle: Name | None = None
+    late: Name | None = None
+    averaged: Name | None = "all"
+
+
+class WithinClients(StrictModel):
+    client_mean: Literal["prior", "all"] = "prior"
+    session_trend: bool = True
+
+
+class Imputation(StrictModel):
+    imputations: Annotated[int, Field(ge=20, le=1000)] = 20
+    deltas: list[float] = Field(default_factory=lambda: [-0.5, -0.25, 0.0, 0.25])
+
+
+class AllianceOutcome(StrictModel):
+    enabled: bool = True
+    windows: list[Name] = Field(default_factory=list)
+    forms: list[OutcomeForm] = Field(default_factory=lambda: ["ancova", "zero_order", "residual_gain"])
+    phases: Phases = Field(default_factory=Phases)
+    equal_sessions: Annotated[int, Field(ge=1, le=50)] = 3
+    moderators: dict[Name, Moderator] = Field(default_factory=dict)
+    within: WithinClients = Field(default_factory=WithinClients)
+    imputation: Imputation = Field(default_factory=Imputation)
+    equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    nonsignificant_p: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+
+
 class Questions(StrictModel):
     convergent_validity: ConvergentValidity = Field(default_factory=lambda: ConvergentValidity(enabled=False))
     path_models: PathModels = Field(default_factory=lambda: PathModels(enabled=False))
     client_factors: ClientFactors = Field(default_factory=lambda: ClientFactors(enabled=False))
+    alliance_outcome: AllianceOutcome = Field(default_factory=lambda: AllianceOutcome(enabled=False))
 
 
 class Report(StrictModel):

@@ -76,6 +76,7 @@ def covariance_of_sums(sums: np.ndarray) -> np.ndarray:
 def jackknife(
     rows: np.ndarray,
     function: Callable[[np.ndarray], np.ndarray],
+    size: int,
     clusters: ArrayLike | None = None,
     *,
     min_clusters: int = MIN_CLUSTERS,
@@ -92,7 +93,9 @@ def jackknife(
     rows : ndarray, shape (n, ...)
         What each client adds to the sums, for example from :func:`cross_products`.
     function : callable
-        Takes a stack of sums, shape (b, ...), and returns shape (b, m); NaN where there is no value.
+        Takes a stack of sums, shape (b, ...), and returns shape (b, m); NaN where there is no value. A singular matrix counts as none.
+    size : int
+        Number m of values.
     clusters : array_like, shape (n,), optional
         Therapist of each client.
     min_clusters, min_rows : int
@@ -101,19 +104,19 @@ def jackknife(
     n = len(rows)
     codes, count = (np.zeros(n, dtype=int), 0) if clusters is None or not n else cluster_codes(clusters)
     if n < min_rows:
-        return _absent(function, rows, n, count, f"needs at least {min_rows} clients with all scores; has {n}")
+        return _absent(size, n, count, f"needs at least {min_rows} clients with all scores; has {n}")
     total = rows.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        estimate = np.asarray(function(total[None]), dtype=float)[0]
+        estimate = _values(function, total[None], size)[0]
         if not np.isfinite(estimate).all():
-            return _absent(function, rows, n, count, "one of the scores is constant or determined by the others")
+            return _absent(size, n, count, "one of the scores is constant or determined by the others")
         if count >= min_clusters:
-            without = np.asarray(function(total - cluster_sums(rows, codes, count)), dtype=float)
+            without = _values(function, total - cluster_sums(rows, codes, count), size)
             if np.isfinite(without).all():
                 return Jackknifed(estimate, _spread(without), count - 1.0, n, count, "cluster_jackknife", "", "")
-        without = np.asarray(function(total - rows), dtype=float)
+        without = _values(function, total - rows, size)
     if not np.isfinite(without).all():
-        return _absent(function, rows, n, count, "without one of the clients there is no estimate")
+        return _absent(size, n, count, "without one of the clients there is no estimate")
     caution = ""
     if clusters is not None:
         few = f"fewer than {min_clusters} therapists ({count})" if count < min_clusters else "without one of the therapists there is no estimate"
@@ -127,7 +130,14 @@ def _spread(without: np.ndarray) -> np.ndarray:
     return deviation.T @ deviation * ((groups - 1) / groups)
 
 
-def _absent(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, n: int, count: int, reason: str) -> Jackknifed:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        size = np.asarray(function(np.ones((1, *rows.shape[1:])))).shape[1]
+def _values(function: Callable[[np.ndarray], np.ndarray], sums: np.ndarray, size: int) -> np.ndarray:
+    try:
+        return np.asarray(function(sums), dtype=float)
+    except np.linalg.LinAlgError:
+        if len(sums) == 1:
+            return np.full((1, size), np.nan)
+        return np.concatenate([_values(function, one[None], size) for one in sums])
+
+
+def _absent(size: int, n: int, count: int, reason: str) -> Jackknifed:
     return Jackknifed(np.full(size, np.nan), np.full((size, size), np.nan), np.inf, n, count, "none", reason, "")

@@ -88,7 +88,8 @@ def client_level(site: Site, definition: Mapping[str, Any], options: Mapping[str
     site : Site
         The site's frames.
     definition : mapping
-        ``construct`` and optionally ``window, rater, instrument, scale, timepoint``.
+        ``construct`` and optionally ``window, rater, instrument, scale, timepoint``; for alliance, empathy and symptoms also
+        ``equal_sessions``: average just so many ratings of the window, spread evenly over it.
     options : mapping
         Sections ``alliance, empathy, symptoms, outcome, early_gain, dropout`` of the configuration, as far as the construct needs them.
 
@@ -358,6 +359,7 @@ def _score_at(
     window: Mapping[str, Any] | None = None,
     when: str,
     turn: bool,
+    equal_sessions: int | None = None,
 ) -> Measure:
     """Return the first listed instrument that gives any client a value."""
     attended = attended_sessions(site) if window is not None and window.get("sessions") is None else pd.DataFrame()
@@ -368,11 +370,22 @@ def _score_at(
         rows = rows[rows["timepoint"].eq("session" if timepoint is None else timepoint).to_numpy()]
         if window is not None and len(rows):
             rows = rows[in_window(rows, window, attended)]
+            rows = rows if equal_sessions is None else _equal_number(rows, equal_sessions)
         if len(rows):
             return _averaged(rows, construct, when, turn and _higher_is_worse(site, instrument), instrument, scale, rater)
     listed = ", ".join(instruments) or "any instrument"
     place = f"in {when}" if window is not None else f"at {when}"
     return _absent(construct, f"no {rater}-rated {scale} score of {listed} {place}")
+
+
+def _equal_number(rows: pd.DataFrame, sessions: int) -> pd.DataFrame:
+    """Return the same number of ratings of every client, spread evenly over those given; clients with fewer are left out."""
+    ordered = rows.sort_values(["client_no", "session"], kind="stable")
+    grouped = ordered.groupby("client_no")["session"]
+    position, total = grouped.cumcount().to_numpy(), grouped.transform("size").to_numpy()
+    share = (np.arange(sessions) + 0.5) / sessions
+    wanted = np.floor(share[None, :] * total[:, None]).astype(int)
+    return ordered[(total >= sessions) & (wanted == position[:, None]).any(axis=1)]
 
 
 def _instruments(definition: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
@@ -390,7 +403,9 @@ def _process_score(site: Site, definition: Mapping[str, Any], options: Mapping[s
         return _score_at(site, construct, _instruments(definition, defaults), scale, rater, timepoint=timepoint, when=timepoint, turn=turn)
     name = definition.get("window") or defaults.get("window") or options["alliance"]["window"]
     window = options["alliance"]["windows"][name]
-    return _score_at(site, construct, _instruments(definition, defaults), scale, rater, window=window, when=name, turn=turn)
+    equal = definition.get("equal_sessions")
+    instruments = _instruments(definition, defaults)
+    return _score_at(site, construct, instruments, scale, rater, window=window, when=name, turn=turn, equal_sessions=equal)
 
 
 def _single_score(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:
