@@ -63,6 +63,17 @@ def incomplete_data(seed: int) -> pd.DataFrame:
     return frame
 
 
+def population_covariance() -> np.ndarray:
+    """Return the covariance of intake, alliance, early and final symptoms over all therapists, as :func:`incomplete_data` draws them."""
+    source = np.diag(np.r_[np.ones(4), np.full(4, np.sqrt(0.1))])
+    intake = source[0] + source[4]
+    alliance = -0.2 * intake + source[1] + 2 * source[5]
+    early = 0.6 * intake - 0.2 * alliance + 0.8 * source[2] + source[6]
+    final = 0.3 * intake + 0.4 * early - 0.3 * alliance + 0.8 * source[3] + source[7]
+    loadings = np.stack([intake, alliance, early, final])
+    return loadings @ loadings.T
+
+
 def _logistic(value: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-value))
 
@@ -90,7 +101,7 @@ def computed(subject: str) -> dict:
     return json.loads(run.stdout)
 
 
-__all__ = ["computed", "gain_sessions", "incomplete_data", "pooling_cases", "simulated_rows", "stored"]
+__all__ = ["computed", "gain_sessions", "incomplete_data", "pooling_cases", "population_covariance", "simulated_rows", "stored"]
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or ("change", "pooling", "imputation"):

@@ -175,6 +175,12 @@ def classify(before: ArrayLike, after: ArrayLike, change: ReliableChange, cutoff
     return np.select([~measured, up & crossed, up, down], [NOT_MEASURED, "recovered", "improved", "deteriorated"], "unchanged")
 
 
+def named_clusters(clusters: ArrayLike) -> np.ndarray:
+    """Return clusters with a name of its own for every missing one: such a client is a therapist's only one."""
+    names = pd.Series(np.asarray(clusters, dtype=object))
+    return np.where(names.isna(), [f"\x1fclient {row}" for row in range(len(names))], names)
+
+
 @dataclass(frozen=True)
 class Proportion:
     """A proportion of clients with its intervals. Numbers are None where they do not exist; then ``reason`` says why.
@@ -247,7 +253,7 @@ def proportion(counted: ArrayLike, clusters: ArrayLike | None = None, level: flo
         return Proportion(
             count, n, share, low, high, None, None, None, 0, "flagged", "therapists are unknown: clients taken as independent"
         )
-    codes, groups = cluster_codes(_named(clusters))
+    codes, groups = cluster_codes(named_clusters(clusters))
     if groups < max(min_clusters, 2):
         reason = f"fewer than {min_clusters} therapists ({groups}): clients taken as independent"
         return Proportion(count, n, share, low, high, None, None, None, groups, "flagged", reason)
@@ -296,7 +302,7 @@ def change_categories(
     category = classify(before, after, change, cutoff, higher_is_better)
     beyond, measured = beyond_cutoff(before, cutoff, higher_is_better), category != NOT_MEASURED
     chosen = dict(zip(DENOMINATORS, (np.ones(len(before), dtype=bool), measured, beyond, beyond & measured)))
-    therapists = None if clusters is None else _named(clusters)
+    therapists = None if clusters is None else named_clusters(clusters)
     rows = []
     for denominator, rows_of in chosen.items():
         held = None if therapists is None else therapists[rows_of]
@@ -306,9 +312,3 @@ def change_categories(
             found = proportion(category[rows_of] == name, held, level, min_clusters)
             rows.append({"denominator": denominator, "category": name, **found.__dict__})
     return pd.DataFrame(rows).assign(threshold=change.threshold, cutoff=float(cutoff), source=change.source)
-
-
-def _named(clusters: ArrayLike) -> np.ndarray:
-    """Return clusters with a name of its own for every missing one."""
-    names = pd.Series(np.asarray(clusters, dtype=object))
-    return np.where(names.isna(), [f"\x1fclient {row}" for row in range(len(names))], names)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from alliance.statistics.change import named_clusters
 from alliance.statistics.correlation import MIN_CLUSTERS
 from alliance.statistics.covariance import cluster_codes, cluster_sums
 from alliance.statistics.distributions import critical_value, two_sided_p
@@ -328,8 +329,7 @@ def _units(therapists: np.ndarray | None, clients: int, min_clusters: int) -> tu
     alone = np.arange(clients)
     if therapists is None:
         return alone, clients, "therapists are unknown: clients taken as independent"
-    names = pd.Series(therapists)
-    codes, count = cluster_codes(np.where(names.isna(), [f"\x1fclient {row}" for row in alone], names))
+    codes, count = cluster_codes(named_clusters(therapists))
     if count < min_clusters:
         return alone, clients, f"fewer than {min_clusters} therapists ({count}): clients taken as independent"
     return codes, count, ""
