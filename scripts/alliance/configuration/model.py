@@ -236,11 +236,32 @@ class AllianceOutcome(StrictModel):
     nonsignificant_p: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
 
 
+class Change(StrictModel):
+    reliable_change: Annotated[float, Field(gt=0)] | None = None
+    cutoff: float | None = None
+    reliability: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+
+class EarlyGains(StrictModel):
+    enabled: bool = True
+    windows: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["early"])
+    refuse_overlap: bool = False
+    sudden_gain_points: Annotated[float, Field(gt=0)] | None = None
+    change: Change = Field(default_factory=Change)
+
+
 class Questions(StrictModel):
     convergent_validity: ConvergentValidity = Field(default_factory=lambda: ConvergentValidity(enabled=False))
     path_models: PathModels = Field(default_factory=lambda: PathModels(enabled=False))
     client_factors: ClientFactors = Field(default_factory=lambda: ClientFactors(enabled=False))
     alliance_outcome: AllianceOutcome = Field(default_factory=lambda: AllianceOutcome(enabled=False))
+    early_gains: EarlyGains = Field(default_factory=lambda: EarlyGains(enabled=False))
+
+    @model_validator(mode="after")
+    def early_gains_have_their_contrast(self) -> Questions:
+        if self.early_gains.enabled and not self.alliance_outcome.enabled:
+            raise ValueError("early_gains needs the contrast of early and late alliance: set alliance_outcome.enabled: true too")
+        return self
 
 
 class Report(StrictModel):

@@ -56,6 +56,7 @@ ESTIMATE_TYPES = {
     "correlation": "Pearson correlation of two client-level variables",
     "partial_correlation": "correlation given the intake level of the outcome (or what the row's contrast names)",
     "part_correlation": "correlation with the residual gain: what the intake level does not explain of the outcome",
+    "semipartial_correlation": "correlation of the outcome with what the covariates leave of the alliance",
     "correlation_with_change": "correlation with the difference of post and intake",
     "r_squared": "shared variance: the square of a correlation",
     "r_squared_minimum": "smallest shared variance of a set of pairs",
@@ -424,6 +425,52 @@ TABLES = (
         {"factor": "client factor; empty for a category", "category": "category of the review", **_LEFT_OUT},
         ("correlation", "correlation_random_effects"),
     ),
+    Table(
+        "early_gains",
+        "partial",
+        "What the alliance tells about the outcome beyond intake level, and beyond intake level and early symptoms.",
+        {
+            "window": _EFFECT_KEYS["window"],
+            "alliance_rater": _EFFECT_KEYS["alliance_rater"],
+            "outcome_rater": _OUTCOME_KEYS["outcome_rater"],
+            **_SAME_RATER,
+            "items": "as_scored, or without_improvement: items that describe improvement left out of the alliance score",
+            "covariates": "what is held constant",
+        },
+        ("partial_correlation", "semipartial_correlation", "share_of_rest", "r_squared_change"),
+    ),
+    Table(
+        "early_gains",
+        "hypotheses",
+        "The three hypotheses of the alliance as an artifact of early gains, each with its tests.",
+        {
+            "hypothesis": "a, b or c, in the order of the review",
+            "statement": "what it says",
+            "statistic": "what is tested",
+            "group": "successful: outcome better than the intake level lets expect; other; or their difference",
+            "decision": "what the interval says about the hypothesis: supports, contradicts, undecided, not estimable; empty: part of a test",
+        },
+        ("mean", "mean_difference", "correlation_contrast", "partial_correlation"),
+    ),
+    Table(
+        "early_gains",
+        "sudden_gains",
+        "Sudden gains and losses between sessions, and the alliance around sudden gains (in SD of the site's session scores, less that of "
+        "clients without one at the same sessions).",
+        {"shift": "gain or loss", "statistic": "what is counted or averaged", "rule": "the rule of the site; pooled rows: see the sites"},
+        ("share", "mean", "mean_difference"),
+    ),
+    Table(
+        "early_gains",
+        "change_categories",
+        "Clients who recovered, improved, did not change, became worse or were not measured, by every denominator.",
+        {
+            "denominator": "treated (all), measured (both scores), beyond_cutoff (at intake), beyond_cutoff_measured",
+            "category": "recovered, improved, unchanged, deteriorated, not_measured",
+            "rule": "measure, reliable change and cut-off of the site; pooled rows: see the sites",
+        },
+        ("share",),
+    ),
 )
 
 TEXT, NUMBER, COUNT = "text", "number", "count"
@@ -469,6 +516,14 @@ DESCRIPTIVE = {
         **{key: TEXT for key in _EFFECT_KEYS},
         **dict.fromkeys(("pair", "contrast", "phase", "sessions", "moderator", "where", "group", "part", "pattern"), TEXT),
         **dict.fromkeys(("delta", "df"), NUMBER),
+    },
+    "early_gains": {
+        **dict.fromkeys(
+            ("window", "alliance_rater", "outcome_rater", "same_rater", "items", "covariates", "hypothesis", "statistic", "group", "shift"), TEXT
+        ),
+        **dict.fromkeys(("denominator", "category", "rule"), TEXT),
+        "ci_low": NUMBER,
+        "ci_high": NUMBER,
     },
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alliance.instruments.registry import WITHOUT_IMPROVEMENT
 from alliance.questions import effects
 from alliance.questions.contract import HETEROGENEITY, POOLED, WITH_NUMBERS, finish
 from alliance.questions.correlations import therapist_codes
@@ -31,7 +32,6 @@ pool_reads = ("pooling",)
 needs = ("alliance_outcome",)
 tables = ("partial", "hypotheses", "sudden_gains", "change_categories")
 
-WITHOUT_IMPROVEMENT = "total_without_improvement"
 INTAKE, INTAKE_AND_GAIN = "intake", "intake and early symptoms"
 SQUARES = {"partial_correlation": "share_of_rest", "semipartial_correlation": "r_squared_change"}
 _KEYS = {
@@ -130,7 +130,7 @@ def _partial(site: SiteData, options: Mapping[str, Any]) -> list[dict[str, Any]]
                     "items": items,
                     "covariates": covariates,
                 }
-                refused = bool(overlap) and early in held and options["questions"]["early_gains"]["refuse_overlap"]
+                refused = bool(overlap) and covariates == INTAKE_AND_GAIN and options["questions"]["early_gains"]["refuse_overlap"]
                 missing = next((one.reason for one in (alliance, outcome, *held) if one.reason), overlap if refused else "")
                 columns = [one.values.reindex(clients).to_numpy(dtype=float) for one in (outcome, alliance, *held)]
                 columns[1] = np.where(clients.isin(late), np.nan, columns[1])
@@ -144,7 +144,7 @@ def _partial(site: SiteData, options: Mapping[str, Any]) -> list[dict[str, Any]]
                     continue
                 codes = None if therapists is None else therapists[complete]
                 found = gain_share(data[complete, 0], data[complete, 1], data[complete, 2:], codes, level=options["pooling"]["level"])
-                caution = f"{overlap}" if overlap and early in held else ""
+                caution = f"{overlap}" if overlap and covariates == INTAKE_AND_GAIN else ""
                 sessions = alliance.times["n_sessions"].reindex(clients[complete]).sum() if len(alliance.times) else np.nan
                 rows += _gain_rows(found, keys, caution, len(clients), int(sessions), therapists is not None)
     return rows

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alliance.instruments.registry import WITHOUT_IMPROVEMENT
 from alliance.questions.correlations import therapist_codes
 from alliance.questions.site_data import SiteData
 from alliance.statistics.correlation import Correlations, correlations
@@ -155,6 +156,8 @@ def alliance_keys(site: SiteData, options: Mapping[str, Any]) -> list[AllianceKe
     keys = [AllianceKey(PREFERRED, scale, rater, window) for rater in RATERS for window in windows(options)]
     for row in sorted(set(present[["instrument", "scale", "rater"]].itertuples(index=False, name=None))):
         known = site.instruments.get(row[0])
+        if row[1] == WITHOUT_IMPROVEMENT:
+            continue
         if row[0] in listed or (known is not None and known.construct == "alliance"):
             keys += [AllianceKey(*row, window) for window in windows(options)]
     return keys
