@@ -160,4 +160,6 @@ def test_the_share_of_the_alliance_equals_regressions_in_r() -> None:
         limits = expected[name]["interval"]
         assert list(found.loc[name, ["ci_low", "ci_high"]]) == pytest.approx(limits, rel=1e-9)
         assert found.loc[name, "std_error"] == pytest.approx(expected[name]["se_z"] * (1 - expected["estimate"][name] ** 2), rel=1e-9)
+        assert found.loc[name, "se_z"] == pytest.approx(expected[name]["se_z"], rel=1e-9)
+        assert np.tanh(found.loc[name, "z"]) == pytest.approx(expected["estimate"][name], rel=1e-10)
         assert list(found.loc[square, ["ci_low", "ci_high"]]) == pytest.approx(np.square(limits), rel=1e-9)

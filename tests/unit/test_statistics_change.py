@@ -126,6 +126,8 @@ def test_the_alliance_around_no_gain_is_not_estimable_and_unknown_therapists_are
     assert set(one["status"]) == {"flagged"}
     assert one["std_error"].gt(0).all()
     assert "therapists are unknown" in one["reason"].iloc[0]
+    unmeasured = sudden_gains.around(sessions, pd.DataFrame({"client": ["a", "z", "b"], "session": [2, 3, 9]}))
+    assert unmeasured[["n_gains", "n_unmeasured", "n_unmatched"]].iloc[1].tolist() == [1, 2, 0]
     with pytest.raises(ValueError, match="two rows"):
         sudden_gains.around(pd.concat([sessions, sessions]), one)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from alliance.statistics import imputation
 from alliance.statistics.imputation import (
     delta_table,
     imputations_needed,
@@ -144,6 +145,13 @@ def test_clients_without_any_value_are_imputed_and_convergence_is_reported() -> 
     assert list(imputed.convergence["variable"]) == ["intake", "post"]
     assert list(imputed.convergence["n_missing"]) == list(data.isna().sum())
     assert (imputed.convergence[["r_hat_mean", "r_hat_sd"]] < 1.05).all(axis=None)
+
+
+def test_chains_that_do_not_come_to_agree_run_longer_and_are_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imputation, "CONVERGED", 0.5)
+    imputed = impute(clients()[0], generator(1), clients()[1], imputations=3, iterations=10)
+    assert (imputed.iterations, imputed.status) == (50, "flagged")
+    assert "had not come to agree after 50 steps" in imputed.reason
 
 
 def test_chains_that_agree_have_a_scale_reduction_of_one_and_others_more() -> None:

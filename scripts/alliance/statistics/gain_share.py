@@ -48,9 +48,9 @@ def gain_share(
     Returns
     -------
     DataFrame
-        One row per measure: ``measure``, ``estimate``, ``std_error`` (in the unit of the estimate), ``ci_low``, ``ci_high``, ``df``
-        (infinite: normal), ``p_value`` (of the correlations; a square has none of its own), ``n``, ``n_clusters``, ``r2_covariates``,
-        ``r2_total``, ``method``, ``status``, ``reason``. NaN with a reason where there is no number.
+        One row per measure: ``measure``, ``estimate``, ``std_error`` (in the unit of the estimate), ``ci_low``, ``ci_high``, ``z`` and
+        ``se_z`` (of the correlations, to be pooled), ``df`` (infinite: normal), ``p_value`` (of the correlations), ``n``,
+        ``n_clusters``, ``r2_covariates``, ``r2_total``, ``method``, ``status``, ``reason``. NaN with a reason where there is no number.
     """
     outcome, alliance = np.asarray(outcome, dtype=float), np.asarray(alliance, dtype=float)
     covariates = np.asarray(covariates, dtype=float).reshape(len(outcome), -1)
@@ -68,12 +68,22 @@ def gain_share(
     left = _measures(left_out_covariances(products))
     z, df = _jackknife(np.arctanh(left[:, 1])), len(left) - 1.0
     partial = {"estimate": found.r, "std_error": found.se_z * (1 - found.r**2), "ci_low": found.ci_low, "ci_high": found.ci_high}
+    partial.update(z=found.z, se_z=found.se_z)
     partial.update(df=np.inf if found.df is None else found.df, p_value=found.p_value)
     reason = found.reason
-    part = {"estimate": values[1], "std_error": np.nan, "ci_low": np.nan, "ci_high": np.nan, "df": df, "p_value": np.nan}
+    part = {
+        "estimate": values[1],
+        "std_error": np.nan,
+        "ci_low": np.nan,
+        "ci_high": np.nan,
+        "z": np.nan,
+        "se_z": np.nan,
+        "df": df,
+        "p_value": np.nan,
+    }
     if np.isfinite(z) and z > 0:
         centre, margin = np.arctanh(values[1]), float(critical_value(level, df)) * z
-        part.update(std_error=z * (1 - values[1] ** 2), ci_low=np.tanh(centre - margin), ci_high=np.tanh(centre + margin))
+        part.update(std_error=z * (1 - values[1] ** 2), ci_low=np.tanh(centre - margin), ci_high=np.tanh(centre + margin), z=centre, se_z=z)
         part["p_value"] = float(two_sided_p(centre / z, df))
     else:
         without = "semipartial correlation without interval: it does not exist without one of the therapists or clients"
@@ -114,7 +124,7 @@ def _squared(one: dict[str, float]) -> dict[str, float]:
 def _table(
     rows: dict[str, dict[str, float]], n: int, n_clusters: int, r2_covariates: float, r2_total: float, method: str, status: str, reason: str
 ) -> pd.DataFrame:
-    none = dict.fromkeys(("estimate", "std_error", "ci_low", "ci_high", "df", "p_value"), np.nan)
+    none = dict.fromkeys(("estimate", "std_error", "ci_low", "ci_high", "z", "se_z", "df", "p_value"), np.nan)
     table = pd.DataFrame([{"measure": name, **rows.get(name, none)} for name in MEASURES])
     return table.assign(
         n=n, n_clusters=n_clusters, r2_covariates=r2_covariates, r2_total=r2_total, method=method, status=status, reason=reason

@@ -231,7 +231,8 @@ def around(
     Parameters
     ----------
     sessions : DataFrame
-        ``client``, ``session`` (whole numbers), ``alliance`` and, if known, ``therapist``; one row per client and session.
+        ``client``, ``session`` (whole numbers), ``alliance`` and, if known, ``therapist`` (the first named counts for the client); one row
+        per client and session.
     rows : DataFrame
         ``client`` and ``session`` of the gains, from :func:`shifts`.
     evaluable : array_like, optional
@@ -247,8 +248,8 @@ def around(
     -------
     DataFrame
         One row per position: ``position``, ``mean_gain``, ``mean_without``, ``difference``, ``std_error``, ``ci_low``, ``ci_high``,
-        ``df``, ``p_value``, ``n_gains``, ``n_unmatched`` (gains without a comparison), ``n_clients`` (with a gain), ``n_without``,
-        ``n_clusters``, ``status``, ``reason``; NaN with a reason where there is no number.
+        ``df``, ``p_value``, ``n_gains``, ``n_unmatched`` (gains without a comparison), ``n_unmeasured`` (gains without the alliance),
+        ``n_clients`` (with a gain), ``n_without``, ``n_clusters``, ``status``, ``reason``; NaN with a reason where there is no number.
 
     Raises
     ------
@@ -267,7 +268,9 @@ def around(
     inside = (column >= 0) & (column < matrix.shape[1])
     who, column = who[inside], column[inside]
     codes, count, reason = _units(therapists, len(clients), min_clusters)
-    table = [{"position": name, **_matched(values[name], who, column, without, codes, count, level, reason)} for name in POSITIONS]
+    table = [
+        {"position": name, **_matched(values[name], who, column, len(rows), without, codes, count, level, reason)} for name in POSITIONS
+    ]
     return pd.DataFrame(table)
 
 
@@ -336,7 +339,15 @@ def _units(therapists: np.ndarray | None, clients: int, min_clusters: int) -> tu
 
 
 def _matched(
-    values: np.ndarray, who: np.ndarray, column: np.ndarray, without: np.ndarray, codes: np.ndarray, count: int, level: float, caution: str
+    values: np.ndarray,
+    who: np.ndarray,
+    column: np.ndarray,
+    gains_given: int,
+    without: np.ndarray,
+    codes: np.ndarray,
+    count: int,
+    level: float,
+    caution: str,
 ) -> dict[str, object]:
     """Return the mean difference of gains from clients without one at the same sessions, and its jackknife error."""
     width = values.shape[1]
@@ -353,11 +364,16 @@ def _matched(
     used = present & matched[column, 0]
     involved = (gains[:, :, 1] * matched[:, 0]).any(axis=1) | (others[:, total_gains[:, 1] > 0, 1] > 0).any(axis=1)
     units = int(involved.sum())
+    missing = ("mean_gain", "mean_without", "difference", "std_error", "ci_low", "ci_high", "df", "p_value")
     result: dict[str, object] = {
-        "mean_gain": np.nan, "mean_without": np.nan, "difference": np.nan, "std_error": np.nan, "ci_low": np.nan, "ci_high": np.nan,
-        "df": np.nan, "p_value": np.nan, "n_gains": int(used.sum()), "n_unmatched": int((present & ~used).sum()),
-        "n_clients": len(np.unique(who[used])), "n_without": int((held[:, total_gains[:, 1] > 0].any(axis=1)).sum()), "n_clusters": units,
-    }  # fmt: skip
+        **dict.fromkeys(missing, np.nan),
+        "n_gains": int(used.sum()),
+        "n_unmatched": int((present & ~used).sum()),
+        "n_unmeasured": gains_given - int(present.sum()),
+        "n_clients": len(np.unique(who[used])),
+        "n_without": int(held[:, total_gains[:, 1] > 0].any(axis=1).sum()),
+        "n_clusters": units,
+    }
     if result["n_gains"] == 0 or result["n_without"] == 0:
         reason = "needs a gain with the alliance measured, and a client without one measured at the same session"
         return {**result, "status": "not_estimable", "reason": reason}
