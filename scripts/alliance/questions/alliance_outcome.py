@@ -12,6 +12,7 @@ from alliance.questions import effects, outcome_pooling
 from alliance.questions.contract import finish
 from alliance.questions.correlations import published_correlations, published_fields, row_fields
 from alliance.questions.outcome_contrasts import Rows, kind_block, main_outcome, moderator_blocks, rater_blocks, timing_blocks
+from alliance.questions.outcome_levels import client_frame, level_rows, session_frame
 from alliance.questions.outcome_measures import FORMS, PREFERRED, AllianceKey, OutcomeKey, SiteMeasures, effects_of, measures
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import Published, SiteData
@@ -55,6 +56,10 @@ DESCRIPTIVE = (
     "moderator",
     "where",
     "group",
+    "explained",
+    "part",
+    "pattern",
+    "delta",
 )
 
 
@@ -78,6 +83,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     blocks: list[tuple[str, list[dict[str, Any]], np.ndarray]] = [(EFFECTS, *_effect_rows(found, options))]
     for name, parts in _contrast_blocks(site, found, options).items():
         blocks += [(name, *part) for part in parts]
+    blocks.append(("levels", *_with_variances(level_rows(*level_frames(site, found, options), options, "mixed_model"))))
     rows, vcov = _numbered(blocks)
     codes = found.therapists
     main = AllianceKey(PREFERRED, options["alliance"]["scale"], options["alliance"]["rater"], options["alliance"]["window"])
@@ -103,6 +109,18 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         estimates=pd.DataFrame(rows),
         vcov=vcov,
     )
+
+
+def level_frames(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of clients and of sessions that the models by level are fitted to."""
+    return client_frame(site.site, found, options), session_frame(site, found, options)
+
+
+def _with_variances(rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Return rows without their ``variance``, and a matrix that holds just these."""
+    vcov = np.full((len(rows), len(rows)), np.nan)
+    vcov[np.diag_indices(len(rows))] = [row.get("variance", np.nan) for row in rows]
+    return [{name: value for name, value in row.items() if name != "variance"} for row in rows], vcov
 
 
 def _contrast_blocks(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]) -> dict[str, Rows]:

@@ -264,7 +264,7 @@ TABLES = (
         "Whose alliance matters: parts of the alliance within clients, between clients, between therapists and between sites; shares of "
         "variance by level.",
         {
-            "model": "what is explained: outcome (at the end, given intake), symptoms (of the next session), or whose variance is split",
+            "explained": "what is explained, or whose variance is split",
             "part": "part of the alliance, or level of the variance",
             "contrast": "two parts, first minus second (contextual effect); empty: one part",
             **_SAME_RATER,
@@ -514,8 +514,8 @@ DESCRIPTIVE = {
     "client_factors": {key: TEXT for key in _FACTOR_KEYS},
     "alliance_outcome": {
         **{key: TEXT for key in _EFFECT_KEYS},
-        **dict.fromkeys(("pair", "contrast", "phase", "sessions", "moderator", "where", "group", "part", "pattern"), TEXT),
-        **dict.fromkeys(("delta", "df"), NUMBER),
+        **dict.fromkeys(("pair", "contrast", "phase", "sessions", "moderator", "where", "group", "explained", "part", "pattern"), TEXT),
+        **dict.fromkeys(("delta", "df", "ci_low", "ci_high"), NUMBER),
     },
     "early_gains": {
         **dict.fromkeys(

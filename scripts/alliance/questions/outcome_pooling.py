@@ -44,7 +44,7 @@ CONTRAST_KEYS = {
     ],
     "timing": ["alliance_rater", "outcome_rater", "form", "sessions", "phase", "window", "same_rater", "contrast", "estimate_type"],
     "moderators": ["moderator", "where", "form", "pair", "group", "contrast", "same_rater", "estimate_type"],
-    "levels": ["part", "contrast", "same_rater", "estimate_type"],
+    "levels": ["explained", "part", "contrast", "same_rater", "estimate_type"],
 }
 POWER = 0.8
 
