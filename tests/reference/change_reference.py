@@ -31,7 +31,7 @@ def gain_sessions() -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows, gains
 
 
-def pooling_cases() -> list[dict]:
+def rubin_cases() -> list[dict]:
     """Return estimates and variances of imputed data sets, with degrees of freedom of complete data."""
     cases = []
     for index, (m, df, spread) in enumerate(((5, 19, 0.1), (20, 24, 0.3), (40, 300, 0.02), (20, None, 0.2), (3, 8, 1.0))):
@@ -85,8 +85,8 @@ def inputs(subject: str, folder: Path) -> None:
         sessions, gains = gain_sessions()
         sessions.to_csv(folder / "sessions.csv", index=False)
         gains.to_csv(folder / "gains.csv", index=False)
-    elif subject == "pooling":
-        (folder / "cases.json").write_text(json.dumps(pooling_cases()), encoding="utf-8")
+    elif subject == "rubin":
+        (folder / "cases.json").write_text(json.dumps(rubin_cases()), encoding="utf-8")
     else:
         pd.concat([incomplete_data(seed).assign(data_set=seed) for seed in range(DATA_SETS)]).to_csv(folder / "incomplete.csv", index=False)
 
@@ -101,8 +101,8 @@ def computed(subject: str) -> dict:
     return json.loads(run.stdout)
 
 
-__all__ = ["computed", "gain_sessions", "incomplete_data", "pooling_cases", "population_covariance", "simulated_rows", "stored"]
+__all__ = ["computed", "gain_sessions", "incomplete_data", "rubin_cases", "population_covariance", "simulated_rows", "stored"]
 
 if __name__ == "__main__":
-    for chosen in sys.argv[1:] or ("change", "pooling", "imputation"):
+    for chosen in sys.argv[1:] or ("change", "rubin", "imputation"):
         (HERE / f"{chosen}.json").write_text(json.dumps(computed(chosen), indent=1, sort_keys=True) + "\n", encoding="utf-8")

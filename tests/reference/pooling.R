@@ -1,10 +1,148 @@
-# Rubin's rules with the degrees of freedom of Barnard and Rubin, by mice.
-suppressPackageStartupMessages(library(mice))
-library(jsonlite)
-cases <- fromJSON(file.path(commandArgs(trailingOnly = TRUE)[1], "cases.json"), simplifyDataFrame = FALSE)
-pooled <- lapply(cases, function(case) {
-  df <- if (is.null(case$complete_df)) Inf else case$complete_df
-  one <- pool.scalar(case$estimates, case$variances, n = df + 1, k = 1)
-  list(estimate = one$qbar, std_error = sqrt(one$t), df = one$df, missing_information = one$fmi, relative_increase = one$r)
-})
-cat(toJSON(pooled, digits = NA, auto_unbox = TRUE))
+# Reference values of influence, meta-regression, three-level meta-analysis, CR2, censored effects, equivalence and dependent correlations.
+# Usage: Rscript pooling.R FOLDER   (FOLDER holds the tables that statistics_reference.py writes)   writes JSON to standard output
+suppressMessages({library(metafor); library(clubSandwich); library(psych); library(jsonlite)})
+folder <- commandArgs(TRUE)[1]
+table <- function(name) read.csv(file.path(folder, paste0(name, ".csv")))
+exact <- list(rel.tol = 1e-11)
+tight <- list(threshold = 1e-12, maxiter = 10000, tol = 1e-12)
+methods <- c(reml = "REML", dersimonian_laird = "DL", paule_mandel = "PM", fixed = "EE")
+intervals <- c(guarded_hartung_knapp = "adhoc", hartung_knapp = "knha", z = "z")
+result <- list()
+
+effects <- table("effects")
+for (name in c("cooper", "homogeneous", "few", "wild")) for (tau2 in names(methods)) for (interval in names(intervals)) {
+  one <- effects[effects$effect == name, ]
+  found <- influence(suppressWarnings(rma(y, v, data = one, method = methods[[tau2]], test = intervals[[interval]], control = tight)))
+  values <- unclass(found$inf)[c("rstudent", "dffits", "cook.d", "cov.r", "tau2.del", "QE.del", "hat", "weight")]
+  names(values) <- c("rstudent", "dffits", "cook_d", "cov_r", "tau2_del", "qe_del", "hat", "weight")
+  result$influence[[name]][[tau2]][[interval]] <- c(values, list(dfbs = unclass(found$dfbs)[[1]], influential = found$is.infl))
+}
+
+robust <- function(fit, cluster) {
+  found <- as.data.frame(coef_test(fit, vcov = "CR2", cluster = cluster, test = "Satterthwaite"))
+  limits <- as.data.frame(conf_int(fit, vcov = "CR2", cluster = cluster))
+  list(std_error = found$SE, df = found$df_Satt, p_value = found$p_Satt, ci_low = limits$CI_L, ci_high = limits$CI_U)
+}
+moderated <- table("moderated")
+formulas <- list(one = ~ mod1, three = ~ mod1 + year + setting)
+for (name in names(formulas)) for (tau2 in names(methods)) for (interval in names(intervals)) {
+  fit <- suppressWarnings(rma(y, v, mods = formulas[[name]], data = moderated, method = methods[[tau2]], test = intervals[[interval]], control = tight))
+  out <- list(estimate = c(fit$beta), std_error = fit$se, statistic = c(fit$zval), p_value = c(fit$pval), ci_low = fit$ci.lb, ci_high = fit$ci.ub,
+              qm = fit$QM, qm_p = fit$QMp, qe = fit$QE, qe_p = fit$QEp)
+  if (tau2 != "fixed") {
+    between <- confint(fit, control = list(tol = 1e-12, maxiter = 10000))$random
+    out <- c(out, list(tau2 = fit$tau2, i2 = fit$I2, r2 = fit$R2, tau2_low = between[1, 2], tau2_high = between[1, 3]))
+  }
+  result$meta_regression[[name]][[tau2]][[interval]] <- out
+  if (interval != "hartung_knapp") result$robust_regression[[name]][[tau2]][[interval]] <- robust(fit, moderated$region)
+}
+fit <- rma(y, v, mods = formulas$three, data = moderated, control = tight)
+result$robust_regression_without_clusters <- robust(fit, seq_len(nrow(moderated)))
+
+site_effects <- table("site_effects")
+site_effects$effect <- seq_len(nrow(site_effects))
+covariance <- as.matrix(table("covariance"))
+dimnames(covariance) <- NULL
+for (given in c("covariance", "variances")) {
+  V <- if (given == "covariance") covariance else diag(site_effects$v)
+  fits <- list(
+    t = rma.mv(y, V, random = ~ 1 | site/effect, data = site_effects, test = "t", control = exact),
+    contain = rma.mv(y, V, random = ~ 1 | site/effect, data = site_effects, test = "t", dfs = "contain", control = exact),
+    z = rma.mv(y, V, random = ~ 1 | site/effect, data = site_effects, test = "z", control = exact))
+  for (test in names(fits)) {
+    fit <- fits[[test]]
+    new <- predict(fit)
+    result$three_level[[given]]$tests[[test]] <- list(estimate = c(fit$beta), std_error = fit$se, p_value = fit$pval, ci_low = fit$ci.lb,
+      ci_high = fit$ci.ub, prediction_low = new$pi.lb, prediction_high = new$pi.ub)
+  }
+  fit <- fits$t
+  W <- solve(V)
+  X <- model.matrix(fit)
+  P <- W - W %*% X %*% solve(t(X) %*% W %*% X) %*% t(X) %*% W
+  share <- 100 * fit$sigma2 / (sum(fit$sigma2) + (fit$k - fit$p) / sum(diag(P)))
+  # Metafor's confint() gives up where a variance is zero; this is the same profile of rma.mv's likelihood, by its own root finder.
+  limit <- function(which, low, high) {
+    excess <- function(value) {
+      fixed <- c(NA, NA)
+      fixed[which] <- value
+      2 * c(logLik(fit) - logLik(rma.mv(y, V, random = ~ 1 | site/effect, data = site_effects, sigma2 = fixed))) - qchisq(.95, 1)
+    }
+    if (excess(low) < 0 && excess(high) < 0) 0 else uniroot(excess, c(low, high), tol = 1e-9)$root
+  }
+  limits <- lapply(1:2, function(which) c(if (fit$sigma2[which] < 1e-6) 0 else limit(which, 0, fit$sigma2[which]),
+                                          limit(which, fit$sigma2[which] + 1e-8, fit$sigma2[which] + 1)))
+  result$three_level[[given]]$model <- list(sigma2_site = fit$sigma2[1], sigma2_effect = fit$sigma2[2], q = fit$QE, q_p = fit$QEp,
+    log_likelihood = c(logLik(fit)), i2_site = share[1], i2_effect = share[2], i2 = sum(share))
+  result$three_level[[given]]$profile <- list(sigma2_site_low = limits[[1]][[1]], sigma2_site_high = limits[[1]][[2]],
+    sigma2_effect_low = limits[[2]][[1]], sigma2_effect_high = limits[[2]][[2]])
+  result$three_level[[given]]$robust <- robust(fit, site_effects$site)
+  result$three_level[[given]]$robust_pairs <- robust(fit, site_effects$site %/% 2)
+}
+
+partly <- table("partly_reported")
+for (name in unique(partly$set)) {
+  one <- partly[partly$set == name, ]
+  hidden <- one$hidden == 1
+  bound <- qnorm(.975) * sqrt(one$v)
+  deviance <- function(parameters, tau2 = exp(parameters[2])) {
+    s <- sqrt(one$v + tau2)
+    -sum(ifelse(hidden, log(pnorm(bound, parameters[1], s) - pnorm(-bound, parameters[1], s)), dnorm(one$y, parameters[1], s, log = TRUE)))
+  }
+  if (name == "common") {
+    best <- optim(.2, function(mean) deviance(mean, 0), method = "BFGS", hessian = TRUE, control = list(reltol = 1e-15, ndeps = 1e-5))
+    result$censored[[name]] <- list(estimate = best$par, std_error = sqrt(1 / best$hessian[1, 1]), tau2 = 0)
+  } else {
+    best <- optim(c(.2, log(.05)), deviance, method = "BFGS", hessian = TRUE, control = list(reltol = 1e-15, ndeps = c(1e-5, 1e-5)))
+    result$censored[[name]] <- list(estimate = best$par[1], std_error = sqrt(solve(best$hessian)[1, 1]), tau2 = exp(best$par[2]))
+  }
+}
+one <- partly[partly$set == "equal", ]
+hidden <- one$hidden == 1
+bound <- qnorm(.975) * sqrt(one$v)
+# With equal variances the model is one normal distribution: expectation-maximisation, which uses no derivative of the likelihood.
+parameters <- c(mean(one$y[!hidden]), sd(one$y[!hidden]))
+for (step in 1:20000) {
+  from <- (-bound - parameters[1]) / parameters[2]
+  to <- (bound - parameters[1]) / parameters[2]
+  inside <- pnorm(to) - pnorm(from)
+  first <- parameters[1] + parameters[2] * (dnorm(from) - dnorm(to)) / inside
+  variance <- parameters[2]^2 * (1 + (from * dnorm(from) - to * dnorm(to)) / inside - ((dnorm(from) - dnorm(to)) / inside)^2)
+  mean <- mean(ifelse(hidden, first, one$y))
+  parameters <- c(mean, sqrt(mean(ifelse(hidden, variance + (first - mean)^2, (one$y - mean)^2))))
+}
+result$censored$expectation_maximisation <- list(estimate = parameters[1], tau2 = parameters[2]^2 - one$v[1])
+
+rows <- table("rows")
+for (name in c("z", "x", "shifted")) {
+  values <- if (name == "shifted") rows$x[1:40] + 0.35 else rows[[name]][1:40]
+  above <- t.test(values, mu = -0.4, alternative = "greater")
+  below <- t.test(values, mu = 0.4, alternative = "less")
+  result$equivalence[[name]] <- list(p_above_lower = above$p.value, p_below_upper = below$p.value, p_difference = t.test(values)$p.value,
+    ci_low = t.test(values, conf.level = .9)$conf.int[1], ci_high = t.test(values, conf.level = .9)$conf.int[2])
+}
+
+correlations <- table("correlations")
+for (row in seq_len(nrow(correlations))) {
+  r <- correlations[row, ]
+  williams <- r.test(87, r12 = r$r12, r13 = r$r13, r23 = r$r23)
+  steiger <- r.test(87, r12 = r$r12, r34 = r$r34, r13 = r$r13, r14 = r$r14, r23 = r$r23, r24 = r$r24)
+  unpooled <- r.test(87, r12 = r$r12, r34 = r$r34, r13 = r$r13, r14 = r$r14, r23 = r$r23, r24 = r$r24, pooled = FALSE)
+  result$dependent[[paste0("set", row)]] <- list(williams = williams$t, williams_p = williams$p, steiger = steiger$z, steiger_p = steiger$p,
+    unpooled = unpooled$z, unpooled_p = unpooled$p)
+}
+
+contrasts <- list(
+  correlations = function(d) cor(d$m, d$y) - cor(d$m, d$y2),
+  partial = function(d) partial.r(d, c("m", "y"), "z")[1, 2] - partial.r(d, c("m", "y2"), "z")[1, 2])
+for (name in names(contrasts)) {
+  columns <- c("m", "y", "y2", "z")
+  full <- contrasts[[name]](rows[, columns])
+  therapists <- unique(rows$therapist)
+  without <- sapply(therapists, function(one) contrasts[[name]](rows[rows$therapist != one, columns]))
+  groups <- length(therapists)
+  error <- sqrt((groups - 1) / groups * sum((without - mean(without))^2))
+  margin <- qt(.975, groups - 1) * error
+  result$contrast[[name]] <- list(estimate = full, std_error = error, ci_low = full - margin, ci_high = full + margin,
+    p_value = 2 * pt(-abs(full / error), groups - 1))
+}
+cat(toJSON(result, digits = NA, auto_unbox = TRUE, na = "null"))

@@ -26,6 +26,7 @@ ROORDA = REAL_DATA / "metasem_corr_matrices" / "Roorda11_long.csv"
 # Table III of Cooper, Hedges & Valentine (2009), Handbook of research synthesis and meta-analysis (2nd ed.): n and r of 20 studies.
 COOPER_N = (10, 20, 13, 22, 28, 12, 12, 36, 19, 12, 36, 75, 33, 121, 37, 14, 40, 16, 14, 20)
 COOPER_R = (0.68, 0.56, 0.23, 0.64, 0.49, -0.04, 0.49, 0.33, 0.58, 0.18, -0.11, 0.27, 0.26, 0.4, 0.49, 0.51, 0.4, 0.34, 0.42, 0.16)
+COOPER_MODERATOR = (1, 2, 3, 4, 1, 2, 8, 7, 5, 3, 9, 7, 5, 4, 3, 2, 3, 5, 7, 1)
 
 MODELS = {
     "saturated": "m ~ a*x + z\ny ~ b*m + c*x + z\nindirect := a*b\ntotal := c + a*b",
@@ -75,10 +76,56 @@ def bca_case() -> tuple[np.ndarray, np.ndarray, float]:
     return np.exp(0.5 * ndtri((np.arange(4000) + 0.5) / 4000)).round(6), (1 + 0.05 * _normals(30, 25) ** 2).round(6), 0.95
 
 
+def moderated() -> pd.DataFrame:
+    """Return Cooper's correlations as Fisher z with two numeric moderators, a category, and regions of sites."""
+    k = len(COOPER_N)
+    table = pd.DataFrame({"y": np.arctanh(COOPER_R), "v": 1 / (np.array(COOPER_N) - 3), "mod1": COOPER_MODERATOR}).round(6)
+    return table.assign(
+        year=(2000 + 8 * _normals(40, k)).round(2),
+        setting=np.array(["clinic", "ward", "practice"])[np.arange(k) % 3],
+        region=np.arange(k) // 3,
+    )
+
+
+def site_effects() -> tuple[pd.DataFrame, np.ndarray]:
+    """Return 1-4 simulated effects of each of 14 sites, and their sampling covariance, correlated .6 within sites."""
+    site = np.repeat(np.arange(14), np.array([3, 1, 2, 4, 2, 3, 1, 4, 2, 3, 4, 1, 2, 3]))
+    v = np.round(np.exp(0.6 * _normals(50, site.size)) / 30, 6)
+    errors = _normals(51, site.size) * np.sqrt(0.4) + _normals(52, 14)[site] * np.sqrt(0.6)
+    y = 0.25 + errors * np.sqrt(v) + 0.25 * _normals(53, 14)[site] + 0.15 * _normals(54, site.size)
+    same = site[:, None] == site[None, :]
+    covariance = np.where(same, 0.6 * np.sqrt(np.outer(v, v)), 0.0)
+    covariance[np.diag_indices(site.size)] = v
+    return pd.DataFrame({"site": site, "y": y.round(6), "v": v}), covariance.round(10)
+
+
+def partly_reported() -> pd.DataFrame:
+    """Return simulated effects, some of them known only not to be significant; those of set ``equal`` have one sampling variance."""
+    tables = []
+    for index, (name, k, spread) in enumerate((("mixed", 25, 0.2), ("common", 20, 0.0), ("equal", 30, 0.25))):
+        v = np.full(k, 0.03) if name == "equal" else np.round(np.exp(0.5 * _normals(60 + index, k)) / 40, 6)
+        y = 0.3 + _normals(70 + index, k) * np.sqrt(v + spread**2)
+        hidden = (np.abs(y) < ndtri(0.975) * np.sqrt(v)) & (np.arange(k) % 3 > 0)
+        tables.append(pd.DataFrame({"set": name, "y": y.round(6), "v": v, "hidden": hidden.astype(int)}))
+    return pd.concat(tables, ignore_index=True)
+
+
+CORRELATIONS = ((0.5, 0.3, 0.4, 0.2, 0.35, 0.6), (-0.2, 0.45, 0.1, 0.05, -0.3, 0.25), (0.75, 0.7, 0.65, 0.6, 0.55, 0.8))
+
+
 def inputs(subject: str, folder: Path) -> None:
     """Write what the R script of a subject reads."""
     if subject == "meta_analysis":
         effects().to_csv(folder / "effects.csv", index=False)
+    elif subject == "pooling":
+        effects().to_csv(folder / "effects.csv", index=False)
+        moderated().to_csv(folder / "moderated.csv", index=False)
+        table, covariance = site_effects()
+        table.to_csv(folder / "site_effects.csv", index=False)
+        pd.DataFrame(covariance).to_csv(folder / "covariance.csv", index=False)
+        partly_reported().to_csv(folder / "partly_reported.csv", index=False)
+        simulated_rows().to_csv(folder / "rows.csv", index=False)
+        pd.DataFrame(CORRELATIONS, columns=["r12", "r34", "r13", "r14", "r23", "r24"]).to_csv(folder / "correlations.csv", index=False)
     elif subject == "path_analysis":
         simulated_rows().to_csv(folder / "rows.csv", index=False)
         (folder / "models.json").write_text(json.dumps(MODELS), encoding="utf-8")
@@ -108,5 +155,5 @@ def stored(subject: str) -> dict:
 
 
 if __name__ == "__main__":
-    for chosen in sys.argv[1:] or ("meta_analysis", "path_analysis", "two_stage"):
+    for chosen in sys.argv[1:] or ("meta_analysis", "path_analysis", "pooling", "two_stage"):
         (HERE / f"{chosen}.json").write_text(json.dumps(computed(chosen), indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -20,14 +20,14 @@ VARIABLES = ["intake", "alliance", "early", "final"]
 
 @needs_r
 def test_stored_values_are_what_mice_gives_now() -> None:
-    then, now = stored("pooling"), reference.computed("pooling")
+    then, now = stored("rubin"), reference.computed("rubin")
     for expected, found in zip(then, now, strict=True):
         assert found == pytest.approx(expected, rel=1e-8)
 
 
 @pytest.mark.parametrize("case", range(5))
 def test_pooled_estimates_equal_mice(case: int) -> None:
-    given, expected = reference.pooling_cases()[case], stored("pooling")[case]
+    given, expected = reference.rubin_cases()[case], stored("rubin")[case]
     df = np.inf if given["complete_df"] is None else given["complete_df"]
     found = pool_rubin(given["estimates"], given["variances"], df)
     for name, value in expected.items():

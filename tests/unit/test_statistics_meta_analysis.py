@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from alliance.statistics import meta_analysis
-from alliance.statistics.meta_analysis import difference, leave_one_out, n_weighted_mean, pool, pool_many
+from alliance.statistics import heterogeneity, meta_analysis
+from alliance.statistics.meta_analysis import difference, leave_one_out, leave_one_out_many, n_weighted_mean, pool, pool_many
 
 
 def simulated(effects: int, sites: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +53,7 @@ def test_reml_is_at_the_top_of_the_restricted_likelihood() -> None:
 def test_reml_where_scoring_runs_in_circles_is_found_by_search_and_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
     y, v = simulated(1, 12, seed=3)
     expected = pool(y[0], v[0])
-    monkeypatch.setattr(meta_analysis, "_SCORING_STEPS", 1)
+    monkeypatch.setattr(heterogeneity, "SCORING_STEPS", 1)
     found = pool(y[0], v[0])
     assert found.tau2 == pytest.approx(expected.tau2, rel=1e-5)
     assert (found.status, expected.status) == ("flagged", "estimated")
@@ -129,3 +129,20 @@ def test_a_difference_needs_two_pooled_means() -> None:
 def test_unknown_choices_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=r"remml|'t'|95"):
         pool([0.1, 0.2], [0.1, 0.1], **wrong)
+
+
+@pytest.mark.parametrize("tau2", meta_analysis.TAU2_METHODS)
+@pytest.mark.parametrize("smallest", [1e-2, 1e-4, 1e-8])
+def test_sums_shared_by_all_sets_without_one_site_give_what_pooling_each_set_gives(
+    tau2: str, smallest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    y, v = simulated(6, 60, seed=6)
+    # One site that outweighs all others, as its sums must not drown theirs.
+    v[:, 7] = smallest
+    y[:, 7] = 1.0
+    shared = leave_one_out_many(y, v, tau2=tau2)
+    monkeypatch.setattr(meta_analysis, "_SHARED_FROM", 10**9)
+    direct = leave_one_out_many(y, v, tau2=tau2)
+    assert shared[["effect", "omitted", "k", "status"]].equals(direct[["effect", "omitted", "k", "status"]])
+    for name in ("estimate", "std_error", "p_value", "tau2", "tau2_low", "tau2_high", "i2", "q", "prediction_low"):
+        assert shared[name].to_numpy() == pytest.approx(direct[name].to_numpy(), rel=1e-6, abs=1e-9, nan_ok=True), name

@@ -12,7 +12,7 @@ import pandas as pd
 from alliance.questions.contract import CLUSTERED, POOLED, WITH_NUMBERS
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
-from alliance.statistics.meta_analysis import pool_many
+from alliance.statistics.meta_analysis import leave_one_out_many, pool_many
 
 FROM_N = ("independent", "published_n")
 BETWEEN_SITES = {
@@ -22,7 +22,6 @@ BETWEEN_SITES = {
     "fixed": "two_stage_fixed",
 }
 _COUNTS = ("n_sessions", "n_clients", "n_therapists")
-_PORTION = 50_000
 
 
 def gather(summaries: Sequence[SiteSummary]) -> pd.DataFrame:
@@ -193,13 +192,13 @@ def _status(k: int, estimate: float, reason: str, flagged: int, pooling: Mapping
     return ("flagged", "; ".join(reasons)) if reasons else ("estimated", "")
 
 
-def _pooled(y: np.ndarray, v: np.ndarray, columns: dict[str, np.ndarray], scale: str, pooling: Mapping[str, Any]) -> pd.DataFrame:
-    """Return pooled numbers, counts, status and reason of rows of ``y`` and ``v``, worked off in portions of bounded size."""
+def _settings(pooling: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: pooling[name] for name in ("tau2", "interval", "level")}
+
+
+def _pooled(pooled: pd.DataFrame, columns: dict[str, np.ndarray], scale: str, pooling: Mapping[str, Any]) -> pd.DataFrame:
+    """Return pooled numbers, counts, status and reason of pooled rows."""
     k = columns["n_sites"].astype(int)
-    settings = {"tau2": pooling["tau2"], "interval": pooling["interval"], "level": pooling["level"]}
-    size = max(1, _PORTION // max(1, y.shape[1]))
-    parts = [pool_many(y[start : start + size], v[start : start + size], **settings) for start in range(0, len(y), size)]
-    pooled = pd.concat(parts, ignore_index=True)
     numbers = _numbers(pooled, scale, k, pooling)
     reasons = np.where(k >= 2, pooled["reason"].to_numpy(dtype=object), "")
     judged = [
@@ -228,7 +227,8 @@ def pooled_rows(effects: pd.DataFrame, keys: Sequence[str], scale: str, pooling:
     grid = _Grid.of(effects, keys)
     if grid.groups.empty:
         return grid.groups
-    rows = _pooled(grid.y, grid.v, grid.columns(np.arange(len(grid.groups))), scale, pooling)
+    pooled = pool_many(grid.y, grid.v, **_settings(pooling))
+    rows = _pooled(pooled, grid.columns(np.arange(len(grid.groups))), scale, pooling)
     return pd.concat([grid.groups, rows], axis=1).assign(site=POOLED, scale=scale, method=BETWEEN_SITES[pooling["tau2"]])
 
 
@@ -236,12 +236,12 @@ def leave_one_out_rows(effects: pd.DataFrame, keys: Sequence[str], scale: str, p
     """Return one pooled row a key and site left out, for keys that at least ``min_sites`` sites can estimate."""
     effects = effects if "y" in effects else scaled(effects, scale)
     grid = _Grid.of(effects, keys)
-    row, left_out = np.nonzero(grid.used & (grid.used.sum(axis=1) >= pooling["min_sites"])[:, None])
-    if not row.size:
+    enough = np.flatnonzero(grid.used.sum(axis=1) >= pooling["min_sites"])
+    pooled = leave_one_out_many(grid.y[enough], grid.v[enough], **_settings(pooling))
+    if pooled.empty:
         return pd.DataFrame(columns=[*keys, "site_left_out"])
-    without = grid.y[row]
-    without[np.arange(row.size), left_out] = np.nan
-    rows = _pooled(without, grid.v[row], grid.columns(row, left_out), scale, pooling)
+    row, left_out = enough[pooled["effect"].to_numpy()], pooled["omitted"].to_numpy()
+    rows = _pooled(pooled, grid.columns(row, left_out), scale, pooling)
     return pd.concat([grid.groups.iloc[row].reset_index(drop=True), rows], axis=1).assign(
         site_left_out=grid.sites[left_out], site=POOLED, scale=scale, method=BETWEEN_SITES[pooling["tau2"]]
     )

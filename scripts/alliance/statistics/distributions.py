@@ -17,10 +17,12 @@ def critical_value(level: float, df: ArrayLike = np.inf) -> np.ndarray:
     df : array_like
         Degrees of freedom; infinite for the normal.
     """
-    df = np.asarray(df, dtype=float)
+    # Quantiles are slow and degrees of freedom few.
+    distinct, where = np.unique(np.asarray(df, dtype=float), return_inverse=True)
     upper = 0.5 + level / 2
-    finite = np.where(np.isfinite(df), df, 1.0)
-    return np.where(np.isposinf(df), special.ndtri(upper), special.stdtrit(finite, upper))
+    finite = np.where(np.isfinite(distinct), distinct, 1.0)
+    values = np.where(np.isposinf(distinct), special.ndtri(upper), special.stdtrit(finite, upper))
+    return values[where].reshape(np.shape(df))
 
 
 def two_sided_p(statistic: ArrayLike, df: ArrayLike = np.inf) -> np.ndarray:
@@ -32,7 +34,8 @@ def two_sided_p(statistic: ArrayLike, df: ArrayLike = np.inf) -> np.ndarray:
 
 def chi_squared_quantile(probability: float, df: ArrayLike) -> np.ndarray:
     """Return the quantile of chi-squared below which ``probability`` lies."""
-    return special.chdtri(np.asarray(df, dtype=float), 1 - probability)
+    distinct, where = np.unique(np.asarray(df, dtype=float), return_inverse=True)
+    return special.chdtri(distinct, 1 - probability)[where].reshape(np.shape(df))
 
 
 def chi_squared_p(statistic: ArrayLike, df: ArrayLike) -> np.ndarray:

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from alliance.statistics.distributions import chi_squared_p, chi_squared_quantile, critical_value, two_sided_p
+from alliance.statistics.heterogeneity import Effects, Rows, SharedSums, WithoutOne, between_variance, q_profile
 
 Tau2Method = Literal["reml", "dersimonian_laird", "paule_mandel", "fixed"]
 IntervalMethod = Literal["guarded_hartung_knapp", "hartung_knapp", "z"]
@@ -22,8 +23,8 @@ TAU2_METHODS = ("reml", "dersimonian_laird", "paule_mandel", "fixed")
 INTERVAL_METHODS = ("guarded_hartung_knapp", "hartung_knapp", "z")
 PREDICTION_FORMULA = "estimate ± t(k - 1) × sqrt(tau2 + std_error²)"
 
-_SCORING_STEPS = 200
-_NEWTON_STEPS = 100
+# From this number of sites on, sums shared by all sets without one site cost less than summing each set.
+_SHARED_FROM = 40
 
 
 @dataclass(frozen=True)
@@ -185,11 +186,7 @@ def pool_many(
     y, v = np.asarray(y, dtype=float), np.asarray(v, dtype=float)
     if y.ndim != 2 or y.shape != v.shape:
         raise ValueError(f"y and v need the same shape (effects, sites); they have {y.shape} and {v.shape}")
-    columns, _ = _pool(y, v, tau2, interval, level)
-    table = pd.DataFrame(columns)
-    table["q_df"] = table["q_df"].astype("Int64")
-    table.insert(len(table.columns) - 2, "method", method_text(tau2, interval))
-    return table
+    return _table(_pool(y, v, tau2, interval, level)[0], method_text(tau2, interval))
 
 
 def leave_one_out(
@@ -216,12 +213,123 @@ def leave_one_out(
         One row a usable estimate that was left out: ``omitted`` and the columns of :func:`pool_many`.
     """
     y, v = np.atleast_1d(np.asarray(y, dtype=float)), np.atleast_1d(np.asarray(v, dtype=float))
-    usable = np.flatnonzero(_usable(y, v))
-    without = np.tile(y, (usable.size, 1))
-    without[np.arange(usable.size), usable] = np.nan
-    table = pool_many(without, np.tile(v, (usable.size, 1)), tau2=tau2, interval=interval, level=level)
-    table.insert(0, "omitted", [position if names is None else names[position] for position in usable.tolist()])
+    table = leave_one_out_many(y[None, :], v[None, :], tau2=tau2, interval=interval, level=level).drop(columns="effect")
+    if names is not None:
+        table["omitted"] = [names[position] for position in table["omitted"]]
     return table
+
+
+def leave_one_out_many(
+    y: ArrayLike,
+    v: ArrayLike,
+    *,
+    tau2: Tau2Method = "reml",
+    interval: IntervalMethod = "guarded_hartung_knapp",
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Pool many effects again without each estimate in turn.
+
+    Parameters
+    ----------
+    y, v : array_like, shape (effects, sites)
+        As in :func:`pool_many`.
+
+    Returns
+    -------
+    DataFrame
+        One row an effect and usable estimate that was left out: ``effect`` and ``omitted``, positions from 0, and the columns of
+        :func:`pool_many`.
+    """
+    y, v = np.asarray(y, dtype=float), np.asarray(v, dtype=float)
+    if y.ndim != 2 or y.shape != v.shape:
+        raise ValueError(f"y and v need the same shape (effects, sites); they have {y.shape} and {v.shape}")
+    _checked(tau2, interval, level)
+    usable = _usable(y, v)
+    effect, omitted = np.nonzero(usable)
+    shared = usable.sum(axis=1) >= _SHARED_FROM
+    parts, order = [], []
+    direct = np.flatnonzero(~shared[effect])
+    if direct.size or not effect.size:
+        without = y[effect[direct]]
+        without[np.arange(direct.size), omitted[direct]] = np.nan
+        parts.append(_pool(without, v[effect[direct]], tau2, interval, level)[0])
+        order.append(direct)
+    refused = (np.isfinite(y) & np.isfinite(v) & ~usable).sum(axis=1)
+    starts = np.searchsorted(effect, np.arange(len(y)))
+    for row in np.flatnonzero(shared):
+        here = usable[row]
+        rows = WithoutOne(y[row][here], v[row][here])
+        k = rows.count
+        parts.append(_columns(rows, k, np.full(k.size, refused[row]), tau2, interval, level)[0])
+        order.append(starts[row] + np.arange(k.size))
+    back = np.argsort(np.concatenate(order), kind="stable")
+    columns = {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}
+    table = _table(columns, method_text(tau2, interval))
+    table.insert(0, "effect", effect)
+    table.insert(1, "omitted", omitted)
+    return table
+
+
+def influence(
+    y: ArrayLike,
+    v: ArrayLike,
+    names: Sequence[object] | None = None,
+    *,
+    tau2: Tau2Method = "reml",
+    interval: IntervalMethod = "guarded_hartung_knapp",
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Return how much each estimate moves the pooled result, as metafor's ``influence`` does for a model without moderators.
+
+    Viechtbauer & Cheung (2010), Outlier and influence diagnostics for meta-analysis. "Influential" is metafor's rule: |dffits| above
+    ``3 / sqrt(k - 1)``, Cook's distance above the median of chi-squared with 1 df, hat above 3 / k, or |dfbs| above 1.
+
+    Parameters
+    ----------
+    y, v, names, tau2, interval, level
+        As in :func:`leave_one_out`.
+
+    Returns
+    -------
+    DataFrame
+        One row a usable estimate: ``name``, ``rstudent``, ``dffits``, ``cook_d``, ``cov_r``, ``tau2_del``, ``qe_del``, ``hat``, ``weight``
+        (percent), ``dfbs``, ``influential``, ``status`` and ``reason``. Fewer than three usable estimates: no numbers.
+    """
+    y, v = np.atleast_1d(np.asarray(y, dtype=float)), np.atleast_1d(np.asarray(v, dtype=float))
+    full = pool(y, v, tau2=tau2, interval=interval, level=level)
+    usable = np.flatnonzero(_usable(y, v))
+    y, v = y[usable], v[usable]
+    table = pd.DataFrame({"name": [position if names is None else names[position] for position in usable.tolist()]})
+    numbers = ["rstudent", "dffits", "cook_d", "cov_r", "tau2_del", "qe_del", "hat", "weight", "dfbs"]
+    if usable.size < 3:
+        reason = f"influence needs at least 3 sites (k = {usable.size})"
+        return table.assign(**dict.fromkeys(numbers, np.nan), influential=False, status="not_estimable", reason=reason)
+    without = leave_one_out(y, v, tau2=tau2, interval=interval, level=level)
+    deleted = np.zeros(y.size) if tau2 == "fixed" else without["tau2"].to_numpy()
+    hat = 1 / (v + (full.tau2 or 0.0))
+    hat = hat / hat.sum()
+    variance = without["std_error"].to_numpy() ** 2
+    shared = SharedSums(y, v)(deleted)[:, 0]
+    shift = full.estimate - without["estimate"].to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # The variance factor of Hartung and Knapp without each site.
+        factor = variance * (shared - 1 / (v + deleted))
+        table["rstudent"] = (y - without["estimate"].to_numpy()) / np.sqrt((v + deleted) * factor + variance)
+        table["dffits"] = shift / np.sqrt(factor * hat * (v + deleted))
+        table["cook_d"] = shift**2 / full.std_error**2
+        table["cov_r"] = variance / full.std_error**2
+        table["tau2_del"] = deleted
+        table["qe_del"] = without["q"].to_numpy()
+        table["hat"] = hat
+        table["weight"] = 100 * hat
+        table["dfbs"] = shift / np.sqrt(factor / shared)
+    far = table["dffits"].abs() > 3 / np.sqrt(y.size - 1)
+    table["influential"] = (
+        far | (table["cook_d"] > chi_squared_quantile(0.5, 1.0)) | (table["hat"] > 3 / y.size) | (table["dfbs"].abs() > 1)
+    )
+    absent = ~np.isfinite(table[numbers]).all(axis=1)
+    reason = np.where(absent, "without it the others are equal, so their standard error is zero", "")
+    return table.assign(status=np.where(absent, "flagged", "estimated"), reason=reason)
 
 
 @dataclass(frozen=True)
@@ -295,39 +403,58 @@ def method_text(tau2: Tau2Method, interval: IntervalMethod) -> str:
     return f"{model}, {width}"
 
 
+def _table(columns: dict[str, np.ndarray], method: str) -> pd.DataFrame:
+    table = pd.DataFrame(columns)
+    table["q_df"] = table["q_df"].astype("Int64")
+    table.insert(len(table.columns) - 2, "method", method)
+    return table
+
+
 def _usable(y: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.isfinite(y) & np.isfinite(v) & (v > 0)
 
 
-def _pool(y: np.ndarray, v: np.ndarray, tau2: str, interval: str, level: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _checked(tau2: str, interval: str, level: float) -> None:
     if tau2 not in TAU2_METHODS:
         raise ValueError(f"unknown tau2 method {tau2!r}; one of {', '.join(TAU2_METHODS)}")
     if interval not in INTERVAL_METHODS:
         raise ValueError(f"unknown interval {interval!r}; one of {', '.join(INTERVAL_METHODS)}")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, not {level}")
-    usable = _usable(y, v)
-    refused = (np.isfinite(y) & np.isfinite(v) & ~usable).sum(axis=1)
-    k = usable.sum(axis=1)
-    enough = k >= 2
-    used = usable & enough[:, None]
-    effects = _Effects(np.where(used, y, 0.0), np.where(used, v, 1.0), used)
-    df = np.where(enough, k - 1, np.nan)
 
+
+def _pool(y: np.ndarray, v: np.ndarray, tau2: str, interval: str, level: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    _checked(tau2, interval, level)
+    usable = _usable(y, v)
+    k = usable.sum(axis=1)
+    used = usable & (k >= 2)[:, None]
+    effects = Effects(np.where(used, y, 0.0), np.where(used, v, 1.0), used)
+    refused = (np.isfinite(y) & np.isfinite(v) & ~usable).sum(axis=1)
+    columns, variance = _columns(effects, k, refused, tau2, interval, level)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weights = effects.weights(np.nan_to_num(variance))
+        return columns, np.where(used, weights / weights.sum(axis=1)[:, None], 0.0)
+
+
+def _columns(
+    rows: Rows, k: np.ndarray, refused: np.ndarray, tau2: str, interval: str, level: float
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the columns of :func:`pool_many` for every row, and the between-site variance that was used."""
+    enough = k >= 2
+    df = np.where(enough, k - 1, np.nan)
+    everything = np.arange(k.size)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        q = effects.q(np.zeros(k.size))
-        variance, searched = _tau2(effects, tau2, q, df)
-        mean, weight_sum, squares = effects.moments(variance)
-        shares = effects.weights(variance) / weight_sum[:, None]
-        classic = 1 / np.sqrt(weight_sum)
-        factor = squares / df
+        zero = rows.sums(np.zeros(k.size), everything)
+        variance, searched = between_variance(rows, tau2, zero, df)
+        found = rows.sums(variance, everything)
+        mean, classic, critical_k = found.mean, 1 / np.sqrt(found.one), critical_value(level, df)
+        factor = found.q / df
         if interval == "z":
-            error, test_df = classic, np.full(k.size, np.inf)
+            error, test_df, critical = classic, np.full(k.size, np.inf), critical_value(level)
         else:
             if interval == "guarded_hartung_knapp":
                 factor = np.maximum(factor, 1.0)
-            error, test_df = classic * np.sqrt(factor), df
-        critical = critical_value(level, test_df)
+            error, test_df, critical = classic * np.sqrt(factor), df, critical_k
         statistic = np.where(error > 0, mean / error, np.nan)
         columns = {
             "estimate": mean,
@@ -341,26 +468,25 @@ def _pool(y: np.ndarray, v: np.ndarray, tau2: str, interval: str, level: float) 
         if tau2 == "fixed":
             nothing = np.full(k.size, np.nan)
             columns |= {"tau2": nothing, "tau2_low": nothing, "tau2_high": nothing}
-            columns |= {"i2": np.where(q > 0, np.maximum(0, 100 * (q - df) / q), 0.0), "h2": q / df}
+            columns |= {"i2": np.where(zero.q > 0, np.maximum(0, 100 * (zero.q - df) / zero.q), 0.0), "h2": zero.q / df}
             prediction = nothing
         else:
-            low, high = _q_profile(effects, q, df, level)
-            first, second = effects.power_sum(1), effects.power_sum(2)
-            typical = df * first / (first**2 - second)
+            low, high = q_profile(rows, zero.q, df, level)
+            typical = df * zero.one / (zero.one**2 - zero.two)
             columns |= {"tau2": variance, "tau2_low": low, "tau2_high": high}
             columns |= {"i2": 100 * variance / (typical + variance), "h2": variance / typical + 1}
-            prediction = critical_value(level, df) * np.sqrt(variance + error**2)
-        columns |= {"q": q, "q_df": df, "q_p": chi_squared_p(q, df)}
+            prediction = critical_k * np.sqrt(variance + error**2)
+        columns |= {"q": zero.q, "q_df": df, "q_p": chi_squared_p(zero.q, df)}
         columns |= {"prediction_low": mean - prediction, "prediction_high": mean + prediction}
 
     columns = {name: np.where(enough, values, np.nan) for name, values in columns.items()}
-    reasons = [_reason(int(k[row]), int(refused[row]), bool(searched[row]), bool(enough[row] and error[row] == 0)) for row in range(k.size)]
-    columns["k"] = k
-    columns["status"] = np.array(
-        ["not_estimable" if not enough[row] else "flagged" if reasons[row] else "estimated" for row in range(k.size)], dtype=object
-    )
-    columns["reason"] = np.array(reasons, dtype=object)
-    return columns, np.where(used, shares, 0.0)
+    without_error = enough & (error == 0)
+    reason, status = np.full(k.size, "", dtype=object), np.full(k.size, "estimated", dtype=object)
+    for row in np.flatnonzero(~enough | (refused > 0) | searched | without_error):
+        reason[row] = _reason(int(k[row]), int(refused[row]), bool(searched[row]), bool(without_error[row]))
+        status[row] = "flagged" if enough[row] else "not_estimable"
+    columns |= {"k": k, "status": status, "reason": reason}
+    return columns, variance
 
 
 def _reason(k: int, refused: int, searched: bool, without_error: bool) -> str:
@@ -374,124 +500,3 @@ def _reason(k: int, refused: int, searched: bool, without_error: bool) -> str:
     if without_error:
         parts.append("all estimates are equal, so the Hartung-Knapp standard error is zero")
     return "; ".join(parts)
-
-
-@dataclass(frozen=True)
-class _Effects:
-    """Estimates and variances, shape (effects, sites), with the cells in use."""
-
-    y: np.ndarray
-    v: np.ndarray
-    used: np.ndarray
-
-    def weights(self, tau2: np.ndarray) -> np.ndarray:
-        return np.where(self.used, 1 / (self.v + tau2[:, None]), 0.0)
-
-    def power_sum(self, power: int) -> np.ndarray:
-        inverse = np.where(self.used, 1 / self.v, 0.0)
-        return (inverse if power == 1 else inverse**power).sum(axis=1)
-
-    def moments(self, tau2: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        weights = self.weights(tau2)
-        total = weights.sum(axis=1)
-        mean = (weights * self.y).sum(axis=1) / total
-        return mean, total, (weights * (self.y - mean[:, None]) ** 2).sum(axis=1)
-
-    def q(self, tau2: np.ndarray) -> np.ndarray:
-        return self.moments(tau2)[2]
-
-    def rows(self, selected: np.ndarray) -> _Effects:
-        return _Effects(self.y[selected], self.v[selected], self.used[selected])
-
-
-def _tau2(effects: _Effects, method: str, q: np.ndarray, df: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return tau2 and whether REML needed the bounded search."""
-    not_searched = np.zeros(q.size, dtype=bool)
-    if method == "fixed":
-        return np.zeros(q.size), not_searched
-    if method == "paule_mandel":
-        return _where_q_is(effects, q, df), not_searched
-    if method == "dersimonian_laird":
-        first, second = effects.power_sum(1), effects.power_sum(2)
-        return np.maximum(0.0, (q - df) / (first - second / first)), not_searched
-    tau2, converged = _reml_by_scoring(effects, df)
-    for row in np.flatnonzero(~converged & np.isfinite(df)):
-        tau2[row] = _reml_by_search(effects.rows(np.array([row])))
-    return tau2, ~converged & np.isfinite(df)
-
-
-def _reml_by_scoring(effects: _Effects, df: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fisher scoring from the Hedges-Olkin start, with halved steps where a step would leave zero."""
-    count = effects.used.sum(axis=1)
-    mean = effects.y.sum(axis=1) / count
-    spread = (np.where(effects.used, effects.y - mean[:, None], 0.0) ** 2).sum(axis=1) / df
-    tau2 = np.maximum(0.0, np.nan_to_num(spread - np.where(effects.used, effects.v, 0.0).sum(axis=1) / count))
-    scale = np.where(effects.used, effects.v, np.inf).min(axis=1, initial=np.inf)
-    converged = np.zeros(tau2.size, dtype=bool)
-    for _ in range(_SCORING_STEPS):
-        active = np.flatnonzero(~converged & np.isfinite(df))
-        if not active.size:
-            break
-        now = effects.rows(active)
-        weights = now.weights(tau2[active])
-        squared = weights * weights
-        one, two, three = (np.sum(values, axis=1) for values in (weights, squared, squared * weights))
-        residual = now.y - ((weights * now.y).sum(axis=1) / one)[:, None]
-        score = ((weights * residual) ** 2).sum(axis=1) - (one - two / one)
-        step = score / (two - 2 * three / one + (two / one) ** 2)
-        at_zero = (tau2[active] == 0) & (step <= 0)
-        for _ in range(60):
-            outside = tau2[active] + step < 0
-            if not outside.any():
-                break
-            step = np.where(outside, np.where(tau2[active] > 1e-12 * scale[active], step / 2, -tau2[active]), step)
-        step = np.where(at_zero, 0.0, step)
-        tau2[active] += step
-        converged[active] = np.abs(step) <= 1e-10 * (tau2[active] + scale[active])
-    return np.where(tau2 < 1e-8 * scale, 0.0, tau2), converged
-
-
-def _reml_by_search(effects: _Effects) -> float:
-    """Maximise the restricted likelihood of one effect on a grid, then between the grid's neighbours of the best point."""
-    from scipy.optimize import minimize_scalar
-
-    def deviance(tau2: float) -> float:
-        weights = effects.weights(np.array([tau2]))[0][effects.used[0]]
-        return float(np.log(weights.sum()) - np.log(weights).sum() + effects.q(np.array([tau2]))[0])
-
-    y, v = effects.y[0][effects.used[0]], effects.v[0][effects.used[0]]
-    highest = 10 * float(np.var(y, ddof=1)) + 1e-8 * float(v.min())
-    grid = np.concatenate([[0.0], np.geomspace(1e-8 * highest, highest, 200)])
-    best = int(np.argmin([deviance(point) for point in grid]))
-    low, high = grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)]
-    found = minimize_scalar(deviance, bounds=(low, high), method="bounded", options={"xatol": 1e-12 * highest})
-    return float(found.x) if found.fun < deviance(grid[best]) else float(grid[best])
-
-
-def _where_q_is(effects: _Effects, q: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the tau2 at which the generalised Q falls to ``target``; 0 where it is below already.
-
-    Newton's method on 1 / Q, which grows and is concave in tau2 (Q' = -sum w² (y - mean)² and Q Q'' >= 2 Q'² by Cauchy and Schwarz), so
-    that steps from zero never go too far and get ever shorter.
-    """
-    tau2 = np.zeros(q.size)
-    rows = np.flatnonzero(np.isfinite(target) & (q > target))
-    now = effects.rows(rows)
-    for _ in range(_NEWTON_STEPS):
-        if not rows.size:
-            break
-        weights = now.weights(tau2[rows])
-        mean = (weights * now.y).sum(axis=1) / weights.sum(axis=1)
-        weighted = weights * (now.y - mean[:, None])
-        value = (weighted * (now.y - mean[:, None])).sum(axis=1)
-        step = value * (value - target[rows]) / (target[rows] * (weighted**2).sum(axis=1))
-        tau2[rows] = np.maximum(0.0, tau2[rows] + step)
-        moving = np.abs(step) > 1e-13 * tau2[rows]
-        if not moving.all():
-            rows, now = rows[moving], now.rows(moving)
-    return tau2
-
-
-def _q_profile(effects: _Effects, q: np.ndarray, df: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    tail = (1 - level) / 2
-    return tuple(_where_q_is(effects, q, chi_squared_quantile(probability, df)) for probability in (1 - tail, tail))
