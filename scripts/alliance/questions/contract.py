@@ -100,6 +100,7 @@ METHODS = {
     "multiple_imputation": "from one site's rows; missing values imputed many times, combined by Rubin's rules",
     "three_level_reml": "pooled over sites with several correlated effects a site; variances between sites and within sites by REML",
     "cluster_robust_cr2": "the same mean with a standard error robust to how effects of a site hang together (CR2, Satterthwaite)",
+    "censored_likelihood": "pooled over sites by maximum likelihood; of a non-significant effect only that much is used",
     "meta_regression": "regression of site estimates on a characteristic of the sites",
     "counted": "counted",
     "published": "as the site published it, with its standard error",
