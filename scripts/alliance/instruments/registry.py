@@ -264,6 +264,12 @@ def load_registry(folders: Iterable[Path]) -> dict[str, Instrument]:
     return _checked(merged, faults, whole=True)
 
 
+def instrument_folders(files: Iterable[Path]) -> list[Path]:
+    """Return the folders of instrument files, the shipped one first, so that a study's own come after it."""
+    shipped = Path(__file__).resolve().parents[3] / "workflow" / "instruments"
+    return sorted(dict.fromkeys(Path(file).parent for file in files), key=lambda folder: folder.resolve() != shipped)
+
+
 def load_files(files: Iterable[Path]) -> dict[str, Instrument]:
     """Read just these instrument files; of one key, later files override earlier ones as in :func:`load_registry`.
 

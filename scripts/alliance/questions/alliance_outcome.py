@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from alliance.questions import effects, outcome_pooling
 from alliance.questions.contract import finish
 from alliance.questions.correlations import published_correlations, published_fields, row_fields
 from alliance.questions.outcome_contrasts import Rows, kind_block, main_outcome, moderator_blocks, rater_blocks, timing_blocks
-from alliance.questions.outcome_levels import client_frame, level_rows, session_frame
+from alliance.questions.outcome_levels import client_frame, level_rows, one_stage_rows, session_frame
 from alliance.questions.outcome_measures import FORMS, PREFERRED, AllianceKey, OutcomeKey, SiteMeasures, effects_of, measures
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import Published, SiteData
@@ -321,6 +321,30 @@ def _published_form(matrix: Mapping[frozenset[str], tuple[float, Any]], form: st
     (ay, _), (ax, _), (xy, _) = found
     left = np.sqrt(1 - xy**2) * (np.sqrt(1 - ax**2) if form == "ancova" else 1.0)
     return float((ay - ax * xy) / left) if left > 0 else np.nan, n, ""
+
+
+def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the estimates of models over the rows of all sites that share them: the headline, and the levels.
+
+    Scores are standardised within sites, and for the headline freed of the intake level there, so that its slope is a mean of the sites'
+    partial correlations.
+
+    Parameters
+    ----------
+    sites : iterable of SiteData
+        The sites that share rows.
+    every_site : sequence of str
+        All sites; those that share none are named in the rows.
+    options : mapping
+        The keys of ``estimate_reads``.
+    """
+    clients, sessions = [], []
+    for site in sites:
+        found = measures(site, options, every=False)
+        frames = level_frames(site, found, options)
+        clients.append(frames[0])
+        sessions.append(frames[1])
+    return one_stage_rows(clients, sessions, every_site, options)
 
 
 def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

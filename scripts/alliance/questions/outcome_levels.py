@@ -306,3 +306,95 @@ def _share_rows(clients: pd.DataFrame, sessions: pd.DataFrame, minimum: int, lev
             }
         )
     return rows
+
+
+HEADLINE = "headline"
+ONE_STAGE_COLUMNS = (
+    "explained",
+    "part",
+    "contrast",
+    "same_rater",
+    "estimate_type",
+    "site",
+    "scale",
+    "estimate",
+    "std_error",
+    "ci_low",
+    "ci_high",
+    "n_sessions",
+    "n_clients",
+    "n_therapists",
+    "n_sites",
+    "tau2",
+    "tau2_low",
+    "tau2_high",
+    "method",
+    "status",
+    "reason",
+)
+
+
+def one_stage_rows(
+    clients: Sequence[pd.DataFrame], sessions: Sequence[pd.DataFrame], every_site: Sequence[str], options: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Return pooled rows of models over the rows of several sites, columns :data:`ONE_STAGE_COLUMNS`."""
+    from alliance.questions.contract import POOLED
+
+    filled = [frame for frame in clients if len(frame)]
+    together = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=CLIENT_COLUMNS)
+    by_session = [frame for frame in sessions if len(frame)]
+    session_rows = pd.concat(by_session, ignore_index=True) if by_session else pd.DataFrame(columns=SESSION_COLUMNS)
+    present = set(together["site"])
+    absent = [site for site in every_site if site not in present]
+    note = f"without {', '.join(absent)}, which share no rows or lack the measures" if absent else ""
+    if len(present) < 2:
+        return pd.DataFrame(columns=list(ONE_STAGE_COLUMNS))
+    rows = [_headline_row(_labelled(together), options["pooling"]["level"])]
+    rows += level_rows(together, session_rows, options, "one_stage")
+    for row in rows:
+        estimated = row["status"] != "not_estimable"
+        reason = "; ".join(part for part in (row["reason"], note) if part)
+        row |= {"reason": reason, "std_error": np.sqrt(row["variance"]) if np.isfinite(row.get("variance", np.nan)) else np.nan}
+        row |= {"site": POOLED, "scale": "identity", "n_sites": len(present), "status": "flagged" if estimated and reason else row["status"]}
+    return pd.DataFrame(rows).reindex(columns=list(ONE_STAGE_COLUMNS))
+
+
+def _headline_row(clients: pd.DataFrame, level: float) -> dict[str, Any]:
+    """Return the mean partial r over sites from one model: site-specific intercepts, slopes that vary over sites, therapists."""
+    from alliance.statistics.multilevel import one_stage
+
+    used = clients[clients["outcome"].notna()].reset_index(drop=True)
+    freed = pd.concat([_freed(rows) for _, rows in used.groupby("site", sort=True)]) if len(used) else used
+    counts = _counts(used)
+    therapist = "therapist" if counts["n_therapists"] is not None else None
+    found = one_stage(freed, "outcome", "alliance", "site", therapist=therapist, level=level)
+    keys = {"explained": HEADLINE, "part": "", "contrast": "", "same_rater": "", "estimate_type": "partial_correlation"}
+    if found.effect is None:
+        return {**keys, **counts, "method": "none", "status": "not_estimable", "reason": f"not estimable: {found.model.reason}"}
+    return {
+        **keys,
+        **counts,
+        "estimate": found.effect.estimate,
+        "variance": found.effect.std_error**2,
+        "ci_low": found.effect.ci_low,
+        "ci_high": found.effect.ci_high,
+        "tau2": found.slope_sd**2,
+        "tau2_low": found.slope_sd_low**2,
+        "tau2_high": found.slope_sd_high**2,
+        "method": "one_stage",
+        "status": found.model.status,
+        "reason": found.model.reason if found.model.status == "flagged" else "",
+    }
+
+
+def _freed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one site's outcome and alliance without what the intake level explains, in SD of what is left."""
+    intake = rows["intake"] - rows["intake"].mean()
+    spread = float(intake @ intake)
+    left = {}
+    for name in ("outcome", "alliance"):
+        centred = rows[name] - rows[name].mean()
+        residual = centred - (float(centred @ intake) / spread if spread > 0 else 0.0) * intake
+        size = residual.std()
+        left[name] = residual / (size if size > 0 else np.nan)
+    return rows.assign(**left)

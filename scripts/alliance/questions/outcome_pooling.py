@@ -10,6 +10,7 @@ import pandas as pd
 
 from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS
+from alliance.questions.outcome_levels import HEADLINE
 from alliance.questions.outcome_measures import FORMS, PREFERRED
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
@@ -49,7 +50,6 @@ CONTRAST_KEYS = {
 POWER = 0.8
 AS_ESTIMATED = "as_estimated"
 ALL = "(all)"
-HEADLINE = "headline"
 
 
 def correlation_scale(options: Mapping[str, Any]) -> str:
