@@ -41,12 +41,8 @@ def pooling_cases() -> list[dict]:
     return cases
 
 
-def incomplete_data(seed: int) -> pd.DataFrame:
-    """Return simulated clients in therapists: complete intake, and alliance, early and final symptoms missing at random.
-
-    Early symptoms depend on intake and alliance, final symptoms on all three; therapists differ in all of them. About 20 % of the alliance
-    (by intake), 20 % of the early and 40 % of the final symptoms (both by intake and alliance where measured) are missing.
-    """
+def complete_data(seed: int) -> pd.DataFrame:
+    """Return what :func:`incomplete_data` is made from."""
     therapist = np.repeat(np.arange(THERAPISTS), PER_THERAPIST)
     shared = np.sqrt(0.1) * _normals(1000 + seed, THERAPISTS, 4)[therapist]
     noise = _normals(3000 + seed, len(therapist), 4)
@@ -54,8 +50,18 @@ def incomplete_data(seed: int) -> pd.DataFrame:
     alliance = -0.2 * intake + noise[:, 1] + 2 * shared[:, 1]
     early = 0.6 * intake - 0.2 * alliance + 0.8 * noise[:, 2] + shared[:, 2]
     final = 0.3 * intake + 0.4 * early - 0.3 * alliance + 0.8 * noise[:, 3] + shared[:, 3]
-    chance = np.random.Generator(np.random.PCG64(5000 + seed)).random((len(therapist), 3))
-    frame = pd.DataFrame({"therapist": therapist, "intake": intake, "alliance": alliance, "early": early, "final": final}).round(5)
+    return pd.DataFrame({"therapist": therapist, "intake": intake, "alliance": alliance, "early": early, "final": final}).round(5)
+
+
+def incomplete_data(seed: int) -> pd.DataFrame:
+    """Return simulated clients in therapists: complete intake, and alliance, early and final symptoms missing at random.
+
+    Early symptoms depend on intake and alliance, final symptoms on all three; therapists differ in all of them. About 20 % of the alliance
+    (by intake), 20 % of the early and 40 % of the final symptoms (both by intake and alliance where measured) are missing.
+    """
+    frame = complete_data(seed)
+    intake = frame["intake"].to_numpy()
+    chance = np.random.Generator(np.random.PCG64(5000 + seed)).random((len(frame), 3))
     frame.loc[chance[:, 0] < _logistic(-1.6 + 0.8 * intake), "alliance"] = np.nan
     known = frame["alliance"].fillna(0).to_numpy()
     frame.loc[chance[:, 1] < _logistic(-1.6 + 0.5 * intake - 0.5 * known), "early"] = np.nan
@@ -101,7 +107,16 @@ def computed(subject: str) -> dict:
     return json.loads(run.stdout)
 
 
-__all__ = ["computed", "gain_sessions", "incomplete_data", "pooling_cases", "population_covariance", "simulated_rows", "stored"]
+__all__ = [
+    "complete_data",
+    "computed",
+    "gain_sessions",
+    "incomplete_data",
+    "pooling_cases",
+    "population_covariance",
+    "simulated_rows",
+    "stored",
+]
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or ("change", "pooling", "imputation"):

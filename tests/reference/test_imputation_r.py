@@ -75,6 +75,16 @@ def test_imputations_give_what_those_of_mice_give(analysed: pd.DataFrame, name: 
     assert abs(difference.mean()) < 3 * difference.std() / np.sqrt(len(difference))
 
 
+def test_imputations_give_what_the_complete_data_give(analysed: pd.DataFrame) -> None:
+    complete = [reference.complete_data(seed) for seed in range(reference.DATA_SETS)]
+    for name, values in (
+        ("slope", [slope(frame)[0] for frame in complete]),
+        ("correlation", [np.corrcoef(frame["alliance"], frame["final"])[0, 1] for frame in complete]),
+    ):
+        difference = analysed[name] - values
+        assert abs(difference.mean()) < 3 * difference.std() / np.sqrt(len(difference)), name
+
+
 def test_the_partial_correlation_after_imputation_is_unbiased_and_its_interval_covers_the_truth(analysed: pd.DataFrame) -> None:
     truth = np.arctanh(partial_correlation(reference.population_covariance(), 1, 3, [0, 2]))
     assert abs(analysed["z"].mean() - truth) < 3 * analysed["z"].std() / np.sqrt(len(analysed))
