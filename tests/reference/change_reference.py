@@ -84,8 +84,8 @@ def _logistic(value: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-value))
 
 
-def inputs(subject: str, folder: Path) -> None:
-    """Write what the R script of a subject reads."""
+def inputs(subject: str, folder: Path, data_sets: int = DATA_SETS) -> None:
+    """Write what the R script of a subject reads; of the imputations, only so many simulated data sets."""
     if subject == "change":
         simulated_rows().to_csv(folder / "rows.csv", index=False)
         sessions, gains = gain_sessions()
@@ -94,13 +94,13 @@ def inputs(subject: str, folder: Path) -> None:
     elif subject == "pooling":
         (folder / "cases.json").write_text(json.dumps(pooling_cases()), encoding="utf-8")
     else:
-        pd.concat([incomplete_data(seed).assign(data_set=seed) for seed in range(DATA_SETS)]).to_csv(folder / "incomplete.csv", index=False)
+        pd.concat([incomplete_data(seed).assign(data_set=seed) for seed in range(data_sets)]).to_csv(folder / "incomplete.csv", index=False)
 
 
-def computed(subject: str) -> dict:
-    """Return what R gives now."""
+def computed(subject: str, data_sets: int = DATA_SETS) -> dict:
+    """Return what R gives now; see :func:`inputs`."""
     with tempfile.TemporaryDirectory() as folder:
-        inputs(subject, Path(folder))
+        inputs(subject, Path(folder), data_sets)
         run = subprocess.run(["Rscript", "--vanilla", str(HERE / f"{subject}.R"), folder], capture_output=True, text=True, check=False)
     if run.returncode:
         raise RuntimeError(f"{subject}.R failed:\n{run.stderr}")
