@@ -41,12 +41,8 @@ def rubin_cases() -> list[dict]:
     return cases
 
 
-def incomplete_data(seed: int) -> pd.DataFrame:
-    """Return simulated clients in therapists: complete intake, and alliance, early and final symptoms missing at random.
-
-    Early symptoms depend on intake and alliance, final symptoms on all three; therapists differ in all of them. About 20 % of the alliance
-    (by intake), 20 % of the early and 40 % of the final symptoms (both by intake and alliance where measured) are missing.
-    """
+def complete_data(seed: int) -> pd.DataFrame:
+    """Return what :func:`incomplete_data` is made from."""
     therapist = np.repeat(np.arange(THERAPISTS), PER_THERAPIST)
     shared = np.sqrt(0.1) * _normals(1000 + seed, THERAPISTS, 4)[therapist]
     noise = _normals(3000 + seed, len(therapist), 4)
@@ -54,8 +50,18 @@ def incomplete_data(seed: int) -> pd.DataFrame:
     alliance = -0.2 * intake + noise[:, 1] + 2 * shared[:, 1]
     early = 0.6 * intake - 0.2 * alliance + 0.8 * noise[:, 2] + shared[:, 2]
     final = 0.3 * intake + 0.4 * early - 0.3 * alliance + 0.8 * noise[:, 3] + shared[:, 3]
-    chance = np.random.Generator(np.random.PCG64(5000 + seed)).random((len(therapist), 3))
-    frame = pd.DataFrame({"therapist": therapist, "intake": intake, "alliance": alliance, "early": early, "final": final}).round(5)
+    return pd.DataFrame({"therapist": therapist, "intake": intake, "alliance": alliance, "early": early, "final": final}).round(5)
+
+
+def incomplete_data(seed: int) -> pd.DataFrame:
+    """Return simulated clients in therapists: complete intake, and alliance, early and final symptoms missing at random.
+
+    Early symptoms depend on intake and alliance, final symptoms on all three; therapists differ in all of them. About 20 % of the alliance
+    (by intake), 20 % of the early and 40 % of the final symptoms (both by intake and alliance where measured) are missing.
+    """
+    frame = complete_data(seed)
+    intake = frame["intake"].to_numpy()
+    chance = np.random.Generator(np.random.PCG64(5000 + seed)).random((len(frame), 3))
     frame.loc[chance[:, 0] < _logistic(-1.6 + 0.8 * intake), "alliance"] = np.nan
     known = frame["alliance"].fillna(0).to_numpy()
     frame.loc[chance[:, 1] < _logistic(-1.6 + 0.5 * intake - 0.5 * known), "early"] = np.nan
@@ -78,8 +84,8 @@ def _logistic(value: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-value))
 
 
-def inputs(subject: str, folder: Path) -> None:
-    """Write what the R script of a subject reads."""
+def inputs(subject: str, folder: Path, data_sets: int = DATA_SETS) -> None:
+    """Write what the R script of a subject reads; of the imputations, only so many simulated data sets."""
     if subject == "change":
         simulated_rows().to_csv(folder / "rows.csv", index=False)
         sessions, gains = gain_sessions()
@@ -88,20 +94,29 @@ def inputs(subject: str, folder: Path) -> None:
     elif subject == "rubin":
         (folder / "cases.json").write_text(json.dumps(rubin_cases()), encoding="utf-8")
     else:
-        pd.concat([incomplete_data(seed).assign(data_set=seed) for seed in range(DATA_SETS)]).to_csv(folder / "incomplete.csv", index=False)
+        pd.concat([incomplete_data(seed).assign(data_set=seed) for seed in range(data_sets)]).to_csv(folder / "incomplete.csv", index=False)
 
 
-def computed(subject: str) -> dict:
-    """Return what R gives now."""
+def computed(subject: str, data_sets: int = DATA_SETS) -> dict:
+    """Return what R gives now; see :func:`inputs`."""
     with tempfile.TemporaryDirectory() as folder:
-        inputs(subject, Path(folder))
+        inputs(subject, Path(folder), data_sets)
         run = subprocess.run(["Rscript", "--vanilla", str(HERE / f"{subject}.R"), folder], capture_output=True, text=True, check=False)
     if run.returncode:
         raise RuntimeError(f"{subject}.R failed:\n{run.stderr}")
     return json.loads(run.stdout)
 
 
-__all__ = ["computed", "gain_sessions", "incomplete_data", "rubin_cases", "population_covariance", "simulated_rows", "stored"]
+__all__ = [
+    "complete_data",
+    "computed",
+    "gain_sessions",
+    "incomplete_data",
+    "rubin_cases",
+    "population_covariance",
+    "simulated_rows",
+    "stored",
+]
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or ("change", "rubin", "imputation"):

@@ -64,6 +64,15 @@ def test_every_denominator_is_reported_with_its_clients() -> None:
     assert recovered.round(3).to_dict() == {"treated": 0.167, "measured": 0.25, "beyond_cutoff": 0.333, "beyond_cutoff_measured": 0.5}
 
 
+def test_a_site_without_clients_has_a_table_of_reasons() -> None:
+    table = change.change_categories([], [], TEN, cutoff=20, clusters=[])
+    assert set(table["status"]) == {"not_estimable"}
+    assert set(table["n"]) == {0}
+    empty = sudden_gains.intervals(np.empty((0, 8)), 7)
+    counts = sudden_gains.summary(empty, sudden_gains.shifts(np.empty((0, 8)), [], empty))
+    assert (counts.clients, counts.shifts, counts.percent_persons) == (0, 0, None)
+
+
 def test_no_clients_few_therapists_and_equal_clients_give_reasons() -> None:
     assert change.proportion([]).status == "not_estimable"
     few = change.proportion([True, False, True, False], ["a", "a", "b", "b"])
@@ -188,3 +197,10 @@ def test_the_interval_of_the_semipartial_correlation_covers_the_truth() -> None:
         row = gain_share(outcome, alliance, intake, codes).set_index("measure").loc["semipartial_r"]
         covered.append(row["ci_low"] <= truth <= row["ci_high"])
     assert 0.925 <= np.mean(covered) <= 0.975
+
+
+def test_the_alliance_around_gains_of_no_sessions_is_not_estimable() -> None:
+    sessions = pd.DataFrame({"client": [], "session": [], "alliance": [], "therapist": []})
+    table = sudden_gains.around(sessions, pd.DataFrame({"client": ["a"], "session": [2]}))
+    assert set(table["status"]) == {"not_estimable"}
+    assert set(table["n_unmeasured"]) == {1}
