@@ -148,8 +148,8 @@ class MixedModel:
 class _Stage:
     """One level: its units, which columns vary randomly over them, and which have effects of their own in each unit.
 
-    ``starts`` says where the units' children begin among the units of the level below. ``origin`` is where the slope's column is zero in its own units,
-    ``centre`` where the parameters take the intercept: at its mean, 0, intercept and slope are easily told apart.
+    ``starts`` says where the units' children begin among the units of the level below. ``origin`` is where the slope's column is zero in
+    its own units, ``centre`` where the parameters take the intercept: at its mean, 0, intercept and slope are easily told apart.
     """
 
     random: tuple[int, ...]
@@ -675,7 +675,7 @@ def _scaled(
         if has_intercept and (index == len(columns) or name not in tied):
             shift[index] = values.mean()
         deviation = values.std()
-        scale[index] = deviation if deviation > 0 else 1.0
+        scale[index] = deviation if deviation > 1e-12 * np.abs(values).max() else 1.0
         data[:, index] = (values - shift[index]) / scale[index]
     return _Scaled(data, shift, scale)
 
@@ -718,6 +718,7 @@ def _criterion(
     left, rank = _without_absorbed(criterion)
     given = left[np.ix_(own, own)]
     size = np.sqrt(np.diagonal(products.sum(axis=0)))[list(own)]
+    size = np.where(size > 0, size, 1.0)
     if own and np.linalg.eigvalsh(given / np.outer(size, size))[0] < _DEPENDENT:
         return None, "predictors determine each other; leave one out: " + ", ".join(name for name in fixed if name != INTERCEPT)
     rank += len(own)
@@ -823,11 +824,11 @@ def _starts(criterion: _Criterion) -> list[np.ndarray]:
 def _minimise(criterion: _Criterion) -> tuple[np.ndarray, bool]:
     """Return the parameters at which the profiled deviance is least, zeros exact, and whether the optimum was reached."""
     bounds = _bounds(criterion)
-    found = [_lowest(criterion.profiled, start, bounds) for start in _starts(criterion)]
+    found = [_search(criterion, start) for start in _starts(criterion)]
     parameters = min(found, key=criterion.profiled)
     for candidate in _away_from_edges(criterion, parameters):
         if criterion.profiled(candidate) < criterion.profiled(parameters):
-            parameters = _lowest(criterion.profiled, candidate, bounds)
+            parameters = _search(criterion, candidate)
     for index, (low, high) in enumerate(bounds):
         for edge in (low, high):
             if abs(parameters[index] - edge) < _NEAR_ZERO:
@@ -836,6 +837,29 @@ def _minimise(criterion: _Criterion) -> tuple[np.ndarray, bool]:
                 if criterion.profiled(moved) <= criterion.profiled(parameters) + 1e-7:
                     parameters = moved
     return _newton(criterion.profiled, parameters, bounds)
+
+
+def _search(criterion: _Criterion, start: np.ndarray) -> np.ndarray:
+    """Return parameters of a local minimum of the profiled deviance.
+
+    The search is over elements of Cholesky factors of any sign: the deviance is smooth across zero, where an edge would hold it.
+    """
+    slopes = [criterion.positions(index) for index, stage in enumerate(criterion.stages) if len(stage.random) == 2]
+
+    def polar(point: np.ndarray) -> np.ndarray:
+        parameters = np.abs(point)
+        for at in slopes:
+            intercept, along, across = point[at]
+            angle = np.arctan2(abs(across), along if intercept >= 0 else -along)
+            parameters[at] = abs(intercept), np.hypot(along, across), angle
+        return parameters
+
+    factors = start.copy()
+    for at in slopes:
+        intercept, slope, angle = start[at]
+        factors[at] = intercept, slope * np.cos(angle), slope * np.sin(angle)
+    bounds = [(-_LARGEST, _LARGEST)] * len(factors)
+    return polar(_lowest(lambda point: criterion.profiled(polar(point)), factors, bounds))
 
 
 def _away_from_edges(criterion: _Criterion, parameters: np.ndarray) -> list[np.ndarray]:
