@@ -148,13 +148,14 @@ class MixedModel:
 class _Stage:
     """One level: its units, which columns vary randomly over them, and which have effects of their own in each unit.
 
-    ``starts`` says where the units' children begin among the units of the level below. ``centre`` is the value of the slope's column at
-    which the parameters take the intercept: at its mean the two are easily told apart.
+    ``starts`` says where the units' children begin among the units of the level below. ``origin`` is where the slope's column is zero in
+    its own units, ``centre`` where the parameters take the intercept: at its mean, 0, intercept and slope are easily told apart.
     """
 
     random: tuple[int, ...]
     absorbed: tuple[int, ...]
     starts: np.ndarray
+    origin: float = 0.0
     centre: float = 0.0
 
     @property
@@ -663,7 +664,7 @@ def _scaled(
     absorbed: Mapping[str, tuple[str, ...]],
 ) -> _Scaled:
     has_intercept = INTERCEPT in fixed or any(INTERCEPT in terms for terms in absorbed.values())
-    tied = {name for terms in random.values() for name in terms}
+    tied = {name for terms in random.values() if INTERCEPT not in terms for name in terms}
     tied |= {name for terms in absorbed.values() if INTERCEPT not in terms for name in terms}
     data = np.ones((len(used), len(columns) + 1))
     shift, scale = np.zeros(len(columns) + 1), np.ones(len(columns) + 1)
@@ -674,7 +675,7 @@ def _scaled(
         if has_intercept and (index == len(columns) or name not in tied):
             shift[index] = values.mean()
         deviation = values.std()
-        scale[index] = deviation if deviation > 0 else 1.0
+        scale[index] = deviation if deviation > 1e-12 * np.abs(values).max() else 1.0
         data[:, index] = (values - shift[index]) / scale[index]
     return _Scaled(data, shift, scale)
 
@@ -708,15 +709,16 @@ def _criterion(
             starts = np.flatnonzero(np.r_[True, parent[1:] != parent[:-1]])
         # The intercept comes first: the parameters of a level are its standard deviation, that of the slope, and their angle.
         terms = sorted(random[name], key=lambda term: term != INTERCEPT)
-        centre = float(scaled.data[:, position[terms[1]]].mean()) if len(terms) == 2 else 0.0
+        origin = -scaled.shift[position[terms[1]]] / scaled.scale[position[terms[1]]] if len(terms) == 2 else 0.0
         own, apart = (tuple(position[term] for term in chosen) for chosen in (terms, absorbed[name]))
-        stages.append(_Stage(own, apart, starts, centre))
+        stages.append(_Stage(own, apart, starts, float(origin)))
         below = code
     own = tuple(position[name] for name in fixed)
     criterion = _Criterion(products, tuple(stages), own, width - 1, len(scaled.data), 0, reml)
     left, rank = _without_absorbed(criterion)
     given = left[np.ix_(own, own)]
     size = np.sqrt(np.diagonal(products.sum(axis=0)))[list(own)]
+    size = np.where(size > 0, size, 1.0)
     if own and np.linalg.eigvalsh(given / np.outer(size, size))[0] < _DEPENDENT:
         return None, "predictors determine each other; leave one out: " + ", ".join(name for name in fixed if name != INTERCEPT)
     rank += len(own)
@@ -757,13 +759,13 @@ def _uncentred(criterion: _Criterion, parameters: np.ndarray) -> tuple[_Criterio
     for index, stage in enumerate(criterion.stages):
         if len(stage.random) == 2:
             at = criterion.positions(index)
-            factor = _factor(parameters[at], stage.centre)
+            factor = _factor(parameters[at], stage.centre - stage.origin)
             covariance = factor @ factor.T
             deviations = np.sqrt(np.diagonal(covariance))
             size = deviations[0] * deviations[1]
             correlation = np.clip(covariance[0, 1] / size, -1, 1) if size > 0 else 0.0
             parameters[at] = [*deviations, np.arccos(correlation)]
-    stages = tuple(replace(stage, centre=0.0) for stage in criterion.stages)
+    stages = tuple(replace(stage, centre=stage.origin) for stage in criterion.stages)
     return replace(criterion, stages=stages), parameters
 
 
@@ -822,11 +824,11 @@ def _starts(criterion: _Criterion) -> list[np.ndarray]:
 def _minimise(criterion: _Criterion) -> tuple[np.ndarray, bool]:
     """Return the parameters at which the profiled deviance is least, zeros exact, and whether the optimum was reached."""
     bounds = _bounds(criterion)
-    found = [_lowest(criterion.profiled, start, bounds) for start in _starts(criterion)]
+    found = [_search(criterion, start) for start in _starts(criterion)]
     parameters = min(found, key=criterion.profiled)
     for candidate in _away_from_edges(criterion, parameters):
         if criterion.profiled(candidate) < criterion.profiled(parameters):
-            parameters = _lowest(criterion.profiled, candidate, bounds)
+            parameters = _search(criterion, candidate)
     for index, (low, high) in enumerate(bounds):
         for edge in (low, high):
             if abs(parameters[index] - edge) < _NEAR_ZERO:
@@ -835,6 +837,29 @@ def _minimise(criterion: _Criterion) -> tuple[np.ndarray, bool]:
                 if criterion.profiled(moved) <= criterion.profiled(parameters) + 1e-7:
                     parameters = moved
     return _newton(criterion.profiled, parameters, bounds)
+
+
+def _search(criterion: _Criterion, start: np.ndarray) -> np.ndarray:
+    """Return parameters of a local minimum of the profiled deviance.
+
+    The search is over elements of Cholesky factors of any sign: the deviance is smooth across zero, where an edge would hold it.
+    """
+    slopes = [criterion.positions(index) for index, stage in enumerate(criterion.stages) if len(stage.random) == 2]
+
+    def polar(point: np.ndarray) -> np.ndarray:
+        parameters = np.abs(point)
+        for at in slopes:
+            intercept, along, across = point[at]
+            angle = np.arctan2(abs(across), along if intercept >= 0 else -along)
+            parameters[at] = abs(intercept), np.hypot(along, across), angle
+        return parameters
+
+    factors = start.copy()
+    for at in slopes:
+        intercept, slope, angle = start[at]
+        factors[at] = intercept, slope * np.cos(angle), slope * np.sin(angle)
+    bounds = [(-_LARGEST, _LARGEST)] * len(factors)
+    return polar(_lowest(lambda point: criterion.profiled(polar(point)), factors, bounds))
 
 
 def _away_from_edges(criterion: _Criterion, parameters: np.ndarray) -> list[np.ndarray]:
