@@ -134,14 +134,14 @@ def several(seed: int, count: int = 20, each: int = 3) -> tuple[np.ndarray, np.n
 
 
 def test_three_levels_find_known_variances_and_cover_a_known_mean() -> None:
-    fits = [three_level(*several(seed)) for seed in range(200)]
+    fits = [three_level(*several(seed)) for seed in range(100)]
     for name, truth in (("sigma2_site", 0.04), ("sigma2_effect", 0.02)):
         found = np.array([getattr(fit, name) for fit in fits])
-        assert found.mean() == pytest.approx(truth, abs=3 * found.std() / np.sqrt(200)), name
+        assert found.mean() == pytest.approx(truth, abs=3 * found.std() / np.sqrt(100)), name
         covered = [getattr(fit, f"{name}_low") <= truth <= getattr(fit, f"{name}_high") for fit in fits]
-        assert np.mean(covered) > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 200), name
+        assert np.mean(covered) > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 100), name
     for rows in ([fit.ci_low <= 0.3 <= fit.ci_high for fit in fits], [_robust_covers(fit) for fit in fits]):
-        assert np.mean(rows) > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 200)
+        assert np.mean(rows) > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 100)
 
 
 def _robust_covers(fit: object) -> bool:
@@ -240,7 +240,7 @@ def test_nonsignificant_effects_taken_as_censored_do_not_bend_the_mean() -> None
     random = np.random.default_rng(3)
     found = {"zero": [], "dropped": [], "imputed": []}
     covered = []
-    for _ in range(200):
+    for _ in range(100):
         v = random.uniform(0.01, 0.06, 60)
         y = 0.2 + random.normal(size=60) * np.sqrt(v + 0.02)
         hidden = np.abs(y) < 1.959964 * np.sqrt(v)
@@ -248,11 +248,11 @@ def test_nonsignificant_effects_taken_as_censored_do_not_bend_the_mean() -> None
         for name, rows in found.items():
             rows.append(table.loc[name, "estimate"])
         covered.append(table.loc["imputed", "ci_low"] <= 0.2 <= table.loc["imputed", "ci_high"])
-    error = np.std(found["imputed"]) / np.sqrt(200)
+    error = np.std(found["imputed"]) / np.sqrt(100)
     assert np.mean(found["imputed"]) == pytest.approx(0.2, abs=3 * error + 0.002)
     assert np.mean(found["zero"]) < 0.2 - 10 * error
     assert np.mean(found["dropped"]) > 0.2 + 10 * error
-    assert np.mean(covered) > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 200)
+    assert np.mean(covered) > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 100)
 
 
 def test_without_censored_effects_the_three_ways_differ_only_by_likelihood() -> None:
