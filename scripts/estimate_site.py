@@ -10,18 +10,11 @@ from pathlib import Path
 
 from alliance.configuration.code import code_files
 from alliance.files import digest, read_json, sha256
-from alliance.instruments.registry import load_registry
+from alliance.instruments.registry import instrument_folders, load_registry
 from alliance.issues import why_left_out
 from alliance.questions.site_data import read
 from alliance.questions.summary import SiteSummary
 from alliance.sites.summaries import accepted_summary, instruments_digest
-
-SHIPPED = Path(__file__).resolve().parents[1] / "workflow" / "instruments"
-
-
-def instrument_folders(files: list[Path]) -> list[Path]:
-    """Return the folders of instrument files, the shipped one first, so that a study's own come after it."""
-    return sorted(dict.fromkeys(file.parent for file in files), key=lambda folder: folder.resolve() != SHIPPED)
 
 
 def code_digest(module: str) -> str:

@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--sites", required=True, type=json.loads, help="site ids as a JSON list")
     parser.add_argument("--needs", default=[], type=json.loads, help="questions whose tables are read, as a JSON list")
     parser.add_argument("--tables", type=Path, help="folder with one folder of result tables a question")
+    parser.add_argument("--one-stage", nargs="?", default="", help="estimates over the rows of all sites, where the question has them")
     parser.add_argument("--options", required=True, type=json.loads, help="what the question reads of the configuration, as JSON")
     parser.add_argument("--benchmarks", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
@@ -34,6 +35,8 @@ def main() -> None:
         for table in contract.TABLES
         if table.question == question
     }
+    if given.one_stage:
+        needed["one_stage"] = pd.read_csv(given.one_stage, float_precision="round_trip", keep_default_na=False, na_values=[""])
     published = benchmarks.read(given.benchmarks)
     pooled = module.pool(summaries, given.options, needed)
     for name in module.tables:

@@ -1,7 +1,8 @@
 """A site's scores to its part of a question: the site summary, which holds no rows.
 
 Requires: `results/sites/{site}/`, `results/scores/{digest of scoring}/{site}/`.
-Produces: `results/summaries/{question}/{digest}/{site}/` (summary.json, moments, estimates, vcov, draws).
+Produces: `results/summaries/{question}/{digest}/{site}/` (summary.json, moments, estimates, vcov, draws), and where a question asks for it
+`results/one_stage/{question}/{digest}.csv`, the estimates of models over the rows of all sites that share them.
 """
 
 
@@ -75,3 +76,34 @@ rule estimate_site:
         "--site-tables results/sites/{wildcards.site:q} --scores $(dirname {input.scores:q}) "
         "--instruments {input.instruments:q} --options {params.options:q} --options-digest {wildcards.digest:q} "
         "--constants {input.constants:q} --output {params.folder:q} 2> {log:q}"
+
+
+def status_of_all_sites(wildcards):
+    return expand("results/sites/{site}/status.json", site=STUDY.sites)
+
+
+def scores_of_all_sites(wildcards):
+    folder = scores_folder(estimate_scenario(wildcards))
+    return expand(f"{folder}/{{site}}/scores.parquet", site=STUDY.sites)
+
+
+rule fit_one_stage:
+    """Models over all rows, for questions that need them beside the site summaries."""
+    input:
+        statuses=status_of_all_sites,
+        scores=scores_of_all_sites,
+        instruments=instrument_files(),
+        code=lambda wildcards: code("fit_one_stage.py", wildcards.question),
+        lock=LOCK,
+    output:
+        update("results/one_stage/{question}/{digest}.csv"),
+    log:
+        "results/logs/fit_one_stage/{question}_{digest}.log",
+    params:
+        script=script("fit_one_stage.py"),
+        sites=canonical_json(list(STUDY.sites)),
+        scores=lambda wildcards: scores_folder(estimate_scenario(wildcards)),
+        options=estimate_options,
+    shell:
+        "{PYTHON:q} {params.script:q} --question {wildcards.question:q} --sites {params.sites:q} --site-tables results/sites "
+        "--scores {params.scores:q} --instruments {input.instruments:q} --options {params.options:q} --output {output:q} 2> {log:q}"

@@ -28,6 +28,15 @@ def tables_needed_by(question):
     return files
 
 
+def one_stage_of(question):
+    def files(wildcards):
+        if STUDY.questions[question].one_stage:
+            return f"results/one_stage/{question}/{STUDY.estimate_digest(wildcards.scenario, question)}.csv"
+        return []
+
+    return files
+
+
 def pool_options(question):
     def options(wildcards):
         return canonical_json(STUDY.pool_options(wildcards.scenario, question))
@@ -50,6 +59,7 @@ for question in STUDY.questions:
         input:
             summaries=summaries_of(question),
             needed=tables_needed_by(question),
+            one_stage=one_stage_of(question),
             benchmarks=BENCHMARKS,
             instruments=instrument_files(),
             code=code("pool_question.py", question),
@@ -68,5 +78,5 @@ for question in STUDY.questions:
         shell:
             "{PYTHON:q} {params.script:q} --question {params.question:q} --scenario {wildcards.scenario:q} "
             "--summaries {params.summaries:q} --sites {params.sites:q} --needs {params.needs:q} "
-            "--tables results/{wildcards.scenario:q}/tables --options {params.options:q} --benchmarks {input.benchmarks:q} "
+            "--tables results/{wildcards.scenario:q}/tables --one-stage {input.one_stage:q} --options {params.options:q} --benchmarks {input.benchmarks:q} "
             "--output results/{wildcards.scenario:q}/tables/{params.question:q} 2> {log:q}"

@@ -82,6 +82,8 @@ class Question:
         Tables that ``pool`` writes.
     prepares : bool
         Whether a ``prepare`` step runs over all sites first.
+    one_stage : bool
+        Whether models are fitted over the rows of all sites that share them, beside the pooled summaries.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Question:
     needs: tuple[str, ...]
     tables: tuple[str, ...]
     prepares: bool
+    one_stage: bool
 
 
 @dataclass(frozen=True)
@@ -335,6 +338,7 @@ def _question_modules() -> dict[str, Question]:
             needs=tuple(found.get("needs", ())),
             tables=tuple(found["tables"]),
             prepares="prepare" in found,
+            one_stage="one_stage" in found,
         )
     return questions
 
