@@ -154,15 +154,17 @@ def three_level(y: ArrayLike, v: ArrayLike, sites: ArrayLike, *, level: float = 
         return _refused(used, y.size, count, method, "the sampling covariance of a site's effects is not positive definite")
 
     site, effect = _maximum(model)
-    one, cross, _ = model.totals(site, effect)
+    one, cross, _ = model.at(effect).totals(site)
     mean, error = cross / one, 1 / np.sqrt(one)
     df = {"contain": count - 1.0, "t": y.size - 1.0, "z": np.inf}[test]
     margin = float(critical_value(level, df))
     spread = margin * np.sqrt(site + effect + error**2)
     limits = _profile_intervals(model, site, effect, level)
-    typical = (y.size - 1) / model.trace
+    plain = model.at(0.0)
+    one_plain, cross_plain, square_plain = plain.totals(0.0)
+    q = square_plain - cross_plain**2 / one_plain
+    typical = (y.size - 1) / plain.trace
     share = 100 / (site + effect + typical)
-    q = model.q
     reasons = []
     if (~used).any():
         reasons.append(f"left out, without an estimate or a positive sampling variance: {int((~used).sum())}")
@@ -188,7 +190,7 @@ def three_level(y: ArrayLike, v: ArrayLike, sites: ArrayLike, *, level: float = 
         q=q,
         q_df=y.size - 1,
         q_p=float(chi_squared_p(q, y.size - 1)),
-        log_likelihood=float(-(model.deviance(site, effect) + (y.size - 1) * np.log(2 * np.pi) - np.log(y.size)) / 2),
+        log_likelihood=float(-(model.at(effect).deviance(site) + (y.size - 1) * np.log(2 * np.pi) - np.log(y.size)) / 2),
         prediction_low=float(mean - spread),
         prediction_high=float(mean + spread),
         k=y.size,
@@ -331,87 +333,91 @@ class _Likelihood:
             roots[rows], ones[rows], rotated[rows] = values, vectors.sum(axis=0), vectors.T @ y[rows]
         return cls(roots, ones, rotated, codes, count)
 
-    def _by_site(self, values: np.ndarray) -> np.ndarray:
-        return np.bincount(self.codes, values, self.count)
-
-    def _products(self, effect: float, power: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        inverse = (self.roots + effect) ** -power
-        return tuple(self._by_site(inverse * product) for product in (self.ones**2, self.ones * self.y, self.y**2))
-
-    def totals(self, site: float, effect: float) -> tuple[float, float, float]:
-        """Return 1' M^-1 1, 1' M^-1 y and y' M^-1 y of the marginal covariance M."""
-        one, cross, square = self._products(effect, 1)
-        grown = 1 + site * one
-        return float((one / grown).sum()), float((cross / grown).sum()), float((square - site * cross**2 / grown).sum())
+    def at(self, effect: float) -> _AtEffect:
+        """Return the likelihood at one variance between effects as a function of the variance between sites."""
+        inverse = 1 / (self.roots + effect)
+        products = (self.ones**2, self.ones * self.y, self.y**2)
+        sums = [np.bincount(self.codes, weight * product, self.count) for weight in (inverse, inverse**2) for product in products]
+        return _AtEffect(*sums, -float(np.log(inverse).sum()), float(inverse.sum()))
 
     @property
-    def q(self) -> float:
-        one, cross, square = self.totals(0.0, 0.0)
-        return square - cross**2 / one
+    def highest(self) -> float:
+        """A variance that the spread of the estimates makes implausibly large, where searches start."""
+        mean = (self.ones * self.y).sum() / self.y.size
+        spread = (self.y**2).sum() - self.y.size * mean**2
+        return float(10 * spread / (self.y.size - 1) + 1e-8 * self.roots.min())
+
+    def best_site(self, effect: float) -> float:
+        return _minimum(self.at(effect).slope_site, self.highest)
+
+    def best_effect(self, site: float) -> float:
+        return _minimum(lambda effect: self.at(effect).slope_effect(site), self.highest)
+
+
+@dataclass(frozen=True)
+class _AtEffect:
+    """Sums within each site at one variance between effects: of products of ones and y over the eigenvalues, and over their squares."""
+
+    one: np.ndarray
+    cross: np.ndarray
+    square: np.ndarray
+    one2: np.ndarray
+    cross2: np.ndarray
+    square2: np.ndarray
+    determinant: float
+    inverse: float
+
+    def totals(self, site: float) -> tuple[float, float, float]:
+        """Return 1' M^-1 1, 1' M^-1 y and y' M^-1 y of the marginal covariance M."""
+        grown = 1 + site * self.one
+        square = self.square - site * self.cross**2 / grown
+        return float((self.one / grown).sum()), float((self.cross / grown).sum()), float(square.sum())
 
     @property
     def trace(self) -> float:
-        """Trace of P at zero variances."""
-        return float((1 / self.roots).sum() - self._products(0.0, 2)[0].sum() / self._products(0.0, 1)[0].sum())
+        """Trace of P without a variance between sites."""
+        return self.inverse - float(self.one2.sum() / self.one.sum())
 
-    def deviance(self, site: float, effect: float) -> float:
+    def deviance(self, site: float) -> float:
         """Return -2 times the restricted log-likelihood, without its constants."""
-        one, cross, square = self.totals(site, effect)
-        determinant = np.log(self.roots + effect).sum() + np.log1p(site * self._products(effect, 1)[0]).sum()
-        return float(determinant + np.log(one) + square - cross**2 / one)
+        one, cross, square = self.totals(site)
+        return float(self.determinant + np.log1p(site * self.one).sum() + np.log(one) + square - cross**2 / one)
 
-    def gradient(self, site: float, effect: float) -> np.ndarray:
-        """Return the derivatives of the deviance by the two variances."""
-        one, cross, _ = self._products(effect, 1)
-        one2, cross2, square2 = self._products(effect, 2)
-        grown = 1 + site * one
-        total = (one / grown).sum()
-        mean = (cross / grown).sum() / total
-        left = (cross - mean * one) / grown
-        left2 = square2 - 2 * mean * cross2 + mean**2 * one2
-        cross_left2 = cross2 - mean * one2
-        by_site = (one / grown).sum() - ((one / grown) ** 2).sum() / total - (left**2).sum()
-        by_effect = (
-            (1 / (self.roots + effect)).sum()
-            - (site * one2 / grown).sum()
-            - (one2 / grown**2).sum() / total
-            - (left2 - 2 * site * left * cross_left2 + site**2 * left**2 * one2).sum()
-        )
-        return np.array([by_site, by_effect])
+    def slope_site(self, site: float) -> float:
+        """Return the derivative of the deviance by the variance between sites."""
+        share = self.one / (1 + site * self.one)
+        total, _, left = self._left(site)
+        return float(share.sum() - (share**2).sum() / total - (left**2).sum())
+
+    def slope_effect(self, site: float) -> float:
+        """Return the derivative of the deviance by the variance between effects."""
+        grown = 1 + site * self.one
+        total, mean, left = self._left(site)
+        left2 = self.square2 - 2 * mean * self.cross2 + mean**2 * self.one2
+        both = left2 - 2 * site * left * (self.cross2 - mean * self.one2) + site**2 * left**2 * self.one2
+        return float(self.inverse - (site * self.one2 / grown).sum() - (self.one2 / grown**2).sum() / total - both.sum())
+
+    def _left(self, site: float) -> tuple[float, float, np.ndarray]:
+        """Return 1' M^-1 1, the mean, and each site's 1' M^-1 (y - mean)."""
+        grown = 1 + site * self.one
+        total = (self.one / grown).sum()
+        mean = (self.cross / grown).sum() / total
+        return total, mean, (self.cross - mean * self.one) / grown
 
 
 def _maximum(model: _Likelihood) -> tuple[float, float]:
     """Return the variances between sites and effects at the top of the restricted likelihood.
 
-    For every variance between sites the best variance between effects is found; the first is searched on a grid, then between neighbours,
+    For every variance between effects the best variance between sites is found; the first is searched on a grid, then between neighbours,
     so that a second, lower top is not taken for the highest.
     """
-
-    def profile(site: float) -> float:
-        return model.deviance(site, _best_effect(model, site))
-
-    highest = _highest(model)
-    grid = np.concatenate([[0.0], np.geomspace(1e-6 * highest, highest, 40)])
-    values = [profile(point) for point in grid]
+    grid = np.concatenate([[0.0], np.geomspace(1e-6 * model.highest, model.highest, 25)])
+    values = [model.at(point).deviance(model.best_site(point)) for point in grid]
     best = int(np.argmin(values))
-    low, high = grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)]
-    site = _stationary(lambda value: model.gradient(value, _best_effect(model, value))[0], low, high)
-    site = site if profile(site) < values[best] else float(grid[best])
-    return float(site), _best_effect(model, site)
-
-
-def _best_effect(model: _Likelihood, site: float) -> float:
-    return _minimum(lambda effect: float(model.gradient(site, effect)[1]), _highest(model))
-
-
-def _best_site(model: _Likelihood, effect: float) -> float:
-    return _minimum(lambda site: float(model.gradient(site, effect)[0]), _highest(model))
-
-
-def _highest(model: _Likelihood) -> float:
-    return 10 * float((model.y**2).sum() - model.y.size * (model._by_site(model.ones * model.y).sum() / model.y.size) ** 2) / (
-        model.y.size - 1
-    ) + 1e-8 * float(model.roots.min())
+    low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, grid.size - 1)])
+    effect = _stationary(lambda value: model.at(value).slope_effect(model.best_site(value)), low, high)
+    effect = effect if model.at(effect).deviance(model.best_site(effect)) < values[best] else float(grid[best])
+    return model.best_site(effect), effect
 
 
 def _minimum(slope: Callable[[float], float], highest: float) -> float:
@@ -428,29 +434,29 @@ def _stationary(slope: Callable[[float], float], low: float, high: float) -> flo
     from scipy.optimize import brentq
 
     if slope(low) >= 0:
-        return float(low)
+        return low
     if slope(high) <= 0:
-        return float(high)
+        return high
     return float(brentq(slope, low, high, xtol=1e-13 * high, rtol=1e-12))
 
 
 def _profile_intervals(model: _Likelihood, site: float, effect: float, level: float) -> list[tuple[float, float]]:
     """Return the profile-likelihood intervals of both variances: where the deviance exceeds its least by chi-squared's quantile."""
-    ceiling = model.deviance(site, effect) + float(chi_squared_quantile(level, 1.0))
+    ceiling = model.at(effect).deviance(site) + float(chi_squared_quantile(level, 1.0))
     return [
-        _crossings(lambda value: model.deviance(value, _best_effect(model, value)) - ceiling, site, _highest(model)),
-        _crossings(lambda value: model.deviance(_best_site(model, value), value) - ceiling, effect, _highest(model)),
+        _crossings(lambda value: model.at(model.best_effect(value)).deviance(value) - ceiling, site, model.highest),
+        _crossings(lambda value: model.at(value).deviance(model.best_site(value)) - ceiling, effect, model.highest),
     ]
 
 
 def _crossings(excess: Callable[[float], float], best: float, highest: float) -> tuple[float, float]:
     from scipy.optimize import brentq
 
-    low = 0.0 if best == 0 or excess(0.0) <= 0 else float(brentq(excess, 0.0, best, xtol=1e-12 * highest))
+    low = 0.0 if best == 0 or excess(0.0) <= 0 else float(brentq(excess, 0.0, best, xtol=1e-10 * highest, rtol=1e-10))
     high = max(2 * best, 1e-3 * highest)
     while excess(high) < 0:
         high *= 2
-    return low, float(brentq(excess, best, high, xtol=1e-12 * highest))
+    return low, float(brentq(excess, best, high, xtol=1e-10 * highest, rtol=1e-10))
 
 
 def _no_robust(names: list[str], count: int, reason: str) -> pd.DataFrame:

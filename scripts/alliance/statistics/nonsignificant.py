@@ -121,7 +121,7 @@ def _maximum(y: np.ndarray, v: np.ndarray, limit: np.ndarray, hidden_v: np.ndarr
         return -2 * _log_likelihood(best_mean(tau2), tau2, y, v, limit, hidden_v)
 
     highest = 10 * float(np.var(y) + np.median(v) + y.mean() ** 2)
-    grid = np.concatenate([[0.0], np.geomspace(1e-6 * highest, highest, 60)])
+    grid = np.concatenate([[0.0], np.geomspace(1e-6 * highest, highest, 30)])
     values = [deviance(point) for point in grid]
     best = int(np.argmin(values))
     if best == grid.size - 1:
@@ -138,7 +138,8 @@ def _maximum(y: np.ndarray, v: np.ndarray, limit: np.ndarray, hidden_v: np.ndarr
     else:
         tau2 = float(minimize_scalar(deviance, bounds=(low, high), method="bounded", options={"xatol": 1e-12}).x)
     mean = best_mean(tau2)
-    return mean, _mean_variance(mean, tau2, y, v, limit, hidden_v), tau2
+    variance = _mean_variance(mean, tau2, y, v, limit, hidden_v)
+    return (mean, variance, tau2) if variance > 0 else None
 
 
 def _mean_variance(mean: float, tau2: float, y: np.ndarray, v: np.ndarray, limit: np.ndarray, hidden_v: np.ndarray) -> float:
