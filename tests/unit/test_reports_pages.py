@@ -257,6 +257,7 @@ def test_the_command_writes_all_pages_and_removes_those_of_sites_that_are_gone(s
         *("--issues", tmp_path / "issues.csv", "--config", tmp_path / "options.json", "--constants", tmp_path / "constants.json"),
         *("--provenance", tmp_path / "provenance.json", "--instruments", *sorted((workflow / "instruments").glob("*.yaml"))),
         *("--benchmarks", workflow / "benchmarks.yaml", "--references", workflow / "references.bib"),
+        *("--coverage", workflow / "simulated_coverage.csv"),
         *("--templates", workflow / "templates", "--output", tmp_path / "report"),
     ]
     surroundings = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu", "LC_ALL": "C"}
