@@ -198,10 +198,70 @@ class ClientFactors(StrictModel):
     factors: dict[str, Factor] = Field(default_factory=dict)
 
 
+OutcomeForm = Literal["ancova", "zero_order", "residual_gain", "change"]
+
+
+class Moderator(StrictModel):
+    variable: Name
+    kind: Literal["category", "linear", "log"] = "linear"
+
+
+class Phases(StrictModel):
+    early: Name | None = "early"
+    middle: Name | None = None
+    late: Name | None = None
+    averaged: Name | None = "all"
+
+
+class WithinClients(StrictModel):
+    client_mean: Literal["prior", "all"] = "prior"
+    session_trend: bool = True
+
+
+class Imputation(StrictModel):
+    imputations: Annotated[int, Field(ge=20, le=1000)] = 20
+    deltas: list[float] = Field(default_factory=lambda: [-0.5, -0.25, 0.0, 0.25])
+
+
+class AllianceOutcome(StrictModel):
+    enabled: bool = True
+    windows: list[Name] = Field(default_factory=list)
+    forms: list[OutcomeForm] = Field(default_factory=lambda: ["ancova", "zero_order", "residual_gain"])
+    phases: Phases = Field(default_factory=Phases)
+    equal_sessions: Annotated[int, Field(ge=1, le=50)] = 3
+    moderators: dict[Name, Moderator] = Field(default_factory=dict)
+    within: WithinClients = Field(default_factory=WithinClients)
+    imputation: Imputation = Field(default_factory=Imputation)
+    equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    nonsignificant_p: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+
+
+class Change(StrictModel):
+    reliable_change: Annotated[float, Field(gt=0)] | None = None
+    cutoff: float | None = None
+    reliability: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+
+class EarlyGains(StrictModel):
+    enabled: bool = True
+    windows: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["early"])
+    refuse_overlap: bool = False
+    sudden_gain_points: Annotated[float, Field(gt=0)] | None = None
+    change: Change = Field(default_factory=Change)
+
+
 class Questions(StrictModel):
     convergent_validity: ConvergentValidity = Field(default_factory=lambda: ConvergentValidity(enabled=False))
     path_models: PathModels = Field(default_factory=lambda: PathModels(enabled=False))
     client_factors: ClientFactors = Field(default_factory=lambda: ClientFactors(enabled=False))
+    alliance_outcome: AllianceOutcome = Field(default_factory=lambda: AllianceOutcome(enabled=False))
+    early_gains: EarlyGains = Field(default_factory=lambda: EarlyGains(enabled=False))
+
+    @model_validator(mode="after")
+    def early_gains_have_their_contrast(self) -> Questions:
+        if self.early_gains.enabled and not self.alliance_outcome.enabled:
+            raise ValueError("early_gains needs the contrast of early and late alliance: set alliance_outcome.enabled: true too")
+        return self
 
 
 class Report(StrictModel):

@@ -22,6 +22,7 @@ ItemNumber = Annotated[int, Field(ge=1, le=999)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 TOTAL = "total"
+WITHOUT_IMPROVEMENT = "total_without_improvement"
 
 # pydantic warns that the field `construct` hides a method of the same name, which it has deprecated.
 warnings.filterwarnings("ignore", message='Field name "construct"', category=UserWarning)
@@ -75,6 +76,14 @@ class Score(StrictModel):
 
     method: Unit = "mean"
     multiply: Annotated[Number, Field(gt=0)] = 1
+
+
+class PublishedChange(StrictModel):
+    """What counts as change, in the unit of the score: points of reliable change, and the score between clinical and functional."""
+
+    reliable: Annotated[Number, Field(gt=0)] | None = None
+    cutoff: Number | None = None
+    source: str
 
 
 class Missing(StrictModel):
@@ -140,6 +149,7 @@ class Instrument(StrictModel):
     verified_by: Annotated[str, Field(min_length=1)] | None = None
     level: Literal["item", "scale"] = "item"
     improvement_items: list[ItemNumber] = Field(default_factory=list)
+    change: PublishedChange | None = None
     version_note: str = ""
     source: list[str] = Field(default_factory=list)
 

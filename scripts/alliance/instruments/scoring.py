@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from alliance.instruments.derivation import derivable, derive
-from alliance.instruments.registry import TOTAL, Instrument, Scale
+from alliance.instruments.registry import TOTAL, WITHOUT_IMPROVEMENT, Instrument, Scale
 
 KEYS = ("site", "client_id", "client_no", "therapist_id", "therapist_no", "timepoint", "session", "date", "rater")
 SCORE_TYPES = {
@@ -161,6 +161,8 @@ def score(ratings: pd.DataFrame, instrument: Instrument, options: Mapping[str, A
         instrument, sent = without_improvement_items(instrument), []
     by_items = item_scores(ratings, instrument, options)
     by_scale = _sent_scores(ratings, instrument, sent)
+    if instrument.improvement_items and not options.get("exclude_improvement_items"):
+        instrument, by_items = _with_reduced_total(ratings, instrument, options, by_items)
     groups = _observer_groups(ratings)
     blocks = []
     for name in [*instrument.scale_names, *sorted(set(sent) - set(instrument.scale_names))]:
@@ -249,6 +251,18 @@ def without_improvement_items(instrument: Instrument) -> Instrument:
     }
     total = reduced.pop(TOTAL, None) if instrument.total is not None else None
     return instrument.model_copy(update={"scales": reduced, "total": total})
+
+
+def _with_reduced_total(
+    ratings: pd.DataFrame, instrument: Instrument, options: Mapping[str, Any], by_items: dict[str, ScaleScores]
+) -> tuple[Instrument, dict[str, ScaleScores]]:
+    """Return the instrument and its scores with the total without improvement items beside the total (claim E5)."""
+    reduced = item_scores(ratings, without_improvement_items(instrument), options).get(TOTAL)
+    if reduced is None:
+        return instrument, by_items
+    items = [item for item in instrument.scale_items(TOTAL) if item not in instrument.improvement_items]
+    scales = {**instrument.scales, WITHOUT_IMPROVEMENT: Scale(items=items)}
+    return instrument.model_copy(update={"scales": scales}), {**by_items, WITHOUT_IMPROVEMENT: reduced}
 
 
 def response_limits(ratings: pd.DataFrame, instrument: Instrument) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,10 @@ SCALES = ("identity", "fisher_z", "log", "logit")
 
 ESTIMATE_TYPES = {
     "correlation": "Pearson correlation of two client-level variables",
+    "partial_correlation": "correlation given the intake level of the outcome (or what the row's contrast names)",
+    "part_correlation": "correlation with the residual gain: what the intake level does not explain of the outcome",
+    "semipartial_correlation": "correlation of the outcome with what the covariates leave of the alliance",
+    "correlation_with_change": "correlation with the difference of post and intake",
     "r_squared": "shared variance: the square of a correlation",
     "r_squared_minimum": "smallest shared variance of a set of pairs",
     "r_squared_maximum": "largest shared variance of a set of pairs",
@@ -67,7 +71,20 @@ ESTIMATE_TYPES = {
     "fit_index": "index of a path model's fit, named in `index`",
     "correlation_n_weighted": "mean correlation weighted by the number of clients",
     "correlation_random_effects": "mean correlation by random effects",
-    "correlation_contrast": "difference of two mean correlations",
+    "correlation_contrast": "difference of two correlations, or of two means of correlations",
+    "interaction_standardised": "change of the standardised slope of the outcome on the alliance per SD of a moderator",
+    "slope_on_moderator": "change of the pooled correlation (on `scale`) per unit of a characteristic of sites",
+    "standardised_mean_difference": "difference of two groups' outcomes at the same intake level, in SD of the outcome given it",
+    "slope_standardised": "coefficient of a part of the alliance, outcome and alliance in SD of the site",
+    "slope_contrast": "difference of two such coefficients",
+    "variance_share": "share (0-1) of the variance that lies at a level (intraclass correlation)",
+    "reliability_of_means": "reliability (0-1) of the mean of a therapist's clients, median over therapists",
+    "criterion_met": "1: the criterion is met, 0: it is not",
+    "share": "share (0-1) of clients or sites",
+    "mean_difference": "difference of two means, in the unit the row names",
+    "mean": "mean, in the unit the row names",
+    "r_squared_change": "share of the outcome variance that the alliance adds to what the covariates explain",
+    "share_of_rest": "share of the outcome variance left by the covariates that the alliance explains (squared partial r)",
 }
 
 METHODS = {
@@ -77,6 +94,14 @@ METHODS = {
     "bootstrap": "from one site's rows; percentile interval, expanded for few therapists, and standard error over resampled therapists "
     "(clients where therapists are unknown or fewer than ten)",
     "normal_theory": "from one site: clients taken as independent and normal (a published matrix, or therapists unknown or too few)",
+    "client_jackknife": "from one site's rows; clients taken as independent, each left out in turn (few therapists)",
+    "mixed_model": "from one site's rows; linear mixed model (REML) with clients in therapists, t by Satterthwaite",
+    "one_stage": "one mixed model over the rows of all sites that share them; site-specific intercepts and intake slopes",
+    "multiple_imputation": "from one site's rows; missing values imputed many times, combined by Rubin's rules",
+    "three_level_reml": "pooled over sites with several correlated effects a site; variances between sites and within sites by REML",
+    "cluster_robust_cr2": "the same mean with a standard error robust to how effects of a site hang together (CR2, Satterthwaite)",
+    "meta_regression": "regression of site estimates on a characteristic of the sites",
+    "counted": "counted",
     "published": "as the site published it, with its standard error",
     "published_n": "as the site published it; standard error from its number of clients",
     "two_stage_reml": "pooled over sites; variance between sites by restricted maximum likelihood",
@@ -108,6 +133,8 @@ class Table:
         Which of :data:`ESTIMATE_TYPES` may occur.
     heterogeneity : bool
         Whether the columns of :data:`HETEROGENEITY` follow.
+    numbers : tuple of str
+        Keys that hold numbers; they do not identify a row.
     """
 
     question: str
@@ -116,11 +143,17 @@ class Table:
     keys: dict[str, str]
     estimate_types: tuple[str, ...]
     heterogeneity: bool = True
+    numbers: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns in their order."""
         return (*self.keys, *COLUMNS, *(HETEROGENEITY if self.heterogeneity else ()))
+
+    @property
+    def identifying(self) -> list[str]:
+        """Keys that tell rows apart: neither counts nor numbers."""
+        return [key for key in self.keys if key not in _COUNTS and key not in self.numbers]
 
 
 _PAIR_KEYS = {
@@ -147,8 +180,172 @@ _FACTOR_KEYS = {
     "window": "sessions of the alliance",
 }
 _LEFT_OUT = {"site_left_out": "site left out of this pooled row"}
+_SAME_RATER = {"same_rater": "yes: one person rated alliance and outcome, so the correlation holds shared perception too (halo)"}
+_OUTCOME_KEYS = {
+    "outcome_instrument": "outcome instrument; (preferred): the first of the configuration that the site has from this rater",
+    "outcome_scale": "its scale",
+    "outcome_rater": "who rated the outcome",
+    "timepoint": "post or follow_up",
+    "form": "ancova (given the intake level), zero_order, residual_gain or change",
+}
+_EFFECT_KEYS = {
+    "alliance_instrument": "alliance instrument; (preferred): the first of the configuration that the site has from this rater",
+    "alliance_scale": "its scale",
+    "alliance_rater": "who rated the alliance",
+    "window": "sessions over which the alliance is averaged",
+    **_OUTCOME_KEYS,
+    **_SAME_RATER,
+    "headline": "yes: the effect that the study is about; beside: the same measures with another form of the outcome; no: all others",
+}
+_CONTRAST = {"contrast": "which correlations are compared, first minus second; empty: one correlation, on the clients of the contrast"}
+
+_FORM_TYPES = ("correlation", "partial_correlation", "part_correlation", "correlation_with_change")
+_INFLUENCE = {
+    "rstudent": "externally studentised residual of the site",
+    "dffits": "change of the pooled estimate without the site, in standard errors",
+    "cook_distance": "Cook's distance",
+    "covariance_ratio": "variance of the pooled estimate without the site over that with it",
+    "tau2_without": "variance between sites without the site",
+    "q_without": "Cochran's Q without the site",
+    "hat": "leverage of the site",
+    "weight": "weight (0-1) of the site",
+}
+_EQUIVALENCE = {
+    "bound": "largest difference that counts as none (`questions.alliance_outcome.equivalence_bound`)",
+    "p_equivalence": "p value of the test that the difference lies inside the bounds (two one-sided tests)",
+    "decision": "equivalent, different, equivalent_and_different or undecided; never 'no difference' from a test that found none",
+}
 
 TABLES = (
+    Table(
+        "alliance_outcome",
+        "site_effects",
+        "Correlation of every alliance measure with every outcome at every site.",
+        {**_EFFECT_KEYS, "detectable_r": "smallest true correlation that would be found with 80 % power, given the standard error"},
+        _FORM_TYPES,
+        heterogeneity=False,
+        numbers=("detectable_r",),
+    ),
+    Table(
+        "alliance_outcome",
+        "pooled",
+        "The same pooled over sites; the headline also with non-significant effects coded as the 1991 review had to, over all outcomes of a "
+        "site at once, and in one stage.",
+        {
+            **_EFFECT_KEYS,
+            "coding": "what is done with effects that are not significant at their site: as_estimated, zero, dropped, imputed",
+        },
+        (*_FORM_TYPES, "share"),
+    ),
+    Table(
+        "alliance_outcome",
+        "leave_one_out",
+        "The pooled effects of the preferred measures, each site left out in turn.",
+        {**_EFFECT_KEYS, **_LEFT_OUT},
+        _FORM_TYPES,
+    ),
+    Table(
+        "alliance_outcome",
+        "influence",
+        "How much each site moves the pooled headline.",
+        {
+            **_EFFECT_KEYS,
+            "site_left_out": "site whose influence is measured",
+            **_INFLUENCE,
+            "influential": "yes: by the rules of the R package metafor",
+        },
+        _FORM_TYPES,
+        heterogeneity=False,
+        numbers=tuple(_INFLUENCE),
+    ),
+    Table(
+        "alliance_outcome",
+        "levels",
+        "Whose alliance matters: parts of the alliance within clients, between clients, between therapists and between sites; shares of "
+        "variance by level.",
+        {
+            "model": "what is explained: outcome (at the end, given intake), symptoms (of the next session), or whose variance is split",
+            "part": "part of the alliance, or level of the variance",
+            "contrast": "two parts, first minus second (contextual effect); empty: one part",
+            **_SAME_RATER,
+        },
+        ("slope_standardised", "slope_contrast", "variance_share", "reliability_of_means"),
+    ),
+    Table(
+        "alliance_outcome",
+        "moderators",
+        "For whom and for what: kind of outcome, treatment, planned length and what else the configuration names; within sites and between.",
+        {
+            "moderator": "what is compared",
+            "where": "within_clients (the same clients), within_sites, or between_sites",
+            "form": _OUTCOME_KEYS["form"],
+            "pair": "the two groups or measures compared",
+            "group": "group, kind of outcome, or scale of the moderator",
+            **_CONTRAST,
+            **_SAME_RATER,
+            **_EQUIVALENCE,
+        },
+        (*_FORM_TYPES, "correlation_contrast", "interaction_standardised", "slope_on_moderator", "standardised_mean_difference"),
+        numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "alliance_outcome",
+        "raters",
+        "Who rates what: each rater of the alliance with each rater of the outcome, and the contrasts of raters on the same clients.",
+        {
+            **{key: meaning for key, meaning in _OUTCOME_KEYS.items() if key != "outcome_rater"},
+            "window": _EFFECT_KEYS["window"],
+            "pair": "raters whose clients are compared (those who have all ratings)",
+            "alliance_rater": _EFFECT_KEYS["alliance_rater"],
+            "outcome_rater": _OUTCOME_KEYS["outcome_rater"],
+            **_SAME_RATER,
+            **_CONTRAST,
+        },
+        (*_FORM_TYPES, "correlation_contrast"),
+    ),
+    Table(
+        "alliance_outcome",
+        "timing",
+        "Early, middle, late and averaged alliance with the outcome, on the same clients.",
+        {
+            "alliance_rater": _EFFECT_KEYS["alliance_rater"],
+            "outcome_rater": _OUTCOME_KEYS["outcome_rater"],
+            "form": _OUTCOME_KEYS["form"],
+            "sessions": "as_rated (all ratings of a phase) or equalised (the same number in every phase)",
+            "phase": "early, middle, late or averaged",
+            "window": _EFFECT_KEYS["window"],
+            **_SAME_RATER,
+            **_CONTRAST,
+        },
+        (*_FORM_TYPES, "correlation_contrast"),
+    ),
+    Table(
+        "alliance_outcome",
+        "eligibility",
+        "The five criteria of the 1991 meta-analysis, checked for every site and effect of the preferred measures.",
+        {
+            "criterion": "labelled_alliance, time_lapse, no_analog, at_least_5_clients, individual_treatment; all: every one of them",
+            "alliance_rater": _EFFECT_KEYS["alliance_rater"],
+            "window": _EFFECT_KEYS["window"],
+            "outcome_rater": _OUTCOME_KEYS["outcome_rater"],
+            "form": _OUTCOME_KEYS["form"],
+            **_SAME_RATER,
+            "decision": "met, not met, or not known",
+        },
+        ("criterion_met", *_FORM_TYPES),
+    ),
+    Table(
+        "alliance_outcome",
+        "missing",
+        "The headline with missing values imputed, and shifted away from what was observed (delta); patterns of missing values.",
+        {
+            "pattern": "which of alliance, intake and outcome are there; empty: an estimate of the headline",
+            "delta": "shift of imputed outcomes in SD (negative: those without outcome did worse)",
+            **_SAME_RATER,
+        },
+        ("partial_correlation", "share"),
+        numbers=("delta",),
+    ),
     Table(
         "convergent_validity",
         "pairs",
@@ -228,6 +425,52 @@ TABLES = (
         {"factor": "client factor; empty for a category", "category": "category of the review", **_LEFT_OUT},
         ("correlation", "correlation_random_effects"),
     ),
+    Table(
+        "early_gains",
+        "partial",
+        "What the alliance tells about the outcome beyond intake level, and beyond intake level and early symptoms.",
+        {
+            "window": _EFFECT_KEYS["window"],
+            "alliance_rater": _EFFECT_KEYS["alliance_rater"],
+            "outcome_rater": _OUTCOME_KEYS["outcome_rater"],
+            **_SAME_RATER,
+            "items": "as_scored, or without_improvement: items that describe improvement left out of the alliance score",
+            "covariates": "what is held constant",
+        },
+        ("partial_correlation", "semipartial_correlation", "share_of_rest", "r_squared_change"),
+    ),
+    Table(
+        "early_gains",
+        "hypotheses",
+        "The three hypotheses of the alliance as an artifact of early gains, each with its tests.",
+        {
+            "hypothesis": "a, b or c, in the order of the review",
+            "statement": "what it says",
+            "statistic": "what is tested",
+            "group": "successful: outcome better than the intake level lets expect; other; or their difference",
+            "decision": "what the interval says about the hypothesis: supports, contradicts, undecided, not estimable; empty: part of a test",
+        },
+        ("mean", "mean_difference", "correlation_contrast", "partial_correlation"),
+    ),
+    Table(
+        "early_gains",
+        "sudden_gains",
+        "Sudden gains and losses between sessions, and the alliance around sudden gains (in SD of the site's session scores, less that of "
+        "clients without one at the same sessions).",
+        {"shift": "gain or loss", "statistic": "what is counted or averaged", "rule": "the rule of the site; pooled rows: see the sites"},
+        ("share", "mean", "mean_difference"),
+    ),
+    Table(
+        "early_gains",
+        "change_categories",
+        "Clients who recovered, improved, did not change, became worse or were not measured, by every denominator.",
+        {
+            "denominator": "treated (all), measured (both scores), beyond_cutoff (at intake), beyond_cutoff_measured",
+            "category": "recovered, improved, unchanged, deteriorated, not_measured",
+            "rule": "measure, reliable change and cut-off of the site; pooled rows: see the sites",
+        },
+        ("share",),
+    ),
 )
 
 TEXT, NUMBER, COUNT = "text", "number", "count"
@@ -269,6 +512,19 @@ DESCRIPTIVE = {
     },
     "path_models": {"lhs": TEXT, "op": TEXT, "rhs": TEXT, "ci_low": NUMBER, "ci_high": NUMBER},
     "client_factors": {key: TEXT for key in _FACTOR_KEYS},
+    "alliance_outcome": {
+        **{key: TEXT for key in _EFFECT_KEYS},
+        **dict.fromkeys(("pair", "contrast", "phase", "sessions", "moderator", "where", "group", "part", "pattern"), TEXT),
+        **dict.fromkeys(("delta", "df"), NUMBER),
+    },
+    "early_gains": {
+        **dict.fromkeys(
+            ("window", "alliance_rater", "outcome_rater", "same_rater", "items", "covariates", "hypothesis", "statistic", "group", "shift"), TEXT
+        ),
+        **dict.fromkeys(("denominator", "category", "rule"), TEXT),
+        "ci_low": NUMBER,
+        "ci_high": NUMBER,
+    },
 }
 
 
@@ -306,11 +562,12 @@ NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference
 
 def table_types(schema: Table) -> dict[str, str]:
     """Return whether each column of a result table is text, number or count."""
-    return {name: COUNT if name in _COUNTS else NUMBER if name in _NUMBERS else TEXT for name in schema.columns}
+    numbers = (*_NUMBERS, *schema.numbers)
+    return {name: COUNT if name in _COUNTS else NUMBER if name in numbers else TEXT for name in schema.columns}
 
 
 def _order(schema: Table) -> list[str]:
-    return [*(key for key in schema.keys if key not in _COUNTS), "estimate_type", "claim", "_pooled", "site", "method"]
+    return [*schema.identifying, "estimate_type", "claim", "_pooled", "site", "method"]
 
 
 def _sorted(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
@@ -366,7 +623,7 @@ def faults(frame: pd.DataFrame, question: str, name: str) -> list[str]:
         found.append("rows without a site")
     if name.startswith("site_") and frame["site"].eq(POOLED).any():
         found.append("pooled rows in a table of sites")
-    identity = [*(key for key in schema.keys if key not in _COUNTS), "site", "estimate_type", "claim", "method"]
+    identity = [*schema.identifying, "site", "estimate_type", "claim", "method"]
     if frame.duplicated(identity).any():
         found.append(f"rows that agree in {identity}")
     if not frame.index.equals(_sorted(frame.reset_index(names="_row"), schema).set_index("_row").index):

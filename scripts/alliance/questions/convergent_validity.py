@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alliance.instruments.registry import WITHOUT_IMPROVEMENT
 from alliance.questions import effects
 from alliance.questions.contract import HETEROGENEITY, POOLED, WITH_NUMBERS, finish
 from alliance.questions.correlations import published_correlations, published_fields, row_fields, therapist_codes, variances
@@ -111,7 +112,8 @@ def _from_rows(site: SiteData, options: Mapping[str, Any], window: str) -> tuple
         return [], [], {"clients": 0}
     alliance = [name for name in scores["instrument"].unique() if _is_alliance(site, name, listed)]
     rows = scores[scores["instrument"].isin(alliance).to_numpy() & scores["timepoint"].eq("session").to_numpy()]
-    rows = rows[rows["score"].notna().to_numpy() & rows["session"].notna().to_numpy()]
+    measured = rows["score"].notna() & rows["session"].notna() & rows["scale"].ne(WITHOUT_IMPROVEMENT)
+    rows = rows[measured.to_numpy(dtype=bool)]
     attended = attended_sessions(site) if definition.get("sessions") is None else pd.DataFrame()
     rows = rows[in_window(rows, definition, attended)] if len(rows) else rows
     if rows.empty:

@@ -66,8 +66,8 @@ def published_correlations(published: Published) -> pd.DataFrame:
     return frame.drop_duplicates("pair").drop(columns="pair").reset_index(drop=True)
 
 
-def published_fields(r: float, n: Any, std_error: float | None, min_clients: int) -> tuple[dict[str, Any], float]:
-    """Return the columns of ``estimates.csv`` and the variance of a correlation a site published."""
+def published_fields(r: float, n: Any, std_error: float | None, min_clients: int, held: int = 0) -> tuple[dict[str, Any], float]:
+    """Return the columns of ``estimates.csv`` and the variance of a correlation a site published, ``held`` variables held constant."""
     fields: dict[str, Any] = {"estimate_type": "correlation", "n_clients": None if pd.isna(n) else int(n), "method": "none"}
     if pd.isna(n):
         reason = "not estimable: the site published no number of clients"
@@ -77,7 +77,7 @@ def published_fields(r: float, n: Any, std_error: float | None, min_clients: int
         reason = "not estimable: the published correlation is not inside -1 and 1"
     else:
         given = std_error is not None and np.isfinite(std_error) and std_error > 0
-        variance = std_error**2 if given else (1 - r * r) ** 2 / (int(n) - 3)
+        variance = std_error**2 if given else (1 - r * r) ** 2 / (int(n) - 3 - held)
         return {**fields, "estimate": r, "method": "published" if given else "published_n", "status": "estimated"}, float(variance)
     return {**fields, "status": "not_estimable", "reason": reason}, np.nan
 

@@ -41,9 +41,10 @@ def gather(summaries: Sequence[SiteSummary]) -> pd.DataFrame:
 
 
 def scaled(effects: pd.DataFrame, scale: str) -> pd.DataFrame:
-    """Return effects with ``y`` and ``v``: estimate and sampling variance on a scale (``identity`` or ``fisher_z``).
+    """Return effects with ``y`` and ``v``: estimate and sampling variance on a scale (``identity``, ``fisher_z`` or ``logit``).
 
-    Where a correlation's standard error rests on its number of clients alone, its variance is ``1 / (n - 3)`` for Fisher's z and
+    A share without a standard error (all clients or none, or therapists not known) enters the logit scale with half a client added to
+    either side. Where a correlation's standard error rests on its number of clients alone, its variance is ``1 / (n - 3)`` for Fisher's z and
     ``(1 - r²)² / (n - 1)`` for r itself.
     """
     estimate = effects["estimate"].to_numpy(dtype=float)
@@ -56,6 +57,11 @@ def scaled(effects: pd.DataFrame, scale: str) -> pd.DataFrame:
         if scale == "fisher_z":
             y = np.arctanh(estimate)
             v = np.where(by_n, 1 / (n - 3), variance / (1 - estimate**2) ** 2)
+        elif scale == "logit":
+            count = estimate * n
+            with_error = np.isfinite(variance) & (variance > 0) & (estimate > 0) & (estimate < 1)
+            y = np.where(with_error, np.log(estimate / (1 - estimate)), np.log((count + 0.5) / (n - count + 0.5)))
+            v = np.where(with_error, variance / (estimate * (1 - estimate)) ** 2, 1 / (count + 0.5) + 1 / (n - count + 0.5))
         else:
             y = estimate
             v = np.where(by_n, (1 - estimate**2) ** 2 / (n - 1), variance)
@@ -65,6 +71,8 @@ def scaled(effects: pd.DataFrame, scale: str) -> pd.DataFrame:
 
 def natural(values: np.ndarray, scale: str) -> np.ndarray:
     """Return values of a scale on the natural scale."""
+    if scale == "logit":
+        return 1 / (1 + np.exp(-values))
     return np.tanh(values) if scale == "fisher_z" else values
 
 

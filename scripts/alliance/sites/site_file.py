@@ -185,6 +185,7 @@ class SiteFile(StrictModel):
     country: str | None = None
     setting: str | None = None
     design: str | None = None
+    treatment_format: Literal["individual", "group", "couple", "family", "mixed"] | None = None
     treatment_menu: Annotated[list[str], BeforeValidator(_listed)] | None = None
     contact: str | None = None
     recruiting: bool = False
@@ -205,7 +206,7 @@ class SiteFile(StrictModel):
     @property
     def facts(self) -> dict[str, Any]:
         """Return what describes the site, for moderators and reports."""
-        names = ("country", "setting", "design", "treatment_menu")
+        names = ("country", "setting", "design", "treatment_format", "treatment_menu")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 

@@ -314,7 +314,7 @@ def _get(holder: Any, name: str) -> Any:
 def _status(site: str, site_file: Any, faults: _Faults, files: list[dict[str, Any]], counts: dict[str, int]) -> dict[str, Any]:
     fatal = [issue.message for issue in faults.issues if issue.severity in (Severity.SITE, Severity.RUN)]
     warned = any(issue.severity is Severity.WARN for issue in faults.issues)
-    facts = {name: _get(site_file, name) for name in ("country", "setting", "design", "treatment_menu", "contact")}
+    facts = {name: _get(site_file, name) for name in ("country", "setting", "design", "treatment_format", "treatment_menu", "contact")}
     return {
         "site": site,
         "label": _get(site_file, "label") or site,

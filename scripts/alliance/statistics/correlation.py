@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from alliance.statistics.covariance import cluster_sums, partial_correlation
+from alliance.statistics.covariance import cluster_sums, part_correlation, partial_correlation
 from alliance.statistics.distributions import critical_value, two_sided_p
 
 MIN_CLUSTERS = 5
@@ -112,6 +112,7 @@ def correlations(
     clusters: ArrayLike | None = None,
     *,
     controls: ArrayLike | None = None,
+    part: bool = False,
     cluster_error: ClusterError = "jackknife",
     min_clusters: int = MIN_CLUSTERS,
     min_rows: int = 0,
@@ -121,7 +122,8 @@ def correlations(
     The standard error of z leaves out each cluster in turn: ``(G - 1) / G`` times the sum of squared deviations of the G values of z from
     their mean (delete-one-group jackknife; Bell & McCaffrey, 2002, on how it relates to the sandwich), with t(G - 1). The sandwich sums the
     influences ``zx zy - r (zx² + zy²) / 2`` of the standardised variables (or of their residuals on the controls) within clusters and
-    multiplies their squares by G / (G - 1), as lavaan does. Without enough clusters it is ``1 / sqrt(n - 3 - controls)`` with the normal.
+    multiplies their squares by G / (G - 1), as lavaan does. Without enough clusters it is ``1 / sqrt(n - 3 - controls)`` with the normal;
+    for a part correlation the sandwich over single rows.
 
     Parameters
     ----------
@@ -131,6 +133,8 @@ def correlations(
         Which cluster (therapist) a row belongs to.
     controls : array_like, shape (n,) or (n, q), optional
         Variables to be held constant in every pair.
+    part : bool
+        Hold the controls constant in ``y`` only (part correlation, the r of a residual gain); otherwise in both (partial correlation).
     cluster_error : {"jackknife", "sandwich"}
         The jackknife is larger and covers better with few clusters; the sandwich is given in its place, with a caution, where a pair has
         no correlation without one of its clusters.
@@ -152,6 +156,11 @@ def correlations(
     total = sums.sum(axis=0)
     covariance = _covariance(total)
     pair, reason = _residual_pair(variables, covariance, constant)
+    left = pair[0]
+    if part:
+        # The slopes on the controls are estimated too: what the controls explain of x does not inform about the part correlation.
+        pair = (variables[0], pair[1])
+        left = _residual(variables, covariance, 0)
     reason = [f"needs at least {needed} clients with both scores; has {n[i]}" if n[i] < needed else reason[i] for i in range(m)]
     r = (pair[0] * pair[1]).sum(axis=0) / np.maximum(n, 1)
     for i in np.flatnonzero(np.abs(r) >= DETERMINED):
@@ -159,17 +168,18 @@ def correlations(
     absent = np.array([bool(text) for text in reason], dtype=bool)
     r = np.where(absent, np.nan, r)
     with np.errstate(divide="ignore", invalid="ignore"):
-        rows = np.nan_to_num((pair[0] * pair[1] - r * (pair[0] ** 2 + pair[1] ** 2) / 2) / np.maximum(n, 1) / (1 - r**2))
+        rows = np.nan_to_num((left * pair[1] - r * (pair[0] ** 2 + pair[1] ** 2) / 2) / np.maximum(n, 1) / (1 - r**2))
         groups = (sums[:, :, 0, 0] > 0).sum(axis=0) if count else np.zeros(m, dtype=int)
         enough = (groups >= min_clusters) & (groups > 1) & ~absent
         robust = cluster_sums(rows, codes, max(count, 1)) * np.sqrt(groups / (groups - 1))
         shares, left_out = robust, np.zeros(m, dtype=bool)
         if cluster_error == "jackknife" and enough.any():
-            without, left_out = _left_out(sums[:, enough], total[enough]), enough.copy()
+            without, left_out = _left_out(sums[:, enough], total[enough], part), enough.copy()
             left_out[enough] = np.isfinite(without).all(axis=0)
             shares = robust.copy()
             shares[:, left_out] = without[:, left_out[enough]]
-        se_z = np.where(enough, np.sqrt((shares**2).sum(axis=0)), 1 / np.sqrt(n - 3 - held))
+        independent = np.sqrt((rows**2).sum(axis=0) * n / (n - 1)) if part else 1 / np.sqrt(n - 3 - held)
+        se_z = np.where(enough, np.sqrt((shares**2).sum(axis=0)), independent)
     for i in np.flatnonzero(~absent & ~(se_z > 0)):
         reason[i], absent[i] = "the standard error is zero", True
     few = [clusters is not None and not enough[i] and not absent[i] for i in range(m)]
@@ -318,22 +328,33 @@ def _residual_pair(
         return (variables[0], variables[1]), reason
     given, cross = covariance[:, 2:, 2:], covariance[:, 2:, :2]
     singular = np.linalg.eigvalsh(given)[:, 0] <= _SINGULAR
-    slopes = np.linalg.solve(np.where(singular[:, None, None], np.eye(given.shape[-1]), given), cross)
+    slopes = _slopes(covariance, cross)
     left = np.diagonal(covariance[:, :2, :2] - np.swapaxes(cross, 1, 2) @ slopes, axis1=1, axis2=2)
     for i in range(len(reason)):
         if singular[i]:
             reason[i] = reason[i] or "the controls determine each other"
         elif (left[i] <= _SINGULAR).any():
             reason[i] = reason[i] or "the controls determine a variable completely"
-    held = np.stack(variables[2:], axis=-1)
-    pair = [
-        (variables[side] - np.einsum("nmq,mq->nm", held, slopes[:, :, side])) / np.sqrt(np.maximum(left[:, side], _SINGULAR))
-        for side in (0, 1)
-    ]
+    pair = [_residual(variables, covariance, side) / np.sqrt(np.maximum(left[:, side], _SINGULAR)) for side in (0, 1)]
     return (pair[0], pair[1]), reason
 
 
-def _left_out(sums: np.ndarray, total: np.ndarray) -> np.ndarray:
+def _slopes(covariance: np.ndarray, cross: np.ndarray) -> np.ndarray:
+    """Return slopes on the controls (variables from the third on); arbitrary where the controls determine each other."""
+    given = covariance[:, 2:, 2:]
+    singular = np.linalg.eigvalsh(given)[:, 0] <= _SINGULAR
+    return np.linalg.solve(np.where(singular[:, None, None], np.eye(given.shape[-1]), given), cross)
+
+
+def _residual(variables: list[np.ndarray], covariance: np.ndarray, side: int) -> np.ndarray:
+    """Return one variable minus what the controls explain of it; the variable itself without controls."""
+    if len(variables) == 2:
+        return variables[side]
+    slopes = _slopes(covariance, covariance[:, 2:, side : side + 1])[:, :, 0]
+    return variables[side] - np.einsum("nmq,mq->nm", np.stack(variables[2:], axis=-1), slopes)
+
+
+def _left_out(sums: np.ndarray, total: np.ndarray, part: bool) -> np.ndarray:
     """Return each cluster's share in the jackknife error of z, shape (clusters, m); NaN where a value without a cluster does not exist."""
     covariance = _covariance(total - sums)
     given = covariance[..., 2:, 2:]
@@ -342,7 +363,8 @@ def _left_out(sums: np.ndarray, total: np.ndarray) -> np.ndarray:
         impossible = np.linalg.eigvalsh(given)[..., 0] <= _SINGULAR
         covariance[impossible] = np.eye(covariance.shape[-1])
     impossible |= (np.diagonal(covariance[..., :2, :2], axis1=-2, axis2=-1) <= _SINGULAR).any(axis=-1)
-    r = partial_correlation(covariance, 0, 1, list(range(2, covariance.shape[-1])))
+    of = part_correlation if part else partial_correlation
+    r = of(covariance, 0, 1, list(range(2, covariance.shape[-1])))
     z = np.arctanh(np.where(impossible | ~(np.abs(r) < DETERMINED), np.nan, r))
     present = sums[..., 0, 0] > 0
     groups = present.sum(axis=0)

@@ -248,6 +248,22 @@ def partial_correlation(covariance: np.ndarray, x: int, y: int, controls: list[i
     return block[..., 0, 1] / np.sqrt(block[..., 0, 0] * block[..., 1, 1])
 
 
+def part_correlation(covariance: np.ndarray, x: int, y: int, controls: list[int]) -> np.ndarray:
+    """Return the correlation of ``x`` with ``y`` given ``controls``, from covariance matrices, shape (..., p, p) to (...).
+
+    With ``y`` an outcome and its intake level as control this is the correlation with the residual gain.
+    """
+    covariance = np.asarray(covariance)
+    with_x, with_y, spread = covariance[..., x, y], covariance[..., y, y], covariance[..., x, x]
+    if controls:
+        held = np.array(controls)
+        given = covariance[..., held[:, None], held[None, :]]
+        slopes = np.linalg.solve(given, covariance[..., held, y][..., None])[..., 0]
+        with_x = with_x - (covariance[..., held, x] * slopes).sum(axis=-1)
+        with_y = with_y - (covariance[..., held, y] * slopes).sum(axis=-1)
+    return with_x / np.sqrt(spread * with_y)
+
+
 def regression(covariance: np.ndarray, outcome: int, predictors: list[int]) -> np.ndarray:
     """Return regression coefficients from covariance matrices, shape (..., p, p) to (..., len(predictors))."""
     covariance = np.asarray(covariance)

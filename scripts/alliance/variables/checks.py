@@ -47,7 +47,7 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
     list of (path, message)
         ``path`` is a tuple of keys; ``message`` says what is wrong and names the nearest valid name.
     """
-    return [*_window_faults(config), *_variable_faults(config), *_factor_faults(config)]
+    return [*_window_faults(config), *_variable_faults(config), *_factor_faults(config), *_outcome_faults(config)]
 
 
 def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
@@ -65,6 +65,14 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             questions["client_factors"].get("window") if questions["client_factors"]["enabled"] else None,
         ),
     ]
+    outcome = questions["alliance_outcome"]
+    if outcome["enabled"]:
+        base = ("questions", "alliance_outcome")
+        uses += [((*base, "windows", position), name) for position, name in enumerate(outcome["windows"])]
+        uses += [((*base, "phases", phase), name) for phase, name in outcome["phases"].items()]
+    if questions["early_gains"]["enabled"]:
+        windows_of = enumerate(questions["early_gains"]["windows"])
+        uses += [(("questions", "early_gains", "windows", position), name) for position, name in windows_of]
     if not config["empathy"].get("instruments"):
         uses = [use for use in uses if use[0][0] != "empathy"]
     for path, name in uses:
@@ -133,3 +141,13 @@ def _factor_faults(config: Mapping[str, Any]) -> Iterator[Found]:
         )
     if not config["alliance"].get("instruments"):
         yield ("alliance", "instruments"), "client_factors needs an alliance instrument; list one or set its enabled: false"
+
+
+def _outcome_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    questions = config["questions"]
+    for name in ("alliance_outcome", "early_gains"):
+        if not questions[name]["enabled"]:
+            continue
+        for needed in ("alliance", "outcome", *(("symptoms",) if name == "early_gains" else ())):
+            if not config[needed].get("instruments"):
+                yield (needed, "instruments"), f"{name} needs one; list some or set questions.{name}.enabled: false"

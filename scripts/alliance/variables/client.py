@@ -88,7 +88,8 @@ def client_level(site: Site, definition: Mapping[str, Any], options: Mapping[str
     site : Site
         The site's frames.
     definition : mapping
-        ``construct`` and optionally ``window, rater, instrument, scale, timepoint``.
+        ``construct`` and optionally ``window, rater, instrument, scale, timepoint``; for alliance, empathy and symptoms also
+        ``equal_sessions``: average just so many ratings of the window, spread evenly over it.
     options : mapping
         Sections ``alliance, empathy, symptoms, outcome, early_gain, dropout`` of the configuration, as far as the construct needs them.
 
@@ -184,16 +185,33 @@ def order_violations(earlier: Measure, later: Measure, same_time: bool = False) 
 
     Dates decide where both are known, else timepoint and session number. Clients with only one of the two are not judged.
     """
-    if earlier.times.empty or later.times.empty:
-        return pd.Index([], dtype="int64")
-    both = earlier.times.add_suffix("_earlier").join(later.times.add_suffix("_later"), how="inner")
-    dated = both["last_date_earlier"].notna() & both["first_date_later"].notna()
-    by_date = both["last_date_earlier"] > both["first_date_later"]
-    by_order = both["last_order_earlier"] > both["first_order_later"]
-    if same_time:
-        by_date |= both["last_date_earlier"] == both["first_date_later"]
-        by_order |= both["last_order_earlier"] == both["first_order_later"]
-    return both.index[(by_date & dated) | (by_order & ~dated)]
+    clients = earlier.times.index.intersection(later.times.index)
+    return clients[measured_after([earlier], later, clients, same_time)[:, 0]]
+
+
+def measured_after(earlier: Sequence[Measure], later: Measure, clients: pd.Index, same_time: bool = False) -> np.ndarray:
+    """Return for clients and several variables whether each was measured after a later one; see :func:`order_violations`.
+
+    Returns
+    -------
+    ndarray of bool, shape (len(clients), len(earlier))
+    """
+    dates, orders = (_at(later, name, clients)[:, None] for name in ("first_date", "first_order"))
+    last_dates = np.column_stack([_at(one, "last_date", clients) for one in earlier] or [np.empty((len(clients), 0))])
+    last_orders = np.column_stack([_at(one, "last_order", clients) for one in earlier] or [np.empty((len(clients), 0))])
+    dated = np.isfinite(dates) & np.isfinite(last_dates)
+    after = np.where(dated, last_dates > dates, last_orders > orders)
+    return after | np.where(dated, last_dates == dates, last_orders == orders) if same_time else after
+
+
+def _at(found: Measure, name: str, clients: pd.Index) -> np.ndarray:
+    """Return one column of times as numbers, NaN where unknown; dates in days."""
+    if found.times.empty:
+        return np.full(len(clients), np.nan)
+    values = found.times[name].reindex(clients)
+    if name.endswith("date"):
+        return ((values - pd.Timestamp(0)) / pd.Timedelta(days=1)).to_numpy(dtype=float)
+    return values.to_numpy(dtype=float)
 
 
 def gain_window_overlap(alliance: Measure, options: Mapping[str, Any]) -> str:
@@ -341,6 +359,7 @@ def _score_at(
     window: Mapping[str, Any] | None = None,
     when: str,
     turn: bool,
+    equal_sessions: int | None = None,
 ) -> Measure:
     """Return the first listed instrument that gives any client a value."""
     attended = attended_sessions(site) if window is not None and window.get("sessions") is None else pd.DataFrame()
@@ -351,11 +370,22 @@ def _score_at(
         rows = rows[rows["timepoint"].eq("session" if timepoint is None else timepoint).to_numpy()]
         if window is not None and len(rows):
             rows = rows[in_window(rows, window, attended)]
+            rows = rows if equal_sessions is None else _equal_number(rows, equal_sessions)
         if len(rows):
             return _averaged(rows, construct, when, turn and _higher_is_worse(site, instrument), instrument, scale, rater)
     listed = ", ".join(instruments) or "any instrument"
     place = f"in {when}" if window is not None else f"at {when}"
     return _absent(construct, f"no {rater}-rated {scale} score of {listed} {place}")
+
+
+def _equal_number(rows: pd.DataFrame, sessions: int) -> pd.DataFrame:
+    """Return the same number of ratings of every client, spread evenly over those given; clients with fewer are left out."""
+    ordered = rows.sort_values(["client_no", "session"], kind="stable")
+    grouped = ordered.groupby("client_no")["session"]
+    position, total = grouped.cumcount().to_numpy(), grouped.transform("size").to_numpy()
+    share = (np.arange(sessions) + 0.5) / sessions
+    wanted = np.floor(share[None, :] * total[:, None]).astype(int)
+    return ordered[(total >= sessions) & (wanted == position[:, None]).any(axis=1)]
 
 
 def _instruments(definition: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
@@ -373,7 +403,9 @@ def _process_score(site: Site, definition: Mapping[str, Any], options: Mapping[s
         return _score_at(site, construct, _instruments(definition, defaults), scale, rater, timepoint=timepoint, when=timepoint, turn=turn)
     name = definition.get("window") or defaults.get("window") or options["alliance"]["window"]
     window = options["alliance"]["windows"][name]
-    return _score_at(site, construct, _instruments(definition, defaults), scale, rater, window=window, when=name, turn=turn)
+    equal = definition.get("equal_sessions")
+    instruments = _instruments(definition, defaults)
+    return _score_at(site, construct, instruments, scale, rater, window=window, when=name, turn=turn, equal_sessions=equal)
 
 
 def _single_score(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:

@@ -1,0 +1,327 @@
+"""Alliance and outcome: how strong, for whom, when, rated by whom (claims B1 to B6, C1 to C5, C9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alliance.questions import effects, outcome_pooling
+from alliance.questions.contract import finish
+from alliance.questions.correlations import published_correlations, published_fields, row_fields
+from alliance.questions.outcome_contrasts import Rows, kind_block, main_outcome, moderator_blocks, rater_blocks, timing_blocks
+from alliance.questions.outcome_measures import FORMS, PREFERRED, AllianceKey, OutcomeKey, SiteMeasures, effects_of, measures
+from alliance.questions.sentences import Sentence
+from alliance.questions.site_data import Published, SiteData
+from alliance.questions.summary import SiteSummary
+
+estimate_reads = (
+    "alliance",
+    "outcome",
+    "symptoms",
+    "pooling.min_clients",
+    "pooling.level",
+    "questions.alliance_outcome.windows",
+    "questions.alliance_outcome.forms",
+    "questions.alliance_outcome.phases",
+    "questions.alliance_outcome.equal_sessions",
+    "questions.alliance_outcome.moderators",
+    "questions.alliance_outcome.within",
+    "questions.alliance_outcome.imputation",
+)
+pool_reads = ("pooling", "questions.alliance_outcome.equivalence_bound", "questions.alliance_outcome.nonsignificant_p")
+needs = ()
+tables = ("site_effects", "pooled", "levels", "moderators", "raters", "timing", "eligibility", "leave_one_out", "influence", "missing")
+
+EFFECTS = "effects"
+DESCRIPTIVE = (
+    "alliance_instrument",
+    "alliance_scale",
+    "alliance_rater",
+    "window",
+    "outcome_instrument",
+    "outcome_scale",
+    "outcome_rater",
+    "timepoint",
+    "form",
+    "same_rater",
+    "headline",
+    "pair",
+    "contrast",
+    "phase",
+    "sessions",
+    "moderator",
+    "where",
+    "group",
+)
+
+
+def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
+    """Return the correlations of every alliance measure with every outcome at one site, and what depends on them.
+
+    Clients are the units; standard errors respect clients who share a therapist. Clients whose alliance was measured after the outcome
+    are left out of that pair and counted.
+
+    Parameters
+    ----------
+    site : SiteData
+    options : mapping
+        The keys of ``estimate_reads``.
+    constants : mapping
+        Not used.
+    """
+    if site.published is not None:
+        return _from_published(site, site.published, options)
+    found = measures(site, options)
+    blocks: list[tuple[str, list[dict[str, Any]], np.ndarray]] = [(EFFECTS, *_effect_rows(found, options))]
+    for name, parts in _contrast_blocks(site, found, options).items():
+        blocks += [(name, *part) for part in parts]
+    rows, vcov = _numbered(blocks)
+    codes = found.therapists
+    main = AllianceKey(PREFERRED, options["alliance"]["scale"], options["alliance"]["rater"], options["alliance"]["window"])
+    counts = {
+        "clients": len(found.clients),
+        "therapists": None if codes is None else len(np.unique(codes)),
+        "sessions": int(found.sessions[main].sum()) if main in found.sessions else None,
+    }
+    facts = {
+        "sources": found.sources,
+        "not_measured": {key.name: reason for key, reason in found.reasons.items() if key.instrument == PREFERRED},
+        "left_out_alliance_after_outcome": _late(found, main, main_outcome(options)),
+        "moderators": _moderator_means(site, options),
+        "site": _eligibility_facts(site, main, found),
+        "reason": "" if rows else "not estimable: needs an alliance measure and an outcome of the same clients; has none",
+    }
+    return SiteSummary(
+        site=site.site,
+        label=site.label,
+        question="alliance_outcome",
+        n=counts,
+        facts=facts,
+        estimates=pd.DataFrame(rows),
+        vcov=vcov,
+    )
+
+
+def _contrast_blocks(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]) -> dict[str, Rows]:
+    return {
+        "raters": rater_blocks(found, options),
+        "timing": timing_blocks(site, found, options),
+        "moderators": [*kind_block(found, options), *moderator_blocks(site, found, options)],
+    }
+
+
+def _keys(alliance: AllianceKey, outcome: OutcomeKey, form: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "level": "client",
+        "alliance_instrument": alliance.instrument,
+        "alliance_scale": alliance.scale,
+        "alliance_rater": alliance.rater,
+        "window": alliance.window,
+        "outcome_instrument": outcome.instrument,
+        "outcome_scale": outcome.scale,
+        "outcome_rater": outcome.rater,
+        "timepoint": outcome.timepoint,
+        "form": form,
+        "same_rater": "yes" if alliance.rater == outcome.rater else "no",
+        "headline": headline(alliance, outcome, form, options),
+    }
+
+
+def headline(alliance: AllianceKey, outcome: OutcomeKey, form: str, options: Mapping[str, Any]) -> str:
+    """Return ``yes`` for the headline, ``beside`` for its other forms, ``no`` for all else."""
+    main = AllianceKey(PREFERRED, options["alliance"]["scale"], options["alliance"]["rater"], options["alliance"]["window"])
+    if (alliance, outcome) != (main, main_outcome(options)):
+        return "no"
+    return "yes" if form == options["outcome"]["form"] else "beside"
+
+
+def forms(options: Mapping[str, Any]) -> list[str]:
+    """Return the forms of the outcome that are analysed, the main one first."""
+    main = options["outcome"]["form"]
+    return [main, *(form for form in options["questions"]["alliance_outcome"]["forms"] if form != main)]
+
+
+def _effect_rows(found: SiteMeasures, options: Mapping[str, Any]) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Return the rows of all effects, and the covariance of those of the main alliance measure; of all others just the variances."""
+    minimum = options["pooling"]["min_clients"]
+    total = len(found.clients)
+    rows: list[dict[str, Any]] = []
+    main, others = [], []
+    shares: list[np.ndarray] = []
+    sessions = np.column_stack(list(found.sessions.values())) if found.sessions else np.empty((total, 0))
+    for outcome, values in found.outcomes.items():
+        for form in forms(options):
+            if not found.alliance:
+                continue
+            result = effects_of(found, outcome, form, minimum)
+            late = found.late[outcome]
+            outcome_known = np.isfinite(values.post) & (np.isfinite(values.intake) | (form == "zero_order"))
+            slope = 1 - result.r**2
+            for position, alliance in enumerate(found.alliance):
+                used = outcome_known & np.isfinite(found.alliance[alliance]) & ~late[:, position]
+                fields = row_fields(result, position, found.therapists is not None)
+                fields["estimate_type"] = FORMS[form]
+                if form != "zero_order" and values.no_intake:
+                    fields |= {"reason": f"not estimable: {values.no_intake}"}
+                fields["n_sessions"] = int(sessions[used, position].sum())
+                fields["share_missing"] = 1 - fields["n_clients"] / total if total else None
+                rows.append({**_keys(alliance, outcome, form, options), **fields})
+                spread = float((result.se_z[position] * slope[position]) ** 2)
+                is_main = alliance.instrument == PREFERRED and alliance.window == options["alliance"]["window"]
+                (main if is_main and np.isfinite(spread) else others).append((len(rows) - 1, spread))
+                if is_main and np.isfinite(spread):
+                    shares.append(_shares(result, position, spread))
+    vcov = np.full((len(rows), len(rows)), np.nan)
+    for position, spread in others:
+        vcov[position, position] = spread
+    if main:
+        places = np.array([position for position, _ in main])
+        stacked = np.stack(shares, axis=1)
+        vcov[np.ix_(places, places)] = stacked.T @ stacked
+        vcov[places, places] = [spread for _, spread in main]
+    return rows, vcov
+
+
+def _shares(result: Any, position: int, spread: float) -> np.ndarray:
+    """Return each client's or therapist's share in the error of one r, scaled to its variance."""
+    own = result.clusters[:, position] if np.isfinite(result.df[position]) else result.rows[:, position]
+    size = float(np.sqrt((own**2).sum()))
+    shares = np.zeros(len(result.clusters) + len(result.rows))
+    start = 0 if np.isfinite(result.df[position]) else len(result.clusters)
+    shares[start : start + len(own)] = own / size * np.sqrt(spread) if size > 0 else 0.0
+    return shares
+
+
+def _numbered(blocks: Sequence[tuple[str, list[dict[str, Any]], np.ndarray]]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """Return the rows of all blocks with their names, and the covariances that are known."""
+    rows: list[dict[str, Any]] = []
+    known: list[dict[str, Any]] = []
+    for model, block, vcov in blocks:
+        names = [_parameter(row) for row in block]
+        rows += [{**row, "model": model, "parameter": name} for row, name in zip(block, names)]
+        for i, j in zip(*np.nonzero(np.triu(np.isfinite(vcov)))):
+            known.append({"model": model, "parameter1": names[i], "parameter2": names[j], "cov": float(vcov[i, j])})
+    return rows, pd.DataFrame(known, columns=["model", "parameter1", "parameter2", "cov"])
+
+
+def _parameter(row: Mapping[str, Any]) -> str:
+    """Return the name of a row: the descriptive columns that it fills."""
+    return "; ".join(f"{name}={row[name]}" for name in DESCRIPTIVE if row.get(name) and name not in ("same_rater", "headline"))
+
+
+def _late(found: SiteMeasures, alliance: AllianceKey, outcome: OutcomeKey) -> int:
+    if alliance not in found.alliance or outcome not in found.outcomes:
+        return 0
+    return int(found.late[outcome][:, list(found.alliance).index(alliance)].sum())
+
+
+def _moderator_means(site: SiteData, options: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return what the site is like in each moderator: shares of groups, or the mean (of logs)."""
+    means: dict[str, dict[str, float]] = {}
+    for name, content in options["questions"]["alliance_outcome"]["moderators"].items():
+        if content["variable"] not in site.clients:
+            continue
+        values = site.clients.drop_duplicates("client_no")[content["variable"]].dropna()
+        if content["kind"] == "category":
+            shares = values.astype("str").value_counts(normalize=True).sort_index()
+            means[name] = {str(group): float(share) for group, share in shares.items()}
+        else:
+            numbers = pd.to_numeric(values, errors="coerce").dropna()
+            numbers = np.log(numbers[numbers > 0]) if content["kind"] == "log" else numbers
+            if len(numbers):
+                means[name] = {"mean": float(numbers.mean())}
+    return means
+
+
+def _eligibility_facts(site: SiteData, main: AllianceKey, found: SiteMeasures) -> dict[str, Any]:
+    source = found.sources.get(main.name, "")
+    known = site.instruments.get(source.split(".")[0]) if source else None
+    return {
+        "design": str(site.facts.get("design") or ""),
+        "treatment_format": str(site.facts.get("treatment_format") or ""),
+        "labelled_alliance": None if not source else known is not None and known.construct == "alliance",
+        "dated": bool(found.outcomes) and bool(found.alliance),
+    }
+
+
+def _from_published(site: SiteData, published: Published, options: Mapping[str, Any]) -> SiteSummary:
+    """Return what a published matrix or list of effects says: alliance, outcome and intake as the study names them."""
+    minimum = options["pooling"]["min_clients"]
+    matrix = {frozenset((row.var1, row.var2)): (row.r, row.n) for row in published_correlations(published).itertuples(index=False)}
+    own = published.effects
+    direct = {row.parameter: row for row in own[own["question"].eq("alliance_outcome")].itertuples(index=False)}
+    alliance = AllianceKey(PREFERRED, options["alliance"]["scale"], options["alliance"]["rater"], options["alliance"]["window"])
+    outcome = main_outcome(options)
+    rows, spread = [], []
+    for form in forms(options):
+        keys = {**_keys(alliance, outcome, form, options), "same_rater": "unknown"}
+        if form in direct:
+            effect = direct[form]
+            fields, variance = published_fields(effect.estimate, effect.n, effect.std_error, minimum, held=form == "ancova")
+        else:
+            r, n, reason = _published_form(matrix, form)
+            if reason:
+                fields, variance = {"method": "none", "status": "not_estimable", "reason": f"not estimable: {reason}"}, np.nan
+            else:
+                fields, variance = published_fields(r, n, None, minimum, held=form == "ancova")
+        rows.append({**keys, **fields, "estimate_type": FORMS[form]})
+        spread.append(variance)
+    named, vcov = _numbered([(EFFECTS, rows, np.diag(spread) + np.where(np.eye(len(rows)) > 0, 0, np.nan))])
+    largest = max((row["n_clients"] for row in named if row.get("n_clients") is not None), default=0)
+    facts = {
+        "site": {
+            "design": str(site.facts.get("design") or ""),
+            "treatment_format": str(site.facts.get("treatment_format") or ""),
+            "labelled_alliance": None,
+            "dated": False,
+        },
+        "moderators": {},
+        "reason": "",
+    }
+    return SiteSummary(
+        site=site.site, label=site.label, question="alliance_outcome", n={"clients": largest}, facts=facts, estimates=pd.DataFrame(named), vcov=vcov
+    )
+
+
+def _published_form(matrix: Mapping[frozenset[str], tuple[float, Any]], form: str) -> tuple[float, Any, str]:
+    """Return r, number of clients and why there is none, of one form from published correlations."""
+    names = {"zero_order": ("alliance outcome",), "ancova": ("alliance outcome", "alliance intake", "intake outcome")}
+    wanted = names.get(form, names["ancova"])
+    pairs = [frozenset(name.split()) for name in wanted]
+    missing = [name.replace(" ", " with ") for name, pair in zip(wanted, pairs) if pair not in matrix]
+    if form == "change":
+        return np.nan, None, "a published matrix of correlations does not hold the spreads that a change score needs"
+    if missing:
+        return np.nan, None, f"the site published no correlation of {' and of '.join(missing)}"
+    found = [matrix[pair] for pair in pairs]
+    n = min((one[1] for one in found if not pd.isna(one[1])), default=None)
+    if form == "zero_order":
+        return found[0][0], n, ""
+    (ay, _), (ax, _), (xy, _) = found
+    left = np.sqrt(1 - xy**2) * (np.sqrt(1 - ax**2) if form == "ancova" else 1.0)
+    return float((ay - ax * xy) / left) if left > 0 else np.nan, n, ""
+
+
+def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return the tables of the question; see the results dictionary.
+
+    Parameters
+    ----------
+    summaries : list of SiteSummary
+    options : mapping
+        The keys of ``estimate_reads`` and ``pool_reads``.
+    tables : mapping
+        ``one_stage``: the estimates of the models over the rows of all sites that share them.
+    """
+    summaries = sorted(summaries, key=lambda one: one.site)
+    gathered = effects.gather(summaries)
+    found = outcome_pooling.tables_of(gathered, summaries, options, tables)
+    return {name: finish(found[name], "alliance_outcome", name) for name in found}
+
+
+def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Sentence]:
+    """Return what was done in this run, with citation keys."""
+    return outcome_pooling.methods(options, tables)

@@ -1,0 +1,255 @@
+"""Which alliance and outcome measures one site has, as columns over its clients, and the r of each alliance with each outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alliance.instruments.registry import WITHOUT_IMPROVEMENT
+from alliance.questions.correlations import therapist_codes
+from alliance.questions.site_data import SiteData
+from alliance.statistics.correlation import Correlations, correlations
+from alliance.variables.client import RATERS, Measure, measure, measured_after
+
+PREFERRED = "(preferred)"
+TIMEPOINTS = ("post", "follow_up")
+OUTCOME_CONSTRUCTS = "outcome_"
+FORMS = {
+    "ancova": "partial_correlation",
+    "zero_order": "correlation",
+    "residual_gain": "part_correlation",
+    "change": "correlation_with_change",
+}
+
+
+@dataclass(frozen=True, order=True)
+class AllianceKey:
+    """One alliance measure: instrument (or :data:`PREFERRED`), scale, rater and window."""
+
+    instrument: str
+    scale: str
+    rater: str
+    window: str
+
+    @property
+    def name(self) -> str:
+        """Name in parameters of summaries."""
+        return f"{self.instrument}.{self.scale}.{self.rater}@{self.window}"
+
+
+@dataclass(frozen=True, order=True)
+class OutcomeKey:
+    """One outcome measure: instrument (or :data:`PREFERRED`), scale, rater and timepoint."""
+
+    instrument: str
+    scale: str
+    rater: str
+    timepoint: str
+
+    @property
+    def name(self) -> str:
+        """Name in parameters of summaries."""
+        return f"{self.instrument}.{self.scale}.{self.rater}@{self.timepoint}"
+
+
+@dataclass(frozen=True)
+class OutcomeValues:
+    """An outcome over the clients of a site, higher is better.
+
+    Attributes
+    ----------
+    post, intake : ndarray, shape (clients,)
+        Level at the timepoint and at intake; NaN where missing.
+    found : Measure
+        The outcome with its times and source.
+    no_intake : str
+        Why there is no intake level; empty where there is.
+    """
+
+    post: np.ndarray
+    intake: np.ndarray
+    found: Measure
+    no_intake: str
+
+
+@dataclass(frozen=True)
+class SiteMeasures:
+    """The alliance and outcome measures of one site over the same clients.
+
+    Attributes
+    ----------
+    clients : Index
+        Client numbers.
+    therapists : ndarray or None
+        Code of each client's therapist; None where no therapist is known.
+    alliance : dict
+        Values by :class:`AllianceKey`, shape (clients,); keys without any value are absent.
+    outcomes : dict
+        :class:`OutcomeValues` by :class:`OutcomeKey`.
+    sessions : dict
+        Ratings behind each client's alliance value, shape (clients,).
+    late : dict of (AllianceKey, OutcomeKey) to ndarray of bool
+        Clients whose alliance was measured after the outcome: not used for that pair.
+    sources : dict
+        What stands behind the preferred measures, in words.
+    reasons : dict
+        Why a preferred measure is absent, by key.
+    """
+
+    clients: pd.Index
+    therapists: np.ndarray | None
+    alliance: dict[AllianceKey, np.ndarray]
+    outcomes: dict[OutcomeKey, OutcomeValues]
+    sessions: dict[AllianceKey, np.ndarray]
+    late: dict[OutcomeKey, np.ndarray]
+    sources: dict[str, str] = field(default_factory=dict)
+    reasons: dict[AllianceKey | OutcomeKey, str] = field(default_factory=dict)
+
+    def of(self, key: AllianceKey, outcome: OutcomeKey) -> np.ndarray:
+        """Return alliance values without those that were measured after the outcome."""
+        position = list(self.alliance).index(key)
+        return np.where(self.late[outcome][:, position], np.nan, self.alliance[key])
+
+
+def windows(options: Mapping[str, Any]) -> list[str]:
+    """Return the windows that are analysed, the main one first."""
+    main = options["alliance"]["window"]
+    chosen = options["questions"]["alliance_outcome"]["windows"]
+    return [main, *(name for name in chosen if name != main)]
+
+
+def outcome_instruments(options: Mapping[str, Any]) -> list[str]:
+    """Return the outcome instruments in order of preference: the main ones, then the tailored and the broad one."""
+    outcome = options["outcome"]
+    named = [*outcome["instruments"], *(outcome[kind]["instrument"] for kind in ("tailored", "broad") if outcome.get(kind))]
+    return list(dict.fromkeys(named))
+
+
+def outcome_scale(instrument: str, options: Mapping[str, Any]) -> str:
+    """Return the scale of an outcome instrument that stands for it."""
+    for kind in ("tailored", "broad"):
+        one = options["outcome"].get(kind)
+        if one and one["instrument"] == instrument and instrument not in options["outcome"]["instruments"]:
+            return one["scale"]
+    return options["outcome"]["scale"]
+
+
+def _present(site: SiteData, timepoints: Sequence[str]) -> pd.DataFrame:
+    scores = site.scores[site.scores["timepoint"].isin(timepoints).to_numpy() & site.scores["score"].notna().to_numpy()]
+    if "derived_from" in scores:
+        scores = scores[scores["derived_from"].fillna("").eq("").to_numpy()]
+    return scores[["instrument", "scale", "rater", "timepoint"]].drop_duplicates()
+
+
+def alliance_keys(site: SiteData, options: Mapping[str, Any]) -> list[AllianceKey]:
+    """Return all alliance measures of a site in all analysed windows, the preferred ones first.
+
+    Scores derived from a longer form are no measures of their own.
+    """
+    listed = set(options["alliance"]["instruments"])
+    scale = options["alliance"]["scale"]
+    present = _present(site, ("session",))
+    keys = [AllianceKey(PREFERRED, scale, rater, window) for rater in RATERS for window in windows(options)]
+    for row in sorted(set(present[["instrument", "scale", "rater"]].itertuples(index=False, name=None))):
+        known = site.instruments.get(row[0])
+        if row[1] == WITHOUT_IMPROVEMENT:
+            continue
+        if row[0] in listed or (known is not None and known.construct == "alliance"):
+            keys += [AllianceKey(*row, window) for window in windows(options)]
+    return keys
+
+
+def outcome_keys(site: SiteData, options: Mapping[str, Any]) -> list[OutcomeKey]:
+    """Return all outcome measures of a site, the preferred ones first."""
+    outcome = options["outcome"]
+    named = set(outcome_instruments(options))
+    present = _present(site, TIMEPOINTS)
+    keys = [OutcomeKey(PREFERRED, outcome["scale"], rater, outcome["timepoint"]) for rater in RATERS]
+    for row in sorted(set(present.itertuples(index=False, name=None))):
+        known = site.instruments.get(row[0])
+        if row[0] in named or (known is not None and str(known.construct).startswith(OUTCOME_CONSTRUCTS)):
+            keys.append(OutcomeKey(*row))
+    return keys
+
+
+def _alliance(site: SiteData, key: AllianceKey, options: Mapping[str, Any]) -> Measure:
+    definition = {"construct": "alliance", "scale": key.scale, "rater": key.rater, "window": key.window}
+    return measure(site, definition if key.instrument == PREFERRED else {**definition, "instrument": key.instrument}, options)
+
+
+def _outcome(site: SiteData, key: OutcomeKey, clients: pd.Index, options: Mapping[str, Any]) -> OutcomeValues:
+    instruments = outcome_instruments(options) if key.instrument == PREFERRED else [key.instrument]
+    found = intake = None
+    for instrument in instruments:
+        scale = outcome_scale(instrument, options) if key.instrument == PREFERRED else key.scale
+        definition = {"instrument": instrument, "scale": scale, "rater": key.rater, "timepoint": key.timepoint}
+        found = measure(site, {**definition, "construct": "outcome"}, options)
+        if not found.reason:
+            intake = measure(site, {**definition, "construct": "intake"}, options)
+            break
+    empty = np.full(len(clients), np.nan)
+    if intake is None:
+        listed = ", ".join(instruments) or "any instrument"
+        reason = f"no {key.rater}-rated score of {listed} at {key.timepoint}"
+        return OutcomeValues(empty, empty, Measure(pd.Series(dtype="float64"), pd.DataFrame(), "outcome", reason=reason), reason)
+    post = found.values.reindex(clients).to_numpy(dtype=float)
+    return OutcomeValues(post, intake.values.reindex(clients).to_numpy(dtype=float), found, intake.reason)
+
+
+def measures(site: SiteData, options: Mapping[str, Any]) -> SiteMeasures:
+    """Return the alliance and outcome measures of a site.
+
+    Parameters
+    ----------
+    site : SiteData
+    options : mapping
+        Sections ``alliance, outcome`` and ``questions.alliance_outcome``.
+    """
+    raw = {**options, "outcome": {**options["outcome"], "form": "ancova"}}
+    found = {key: _alliance(site, key, raw) for key in alliance_keys(site, raw)}
+    everybody = set(site.clients["client_no"].dropna().astype("int64")) if len(site.clients) else set()
+    everybody |= set(site.scores["client_no"].dropna().astype("int64")) if len(site.scores) else set()
+    clients = pd.Index(sorted(everybody), dtype="int64")
+    codes, known = therapist_codes(clients, site.clients, site.scores)
+    outcomes = {key: _outcome(site, key, clients, raw) for key in outcome_keys(site, raw)}
+    reasons: dict[AllianceKey | OutcomeKey, str] = {key: one.reason for key, one in found.items() if one.reason}
+    reasons |= {key: one.found.reason for key, one in outcomes.items() if one.found.reason}
+    kept = {key: one for key, one in found.items() if not one.reason}
+    outcomes = {key: one for key, one in outcomes.items() if not one.found.reason}
+    sources = {key.name: one.source for key, one in kept.items() if key.instrument == PREFERRED}
+    sources |= {key.name: one.found.source for key, one in outcomes.items() if key.instrument == PREFERRED}
+    return SiteMeasures(
+        clients,
+        codes if known else None,
+        {key: one.values.reindex(clients).to_numpy(dtype=float) for key, one in kept.items()},
+        outcomes,
+        {key: one.times["n_sessions"].reindex(clients).fillna(0).to_numpy(dtype=float) for key, one in kept.items()},
+        {key: measured_after(list(kept.values()), one.found, clients) for key, one in outcomes.items()},
+        sources,
+        reasons,
+    )
+
+
+def effects_of(found: SiteMeasures, outcome: OutcomeKey, form: str, min_clients: int) -> Correlations:
+    """Return the r of every alliance measure with one outcome in one form; columns in the order of ``found.alliance``.
+
+    ``ancova``: partial r given the intake level; ``zero_order``: r with the level at the timepoint; ``residual_gain``: r with what the
+    intake level does not explain of it; ``change``: r with the difference from intake.
+    """
+    values = found.outcomes[outcome]
+    x = np.column_stack(list(found.alliance.values()))
+    x = np.where(found.late[outcome], np.nan, x)
+    y = values.post - values.intake if form == "change" else values.post
+    controls = values.intake if form in ("ancova", "residual_gain") else None
+    return correlations(
+        x,
+        np.tile(y[:, None], (1, x.shape[1])),
+        found.therapists,
+        controls=controls,
+        part=form == "residual_gain",
+        min_rows=min_clients,
+    )
