@@ -102,8 +102,11 @@ def test_a_block_does_not_depend_on_the_blocks_before_it():
 
 
 def test_caseloads_rise_and_add_up_to_the_clients():
-    sizes = np.bincount(therapists_of_clients(200, 20))
-    assert sizes.sum() == 200 and len(sizes) == 20 and (sizes[10:].sum() > 1.3 * sizes[:10].sum()) and sizes.min() >= 4
+    for largest in (3, 15):
+        sizes = np.bincount(therapists_of_clients(2000, 20, largest))
+        assert sizes.sum() == 2000 and len(sizes) == 20
+        assert sizes[-1] / sizes[0] == pytest.approx(largest, rel=0.05)
+        assert (np.diff(sizes) >= 0).all()
     with pytest.raises(ValueError, match="too few"):
         therapists_of_clients(10, 20)
 

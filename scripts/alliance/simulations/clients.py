@@ -6,15 +6,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
-def therapists_of_clients(n_clients: int, n_therapists: int) -> np.ndarray:
-    """Return the therapist (0..) of every client; caseloads rise evenly, the largest about three times the smallest.
+def therapists_of_clients(n_clients: int, n_therapists: int, largest: float = 3) -> np.ndarray:
+    """Return the therapist (0..) of every client; every caseload is larger than the one before it by the same factor.
+
+    Parameters
+    ----------
+    n_clients, n_therapists : int
+    largest : float
+        The largest caseload over the smallest, before rounding.
 
     Raises
     ------
     ValueError
         A therapist would be without clients.
     """
-    shares = np.linspace(1, 3, n_therapists)
+    shares = np.geomspace(1, largest, n_therapists)
     ends = np.rint(np.cumsum(shares) / shares.sum() * n_clients).astype(int)
     sizes = np.diff(ends, prepend=0)
     if (sizes < 1).any():

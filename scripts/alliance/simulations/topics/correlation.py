@@ -17,20 +17,22 @@ ERRORS = {"jackknife": "cluster_jackknife", "sandwich": "cluster_robust"}
 
 
 def conditions() -> list[Condition]:
-    """Return sizes, intraclass correlations and true correlations; the control correlates .3 with both variables."""
+    """Return sizes, the largest caseload over the smallest, intraclass and true correlations; the control correlates .3 with both."""
+    sizes = [*product((100, 200, 400), (20, 40), (3,), (0.0, 0.05, 0.2)), (200, 20, 15, 0.2), (400, 40, 15, 0.2)]
     return [
         Condition(
-            f"n{n}_therapists{therapists}_icc{icc:g}_rho{rho:g}",
-            {"n_clients": n, "n_therapists": therapists, "icc": icc, "rho": rho},
+            f"n{n}_therapists{therapists}_largest{largest}_icc{icc:g}_rho{rho:g}",
+            {"n_clients": n, "n_therapists": therapists, "largest_caseload": largest, "icc": icc, "rho": rho},
         )
-        for n, therapists, icc, rho in product((100, 200, 400), (20, 40), (0.0, 0.05, 0.2), (0.0, 0.26, 0.5))
+        for n, therapists, largest, icc in sizes
+        for rho in (0.0, 0.26, 0.5)
     ]
 
 
 def simulate(condition: Condition, random: np.random.Generator, runs: int) -> list[Intervals]:
     """Return correlations, and partial correlations, by both cluster errors."""
     sizes = condition.parameters
-    therapists = therapists_of_clients(sizes["n_clients"], sizes["n_therapists"])
+    therapists = therapists_of_clients(sizes["n_clients"], sizes["n_therapists"], sizes["largest_caseload"])
     population = np.array([[1, sizes["rho"], CONTROL], [sizes["rho"], 1, CONTROL], [CONTROL, CONTROL, 1]])
     data = clustered_normal(random, population, therapists, sizes["icc"], runs)
     first, second = data[:, :, 0].T, data[:, :, 1].T
@@ -41,7 +43,7 @@ def simulate(condition: Condition, random: np.random.Generator, runs: int) -> li
         # Every run has a control variable of its own, so runs cannot be taken together.
         one_by_one = [correlations(rows[:, [0]], rows[:, [1]], therapists, controls=rows[:, 2], cluster_error=error) for rows in data]
         truth = float(partial_correlation(population, 0, 1, [2]))
-        results.append(_intervals(one_by_one, "partial r", "partial correlations", "", method, error, truth))
+        results.append(_intervals(one_by_one, "partial r", "partial correlations", "partial_correlation", method, error, truth))
     return results
 
 

@@ -34,11 +34,16 @@ FORMS = {
 
 
 def conditions() -> list[Condition]:
-    """Return sizes and intraclass correlations; the true coefficients are :data:`PATHS`, all variables have variance 1."""
+    """Return sizes, the largest caseload over the smallest, and intraclass correlations; variables have variance 1."""
     return [
-        Condition(f"n{n}_therapists{therapists}_icc{icc:g}", {"n_clients": n, "n_therapists": therapists, "icc": icc})
-        for n, therapists in ((100, 20), (200, 20), (200, 40), (400, 40))
-        for icc in (0.05, 0.2)
+        Condition(
+            f"n{n}_therapists{therapists}_largest{largest}_icc{icc:g}",
+            {"n_clients": n, "n_therapists": therapists, "largest_caseload": largest, "icc": icc},
+        )
+        for n, therapists, largest, icc in (
+            *((100, 20, 3, 0.05), (100, 20, 3, 0.2), (200, 20, 3, 0.2), (200, 20, 15, 0.2)),
+            *((400, 40, 3, 0.2), (400, 40, 15, 0.2)),
+        )
     ]
 
 
@@ -62,7 +67,7 @@ def truths() -> dict[str, float]:
 def simulate(condition: Condition, random: np.random.Generator, runs: int) -> list[Intervals]:
     """Return coefficients by both cluster errors, and indirect and total effects by the bootstrap."""
     sizes = condition.parameters
-    therapists = therapists_of_clients(sizes["n_clients"], sizes["n_therapists"])
+    therapists = therapists_of_clients(sizes["n_clients"], sizes["n_therapists"], sizes["largest_caseload"])
     model = parse(SYNTAX, variables=list(VARIABLES))
     fits: dict[str, list[pd.DataFrame]] = {error: [] for error in ERRORS}
     drawn: list[pd.DataFrame] = []

@@ -25,7 +25,7 @@ WITH_PREDICTION = "guarded_hartung_knapp"
 
 
 def conditions() -> list[Condition]:
-    """Return numbers of sites, variances of Fisher's z between sites and intraclass correlations; sites have the sizes of :data:`SIZES`."""
+    """Return numbers of sites (of the sizes :data:`SIZES`), variances of Fisher's z between sites and intraclass correlations."""
     return [
         Condition(
             f"sites{sites}_tau2{tau2:g}_icc{icc:g}",
