@@ -10,6 +10,7 @@ PROFILE   ?=
 DIR       ?=
 NAME      ?=
 FILE      ?=
+TOPIC     ?=
 PYTHON    ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 PY        := .venv/bin/python
@@ -19,7 +20,7 @@ PIPELINE  := @$(PY) scripts/pipeline.py
 # Without bytecode every start would compile the library again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test check lint why clean request send new-study new-site demo bench dictionary lock environment
+.PHONY: help run test check lint why clean request send new-study new-site demo bench simulate dictionary lock environment
 
 help:
 	@echo "make run        compute the study and its reports      (CONFIG= CORES= SCENARIOS=\"a b\"|all QUESTIONS= PROFILE=)"
@@ -34,6 +35,7 @@ help:
 	@echo "make send       gather the answer to a request, without rows (CONFIG=)"
 	@echo "make demo       write the demo study's files again"
 	@echo "make bench      print speed and memory ratios"
+	@echo "make simulate   run the simulations of bias and coverage that the code has changed (CORES= TOPIC=)"
 
 environment:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; install it and run again."; exit 2; }
@@ -79,6 +81,10 @@ dictionary: environment
 
 bench: environment
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+
+simulate: environment
+	@OPENBLAS_NUM_THREADS=1 $(PY) scripts/simulate.py --processes "$(CORES)" $(if $(TOPIC),--topic $(TOPIC))
+	@$(PY) scripts/write_results_dictionary.py
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --output-file envs/requirements.lock envs/requirements.in

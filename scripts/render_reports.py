@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--instruments", required=True, nargs="*", type=Path, help="instrument files, shipped before own")
     parser.add_argument("--benchmarks", required=True, type=Path)
     parser.add_argument("--references", required=True, type=Path)
+    parser.add_argument("--coverage", required=True, type=Path, help="coverage of intervals in simulations")
     parser.add_argument("--templates", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
     given = parser.parse_args()
@@ -41,6 +42,7 @@ def main() -> None:
         instruments=load_files(given.instruments),
         benchmarks=given.benchmarks,
         references=given.references,
+        coverage=given.coverage,
     )
     rendered = pages.render_all(data, given.templates)
     for name, text in rendered.items():

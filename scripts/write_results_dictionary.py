@@ -1,4 +1,4 @@
-"""Write docs/results-dictionary.md from the schemas that also test the tables."""
+"""Write docs/results-dictionary.md from the schemas that also test the tables and the summary of simulations."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import argparse
 from pathlib import Path
 
 from alliance.files import write_text
+from alliance.questions.coverage import read
 from alliance.questions.results_dictionary import text
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "results-dictionary.md"
+PROJECT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=PAGE)
-    write_text(parser.parse_args().output, text())
+    parser.add_argument("--coverage", type=Path, default=PROJECT / "workflow" / "simulated_coverage.csv")
+    parser.add_argument("--output", type=Path, default=PROJECT / "docs" / "results-dictionary.md")
+    given = parser.parse_args()
+    write_text(given.output, text(read(given.coverage)))
 
 
 if __name__ == "__main__":

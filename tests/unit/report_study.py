@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 from alliance.instruments import load_registry
 from alliance.issues import Issue, Severity
-from alliance.questions import benchmarks
+from alliance.questions import benchmarks, coverage
 from alliance.questions.contract import HETEROGENEITY, POOLED, finish
 from alliance.reports import bibliography
 from alliance.reports.inputs import ReportData
@@ -317,6 +317,7 @@ def study(seed: int = 1) -> ReportData:
         instruments=load_registry([PROJECT / "workflow" / "instruments"]),
         benchmarks=PUBLISHED,
         references=bibliography.parse((PROJECT / "workflow" / "references.bib").read_text(encoding="utf-8")),
+        coverage=coverage.read(PROJECT / "workflow" / "simulated_coverage.csv"),
     )
 
 

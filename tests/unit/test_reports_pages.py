@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import report_study
 from alliance.issues import why_left_out
+from alliance.questions import coverage
 from alliance.questions.contract import POOLED
 from alliance.reports import chapters, figures, numbers, page, pages, study_page
 from alliance.reports.chapters import common, published
@@ -257,6 +258,7 @@ def test_the_command_writes_all_pages_and_removes_those_of_sites_that_are_gone(s
         *("--issues", tmp_path / "issues.csv", "--config", tmp_path / "options.json", "--constants", tmp_path / "constants.json"),
         *("--provenance", tmp_path / "provenance.json", "--instruments", *sorted((workflow / "instruments").glob("*.yaml"))),
         *("--benchmarks", workflow / "benchmarks.yaml", "--references", workflow / "references.bib"),
+        *("--coverage", workflow / "simulated_coverage.csv"),
         *("--templates", workflow / "templates", "--output", tmp_path / "report"),
     ]
     surroundings = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu", "LC_ALL": "C"}
@@ -266,6 +268,16 @@ def test_the_command_writes_all_pages_and_removes_those_of_sites_that_are_gone(s
     }
     assert set(written) == set(rendered)
     assert written == rendered
+
+
+def test_methods_tell_how_often_their_intervals_held_the_truth_in_simulations(study, rendered):
+    text = " ".join("".join(Tree(rendered["index.html"]).text).split())
+    sandwich = [one for one in study.coverage if one.interval == "sandwich" and "correlation" in one.estimate_types]
+    guarded = [one for one in study.coverage if one.method == "two_stage_reml" and one.interval == "guarded_hartung_knapp"]
+    for told in (*coverage.sentences(sandwich), *coverage.sentences(guarded)):
+        assert told in text
+    assert "95 % normal intervals held" not in text
+    assert "In simulation" not in pages.render_all(dataclasses.replace(study, coverage=()), report_study.TEMPLATES)["index.html"]
 
 
 def test_long_reasons_are_cut_at_a_word_and_say_how_many_more_there_are():

@@ -45,6 +45,7 @@ LOCK = from_here(PROJECT / "envs" / "requirements.lock")
 TEMPLATES = from_here(PROJECT / "workflow" / "templates")
 BENCHMARKS = from_here(PROJECT / "workflow" / "benchmarks.yaml")
 REFERENCES = from_here(PROJECT / "workflow" / "references.bib")
+COVERAGE = from_here(PROJECT / "workflow" / "simulated_coverage.csv")
 
 
 def script(name):

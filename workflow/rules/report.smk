@@ -81,6 +81,7 @@ rule render_reports:
         instruments=instrument_files(),
         benchmarks=BENCHMARKS,
         references=REFERENCES,
+        coverage=COVERAGE,
         templates=[from_here(path) for path in sorted((PROJECT / "workflow" / "templates").glob("*"))],
         code=code("render_reports.py"),
         question_code=lambda wildcards: [
@@ -104,5 +105,5 @@ rule render_reports:
         "{PYTHON:q} {params.script:q} --scenario {wildcards.scenario:q} --sites {params.sites:q} --site-tables results/sites "
         "--scores {params.scores:q} --tables results/{wildcards.scenario:q}/tables --issues {input.issues:q} "
         "--config {input.config:q} --constants {input.constants:q} --provenance {input.provenance:q} "
-        "--instruments {input.instruments:q} --benchmarks {input.benchmarks:q} --references {input.references:q} "
+        "--instruments {input.instruments:q} --benchmarks {input.benchmarks:q} --references {input.references:q} --coverage {input.coverage:q} "
         "--templates {params.templates:q} --output results/{wildcards.scenario:q}/report 2> {log:q}"

@@ -300,7 +300,13 @@ def _from_published(site: SiteData, published: Published, options: Mapping[str, 
         "reason": "",
     }
     return SiteSummary(
-        site=site.site, label=site.label, question="alliance_outcome", n={"clients": largest}, facts=facts, estimates=pd.DataFrame(named), vcov=vcov
+        site=site.site,
+        label=site.label,
+        question="alliance_outcome",
+        n={"clients": largest},
+        facts=facts,
+        estimates=pd.DataFrame(named),
+        vcov=vcov,
     )
 
 

@@ -520,7 +520,8 @@ DESCRIPTIVE = {
     },
     "early_gains": {
         **dict.fromkeys(
-            ("window", "alliance_rater", "outcome_rater", "same_rater", "items", "covariates", "hypothesis", "statistic", "group", "shift"), TEXT
+            ("window", "alliance_rater", "outcome_rater", "same_rater", "items", "covariates", "hypothesis", "statistic", "group", "shift"),
+            TEXT,
         ),
         **dict.fromkeys(("denominator", "category", "rule"), TEXT),
         "ci_low": NUMBER,

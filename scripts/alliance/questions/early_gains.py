@@ -286,9 +286,13 @@ def _change_rule(site: SiteData, found: Measure, intake: np.ndarray, options: Ma
         return published_reliable_change(threshold, source), cutoff, ""
     spread = float(np.nanstd(intake, ddof=1)) if np.isfinite(intake).sum() > 1 else np.nan
     if chosen["reliability"] is None or not spread > 0:
-        return None, cutoff, (
-            f"needs reliable change of {found.instrument}: none is published in its file; set reliable_change or reliability under "
-            "questions.early_gains.change"
+        return (
+            None,
+            cutoff,
+            (
+                f"needs reliable change of {found.instrument}: none is published in its file; set reliable_change or reliability under "
+                "questions.early_gains.change"
+            ),
         )
     source = f"SD of this sample at intake, reliability {chosen['reliability']:g} of the configuration"
     return reliable_change(spread, chosen["reliability"], source), cutoff, ""
@@ -304,7 +308,9 @@ def _change_categories(site: SiteData, options: Mapping[str, Any]) -> list[dict[
     before = sign * intake.values.reindex(clients).to_numpy(dtype=float)
     after = sign * outcome.values.reindex(clients).to_numpy(dtype=float)
     rule, cutoff, reason = _change_rule(site, outcome, before, options) if not outcome.reason else (None, None, outcome.reason)
-    reason = reason or intake.reason or ("" if cutoff is not None else f"needs a cut-off of {outcome.instrument}: set it in the configuration")
+    reason = (
+        reason or intake.reason or ("" if cutoff is not None else f"needs a cut-off of {outcome.instrument}: set it in the configuration")
+    )
     if reason:
         absent = {"estimate_type": "share", "status": "not_estimable", "reason": f"not estimable: {reason}", "method": "none"}
         return [
@@ -359,7 +365,9 @@ def _sudden_gains(site: SiteData, options: Mapping[str, Any]) -> list[dict[str, 
     keys += [{"shift": "gain", "statistic": "mean size", "estimate_type": "mean"}]
     positions = [{"shift": "gain", "statistic": f"alliance {name}", "estimate_type": "mean_difference"} for name in sudden_gains.POSITIONS]
     if instrument is None:
-        reason = f"not estimable: needs {symptoms['rater']}-rated symptoms ({', '.join(symptoms['instruments']) or 'none listed'}) in sessions"
+        reason = (
+            f"not estimable: needs {symptoms['rater']}-rated symptoms ({', '.join(symptoms['instruments']) or 'none listed'}) in sessions"
+        )
         return [{**key, "status": "not_estimable", "reason": reason, "method": "none"} for key in [*keys, *positions]]
     direction = str(getattr(site.instruments.get(instrument), "direction", "")) != "higher_is_worse"
     cutoff, missing = _sudden_cutoff(site, instrument, scores, options)
@@ -419,9 +427,7 @@ def _sudden_cutoff(site: SiteData, instrument: str, scores: pd.DataFrame, option
     return (rule.threshold, "") if rule is not None else (None, reason)
 
 
-def _gain_details(
-    shifts: pd.DataFrame, therapists: np.ndarray | None, clients: pd.Index, rule: str, level: float
-) -> list[dict[str, Any]]:
+def _gain_details(shifts: pd.DataFrame, therapists: np.ndarray | None, clients: pd.Index, rule: str, level: float) -> list[dict[str, Any]]:
     """Return the share of gains that were reversed and their mean size; gains of one therapist's clients may go together."""
     from alliance.statistics.change import proportion
 

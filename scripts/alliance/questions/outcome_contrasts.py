@@ -93,9 +93,7 @@ def common_rows(
 
     changes = {id(one.post): one.post - one.intake for one in terms} if form == "change" else {}
     held = form in ("ancova", "residual_gain")
-    triples = [
-        (place(one.alliance), place(changes.get(id(one.post), one.post)), [place(one.intake)] if held else []) for one in terms
-    ]
+    triples = [(place(one.alliance), place(changes.get(id(one.post), one.post)), [place(one.intake)] if held else []) for one in terms]
     data = np.column_stack(columns)
     complete = np.isfinite(data).all(axis=1)
     weights = np.array([list(contrast) for contrast in contrasts.values()], dtype=float).reshape(len(contrasts), len(terms))
@@ -178,7 +176,9 @@ def rater_blocks(found: SiteMeasures, options: Mapping[str, Any]) -> Rows:
                 if None in terms:
                     continue
                 contrast = {f"{pair[0]} - {pair[1]} alliance": (1, -1)}
-                blocks.append(_numbered(common_rows(terms, contrast, found.therapists, form, minimum, {**common, "pair": " and ".join(pair)}), rated))
+                blocks.append(
+                    _numbered(common_rows(terms, contrast, found.therapists, form, minimum, {**common, "pair": " and ".join(pair)}), rated)
+                )
                 blocks.append(_joint(terms, found, form, minimum, {**common, "pair": " and ".join(pair), "outcome_rater": rated}))
         for pair in RATER_PAIRS:
             if not all(rater in outcomes for rater in pair):
@@ -201,7 +201,9 @@ def _rater_term(found: SiteMeasures, rater: str, rated: str, outcome: OutcomeKey
     return term(found, key, outcome, rater, alliance_rater=rater, outcome_rater=rated, same_rater=same)
 
 
-def _joint(terms: Sequence[Term], found: SiteMeasures, form: str, minimum: int, common: Mapping[str, Any]) -> tuple[list[dict[str, Any]], np.ndarray]:
+def _joint(
+    terms: Sequence[Term], found: SiteMeasures, form: str, minimum: int, common: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], np.ndarray]:
     """Return the partial r of each of two raters' alliance given the other's (and the intake level, as the form has it)."""
     first, second = terms
     post = first.post - first.intake if form == "change" else first.post
@@ -372,7 +374,9 @@ def _group_blocks(one: Term, values: pd.Series, found: SiteMeasures, options: Ma
             counted = fields | ({"n_clients": sizes[pair[position]]} if position < 2 else {})
             share = 1 - counted["n_clients"] / len(labels)
             sessions = int(one.sessions[chosen & (labels == pair[position])].sum()) if position < 2 else int(one.sessions[chosen].sum())
-            rows.append({**common, **kind, **counted, "estimate": result.estimate[position], "n_sessions": sessions, "share_missing": share})
+            rows.append(
+                {**common, **kind, **counted, "estimate": result.estimate[position], "n_sessions": sessions, "share_missing": share}
+            )
         blocks.append((rows, result.vcov))
     return blocks
 

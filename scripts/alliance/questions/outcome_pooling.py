@@ -424,7 +424,16 @@ def eligibility(chosen: pd.DataFrame, summaries: Sequence[SiteSummary], options:
         first = headline.iloc[0]
         reason = "not estimable: no site is known to meet all five criteria; see the rows of the sites"
         eligible = pd.DataFrame(
-            [{**{key: first[key] for key in keys}, "site": POOLED, "status": "not_estimable", "reason": reason, "method": "none", "n_sites": 0}]
+            [
+                {
+                    **{key: first[key] for key in keys},
+                    "site": POOLED,
+                    "status": "not_estimable",
+                    "reason": reason,
+                    "method": "none",
+                    "n_sites": 0,
+                }
+            ]
         ).assign(scale=correlation_scale(options))
     decision = f"met by {len(set(meeting))} of {headline['site'].nunique()} sites"
     return effects.stack(pd.DataFrame(rows), eligible.assign(criterion="all", decision=decision) if len(eligible) else eligible)
@@ -441,12 +450,18 @@ def _judged(effect: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, tu
     labelled = facts.get("labelled_alliance")
     return {
         "labelled_alliance": (labelled, "" if labelled else _unless(labelled, "the instrument is not listed as an alliance measure")),
-        "time_lapse": (True if facts.get("dated") else None, "" if facts.get("dated") else "when alliance and outcome were measured is not known"),
+        "time_lapse": (
+            True if facts.get("dated") else None,
+            "" if facts.get("dated") else "when alliance and outcome were measured is not known",
+        ),
         "no_analog": (
             None if not design else "analog" not in design,
             "design is not stated in site.yaml" if not design else "an analog study" if "analog" in design else "",
         ),
-        "at_least_5_clients": (None if pd.isna(n) else bool(n >= 5), "the number of clients is not known" if pd.isna(n) else f"{n} clients"),
+        "at_least_5_clients": (
+            None if pd.isna(n) else bool(n >= 5),
+            "the number of clients is not known" if pd.isna(n) else f"{n} clients",
+        ),
         "individual_treatment": (
             None if not treatment else treatment == "individual",
             "treatment_format is not stated in site.yaml" if not treatment else f"treatment is {treatment}",
@@ -459,7 +474,9 @@ def _unless(value: bool | None, reason: str) -> str:
 
 
 def _criterion_row(effect: Mapping[str, Any], name: str, met: bool | None, reason: str) -> dict[str, Any]:
-    row = {key: effect[key] for key in ("site", "alliance_rater", "window", "outcome_rater", "form", "same_rater", "n_clients", "n_therapists")}
+    row = {
+        key: effect[key] for key in ("site", "alliance_rater", "window", "outcome_rater", "form", "same_rater", "n_clients", "n_therapists")
+    }
     row |= {"criterion": name, "estimate_type": "criterion_met", "scale": "identity", "n_sites": 1}
     if met is None:
         return {**row, "decision": "not known", "status": "not_estimable", "reason": f"not estimable: {reason}", "method": "none"}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from alliance.questions.contract import COLUMN_MEANINGS, ESTIMATE_TYPES, HETEROGENEITY_MEANINGS, METHODS, POOLED, TABLES
+from alliance.questions.coverage import Coverage, sentences
 
 
 def _listing(meanings: dict[str, str], heading: str) -> list[str]:
     return [f"| {heading} | meaning |", "| --- | --- |", *(f"| `{name}` | {meaning} |" for name, meaning in meanings.items()), ""]
 
 
-def text() -> str:
-    """Return the page as Markdown."""
+def text(coverage: Sequence[Coverage]) -> str:
+    """Return the page as Markdown, with what simulations showed beside the methods."""
+    simulated = {method: " ".join(sentences([one for one in coverage if one.method == method])) for method in METHODS}
+    methods = {method: f"{meaning}. {simulated[method]}" if simulated[method] else meaning for method, meaning in METHODS.items()}
     lines = [
         "# Results dictionary",
         "",
@@ -30,7 +35,7 @@ def text() -> str:
         *_listing(ESTIMATE_TYPES, "value"),
         "## Values of `method`",
         "",
-        *_listing(METHODS, "value"),
+        *_listing(methods, "value"),
     ]
     for table in TABLES:
         lines += [

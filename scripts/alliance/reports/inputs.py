@@ -16,7 +16,9 @@ from alliance.files import read_json
 from alliance.issues import Issue, why_left_out
 from alliance.questions import benchmarks as published
 from alliance.questions import contract
+from alliance.questions import coverage as simulated
 from alliance.questions.benchmarks import Benchmark
+from alliance.questions.coverage import Coverage
 from alliance.reports import bibliography
 from alliance.reports.bibliography import Reference
 from alliance.reports.numbers import level
@@ -53,6 +55,8 @@ class ReportData:
         Published figures.
     references : mapping
         Bibliography by key.
+    coverage : sequence of Coverage
+        How often intervals held the truth in simulations.
     """
 
     scenario: str
@@ -66,6 +70,7 @@ class ReportData:
     instruments: Mapping[str, Any] = field(default_factory=dict)
     benchmarks: Sequence[Benchmark] = ()
     references: Mapping[str, Reference] = field(default_factory=dict)
+    coverage: Sequence[Coverage] = ()
 
     @property
     def decimals(self) -> int:
@@ -160,6 +165,7 @@ def read(
     instruments: Mapping[str, Any],
     benchmarks: Path,
     references: Path,
+    coverage: Path,
 ) -> ReportData:
     """Read everything that a scenario's pages are made from."""
     options = read_json(config)
@@ -176,6 +182,7 @@ def read(
         instruments=instruments,
         benchmarks=published.read(benchmarks),
         references=bibliography.parse(Path(references).read_text(encoding="utf-8")),
+        coverage=simulated.read(coverage),
     )
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from alliance.questions import coverage
+from alliance.questions.contract import WITH_NUMBERS
 from alliance.questions.sentences import Sentence
 from alliance.reports import numbers
 from alliance.reports.bibliography import cited
@@ -17,10 +19,17 @@ END = re.compile(r"([.?!])$")
 
 
 def of_question(data: ReportData, question: str) -> list[Sentence]:
-    """Return the sentences that a question's module says about this run."""
+    """Return the sentences that a question's module says about this run, and how well its kinds of intervals did in simulations."""
     module = question_module(question)
     options = {**data.options, "seed": data.options["study"]["seed"]}
-    return list(module.methods(options, dict(data.tables[question])))
+    return [*module.methods(options, dict(data.tables[question])), *_simulated(data, question)]
+
+
+def _simulated(data: ReportData, question: str) -> list[Sentence]:
+    rows = [table.loc[table["status"].isin(WITH_NUMBERS), ["estimate_type", "method"]] for table in data.tables[question].values()]
+    used = {tuple(pair) for part in rows for pair in part.drop_duplicates().itertuples(index=False)}
+    known = coverage.of_rows(data.coverage, used, data.options["pooling"]["interval"])
+    return [Sentence(text) for text in coverage.sentences(known)]
 
 
 def general(data: ReportData) -> list[Sentence]:

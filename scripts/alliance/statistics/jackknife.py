@@ -119,7 +119,11 @@ def jackknife(
         return _absent(size, n, count, "without one of the clients there is no estimate")
     caution = ""
     if clusters is not None:
-        few = f"fewer than {min_clusters} therapists ({count})" if count < min_clusters else "without one of the therapists there is no estimate"
+        few = (
+            f"fewer than {min_clusters} therapists ({count})"
+            if count < min_clusters
+            else "without one of the therapists there is no estimate"
+        )
         caution = f"{few}: clients taken as independent"
     return Jackknifed(estimate, _spread(without), np.inf, n, count, "client_jackknife", "", caution)
 

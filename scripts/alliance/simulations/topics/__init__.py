@@ -1,0 +1,1 @@
+"""One module a topic, found by its name: ``conditions()`` and ``simulate(condition, random, runs)``."""
