@@ -72,10 +72,9 @@ def main() -> int:
         print("no ratio: metafor is not installed (R with the package metafor)")
     else:
         some = min(given.left_out, given.sites)
-        seconds = metafor_seconds(y[:1], v[:1], some) / (some + 1) * (given.sites + 1) * given.effects
-        print(
-            f"metafor {seconds:.0f} s CPU, scaled from {some + 1} of {(given.sites + 1) * given.effects} fits; ratio {spent / seconds:.5f}"
-        )
+        fits = (given.sites + 1) * given.effects
+        seconds = metafor_seconds(y[:1], v[:1], some) / (some + 1) * fits
+        print(f"metafor: {seconds:.0f} s CPU, scaled from {some + 1} of {fits} fits, {seconds / spent:.0f} times as long")
     return int(spent > LIMIT)
 
 

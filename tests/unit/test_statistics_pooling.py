@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from alliance.statistics.covariance import correlation_matrix
+from alliance.statistics.covariance import correlation_matrix, partial_correlation
 from alliance.statistics.dependent import dependent_contrast, overlapping_correlations, separate_correlations
 from alliance.statistics.equivalence import equivalence
 from alliance.statistics.meta_analysis import influence, pool
@@ -353,6 +353,18 @@ def test_contrast_leaves_out_incomplete_clients_and_refuses_constants() -> None:
     names = np.array([f"t{code}" for code in therapist], dtype=object)
     names[:5] = None
     assert dependent_contrast(data, names, first_minus_second).n == 55
+
+
+def test_contrast_given_controls_that_determine_each_other_is_refused() -> None:
+    data, therapist = clients(60, 1, therapists=10)
+    data = np.column_stack([data, np.ones(60) + therapist % 2, np.ones(60) + therapist % 2])
+
+    def partial(stack: np.ndarray) -> np.ndarray:
+        return partial_correlation(stack, 0, 1, [3, 4]) - partial_correlation(stack, 0, 2, [3, 4])
+
+    found = dependent_contrast(data, therapist, partial)
+    assert (found.estimate, found.status) == (None, "not_estimable")
+    assert found.reason == "the function has no value for these data"
 
 
 def test_impossible_correlations_are_refused() -> None:

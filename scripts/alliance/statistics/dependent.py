@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from alliance.statistics.correlation import MIN_CLUSTERS
 from alliance.statistics.covariance import cluster_sums, delta, moments, normal_theory, sandwich
 from alliance.statistics.distributions import critical_value, two_sided_p
+from alliance.statistics.jackknife import covariance_of_sums, cross_products
 
 _SINGULAR = 1e-12
 
@@ -242,22 +243,25 @@ def _error(
 
 
 def _values(function: Callable[[np.ndarray], np.ndarray], stack: np.ndarray) -> np.ndarray:
-    """Return the function's values; NaN for matrices that a variable without variance makes meaningless."""
+    """Return the function's values; NaN where a variable has no variance or variables determine each other."""
     varies = (np.diagonal(stack, axis1=-2, axis2=-1) > 0).all(axis=-1)
     values = np.full(len(stack), np.nan)
-    if varies.any():
+    if not varies.any():
+        return values
+    try:
         values[varies] = np.asarray(function(stack[varies]), dtype=float).reshape(-1)
+    except np.linalg.LinAlgError:
+        if len(stack) > 1:
+            return np.concatenate([_values(function, one[None]) for one in stack])
     return values
 
 
 def _without_each(centred: np.ndarray, codes: np.ndarray, groups: int) -> np.ndarray:
     """Return covariance matrices without each cluster, shape (clusters, p, p); NaN where too little is left."""
-    products = cluster_sums(centred[:, :, None] * centred[:, None, :], codes, groups)
-    sums, sizes = cluster_sums(centred, codes, groups), np.bincount(codes, minlength=groups).astype(float)
-    left = sizes.sum() - sizes
-    total = sums.sum(axis=0) - sums
-    scatter = products.sum(axis=0) - products - total[:, :, None] * total[:, None, :] / left[:, None, None]
-    covariance = scatter / (left - 1)[:, None, None]
+    products = cross_products(centred)
+    remaining = products.sum(axis=0) - cluster_sums(products, codes, groups)
+    left = remaining[:, 0, 0]
+    covariance = covariance_of_sums(remaining) * (left / (left - 1))[:, None, None]
     spent = np.diagonal(covariance, axis1=1, axis2=2) <= _SINGULAR * (centred**2).mean(axis=0)
     covariance[spent.any(axis=1) | (left < 3)] = np.nan
     return covariance
