@@ -14,6 +14,7 @@ from alliance.questions.correlations import published_correlations, published_fi
 from alliance.questions.outcome_contrasts import Rows, kind_block, main_outcome, moderator_blocks, rater_blocks, timing_blocks
 from alliance.questions.outcome_levels import client_frame, level_rows, one_stage_rows, session_frame
 from alliance.questions.outcome_measures import FORMS, PREFERRED, AllianceKey, OutcomeKey, SiteMeasures, effects_of, measures
+from alliance.questions.outcome_missing import missing_rows
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
@@ -22,6 +23,7 @@ estimate_reads = (
     "alliance",
     "outcome",
     "symptoms",
+    "early_gain.window",
     "pooling.min_clients",
     "pooling.level",
     "questions.alliance_outcome.windows",
@@ -84,6 +86,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     for name, parts in _contrast_blocks(site, found, options).items():
         blocks += [(name, *part) for part in parts]
     blocks.append(("levels", *_with_variances(level_rows(*level_frames(site, found, options), options, "mixed_model"))))
+    blocks.append(("missing", *_with_variances(missing_rows(site, found, options))))
     rows, vcov = _numbered(blocks)
     codes = found.therapists
     main = AllianceKey(PREFERRED, options["alliance"]["scale"], options["alliance"]["rater"], options["alliance"]["window"])
@@ -227,7 +230,8 @@ def _numbered(blocks: Sequence[tuple[str, list[dict[str, Any]], np.ndarray]]) ->
 
 def _parameter(row: Mapping[str, Any]) -> str:
     """Return the name of a row: the descriptive columns that it fills."""
-    return "; ".join(f"{name}={row[name]}" for name in DESCRIPTIVE if row.get(name) and name not in ("same_rater", "headline"))
+    named = (name for name in DESCRIPTIVE if name not in ("same_rater", "headline"))
+    return "; ".join(f"{name}={row[name]}" for name in named if row.get(name) not in (None, ""))
 
 
 def _late(found: SiteMeasures, alliance: AllianceKey, outcome: OutcomeKey) -> int:

@@ -344,8 +344,7 @@ TABLES = (
             "delta": "shift of imputed outcomes in SD (negative: those without outcome did worse)",
             **_SAME_RATER,
         },
-        ("partial_correlation", "share"),
-        numbers=("delta",),
+        (*_FORM_TYPES, "share"),
     ),
     Table(
         "convergent_validity",

@@ -85,7 +85,7 @@ def tables_of(
     gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:
     """Return all tables of the question, not yet in their final form."""
-    models = {name: gathered[gathered["model"].eq(name)] for name in ("effects", *CONTRAST_KEYS)}
+    models = {name: gathered[gathered["model"].eq(name)] for name in ("effects", *CONTRAST_KEYS, "missing")}
     one_stage = tables.get("one_stage", pd.DataFrame())
     found = dict.fromkeys(
         ("site_effects", "pooled", "levels", "moderators", "raters", "timing", "eligibility", "leave_one_out", "influence", "missing"),
@@ -102,6 +102,8 @@ def tables_of(
             if name == "levels":
                 pooled = _with_one_stage(pooled, one_stage)
             found[name] = effects.stack(sites, pooled)
+    if len(models["missing"]):
+        found["missing"] = _missing(models["missing"], summaries, options)
     found["eligibility"] = eligibility(models["effects"], summaries, options)
     return found
 
@@ -130,6 +132,20 @@ def _effect_tables(
         "leave_one_out": effects.leave_one_out_rows(preferred, EFFECT_KEYS, scale, pooling),
         "influence": _influence(headline, scale, options),
     }
+
+
+def _missing(chosen: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> pd.DataFrame:
+    """Return patterns of missing values (pooled as logits) and the imputed headline, by site and pooled."""
+    pooling = options["pooling"]
+    parts = []
+    for kind, keys, scale in (
+        (chosen["estimate_type"].eq("share"), ["pattern", "same_rater", "estimate_type"], "logit"),
+        (chosen["estimate_type"].ne("share"), ["delta", "pattern", "same_rater", "estimate_type"], correlation_scale(options)),
+    ):
+        numbered = effects.scaled(chosen[kind], scale)
+        pooled = effects.pooled_rows(numbered, keys, scale, pooling)
+        parts += [effects.site_rows(numbered, scale, pooling["level"]), pooled, effects.absent_site_rows(summaries, pooled[keys], scale)]
+    return effects.stack(*parts)
 
 
 def _first_keys(rows: pd.DataFrame) -> dict[str, Any]:
