@@ -92,7 +92,7 @@ class SiteMeasures:
         :class:`OutcomeValues` by :class:`OutcomeKey`.
     sessions : dict
         Ratings behind each client's alliance value, shape (clients,).
-    late : dict of (AllianceKey, OutcomeKey) to ndarray of bool
+    late : dict of OutcomeKey to ndarray of bool, shape (clients, alliance measures)
         Clients whose alliance was measured after the outcome: not used for that pair.
     sources : dict
         What stands behind the preferred measures, in words.
@@ -224,13 +224,14 @@ def measures(site: SiteData, options: Mapping[str, Any], every: bool = True) -> 
     outcomes = {key: one for key, one in outcomes.items() if not one.found.reason}
     sources = {key.name: one.source for key, one in kept.items() if key.instrument == PREFERRED}
     sources |= {key.name: one.found.source for key, one in outcomes.items() if key.instrument == PREFERRED}
+    after = measured_after(list(kept.values()), [one.found for one in outcomes.values()], clients)
     return SiteMeasures(
         clients,
         codes if known else None,
         {key: one.values.reindex(clients).to_numpy(dtype=float) for key, one in kept.items()},
         outcomes,
         {key: one.times["n_sessions"].reindex(clients).fillna(0).to_numpy(dtype=float) for key, one in kept.items()},
-        {key: measured_after(list(kept.values()), one.found, clients) for key, one in outcomes.items()},
+        {key: after[:, :, position] for position, key in enumerate(outcomes)},
         sources,
         reasons,
     )

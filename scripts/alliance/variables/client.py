@@ -186,32 +186,33 @@ def order_violations(earlier: Measure, later: Measure, same_time: bool = False) 
     Dates decide where both are known, else timepoint and session number. Clients with only one of the two are not judged.
     """
     clients = earlier.times.index.intersection(later.times.index)
-    return clients[measured_after([earlier], later, clients, same_time)[:, 0]]
+    return clients[measured_after([earlier], [later], clients, same_time)[:, 0, 0]]
 
 
-def measured_after(earlier: Sequence[Measure], later: Measure, clients: pd.Index, same_time: bool = False) -> np.ndarray:
-    """Return for clients and several variables whether each was measured after a later one; see :func:`order_violations`.
+def measured_after(earlier: Sequence[Measure], later: Sequence[Measure], clients: pd.Index, same_time: bool = False) -> np.ndarray:
+    """Return for clients and pairs of variables whether the first was measured after the second; see :func:`order_violations`.
 
     Returns
     -------
-    ndarray of bool, shape (len(clients), len(earlier))
+    ndarray of bool, shape (len(clients), len(earlier), len(later))
     """
-    dates, orders = (_at(later, name, clients)[:, None] for name in ("first_date", "first_order"))
-    last_dates = np.column_stack([_at(one, "last_date", clients) for one in earlier] or [np.empty((len(clients), 0))])
-    last_orders = np.column_stack([_at(one, "last_order", clients) for one in earlier] or [np.empty((len(clients), 0))])
+    last_dates, last_orders = (_at(earlier, name, clients)[:, :, None] for name in ("last_date", "last_order"))
+    dates, orders = (_at(later, name, clients)[:, None, :] for name in ("first_date", "first_order"))
     dated = np.isfinite(dates) & np.isfinite(last_dates)
     after = np.where(dated, last_dates > dates, last_orders > orders)
     return after | np.where(dated, last_dates == dates, last_orders == orders) if same_time else after
 
 
-def _at(found: Measure, name: str, clients: pd.Index) -> np.ndarray:
-    """Return one column of times as numbers, NaN where unknown; dates in days."""
-    if found.times.empty:
-        return np.full(len(clients), np.nan)
-    values = found.times[name].reindex(clients)
-    if name.endswith("date"):
-        return ((values - pd.Timestamp(0)) / pd.Timedelta(days=1)).to_numpy(dtype=float)
-    return values.to_numpy(dtype=float)
+def _at(measures: Sequence[Measure], name: str, clients: pd.Index) -> np.ndarray:
+    """Return one column of times of several variables as numbers, shape (clients, measures), NaN where unknown; dates in days."""
+    values = np.full((len(clients), len(measures)), np.nan)
+    for column, one in enumerate(measures):
+        if len(one.times):
+            found = one.times[name]
+            numbers = (found - pd.Timestamp(0)) / pd.Timedelta(days=1) if name.endswith("date") else found
+            position = one.times.index.get_indexer(clients)
+            values[:, column] = np.where(position >= 0, numbers.to_numpy(dtype=float)[position], np.nan)
+    return values
 
 
 def gain_window_overlap(alliance: Measure, options: Mapping[str, Any]) -> str:
