@@ -162,6 +162,28 @@ def computed(subject: str) -> dict:
     return json.loads(run.stdout)
 
 
+def pooled_by_metafor(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return what metafor makes of site estimates, by effect.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``effect, estimate, std_error``, one row a site and effect.
+
+    Returns
+    -------
+    dict
+        For every effect ``estimate, se, low, high, tau2, q, k``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        rows.to_csv(Path(folder) / "rows.csv", index=False)
+        call = ["Rscript", "--vanilla", str(HERE / "pool_rows.R"), str(Path(folder) / "rows.csv")]
+        run = subprocess.run(call, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise RuntimeError(f"pool_rows.R failed:\n{run.stderr}")
+    return json.loads(run.stdout)
+
+
 def stored(subject: str) -> dict:
     """Return what R gave when the values were stored."""
     return json.loads((HERE / f"{subject}.json").read_text(encoding="utf-8"))

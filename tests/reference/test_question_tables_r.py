@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import statistics_reference as reference
-from alliance.questions import client_factors, convergent_validity
+from alliance.questions import client_factors, convergent_validity, path_models
 from alliance.questions.contract import POOLED
 from alliance.questions.site_data import SiteData
-from unit.simulated_site import OPTIONS, score_rows, site_of
+from unit.simulated_site import OPTIONS, score_rows, simulated, site_of
 
 EXPECTED = reference.stored("question_tables")
 SITES = [site for site, _, _ in reference.QUESTION_SITES]
@@ -102,3 +103,24 @@ def test_contrasts_of_pooled_means_equal_r(tables: dict[str, pd.DataFrame], pair
     found = only(tables["categories"], site=POOLED, category=pair)
     for column, value in EXPECTED["contrasts"][pair].items():
         assert found[column] == pytest.approx(value, **EXACT), column
+
+
+@pytest.mark.skipif(
+    shutil.which("Rscript") is None, reason="Rscript is not installed; install R and metafor to pool the sites' effects there"
+)
+def test_indirect_effects_of_sites_pool_to_what_metafor_gives() -> None:
+    sites = [simulated(name, n=80 + 30 * number, seed=number, alliance_outcome=0.1 * number) for number, name in enumerate("abcdef")]
+    summaries = [path_models.estimate(site, OPTIONS, {}) for site in sites]
+    table = path_models.pool(summaries, OPTIONS, {})["indirect"]
+    own = table[table["site"].ne(POOLED)].assign(effect=lambda rows: rows["parameter"] + "/" + rows["estimate_type"])
+    assert own.groupby("effect")["site"].nunique().eq(len(sites)).all()
+    expected = reference.pooled_by_metafor(own[["effect", "estimate", "std_error"]])
+    assert len(expected) == 4
+    for effect, values in expected.items():
+        parameter, kind = effect.split("/")
+        found = only(table, site=POOLED, parameter=parameter, estimate_type=kind, method="two_stage_reml")
+        for column, name in (("estimate", "estimate"), ("std_error", "se"), ("ci_low", "low"), ("ci_high", "high"), ("q", "q")):
+            assert found[column] == pytest.approx(values[name], **EXACT), (effect, column)
+        assert found["tau2"] == pytest.approx(values["tau2"], rel=1e-6, abs=1e-8), effect
+        assert found["n_sites"] == values["k"]
+    assert any(values["tau2"] > 0 for values in expected.values())
