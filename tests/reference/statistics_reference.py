@@ -43,6 +43,26 @@ ROORDA_MODELS = {
     "two_outcomes": "enga ~ pos\nachiev ~ pos + neg",
 }
 
+QUESTION_SITES = (("a", 60, 8), ("b", 90, 12), ("c", 75, 6), ("d", 120, 15), ("e", 50, 3), ("f", 80, 10), ("g", 150, 20))
+FACTORS = {
+    "social_relations": {"category": "interpersonal", "reversed": False},
+    "life_events": {"category": "interpersonal", "reversed": True},
+    "motivation": {"category": "intrapersonal", "reversed": False},
+    "openness": {"category": "intrapersonal", "reversed": False},
+    "severity_rating": {"category": "diagnostic", "reversed": True},
+}
+# Instrument, scale, rater, slope on the alliance, long form it was derived from.
+QUESTION_MEASURES = (
+    ("wai_36", "total", "client", 1.0, ""),
+    ("haq_2", "total", "client", 0.8, ""),
+    ("wai_sr", "total", "client", 0.9, "wai_36"),
+    ("wai_36", "total", "therapist", 0.4, ""),
+    ("haq_2", "total", "therapist", 0.5, ""),
+    ("wai_36", "bond", "client", 0.7, ""),
+    ("wai_36", "task", "client", 0.5, ""),
+    ("haq_2", "positive", "client", 0.6, ""),
+)
+
 
 def _normals(seed: int, *shape: int) -> np.ndarray:
     return ndtri(np.random.Generator(np.random.PCG64(seed)).random(shape))
@@ -113,6 +133,42 @@ def partly_reported() -> pd.DataFrame:
 CORRELATIONS = ((0.5, 0.3, 0.4, 0.2, 0.35, 0.6), (-0.2, 0.45, 0.1, 0.05, -0.3, 0.25), (0.75, 0.7, 0.65, 0.6, 0.55, 0.8))
 
 
+def question_clients() -> pd.DataFrame:
+    """Return simulated clients of seven sites with factors that share a source; gaps, unknown therapists, a site with three therapists."""
+    sites = []
+    for index, (site, n, therapists) in enumerate(QUESTION_SITES):
+        noise = _normals(100 + index, n, 8)
+        gaps = np.random.Generator(np.random.PCG64(200 + index)).random((n, len(FACTORS)))
+        therapist = np.arange(n) % therapists + 1.0
+        shared = 0.4 * _normals(300 + index, therapists + 1)[therapist.astype(int)]
+        if site == "b":
+            therapist[:4] = np.nan
+        alliance = noise[:, 0] + shared
+        table = {"site": site, "client": np.arange(1, n + 1), "therapist": therapist, "alliance": alliance}
+        for column, (name, slope) in enumerate(zip(FACTORS, (0.5, -0.3, 0.2, 0.1, -0.25), strict=True)):
+            factor = (slope + 0.1 * index / 7) * alliance + 0.5 * np.sign(slope) * noise[:, 6] + 0.8 * noise[:, column + 1] + 0.3 * shared
+            absent = site == "c" and FACTORS[name]["category"] == "intrapersonal"
+            table[name] = np.where(absent | (gaps[:, column] < 0.12), np.nan, factor)
+        sites.append(pd.DataFrame(table))
+    return pd.concat(sites, ignore_index=True).round(4)
+
+
+def question_scores() -> pd.DataFrame:
+    """Return simulated alliance scores of the clients in two sessions, some not rated; two sites derived a short form from the long one."""
+    rows = []
+    for index, (site, own) in enumerate(question_clients().groupby("site", sort=True)):
+        measures = [measure for measure in QUESTION_MEASURES if measure[0] != "wai_sr" or site in ("a", "d")]
+        noise = _normals(400 + index, len(own), 2, len(measures))
+        rated = np.random.Generator(np.random.PCG64(500 + index)).random(noise.shape) > 0.15
+        for column, (instrument, scale, rater, slope, parent) in enumerate(measures):
+            for session in (2, 3):
+                score = 4 + slope * own["alliance"].to_numpy() + 0.7 * noise[:, session - 2, column]
+                keys = {"site": site, "client": own["client"], "session": session, "instrument": instrument, "scale": scale}
+                frame = pd.DataFrame(keys | {"rater": rater, "derived_from": parent, "score": score})
+                rows.append(frame[rated[:, session - 2, column]])
+    return pd.concat(rows, ignore_index=True).round(4)
+
+
 def inputs(subject: str, folder: Path) -> None:
     """Write what the R script of a subject reads."""
     if subject == "meta_analysis":
@@ -126,6 +182,10 @@ def inputs(subject: str, folder: Path) -> None:
         partly_reported().to_csv(folder / "partly_reported.csv", index=False)
         simulated_rows().to_csv(folder / "rows.csv", index=False)
         pd.DataFrame(CORRELATIONS, columns=["r12", "r34", "r13", "r14", "r23", "r24"]).to_csv(folder / "correlations.csv", index=False)
+    elif subject == "question_tables":
+        question_clients().drop(columns="alliance").to_csv(folder / "clients.csv", index=False)
+        question_scores().to_csv(folder / "scores.csv", index=False)
+        (folder / "factors.json").write_text(json.dumps(FACTORS), encoding="utf-8")
     elif subject == "path_analysis":
         simulated_rows().to_csv(folder / "rows.csv", index=False)
         (folder / "models.json").write_text(json.dumps(MODELS), encoding="utf-8")
@@ -149,11 +209,33 @@ def computed(subject: str) -> dict:
     return json.loads(run.stdout)
 
 
+def pooled_by_metafor(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return what metafor makes of site estimates, by effect.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``effect, estimate, std_error``, one row a site and effect.
+
+    Returns
+    -------
+    dict
+        For every effect ``estimate, se, low, high, tau2, q, k``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        rows.to_csv(Path(folder) / "rows.csv", index=False)
+        call = ["Rscript", "--vanilla", str(HERE / "pool_rows.R"), str(Path(folder) / "rows.csv")]
+        run = subprocess.run(call, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise RuntimeError(f"pool_rows.R failed:\n{run.stderr}")
+    return json.loads(run.stdout)
+
+
 def stored(subject: str) -> dict:
     """Return what R gave when the values were stored."""
     return json.loads((HERE / f"{subject}.json").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
-    for chosen in sys.argv[1:] or ("meta_analysis", "path_analysis", "pooling", "two_stage"):
+    for chosen in sys.argv[1:] or ("meta_analysis", "path_analysis", "pooling", "question_tables", "two_stage"):
         (HERE / f"{chosen}.json").write_text(json.dumps(computed(chosen), indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,20 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from study_files import REALDATA, maker
 from support import PROJECT, pipeline
 
-STUDIES = Path(__file__).resolve().parent
 REFERENCE = PROJECT / "tests" / "reference"
-REALDATA = Path(os.environ.get("ALLIANCE_REAL_DATA") or PROJECT.parent / "shared" / "realdata")
-
-
-def maker(name: str) -> Any:
-    """Return the module that writes a study."""
-    specification = importlib.util.spec_from_file_location(f"make_{name}", STUDIES / name / "make_study.py")
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

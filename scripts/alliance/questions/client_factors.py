@@ -249,7 +249,7 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
         Not used.
     """
     pooling = options["pooling"]
-    scale = "fisher_z" if pooling["metric"] == "fisher_z" else "identity"
+    scale = effects.pooling_scale(pooling)
     summaries = sorted(summaries, key=lambda one: one.site)
     gathered = effects.scaled(effects.gather(summaries), scale) if summaries else pd.DataFrame()
     if gathered.empty:
@@ -272,9 +272,7 @@ def _factor_tables(
     merged = gathered.assign(**{name: gathered["factor"].map(rater[name]) for name in rater})
     keys = [*_KEYS, "estimate_type"]
     pooled = effects.pooled_rows(merged, keys, scale, pooling)
-    rows = effects.stack(
-        effects.site_rows(gathered, scale, pooling["level"]), pooled, effects.absent_site_rows(summaries, pooled[keys], scale)
-    )
+    rows = effects.with_sites(pooled, gathered, summaries, keys, scale, pooling)
     left_out = effects.leave_one_out_rows(merged, ["factor", "category", "estimate_type"], scale, pooling)
     return rows, left_out
 

@@ -256,7 +256,7 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     """
     pooling = options["pooling"]
     window = options["questions"]["convergent_validity"]["timepoint_window"]
-    scale = "fisher_z" if pooling["metric"] == "fisher_z" else "identity"
+    scale = effects.pooling_scale(pooling)
     gathered = effects.gather(summaries)
     gathered = gathered.assign(level=gathered["pair_level"]) if "pair_level" in gathered else gathered
     keys = [*_KEYS, "estimate_type"]
@@ -265,10 +265,8 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
         left_out = pd.DataFrame()
     else:
         gathered = effects.scaled(gathered, scale)
-        sites = effects.site_rows(gathered, scale, pooling["level"])
         pooled = _keep_shared_flag(effects.pooled_rows(gathered, keys, scale, pooling))
-        absent = effects.absent_site_rows(summaries, pooled[keys], scale)
-        rows = effects.stack(sites, pooled, absent)
+        rows = effects.with_sites(pooled, gathered, summaries, keys, scale, pooling)
         pairs = effects.stack(rows, _squared(rows))
         left_out = _keep_shared_flag(effects.leave_one_out_rows(gathered, keys, scale, pooling))
     pairs = finish(pairs, "convergent_validity", "pairs")

@@ -608,7 +608,7 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
                 f"What the alliance adds to intake level and early symptoms (change from {first} to session {end}, entered as the level at "
                 f"session {end}) was estimated by partial and semipartial correlations at {sites['site'].nunique()} sites; their squares "
                 "are the share of the variance that the covariates leave, and of all variance.",
-                ("gaston_1991",),
+                ("gaston_marmar_1991",),
             )
         )
         sentences += cluster_sentences(sites["method"])

@@ -68,6 +68,11 @@ def scaled(effects: pd.DataFrame, scale: str) -> pd.DataFrame:
     return effects.assign(y=np.where(usable, y, np.nan), v=np.where(usable & np.isfinite(v) & (v > 0), v, np.nan))
 
 
+def pooling_scale(pooling: Mapping[str, Any]) -> str:
+    """Return the scale on which section ``pooling`` of the configuration has correlations pooled."""
+    return "fisher_z" if pooling["metric"] == "fisher_z" else "identity"
+
+
 def natural(values: np.ndarray, scale: str) -> np.ndarray:
     """Return values of a scale on the natural scale."""
     if scale == "logit":
@@ -255,6 +260,30 @@ def absent_site_rows(summaries: Sequence[SiteSummary], groups: pd.DataFrame, sca
         for summary in absent
     ]
     return pd.concat(frames, ignore_index=True) if frames and len(groups) else pd.DataFrame()
+
+
+def with_sites(
+    pooled: pd.DataFrame,
+    effects: pd.DataFrame,
+    summaries: Sequence[SiteSummary],
+    keys: Sequence[str],
+    scale: str,
+    pooling: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Return the rows of the sites, the pooled rows, and not-estimable rows of sites without an answer, in this order.
+
+    Parameters
+    ----------
+    pooled : DataFrame
+        From :func:`pooled_rows`.
+    effects : DataFrame
+        Effects of the sites, as for :func:`site_rows`.
+    summaries : sequence of SiteSummary
+        All sites, also those without an answer.
+    keys, scale, pooling
+        As in :func:`pooled_rows`.
+    """
+    return stack(site_rows(effects, scale, pooling["level"]), pooled, absent_site_rows(summaries, pooled[list(keys)], scale))
 
 
 def absence(summary: SiteSummary) -> str:

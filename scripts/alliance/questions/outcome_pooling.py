@@ -12,6 +12,7 @@ from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.outcome_levels import HEADLINE
 from alliance.questions.outcome_measures import FORMS, PREFERRED
+from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
 
@@ -48,6 +49,12 @@ CONTRAST_KEYS = {
     "levels": ["explained", "part", "contrast", "same_rater", "estimate_type"],
 }
 POWER = 0.8
+FORM_WORDS = {
+    "ancova": "partial correlation given the intake level",
+    "zero_order": "simple correlation",
+    "residual_gain": "correlation with the residual gain",
+    "change": "correlation with the change from intake",
+}
 AS_ESTIMATED = "as_estimated"
 ALL = "(all)"
 
@@ -504,3 +511,62 @@ def _criterion_row(effect: Mapping[str, Any], name: str, met: bool | None, reaso
         "reason": "" if met else reason,
         "method": "counted",
     }
+
+
+def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Sentence]:
+    """Return what was done in this run, with citation keys."""
+    sites = tables["site_effects"]
+    main = sites[sites["headline"].eq("yes") & sites["status"].isin(WITH_NUMBERS)]
+    if main.empty:
+        return [Sentence("Alliance and outcome could not be related: no site has both for enough clients.")]
+    alliance, outcome, pooling = options["alliance"], options["outcome"], options["pooling"]
+    question = options["questions"]["alliance_outcome"]
+    sentences = [
+        Sentence(
+            f"The {alliance['rater']}-rated alliance in window {alliance['window']} was related to the {outcome['rater']}-rated outcome at "
+            f"{outcome['timepoint'].replace('_', '-')} ({FORM_WORDS[outcome['form']]}) at {main['site'].nunique()} sites, with the first "
+            "instrument of the configuration that each site has; higher outcomes are better. Clients whose alliance was measured after "
+            "the outcome were left out.",
+            ("horvath_symonds_1991",),
+        ),
+        *cluster_sentences(sites["method"]),
+        pooling_sentence(pooling),
+    ]
+    pooled = tables["pooled"]
+    if pooled["method"].eq("cluster_robust_cr2").any():
+        text = (
+            "All outcomes of a site together were pooled in three levels, with the covariance of their correlations from the clients they "
+            "share; the same mean has a standard error by CR2 with Satterthwaite's degrees of freedom."
+        )
+        sentences.append(Sentence(text, ("konstantopoulos_2011", "pustejovsky_tipton_2018")))
+    if pooled["method"].eq("one_stage").any():
+        text = (
+            "Beside the two stages, one mixed model was fitted to the rows of all sites that share them, standardised within sites and "
+            "freed of the intake level, with site intercepts, slopes that vary over sites, and therapists; it weighs clients rather than sites."
+        )
+        sentences.append(Sentence(text, ("kuznetsova_2017",)))
+    if tables["influence"]["status"].isin(WITH_NUMBERS).any():
+        sentences.append(Sentence("Influence of single sites follows metafor.", ("viechtbauer_cheung_2010",)))
+    if tables["levels"]["status"].isin(WITH_NUMBERS).any():
+        mean = "sessions before each session" if question["within"]["client_mean"] == "prior" else "all sessions"
+        text = (
+            f"The alliance was split into what varies within clients (around the mean of {mean}), between clients of a therapist and between "
+            "therapists of a site, by linear mixed models with Satterthwaite's degrees of freedom; an uncentred coefficient, which mixes "
+            "these, is not reported."
+        )
+        sentences.append(Sentence(text, ("kuznetsova_2017",)))
+    if tables["moderators"]["decision"].ne("").any():
+        text = (
+            f"A claim of no difference was tested by two one-sided tests against ±{question['equivalence_bound']:g}; moderators within sites "
+            "and between sites are kept apart."
+        )
+        sentences.append(Sentence(text, ("schuirmann_1987",)))
+    if tables["missing"]["method"].eq("multiple_imputation").any():
+        text = (
+            f"Missing values were imputed at least {question['imputation']['imputations']} times at each site from a joint normal model with "
+            "therapists, using symptoms and attendance beside the variables of the analysis, and combined by Rubin's rules; nothing was "
+            "carried forward."
+        )
+        sentences.append(Sentence(text, ("barnard_rubin_1999",)))
+    return sentences
+

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import csv
-import os
-import shutil
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-SHARED = Path(os.environ.get("ALLIANCE_REAL_DATA") or HERE.parents[2].parent / "shared" / "realdata")
+from study_files import read_rows, start_study, write_site
+
 SOURCE = "lq2002_multilevel/lq2002.csv"
 SCALES = {"LEAD": ("lead", "lq_leadership", 11), "TSIG": ("tsig", "lq_task_significance", 3), "HOSTIL": ("host", "lq_hostility", 5)}
 
@@ -31,43 +27,17 @@ TABLE = """  - table: ratings
 """
 
 
-def make_study(folder: Path, realdata: Path = SHARED) -> Path:
-    """Write the study into a folder and return its configuration file.
-
-    Parameters
-    ----------
-    folder : Path
-        New or empty folder.
-    realdata : Path
-        Folder of the real data sets.
-    """
-    folder = Path(folder)
-    shutil.copytree(HERE / "instruments", folder / "instruments")
-    shutil.copy(HERE / "config.yaml", folder / "config.yaml")
-    with open(Path(realdata) / SOURCE, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for company in sorted({row["COMPID"] for row in rows}, key=int):
-        members = [row for row in rows if row["COMPID"] == company]
-        site = folder / "data" / f"company-{int(company):02d}"
-        site.mkdir(parents=True)
-        with open(site / "survey.csv", "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            items = [(source, number, prefix) for source, (prefix, _, size) in SCALES.items() for number in range(1, size + 1)]
-            writer.writerow(["id", *(f"{prefix}_{number}" for _, number, prefix in items)])
-            for row in members:
-                writer.writerow([f"S{int(row['SUB']):04d}", *(row[f"{source}{number:02d}"] for source, number, _ in items)])
-        tables = "".join(TABLE.format(instrument=instrument, prefix=prefix) for prefix, instrument, _ in SCALES.values())
-        (site / "site.yaml").write_text(SITE.format(company=int(company), rows=len(members)) + tables, encoding="utf-8")
-    return folder / "config.yaml"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="where to write the study")
-    parser.add_argument("--realdata", type=Path, default=SHARED, help="folder of the real data sets")
-    given = parser.parse_args()
-    print(make_study(given.folder, given.realdata))
-
-
-if __name__ == "__main__":
-    main()
+def make_study(folder: Path, realdata: Path) -> Path:
+    """Write the study into a new or empty folder and return its configuration file; ``realdata`` is the folder of the real data sets."""
+    config = start_study("lq2002", folder)
+    rows = read_rows(realdata / SOURCE)
+    items = [(source, number, prefix) for source, (prefix, _, size) in SCALES.items() for number in range(1, size + 1)]
+    header = ["id", *(f"{prefix}_{number}" for _, number, prefix in items)]
+    tables = "".join(TABLE.format(instrument=instrument, prefix=prefix) for prefix, instrument, _ in SCALES.values())
+    for company in sorted({int(row["COMPID"]) for row in rows}):
+        members = [row for row in rows if int(row["COMPID"]) == company]
+        answers = [[f"S{int(row['SUB']):04d}", *(row[f"{source}{number:02d}"] for source, number, _ in items)] for row in members]
+        write_site(
+            folder, f"company-{company:02d}", "survey.csv", header, answers, SITE.format(company=company, rows=len(members)) + tables
+        )
+    return config
