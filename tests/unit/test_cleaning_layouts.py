@@ -98,6 +98,17 @@ def test_redcap_exports_without_events_or_with_partial_checkboxes_are_refused(tm
     assert "mood___2" in found(cleaned, "H15")[0].message
 
 
+def test_redcap_events_that_are_declared_must_be_in_the_file_and_those_of_the_file_are_not_forgotten(tmp_path):
+    tables = ratings("format: redcap\n    events: {therapy_arm_1: session}")
+    cleaned = clean(tmp_path / "a", tables, {"ratings.csv": table(f"C1,1,{answers()}", header=f"id,session,{ITEMS}")})
+    assert "redcap_event_name" in found(cleaned, "H16")[0].message and cleaned.status["status"] == "excluded"
+    lines = [f"C{client},{event},1,{answers()}" for client in range(1, 5) for event in ("therapy_arm_1", "therapie_arm_1")]
+    cleaned = clean(tmp_path / "b", tables, {"ratings.csv": table(*lines, header=f"id,redcap_event_name,session,{ITEMS}")})
+    (issue,) = found(cleaned, "R11")
+    assert "therapie_arm_1" in issue.message and issue.n_affected == 4
+    assert account(cleaned) == (8, 4, 0, 4)
+
+
 def test_a_qualtrics_export_gives_the_same_ratings_without_previews_or_addresses(tmp_path, expected):
     names = ["StartDate", "Status", "IPAddress", "RecipientEmail", "id", "session", *ITEMS.split(",")]
     labels = [f"Question {name}" for name in names]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 import stat
 
 import clean_site
+import openpyxl
 import pandas as pd
 import pytest
 from alliance.configuration.errors import ConfigurationError
@@ -163,6 +165,59 @@ def test_a_new_site_gets_no_name_that_is_no_id(config, name):
 )
 def test_item_columns_are_recognised_by_their_numbers(names, pattern):
     assert guess_items(["id", "age", *names])[0][0] == pattern
+
+
+def test_a_new_site_knows_a_redcap_export(config, tmp_path):
+    export = tmp_path / "DATA.csv"
+    export.write_text(f"record_id,redcap_event_name,redcap_repeat_instance,{ITEMS}\n1,t_arm_1,1,{answers()}\n", encoding="utf-8")
+    start_site(config, "my-clinic", export)
+    site_file, _ = load_site_file(config.parent / "data/sites/my-clinic/site.yaml", "my-clinic", registry())
+    assert site_file.tables[0].format == "redcap"
+
+
+def test_a_new_site_knows_a_qualtrics_export_though_its_questions_hold_commas(config, tmp_path):
+    names = f"pid,session,{ITEMS}".split(",")
+    questions = ",".join(f'"Question {name}, in words"' for name in names)
+    imports = ",".join('"{""ImportId"":""' + name + '""}"' for name in names)
+    export = tmp_path / "survey.csv"
+    export.write_text(f"{','.join(names)}\n{questions}\n{imports}\nP1,1,{answers()}\n", encoding="utf-8")
+    start_site(config, "my-clinic", export)
+    site_file, _ = load_site_file(config.parent / "data/sites/my-clinic/site.yaml", "my-clinic", registry())
+    assert site_file.tables[0].format == "qualtrics" and site_file.tables[0].items == "wai_{item}"
+
+
+def test_a_new_site_knows_a_file_from_a_windows_program(config, tmp_path):
+    export = tmp_path / "verlauf.csv"
+    export.write_bytes(f"Patient-Nr;Sitzung;Einschätzung;{ITEMS.replace(',', ';')}\nÜ1;1;gut\n".encode("cp1252"))
+    start_site(config, "my-clinic", export)
+    site_file, _ = load_site_file(config.parent / "data/sites/my-clinic/site.yaml", "my-clinic", registry())
+    table = site_file.tables[0]
+    assert (table.encoding, table.separator, table.columns["client_id"]) == ("cp1252", ";", "Patient-Nr")
+
+
+def test_a_new_site_names_the_sheets_of_a_workbook(config, tmp_path):
+    book = openpyxl.Workbook()
+    book.active.title = "Clients"
+    book.active.append(["Client", *ITEMS.split(",")])
+    book.create_sheet("WAI client")
+    book.save(tmp_path / "export.xlsx")
+    start_site(config, "my-clinic", tmp_path / "export.xlsx")
+    text = (config.parent / "data/sites/my-clinic/site.yaml").read_text(encoding="utf-8")
+    assert 'sheet: "Clients"' in text and '"WAI client"' in text
+
+
+def test_a_new_site_is_not_started_from_a_file_that_is_not_there(config, tmp_path):
+    with pytest.raises(ConfigurationError):
+        start_site(config, "my-clinic", tmp_path / "exprot.csv")
+    assert not (config.parent / "data/sites/my-clinic").exists()
+
+
+def test_the_command_to_go_on_with_can_be_pasted_though_the_folder_has_spaces(tmp_path):
+    config = tmp_path / "my études" / "config.yaml"
+    config.parent.mkdir()
+    config.write_text("study: {sites_dir: data}\n", encoding="utf-8")
+    told = start_site(config, "my-clinic", None)[-1]
+    assert f"CONFIG={config}" in shlex.split(told.removeprefix("next: "))
 
 
 def test_no_column_is_guessed_twice():

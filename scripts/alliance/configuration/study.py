@@ -451,7 +451,9 @@ def _site_folder(folder: Path, sites_dir: str, site: str, instruments: tuple[str
     named = set(re.findall(r"[A-Za-z0-9_]+", text))
     # A summary carries a fingerprint of all instruments it was scored with.
     summary = re.search(r"^data:\s*summary\b", text, re.MULTILINE) is not None
-    used = tuple(key for key in instruments if summary or key in named)
+    # A name that no instrument has is answered with the nearest one, so all must be at hand.
+    unknown = set(re.findall(r"\binstrument:\s*[\"']?([A-Za-z0-9_]+)", text)).difference(instruments)
+    used = tuple(key for key in instruments if summary or unknown or key in named)
     return SiteFolder(site, f"{sites_dir}/{site}", tuple(files), tuple(listing), used, summary)
 
 

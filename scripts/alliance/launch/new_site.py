@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from alliance.configuration.errors import ConfigurationError, Fault
@@ -10,7 +11,7 @@ from alliance.configuration.study import RESERVED_IDS, SITE_ID
 from alliance.files import write_text
 from alliance.sites.cleaning import is_junk
 from alliance.sites.site_file import NAME
-from alliance.sites.starting import read_header, site_yaml
+from alliance.sites.starting import Header, read_header, site_yaml
 
 ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".sav", ".dta")
 
@@ -35,7 +36,8 @@ def start_site(config: Path, name: str, data_file: Path | None) -> list[str]:
     Raises
     ------
     ConfigurationError
-        Where the name cannot be an id, the site exists already, or the configuration does not say where the sites are.
+        Where the name cannot be an id, the site exists already, the file is not there, or the configuration does not say where the
+        sites are.
     """
     if not SITE_ID.match(name) or name in RESERVED_IDS:
         raise _fault(
@@ -47,18 +49,20 @@ def start_site(config: Path, name: str, data_file: Path | None) -> list[str]:
     target = folder / NAME
     if target.exists():
         raise _fault(str(target), "", "exists already; edit it, or move it away to start anew")
+    if data_file is not None and not data_file.is_file():
+        raise _fault("command line", "FILE", f"there is no file {data_file}; correct the path, or leave FILE out")
     data_file = data_file or _first_data_file(folder)
-    header, separator, told = [], "", []
+    header, told = Header([]), []
     if data_file is not None:
         try:
-            header, separator = read_header(data_file)
+            header = read_header(data_file)
         except Exception as error:  # readers of foreign files raise errors of many kinds; a template is useful all the same
-            told.append(f"{data_file.name} could not be read ({type(error).__name__}); the column map is left to you.")
-    write_text(target, site_yaml(name, data_file.name if data_file else None, header, separator))
+            told.append(f"{data_file.name} could not be read ({str(error) or type(error).__name__}); the column map is left to you.")
+    write_text(target, site_yaml(name, data_file.name if data_file else None, header))
     told.append(f"Wrote {target}. Check what is marked 'guessed' and replace CHANGE_ME.")
     if data_file is not None and data_file.resolve().parent != folder.resolve():
         told.append(f"Copy {data_file.name} into the folder.")
-    told.append(f"next: make check SITE={name} CONFIG={config}")
+    told.append(f"next: make check SITE={name} CONFIG={shlex.quote(str(config))}")
     return told
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 from alliance.configuration.code import PROJECT
@@ -84,6 +85,6 @@ def start_study(folder: Path) -> list[str]:
     config = folder / "config.yaml"
     write_text(config, study_config(template, OWN_STUDY))
     write_text(folder / "scenarios.yaml", (PROJECT / "scenarios.yaml").read_text(encoding="utf-8"))
-    write_text(folder / "README.txt", README.format(config=config))
+    write_text(folder / "README.txt", README.format(config=shlex.quote(str(config))))
     write_text(folder / ".gitignore", "results/\n.snakemake/\n.id_key\n.run.lock\n")
-    return [f"study folder: {folder}", f"next: make new-site NAME=my-clinic CONFIG={config}"]
+    return [f"study folder: {folder}", f"next: make new-site NAME=my-clinic CONFIG={shlex.quote(str(config))}"]

@@ -22,7 +22,7 @@ from alliance.issues import Issue, Severity, shown
 from alliance.sites import assembly, deliveries, identifiers, plausibility, reshaping
 from alliance.sites.accounting import FileLedger, IssueLog
 from alliance.sites.codebook import read_codebook
-from alliance.sites.extraction import SESSION, Context, Source, extract, map_columns, report_repetitions
+from alliance.sites.extraction import EVENT, SESSION, Context, Source, extract, map_columns, report_repetitions
 from alliance.sites.records import NO_NUMBER, Records, is_missing, join
 from alliance.sites.site_file import NAME, RATERS, TIMEPOINTS, SiteFile, TableSpec, ranges_by_rater
 
@@ -441,12 +441,29 @@ def _check_together(parts: assembly.Parts, sources: list[Source], context: Conte
         if tests:
             text = "Rows of test records (test_ids in site.yaml) were left out."
             context.log.remark("R10", text, "Nothing to do.", file=source.ledger.name, sheet=source.ledger.raw.sheet, n_affected=tests)
+        _check_events(source, context)
     for (file, column), count in sorted(context.padded.items()):
         if count:
             text = f"{count} cells of this column have spaces around their value; these are ignored."
             context.log.remark("V05", text, "Nothing to do.", file=file, column=column, n_affected=count)
     for instrument, records in sorted(parts.ratings.items()):
         _check_answers(instrument, records, context)
+
+
+def _check_events(source: Source, context: Context) -> None:
+    """Name the REDCap events whose rows no table takes: a forgotten or mistyped event would be lost in silence."""
+    readers = [spec for spec in context.site_file.tables if source.ledger.name in spec.file_names and spec.format == "redcap"]
+    if not readers or EVENT not in source.header or not all(spec.events for spec in readers):
+        return
+    events = source.coded(EVENT)
+    named = {event for spec in readers for event in spec.events or {}}
+    forgotten = [position for position, text in enumerate(events.texts) if text and text not in named]
+    if forgotten:
+        names = ", ".join(shown(events.texts[position]) for position in forgotten[:20])
+        text = f"No table takes the rows of these events: {names}."
+        fix = "Add them to events: in site.yaml if they belong to the study; else nothing to do."
+        n_rows = int(np.isin(events.codes, forgotten).sum())
+        context.log.remark("R11", text, fix, file=source.ledger.name, column=EVENT, n_affected=n_rows)
 
 
 def _check_look_alikes(parts: assembly.Parts, context: Context) -> None:

@@ -24,6 +24,7 @@ from alliance.sites.site_file import RATERS, REASONS, TIMEPOINTS, SiteFile, Tabl
 SESSION = TIMEPOINTS.index("session")
 MAX_SESSION = 9999
 MAX_WORD = 60
+EVENT = "redcap_event_name"
 SESSION_RULE = values.NumberRule(1, MAX_SESSION, 1, what="session number")
 RATER_NUMBER_RULE = values.NumberRule(1, 999, 1, what="rater number")
 NUMBER_RULES = {
@@ -127,6 +128,8 @@ def map_columns(spec: TableSpec, source: Source, context: Context) -> Resolved:
         column for column in resolved.missing if "___" in column and any(_stem(column) == _stem(other) for other in source.header)
     ]
     others = [column for column in resolved.missing if column not in checkboxes]
+    if spec.events and EVENT not in (*source.header, *others):
+        others.append(EVENT)
     if checkboxes:
         text = f"These answers of a checkbox field are missing: {_listed(checkboxes)}."
         log.site_fault("H15", text, "Export all columns of the field.", file=name, n_affected=len(checkboxes))
@@ -245,8 +248,8 @@ def _rows_of_form(spec: TableSpec, source: Source, alive: np.ndarray) -> np.ndar
         return alive
     chosen = alive.copy()
     events = None
-    if "redcap_event_name" in source.header:
-        events = source.coded("redcap_event_name")
+    if EVENT in source.header:
+        events = source.coded(EVENT)
         if spec.events:
             chosen &= np.array([text in spec.events for text in events.texts], dtype=bool)[events.codes]
     if "redcap_repeat_instrument" in source.header:
@@ -369,8 +372,8 @@ def _timepoints(
         text, fix = "The row's timepoint is empty or an unknown word.", "Map the word in values: {timepoint: ...}."
         _quarantine(source, alive & ~known, "V10", text, fix, context, columns["timepoint"])
         return alive & known, _positions(parsed.values, TIMEPOINTS)
-    if spec.events and spec.is_rating and "redcap_event_name" in source.header:
-        events = source.coded("redcap_event_name")
+    if spec.events and spec.is_rating and EVENT in source.header:
+        events = source.coded(EVENT)
         table = np.array(
             [TIMEPOINTS.index(spec.events[text]) if text in spec.events else NO_NUMBER for text in events.texts], dtype=np.int8
         )

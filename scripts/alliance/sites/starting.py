@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import re
 from collections import defaultdict
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 GUESSES = {
@@ -15,6 +19,11 @@ GUESSES = {
         "clientid",
         "patient",
         "patientid",
+        "patientnr",
+        "patientno",
+        "clientno",
+        "klientid",
+        "nr",
         "record_id",
         "recordid",
         "code",
@@ -30,8 +39,31 @@ GUESSES = {
 }
 
 
-def read_header(path: Path) -> tuple[list[str], str]:
-    """Return the column names of a data file and the separator found; empty for formats whose header is not plain text.
+@dataclass(frozen=True)
+class Header:
+    """What the start of a data file tells.
+
+    Attributes
+    ----------
+    columns : list of str
+        Names of the columns.
+    separator, encoding : str
+        Of a text file; the encoding is empty for UTF-8, both are empty for other formats.
+    sheets : tuple of str
+        Names of a workbook's sheets.
+    format : str
+        ``redcap`` or ``qualtrics`` where the file is such an export, else empty: its ending tells.
+    """
+
+    columns: list[str]
+    separator: str = ""
+    encoding: str = ""
+    sheets: tuple[str, ...] = ()
+    format: str = ""
+
+
+def read_header(path: Path) -> Header:
+    """Return the column names of a data file, and how it is written as far as its start tells.
 
     Raises
     ------
@@ -42,25 +74,33 @@ def read_header(path: Path) -> tuple[list[str], str]:
     if ending == ".xlsx":
         from python_calamine import CalamineWorkbook
 
-        rows = CalamineWorkbook.from_path(path).get_sheet_by_index(0).to_python(nrows=1)
-        return [str(cell).strip() for cell in rows[0]] if rows else [], ""
+        book = CalamineWorkbook.from_path(path)
+        rows = book.get_sheet_by_index(0).to_python(nrows=1)
+        return Header([str(cell).strip() for cell in rows[0]] if rows else [], sheets=tuple(book.sheet_names))
     if ending in (".sav", ".dta"):
         import pyreadstat
 
         reader = pyreadstat.read_sav if ending == ".sav" else pyreadstat.read_dta
-        return list(reader(str(path), metadataonly=True)[1].column_names), ""
+        return Header(list(reader(str(path), metadataonly=True)[1].column_names))
     with open(path, "rb") as file:
         start = file.read(1_000_000)
-    for encoding in ("utf-8-sig", "cp1252"):
-        try:
-            line = start.splitlines()[0].decode(encoding) if start else ""
-            break
-        except UnicodeDecodeError:
-            continue
-    else:
-        raise ValueError(f"{path.name} is not plain text; name its first row's columns by hand")
+    text, encoding = _decoded(start, whole=len(start) < 1_000_000)
+    line = next(iter(text.splitlines()), "")
     separator = max(",;\t|", key=line.count)
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])], separator
+    rows = list(islice(csv.reader(io.StringIO(text, newline=""), delimiter=separator), 3))
+    columns = [cell.strip() for cell in rows[0]] if rows else []
+    if any('{"ImportId"' in cell for cell in rows[-1:][0] if len(rows) == 3):
+        return Header(columns, separator, encoding, format="qualtrics")
+    redcap = any(name in columns for name in ("redcap_event_name", "redcap_repeat_instrument", "redcap_repeat_instance"))
+    return Header(columns, separator, encoding, format="redcap" if redcap else "")
+
+
+def _decoded(start: bytes, *, whole: bool) -> tuple[str, str]:
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    try:
+        return decoder.decode(start, final=whole), ""
+    except UnicodeDecodeError:
+        return start.decode("cp1252", errors="replace"), "cp1252"
 
 
 def guess_columns(header: list[str]) -> dict[str, str]:
@@ -92,7 +132,7 @@ def guess_items(header: list[str]) -> list[tuple[str, list[int]]]:
     return sorted(runs, key=lambda run: (-len(run[1]), run[0]))
 
 
-def site_yaml(name: str, file: str | None, header: list[str], separator: str) -> str:
+def site_yaml(name: str, file: str | None, start: Header) -> str:
     """Return a commented ``site.yaml``; what was guessed from a file's header is marked.
 
     Parameters
@@ -101,11 +141,10 @@ def site_yaml(name: str, file: str | None, header: list[str], separator: str) ->
         The site's folder name.
     file : str or None
         Data file inside the folder.
-    header : list of str
-        Its column names; may be empty.
-    separator : str
-        Its separator, empty where it has none.
+    start : Header
+        What the file's start tells; its columns may be empty.
     """
+    header = start.columns
     columns = guess_columns(header)
     items = guess_items(header)
     wide = bool(items) and "{session}" in items[0][0]
@@ -124,8 +163,20 @@ def site_yaml(name: str, file: str | None, header: list[str], separator: str) ->
         "  - table: ratings                 # also: clients therapists sessions outcomes events termination",
         f"    files: {_quoted(file or 'ratings.csv')}",
     ]
-    if separator not in ("", ","):
-        shown = "tab" if separator == "\t" else separator
+    if len(start.sheets) > 1:
+        others = ", ".join(_quoted(sheet) for sheet in start.sheets[1:20])
+        lines.append(f"    sheet: {_quoted(start.sheets[0])}   # guessed: the first; also in the file: {others}")
+    if start.format:
+        lines.append(f"    format: {start.format}                 # guessed")
+    if start.format == "redcap":
+        lines.append("    # form: CHANGE_ME              # the repeating form whose rows these are")
+        lines.append(
+            "    # events: {CHANGE_ME: session} # the events whose rows these are, and what each is: intake, session, post, follow_up"
+        )
+    if start.encoding:
+        lines.append(f"    encoding: {start.encoding}               # guessed: the file is not UTF-8")
+    if start.separator not in ("", ","):
+        shown = "tab" if start.separator == "\t" else start.separator
         lines.append(f'    separator: "{shown}"                 # guessed')
     if wide:
         lines.append("    layout: one_row_per_client     # guessed")
