@@ -112,8 +112,8 @@ __all__ = [
     "computed",
     "gain_sessions",
     "incomplete_data",
-    "rubin_cases",
     "population_covariance",
+    "rubin_cases",
     "simulated_rows",
     "stored",
 ]

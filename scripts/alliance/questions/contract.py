@@ -230,8 +230,8 @@ TABLES = (
     Table(
         "alliance_outcome",
         "pooled",
-        "The same pooled over sites; the headline also with non-significant effects coded as the 1991 review had to, over all outcomes of a "
-        "site at once, and in one stage.",
+        "The same pooled over sites; the headline also with non-significant effects coded as the 1991 review had to, over all outcomes of "
+        "a site at once, and in one stage.",
         {
             **_EFFECT_KEYS,
             "coding": "what is done with effects that are not significant at their site: as_estimated, zero, dropped, imputed",
@@ -275,7 +275,7 @@ TABLES = (
     Table(
         "alliance_outcome",
         "moderators",
-        "For whom and for what: kind of outcome, treatment, planned length and what else the configuration names; within sites and between.",
+        "For whom and for what: kind of outcome, treatment, planned length and what else the configuration names; within and between sites.",
         {
             "moderator": "what is compared",
             "where": "within_clients (the same clients), within_sites, or between_sites",
@@ -448,7 +448,7 @@ TABLES = (
             "statement": "what it says",
             "statistic": "what is tested",
             "group": "successful: outcome better than the intake level lets expect; other; or their difference",
-            "decision": "what the interval says about the hypothesis: supports, contradicts, undecided, not estimable; empty: part of a test",
+            "decision": "what the interval says of the hypothesis: supports, contradicts, undecided, not estimable; empty: part of a test",
         },
         ("mean", "mean_difference", "correlation_contrast", "partial_correlation"),
     ),

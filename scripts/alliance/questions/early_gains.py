@@ -218,8 +218,8 @@ def _growth(site: SiteData, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     common = {"hypothesis": "a", "estimate_type": "mean"}
     if len(clients) < options["pooling"]["min_clients"]:
         reason = (
-            f"not estimable: needs at least {options['pooling']['min_clients']} clients with outcome, intake level and the alliance in three "
-            f"sessions; has {len(clients)}"
+            f"not estimable: needs at least {options['pooling']['min_clients']} clients with outcome, intake level and the alliance in "
+            f"three sessions; has {len(clients)}"
         )
         absent = {"status": "not_estimable", "reason": reason, "method": "none", "n_clients": len(clients)}
         return [
@@ -616,16 +616,16 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
     if sudden["status"].isin(WITH_NUMBERS).any():
         sentences.append(
             Sentence(
-                "Sudden gains follow the three criteria of Tang and DeRubeis as the R package suddengains codes them (the third compares with "
-                "the pooled standard deviation); shares were pooled as logits.",
+                "Sudden gains follow the three criteria of Tang and DeRubeis as the R package suddengains codes them (the third compares "
+                "with the pooled standard deviation); shares were pooled as logits.",
                 ("tang_derubeis_1999",),
             )
         )
     if change["status"].isin(WITH_NUMBERS).any():
         sentences.append(
             Sentence(
-                "Clients were classified by reliable change and cut-off; only clients beyond the cut-off at intake can recover, and clients "
-                "without a last score count as not measured: nothing was carried forward.",
+                "Clients were classified by reliable change and cut-off; only clients beyond the cut-off at intake can recover, and "
+                "clients without a last score count as not measured: nothing was carried forward.",
                 ("jacobson_truax_1991",),
             )
         )

@@ -43,8 +43,8 @@ def scaled(effects: pd.DataFrame, scale: str) -> pd.DataFrame:
     """Return effects with ``y`` and ``v``: estimate and sampling variance on a scale (``identity``, ``fisher_z`` or ``logit``).
 
     A share without a standard error (all clients or none, or therapists not known) enters the logit scale with half a client added to
-    either side. Where a correlation's standard error rests on its number of clients alone, its variance is ``1 / (n - 3)`` for Fisher's z and
-    ``(1 - r²)² / (n - 1)`` for r itself.
+    either side. Where a correlation's standard error rests on its number of clients alone, its variance is ``1 / (n - 3)`` for Fisher's z
+    and ``(1 - r²)² / (n - 1)`` for r itself.
     """
     estimate = effects["estimate"].to_numpy(dtype=float)
     variance = effects["variance"].to_numpy(dtype=float)

@@ -1,4 +1,4 @@
-"""Contrasts of the alliance-outcome correlation within one site, always on the same clients: raters, phases, kinds of outcome, moderators."""
+"""Contrasts of the alliance-outcome correlation within one site, on the same clients: raters, phases, kinds of outcome, moderators."""
 
 from __future__ import annotations
 

@@ -141,7 +141,8 @@ def _labelled(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     site = frame["site"].astype(str)
     return frame.assign(
-        therapist=(site + " " + frame["therapist"].astype(str)).where(frame["therapist"].notna()), client=site + " " + frame["client"].astype(str)
+        therapist=(site + " " + frame["therapist"].astype(str)).where(frame["therapist"].notna()),
+        client=site + " " + frame["client"].astype(str),
     )
 
 
@@ -283,7 +284,17 @@ def _share_rows(clients: pd.DataFrame, sessions: pd.DataFrame, minimum: int, lev
             else:
                 numbers = {"estimate": one["share"], "ci_low": one["ci_low"], "ci_high": one["ci_high"]}
                 status = {"status": one["status"], "reason": one["reason"] if one["status"] == "flagged" else ""}
-                rows.append({"explained": explained, "part": one["level"], "contrast": "", "estimate_type": "variance_share", **numbers, **status, **counts})
+                rows.append(
+                    {
+                        "explained": explained,
+                        "part": one["level"],
+                        "contrast": "",
+                        "estimate_type": "variance_share",
+                        **numbers,
+                        **status,
+                        **counts,
+                    }
+                )
     used = clients[clients["alliance"].notna()] if len(clients) else clients
     model = mixed_model(used, "alliance", ["1"], ["therapist"], level=level) if len(used) and used["therapist"].notna().all() else None
     counts = _counts(used) if len(used) else {"n_clients": 0}
@@ -355,7 +366,12 @@ def one_stage_rows(
         estimated = row["status"] != "not_estimable"
         reason = "; ".join(part for part in (row["reason"], note) if part)
         row |= {"reason": reason, "std_error": np.sqrt(row["variance"]) if np.isfinite(row.get("variance", np.nan)) else np.nan}
-        row |= {"site": POOLED, "scale": "identity", "n_sites": len(present), "status": "flagged" if estimated and reason else row["status"]}
+        row |= {
+            "site": POOLED,
+            "scale": "identity",
+            "n_sites": len(present),
+            "status": "flagged" if estimated and reason else row["status"],
+        }
     return pd.DataFrame(rows).reindex(columns=list(ONE_STAGE_COLUMNS))
 
 

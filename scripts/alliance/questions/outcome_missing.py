@@ -83,11 +83,9 @@ def _auxiliaries(site: SiteData, clients: pd.Index, options: Mapping[str, Any]) 
     return frame[[name for name in frame if frame[name].notna().mean() >= 0.5 and spread[name] > 0]]
 
 
-def _imputed_rows(
-    site: SiteData, data: pd.DataFrame, found: SiteMeasures, options: Mapping[str, Any], form: str
-) -> list[dict[str, Any]]:
+def _imputed_rows(site: SiteData, data: pd.DataFrame, found: SiteMeasures, options: Mapping[str, Any], form: str) -> list[dict[str, Any]]:
     from alliance.statistics.correlation import correlations
-    from alliance.statistics.imputation import impute, imputations_needed, pool_rubin, shifted
+    from alliance.statistics.imputation import imputations_needed, impute, pool_rubin, shifted
     from alliance.statistics.resampling import generator
 
     settings = options["questions"]["alliance_outcome"]["imputation"]
@@ -102,7 +100,8 @@ def _imputed_rows(
     minimum = max(options["pooling"]["min_clients"], 2 * frame.shape[1])
     deltas = settings["deltas"]
     if complete < minimum:
-        reason = f"not estimable: needs at least {minimum} clients with all scores for an imputation model of {frame.shape[1]} variables; has {complete}"
+        needed = f"needs at least {minimum} clients with all scores for an imputation model of {frame.shape[1]} variables"
+        reason = f"not estimable: {needed}; has {complete}"
         return [{**common, "delta": delta, "status": "not_estimable", "reason": reason, "method": "none"} for delta in deltas]
     random = generator(options["seed"], "alliance_outcome", site.site, "imputation")
     number = imputations_needed(frame.to_numpy(dtype=float), settings["imputations"])

@@ -196,7 +196,9 @@ def _all_outcomes(numbered: pd.DataFrame, summaries: Sequence[SiteSummary], opti
             row |= {"tau2": fit.sigma2_site, "tau2_low": fit.sigma2_site_low, "tau2_high": fit.sigma2_site_high, "i2": _hundredth(fit.i2)}
             row |= {"q": fit.q, "q_df": fit.q_df, "q_p_value": fit.q_p}
             if fit.prediction_low is not None:
-                row |= {f"prediction_{end}": effects.natural(np.float64(getattr(fit, f"prediction_{end}")), scale) for end in ("low", "high")}
+                row |= {
+                    f"prediction_{end}": effects.natural(np.float64(getattr(fit, f"prediction_{end}")), scale) for end in ("low", "high")
+                }
         status = "flagged" if estimated and reason else found["status"]
         rows.append({**row, "status": status, "reason": reason if estimated else f"not estimable: {found['reason']}"})
     return pd.DataFrame(rows)
@@ -318,7 +320,9 @@ def _influence(headline: pd.DataFrame, scale: str, options: Mapping[str, Any]) -
     }
     measures = found.rename(columns=names)[list(names.values())].assign(weight=found["weight"] / 100)
     estimated = found["status"].ne("not_estimable")
-    rows = used[[*EFFECT_KEYS, "n_clients", "n_therapists", "n_sessions", "share_missing"]].assign(site=POOLED, scale=scale, n_sites=len(used) - 1)
+    rows = used[[*EFFECT_KEYS, "n_clients", "n_therapists", "n_sessions", "share_missing"]].assign(
+        site=POOLED, scale=scale, n_sites=len(used) - 1
+    )
     left_out = effects.leave_one_out_rows(used, EFFECT_KEYS, scale, pooling).set_index("site_left_out").reindex(used["site"])
     numbers = {name: left_out[name].to_numpy() for name in ("estimate", "std_error", "ci_low", "ci_high")}
     judged = estimated & np.isfinite(numbers["estimate"].astype(float))
@@ -541,8 +545,8 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         sentences.append(Sentence(text, ("konstantopoulos_2011", "pustejovsky_tipton_2018")))
     if pooled["method"].eq("one_stage").any():
         text = (
-            "Beside the two stages, one mixed model was fitted to the rows of all sites that share them, standardised within sites and "
-            "freed of the intake level, with site intercepts, slopes that vary over sites, and therapists; it weighs clients rather than sites."
+            "Beside the two stages, one mixed model was fitted to the rows of all sites that share them, standardised within sites "
+            "and freed of the intake level, with site intercepts, slopes that vary over sites, and therapists; it weighs clients, not sites."
         )
         sentences.append(Sentence(text, ("kuznetsova_2017",)))
     if tables["influence"]["status"].isin(WITH_NUMBERS).any():
@@ -550,23 +554,22 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
     if tables["levels"]["status"].isin(WITH_NUMBERS).any():
         mean = "sessions before each session" if question["within"]["client_mean"] == "prior" else "all sessions"
         text = (
-            f"The alliance was split into what varies within clients (around the mean of {mean}), between clients of a therapist and between "
-            "therapists of a site, by linear mixed models with Satterthwaite's degrees of freedom; an uncentred coefficient, which mixes "
+            f"The alliance was split into what varies within clients (around the mean of {mean}), between clients of a therapist and "
+            "between therapists of a site, by linear mixed models with Satterthwaite's degrees of freedom; an uncentred coefficient, which mixes "
             "these, is not reported."
         )
         sentences.append(Sentence(text, ("kuznetsova_2017",)))
     if tables["moderators"]["decision"].ne("").any():
         text = (
-            f"A claim of no difference was tested by two one-sided tests against ±{question['equivalence_bound']:g}; moderators within sites "
-            "and between sites are kept apart."
+            f"A claim of no difference was tested by two one-sided tests against ±{question['equivalence_bound']:g}; moderators within "
+            "sites and between sites are kept apart."
         )
         sentences.append(Sentence(text, ("schuirmann_1987",)))
     if tables["missing"]["method"].eq("multiple_imputation").any():
         text = (
-            f"Missing values were imputed at least {question['imputation']['imputations']} times at each site from a joint normal model with "
-            "therapists, using symptoms and attendance beside the variables of the analysis, and combined by Rubin's rules; nothing was "
+            f"Missing values were imputed at least {question['imputation']['imputations']} times at each site from a joint normal model "
+            "with therapists, using symptoms and attendance beside the variables of the analysis, and combined by Rubin's rules; nothing was "
             "carried forward."
         )
         sentences.append(Sentence(text, ("barnard_rubin_1999",)))
     return sentences
-
