@@ -32,7 +32,7 @@ _DEPENDENT = 1e-10
 _LARGEST = 1e3
 _LOG_SIGMA = 3.0
 _START = (1.0, 0.2)
-_ANGLES = (0.3, np.pi / 2, np.pi - 0.3)
+_ANGLES = (np.pi / 2, 0.3, np.pi - 0.3)
 _NEAR_ZERO = 0.02
 _FROM_ZERO = (0.03, 0.1, 0.2, 0.4)
 
@@ -812,8 +812,8 @@ def _deviation_positions(criterion: _Criterion) -> list[int]:
 
 
 def _starts(criterion: _Criterion) -> list[np.ndarray]:
-    """Return where searches start; with a slope the correlation is sought from both sides too."""
-    angles = _ANGLES if any(len(stage.random) == 2 for stage in criterion.stages) else _ANGLES[1:2]
+    """Return where searches start, uncorrelated first; with a slope the correlation is sought from both sides too."""
+    angles = _ANGLES if any(len(stage.random) == 2 for stage in criterion.stages) else _ANGLES[:1]
     return [
         np.concatenate([np.array([size, size, angle])[: (0, 1, 3)[len(stage.random)]] for stage in criterion.stages])
         for size in _START
@@ -824,8 +824,10 @@ def _starts(criterion: _Criterion) -> list[np.ndarray]:
 def _minimise(criterion: _Criterion) -> tuple[np.ndarray, bool]:
     """Return the parameters at which the profiled deviance is least, zeros exact, and whether the optimum was reached."""
     bounds = _bounds(criterion)
-    found = [_search(criterion, start) for start in _starts(criterion)]
-    parameters = min(found, key=criterion.profiled)
+    first, *others = _starts(criterion)
+    parameters = _search(criterion, first)
+    if _away_from_edges(criterion, parameters):
+        parameters = min([parameters, *(_search(criterion, start) for start in others)], key=criterion.profiled)
     for candidate in _away_from_edges(criterion, parameters):
         if criterion.profiled(candidate) < criterion.profiled(parameters):
             parameters = _search(criterion, candidate)
