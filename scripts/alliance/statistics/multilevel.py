@@ -1112,10 +1112,23 @@ def _deviation_trace(criterion: _Criterion, optimum: np.ndarray, position: int, 
             parameters[others], parameters[position] = point[:-1], deviation / sigma
             return criterion.deviance(parameters, sigma**2)
 
-        start = np.append(np.maximum(optimum[others], 1e-2), log_sigma)
-        return function(_lowest(function, start, [*bounds, (log_sigma - _LOG_SIGMA, log_sigma + _LOG_SIGMA)]))
+        limits = [*bounds, (log_sigma - _LOG_SIGMA, log_sigma + _LOG_SIGMA)]
+        starts = [np.append(start[others], log_sigma) for start in _turned(criterion, optimum)]
+        return min(function(_lowest(function, start, limits)) for start in starts)
 
     return trace
+
+
+def _turned(criterion: _Criterion, optimum: np.ndarray) -> list[np.ndarray]:
+    """Return an optimum moved off its edges, and with other correlations where there is a slope: the best one may change sign."""
+    starts = [np.maximum(optimum, 1e-2)]
+    for index, stage in enumerate(criterion.stages):
+        if len(stage.random) == 2:
+            for angle in _ANGLES:
+                start = starts[0].copy()
+                start[criterion.positions(index).stop - 1] = angle
+                starts.append(start)
+    return starts
 
 
 def _residual_trace(criterion: _Criterion, optimum: np.ndarray) -> Callable[[float], float]:
@@ -1126,7 +1139,7 @@ def _residual_trace(criterion: _Criterion, optimum: np.ndarray) -> Callable[[flo
         def function(point: np.ndarray) -> float:
             return criterion.deviance(point, deviation**2)
 
-        return function(_lowest(function, np.maximum(optimum, 1e-2), bounds))
+        return min(function(_lowest(function, start, bounds)) for start in _turned(criterion, optimum))
 
     return trace
 
