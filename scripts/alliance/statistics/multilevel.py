@@ -720,7 +720,9 @@ def _criterion(
     size = np.sqrt(np.diagonal(products.sum(axis=0)))[list(own)]
     size = np.where(size > 0, size, 1.0)
     if own and np.linalg.eigvalsh(given / np.outer(size, size))[0] < _DEPENDENT:
-        return None, "predictors determine each other; leave one out: " + ", ".join(name for name in fixed if name != INTERCEPT)
+        return None, "a predictor is constant (within units with effects of their own), or predictors determine each other: " + ", ".join(
+            name for name in fixed if name != INTERCEPT
+        )
     rank += len(own)
     random_units = sum(int(code.max()) + 1 for code in codes[-1:])
     if len(scaled.data) <= rank + 1:
