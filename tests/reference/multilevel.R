@@ -64,7 +64,7 @@ for (name in names(models)) {
   reml <- lmer(formula, rows, control = tight); ml <- lmer(formula, rows, REML = FALSE, control = tight)
   result[[name]] <- list(reml = common(reml), ml = common(ml))
   if (all(c("x", "t") %in% names(fixef(reml)))) result[[name]]$difference <- difference(reml)
-  if (name %in% c("balanced", "unbalanced", "tiny", "therapist_slope", "therapists_only")) {
+  if (name %in% c("balanced", "unbalanced", "tiny", "client_slope", "therapists_only")) {
     profile <- suppressWarnings(suppressMessages(confint(profile(ml, which = "theta_", signames = FALSE), level = .95)))
     result[[name]]$confint <- lapply(seq_len(nrow(profile)), function(i) unname(profile[i, ])); result[[name]]$confint_names <- rownames(profile)
   }

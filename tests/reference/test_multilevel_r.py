@@ -77,7 +77,7 @@ def test_a_difference_of_effects_equals_lmertest(name: str) -> None:
     assert effect.df == pytest.approx(expected["df"], rel=1e-3)
 
 
-@pytest.mark.parametrize("name", [*THREE_LEVELS, "therapists_only", "therapist_slope"])
+@pytest.mark.parametrize("name", [*THREE_LEVELS, "therapists_only", "client_slope"])
 def test_profile_intervals_of_a_likelihood_fit_equal_confint(name: str) -> None:
     stored = reference.stored("multilevel")[name]
     table = multilevel.variance_intervals(fitted(name, reml=False))

@@ -70,7 +70,7 @@ def test_a_variance_of_zero_is_said() -> None:
         (lambda rows: rows[rows["session"] == 1], "needs more than one row in a unit of client"),
         (lambda rows: rows.assign(client=rows["therapist"]), "needs more than one client in a unit of therapist"),
         (lambda rows: rows.assign(y=1.0), "y is the same in all rows"),
-        (lambda rows: rows.assign(x=2.0), "predictors determine each other"),
+        (lambda rows: rows.assign(x=2.0), "a predictor is constant"),
         (lambda rows: rows.assign(y=rows["x"] * 2), "the predictors determine the outcome completely"),
         (lambda rows: rows.iloc[:2], "needs more rows than effects"),
         (lambda rows: rows.assign(y=np.nan), "needs more rows than effects"),

@@ -32,7 +32,7 @@ _DEPENDENT = 1e-10
 _LARGEST = 1e3
 _LOG_SIGMA = 3.0
 _START = (1.0, 0.2)
-_ANGLES = (0.3, np.pi / 2, np.pi - 0.3)
+_ANGLES = (np.pi / 2, 0.3, np.pi - 0.3)
 _NEAR_ZERO = 0.02
 _FROM_ZERO = (0.03, 0.1, 0.2, 0.4)
 
@@ -720,7 +720,9 @@ def _criterion(
     size = np.sqrt(np.diagonal(products.sum(axis=0)))[list(own)]
     size = np.where(size > 0, size, 1.0)
     if own and np.linalg.eigvalsh(given / np.outer(size, size))[0] < _DEPENDENT:
-        return None, "predictors determine each other; leave one out: " + ", ".join(name for name in fixed if name != INTERCEPT)
+        return None, "a predictor is constant (within units with effects of their own), or predictors determine each other: " + ", ".join(
+            name for name in fixed if name != INTERCEPT
+        )
     rank += len(own)
     random_units = sum(int(code.max()) + 1 for code in codes[-1:])
     if len(scaled.data) <= rank + 1:
@@ -812,8 +814,8 @@ def _deviation_positions(criterion: _Criterion) -> list[int]:
 
 
 def _starts(criterion: _Criterion) -> list[np.ndarray]:
-    """Return where searches start; with a slope the correlation is sought from both sides too."""
-    angles = _ANGLES if any(len(stage.random) == 2 for stage in criterion.stages) else _ANGLES[1:2]
+    """Return where searches start, uncorrelated first; with a slope the correlation is sought from both sides too."""
+    angles = _ANGLES if any(len(stage.random) == 2 for stage in criterion.stages) else _ANGLES[:1]
     return [
         np.concatenate([np.array([size, size, angle])[: (0, 1, 3)[len(stage.random)]] for stage in criterion.stages])
         for size in _START
@@ -824,8 +826,10 @@ def _starts(criterion: _Criterion) -> list[np.ndarray]:
 def _minimise(criterion: _Criterion) -> tuple[np.ndarray, bool]:
     """Return the parameters at which the profiled deviance is least, zeros exact, and whether the optimum was reached."""
     bounds = _bounds(criterion)
-    found = [_search(criterion, start) for start in _starts(criterion)]
-    parameters = min(found, key=criterion.profiled)
+    first, *others = _starts(criterion)
+    parameters = _search(criterion, first)
+    if _away_from_edges(criterion, parameters):
+        parameters = min([parameters, *(_search(criterion, start) for start in others)], key=criterion.profiled)
     for candidate in _away_from_edges(criterion, parameters):
         if criterion.profiled(candidate) < criterion.profiled(parameters):
             parameters = _search(criterion, candidate)
@@ -1110,10 +1114,23 @@ def _deviation_trace(criterion: _Criterion, optimum: np.ndarray, position: int, 
             parameters[others], parameters[position] = point[:-1], deviation / sigma
             return criterion.deviance(parameters, sigma**2)
 
-        start = np.append(np.maximum(optimum[others], 1e-2), log_sigma)
-        return function(_lowest(function, start, [*bounds, (log_sigma - _LOG_SIGMA, log_sigma + _LOG_SIGMA)]))
+        limits = [*bounds, (log_sigma - _LOG_SIGMA, log_sigma + _LOG_SIGMA)]
+        starts = [np.append(start[others], log_sigma) for start in _turned(criterion, optimum)]
+        return min(function(_lowest(function, start, limits)) for start in starts)
 
     return trace
+
+
+def _turned(criterion: _Criterion, optimum: np.ndarray) -> list[np.ndarray]:
+    """Return an optimum moved off its edges, and with other correlations where there is a slope: the best one may change sign."""
+    starts = [np.maximum(optimum, 1e-2)]
+    for index, stage in enumerate(criterion.stages):
+        if len(stage.random) == 2:
+            for angle in _ANGLES:
+                start = starts[0].copy()
+                start[criterion.positions(index).stop - 1] = angle
+                starts.append(start)
+    return starts
 
 
 def _residual_trace(criterion: _Criterion, optimum: np.ndarray) -> Callable[[float], float]:
@@ -1124,7 +1141,7 @@ def _residual_trace(criterion: _Criterion, optimum: np.ndarray) -> Callable[[flo
         def function(point: np.ndarray) -> float:
             return criterion.deviance(point, deviation**2)
 
-        return function(_lowest(function, np.maximum(optimum, 1e-2), bounds))
+        return min(function(_lowest(function, start, bounds)) for start in _turned(criterion, optimum))
 
     return trace
 
