@@ -20,7 +20,7 @@ from alliance.issues import Severity, from_csv, line, why_left_out
 from alliance.launch import last_run, snakemake_run
 from alliance.launch.exit_status import ExitStatus, closing_line
 from alliance.launch.leftovers import remove_leftovers
-from alliance.launch.run_lock import LOCK_FILE, AnotherRunIsActive, RunLock
+from alliance.launch.run_lock import LOCK_FILE, AnotherRunIsActive, FolderCannotBeLocked, RunLock
 from alliance.provenance import ID_KEY_FILE, ensure_id_key
 
 SHOWN_ISSUES = 20
@@ -346,6 +346,12 @@ def main() -> int:
         status, advice = ExitStatus.NOT_STARTED, "mend the faults above and run again"
     except AnotherRunIsActive as holder:
         status, advice = ExitStatus.BUSY, f"{holder}; wait until it ends (the lock {LOCK_FILE} frees itself)"
+    except FolderCannotBeLocked as reason:
+        say(f"The drive of the study's folder has no file locks ({reason}), so nothing could stop two runs from writing at once.")
+        status, advice = (
+            ExitStatus.NOT_STARTED,
+            "move the study's folder to a local disk, or have file locks turned on for the network drive",
+        )
     except KeyboardInterrupt:
         status, advice = ExitStatus.INTERRUPTED, "run the same command to go on"
     except OSError as error:

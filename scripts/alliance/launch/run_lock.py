@@ -19,6 +19,10 @@ class AnotherRunIsActive(Exception):
     """The study folder is in use; the message says by whom."""
 
 
+class FolderCannotBeLocked(Exception):
+    """The file system of the study folder has no locks, so two runs at once could not be told apart; the message gives its reason."""
+
+
 class RunLock:
     """Hold the study folder for one run.
 
@@ -31,6 +35,8 @@ class RunLock:
     ------
     AnotherRunIsActive
         On entering, where another run holds the folder; nothing is touched.
+    FolderCannotBeLocked
+        On entering, where the file system refuses locks, as some network drives do.
     """
 
     def __init__(self, folder: Path):
@@ -45,6 +51,9 @@ class RunLock:
             holder = os.read(handle, 500).decode("utf-8", "replace").strip()
             os.close(handle)
             raise AnotherRunIsActive(holder or "by an unknown process") from None
+        except OSError as error:
+            os.close(handle)
+            raise FolderCannotBeLocked(error.strerror or str(error)) from None
         os.ftruncate(handle, 0)
         started = time.strftime("%Y-%m-%d %H:%M:%S %Z")
         os.write(handle, f"pid {os.getpid()} on {platform.node()}, since {started}\n".encode())
