@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import NoReturn
 
 from alliance.configuration.code import PROJECT
 from alliance.configuration.errors import ConfigurationError, Fault, nearest
@@ -279,8 +280,15 @@ def send(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
 COMMANDS = {"run": run, "check": check, "why": why, "clean": clean, "request": request, "send": send}
 
 
+class Parser(argparse.ArgumentParser):
+    """A command line whose faults end like those of a configuration file."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError([Fault("command line", 0, "", message)])
+
+
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, function in COMMANDS.items():
         command = commands.add_parser(name, help=(function.__doc__ or "").strip(), description=function.__doc__)
@@ -336,8 +344,8 @@ def execute(given: argparse.Namespace) -> tuple[ExitStatus, str]:
 
 
 def main() -> int:
-    given = arguments()
     try:
+        given = arguments()
         status, advice = execute(given)
     except ConfigurationError as error:
         say(f"{len(error.faults)} fault{'s' if len(error.faults) > 1 else ''} in the configuration; nothing was started:")

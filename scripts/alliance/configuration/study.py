@@ -281,6 +281,8 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
         entries, lines = load_file(path)
     except ConfigurationError as error:
         return {}, {}, error.faults
+    if entries is not None and not isinstance(entries, dict):
+        return {}, {}, [Fault("scenarios.yaml", 1, "", "is no mapping: write each scenario's name, then `reason:` and `changes:` below it")]
     scenarios: dict[str, dict[str, Any]] = {}
     reasons: dict[str, str] = {}
     faults: list[Fault] = []
@@ -297,11 +299,10 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
         refused = [key for key in NOT_IN_SCENARIOS if key in entry["changes"]]
         for key in refused:
             fault(f"'{key}' cannot differ between scenarios (paths, seed and cleaning are the same for all)", "changes", key)
-        if refused:
-            continue
+        changes = {key: value for key, value in entry["changes"].items() if key not in refused}
         shifted = {at[2:]: line for at, line in lines.items() if at[:2] == (name, "changes")}
         try:
-            merged = _resolved(merge(raw, entry["changes"]), shifted, "scenarios.yaml")
+            merged = _resolved(merge(raw, changes), shifted, "scenarios.yaml")
         except ConfigurationError as error:
             faults += [Fault(f.file, f.line, f"{name}.{f.key}", f.message) for f in error.faults]
             continue
