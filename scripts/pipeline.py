@@ -164,6 +164,12 @@ def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: lis
     return None
 
 
+def report_unknown_withdrawals(study: Study) -> None:
+    """Say where the list of withdrawals names sites that the study does not have: a slip would keep a client in."""
+    for name in sorted(set(study.withdrawn) - set(study.sites)):
+        say(f"note: withdrawn.csv names the site '{name}', which is not in the study; check its spelling")
+
+
 def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     """Compute every scenario asked for and say where the reports are."""
     given.scenarios = chosen_scenarios(study, given.scenarios)
@@ -174,8 +180,7 @@ def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     say(f"{study.base['study']['title']}: {len(sites)} sites, scenarios: {', '.join(given.scenarios)}")
     for name in study.not_sites:
         say(f"note: {study.base['study']['sites_dir']}/{name} has no site.yaml and is not a site")
-    for name in sorted(set(study.withdrawn) - set(study.sites)):
-        say(f"note: withdrawn.csv names the site '{name}', which is not in the study; check its spelling")
+    report_unknown_withdrawals(study)
     targets = [*given.scenarios, *(f"question {question}" for question in given.questions)]
     if last_run.is_complete(study, targets):
         say("Nothing to do")
@@ -207,6 +212,7 @@ def check(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
             [Fault(study.config_file, 0, "SITE", f"no site is called '{given.site}'{nearest(given.site, study.sites)}")]
         )
     sites = [given.site] if given.site else list(study.sites)
+    report_unknown_withdrawals(study)
     outcome = snakemake(study, given, [f"results/sites/{site}/status.json" for site in sites], lock)
     if status := end_of_run(study, outcome):
         return status

@@ -79,6 +79,22 @@ def test_scenarios_that_are_no_mapping_are_a_fault(study_folder, text):
     assert len(faults_of(study_folder / "config.yaml")) == 1
 
 
+@pytest.mark.parametrize("row", ["northgate", "northgate,", ",C1", "northgate;C1"])
+def test_a_withdrawal_that_names_nobody_stops_the_run(study_folder, row):
+    (study_folder / "withdrawn.csv").write_text(f"site,client_id\nnorthgate,C2\n\n{row}\n", encoding="utf-8")
+    (fault,) = faults_of(study_folder / "config.yaml")
+    assert "withdrawn.csv, line 4" in fault
+
+
+def test_a_withdrawal_counts_with_spaces_around_it(study_folder):
+    config = study_folder / "config.yaml"
+    before = load(config).withdrawn
+    (study_folder / "withdrawn.csv").write_text('site,client_id\n"northgate ", C2\n', encoding="utf-8")
+    with_spaces = load(config).withdrawn
+    (study_folder / "withdrawn.csv").write_text("site,client_id\nnorthgate,C2\n", encoding="utf-8")
+    assert before == {} and set(with_spaces) == {"northgate"} and with_spaces == load(config).withdrawn
+
+
 def test_a_wrong_command_line_ends_with_its_status_and_meaning(study_folder):
     result = pipeline("run", study_folder / "config.yaml", "--cores", "two")
     assert result.returncode == 2 and result.stdout.splitlines()[-1].startswith("exit status 2: ")

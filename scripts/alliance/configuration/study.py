@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import functools
 import os
 import re
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alliance import withdrawals
 from alliance.configuration.code import PROJECT, SCRIPTS, declarations
 from alliance.configuration.errors import ConfigurationError, Fault, nearest
 from alliance.configuration.model import Configuration
@@ -456,18 +456,10 @@ def _site_folder(folder: Path, sites_dir: str, site: str, instruments: tuple[str
 
 def _withdrawn(folder: Path) -> tuple[dict[str, str], list[Fault]]:
     """Return for each site a digest of its clients who withdrew, so that only that site is cleaned again."""
-    path = folder / "withdrawn.csv"
-    if not path.exists():
-        return {}, []
     try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        return {}, [Fault("withdrawn.csv", 0, "", f"cannot be read ({error}); save it as UTF-8 CSV with the columns site, client_id")]
-    if rows and not {"site", "client_id"} <= set(rows[0]):
-        return {}, [Fault("withdrawn.csv", 1, "", "needs the columns site and client_id")]
-    by_site: dict[str, list[str]] = {}
-    for row in rows:
-        by_site.setdefault(row["site"] or "", []).append(row["client_id"] or "")
+        by_site = withdrawals.read_withdrawals(folder / withdrawals.NAME)
+    except withdrawals.UnusableList as unusable:
+        return {}, [Fault(withdrawals.NAME, line, "", message) for line, message in unusable.faults]
     return {site: digest(sorted(ids)) for site, ids in sorted(by_site.items())}, []
 
 
