@@ -118,6 +118,11 @@ def test_rows_that_could_not_be_estimated_say_what_they_need(rendered):
     assert "not estimable" in text
 
 
+@pytest.mark.parametrize(("key", "shown"), [("tas_marziali", "TAS"), ("wai_sr", "WAI-SR"), ("iip_32_barkham", "IIP-32 (Barkham)")])
+def test_an_instrument_has_its_usual_short_name(key, shown):
+    assert common.instrument_name(key) == shown
+
+
 def test_methods_are_set_like_the_rest_of_the_report(rendered):
     text = html.unescape(rendered["index.html"])
     assert "k − 1 degrees of freedom" in text and "Fisher’s z" in text and "95 %" not in text
