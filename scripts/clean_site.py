@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import shutil
 import sys
 from pathlib import Path
 
+from alliance import withdrawals
 from alliance.configuration.errors import ConfigurationError
 from alliance.files import read_json, replacing, write_json, write_parquet, write_text
 from alliance.instruments import Instrument, load_files
@@ -59,19 +59,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _withdrawn(name: str, site: str) -> tuple[set[str], list[Issue]]:
     """Return the clients of this site who withdrew; a file that cannot be read leaves the site out rather than using their data."""
-    path = Path(name) if name else None
-    if path is None or not path.exists():
+    if not name:
         return set(), []
     try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), strict=True))
-        if rows and not {"site", "client_id"} <= set(rows[0]):
-            raise ValueError("the columns site and client_id are needed")
-    except (OSError, ValueError, csv.Error) as error:
-        text = f"withdrawn.csv cannot be used: {error}. The site is left out, so that nobody who withdrew is included."
+        return withdrawals.read_withdrawals(Path(name)).get(site, set()), []
+    except withdrawals.UnusableList as unusable:
+        text = f"withdrawn.csv cannot be used: {unusable}. The site is left out, so that nobody who withdrew is included."
         return set(), [
             Issue("P06", Severity.SITE, text, "Save it as UTF-8 CSV with the columns site, client_id.", site=site, file="withdrawn.csv")
         ]
-    return {(row["client_id"] or "").strip() for row in rows if (row["site"] or "").strip() == site} - {""}, []
 
 
 def _summary_site(

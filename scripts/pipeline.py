@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import NoReturn
 
 from alliance.configuration.code import PROJECT
 from alliance.configuration.errors import ConfigurationError, Fault, nearest
@@ -163,6 +164,12 @@ def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: lis
     return None
 
 
+def report_unknown_withdrawals(study: Study) -> None:
+    """Say where the list of withdrawals names sites that the study does not have: a slip would keep a client in."""
+    for name in sorted(set(study.withdrawn) - set(study.sites)):
+        say(f"note: withdrawn.csv names the site '{name}', which is not in the study; check its spelling")
+
+
 def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     """Compute every scenario asked for and say where the reports are."""
     given.scenarios = chosen_scenarios(study, given.scenarios)
@@ -173,8 +180,7 @@ def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     say(f"{study.base['study']['title']}: {len(sites)} sites, scenarios: {', '.join(given.scenarios)}")
     for name in study.not_sites:
         say(f"note: {study.base['study']['sites_dir']}/{name} has no site.yaml and is not a site")
-    for name in sorted(set(study.withdrawn) - set(study.sites)):
-        say(f"note: withdrawn.csv names the site '{name}', which is not in the study; check its spelling")
+    report_unknown_withdrawals(study)
     targets = [*given.scenarios, *(f"question {question}" for question in given.questions)]
     if last_run.is_complete(study, targets):
         say("Nothing to do")
@@ -206,6 +212,7 @@ def check(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
             [Fault(study.config_file, 0, "SITE", f"no site is called '{given.site}'{nearest(given.site, study.sites)}")]
         )
     sites = [given.site] if given.site else list(study.sites)
+    report_unknown_withdrawals(study)
     outcome = snakemake(study, given, [f"results/sites/{site}/status.json" for site in sites], lock)
     if status := end_of_run(study, outcome):
         return status
@@ -279,8 +286,15 @@ def send(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
 COMMANDS = {"run": run, "check": check, "why": why, "clean": clean, "request": request, "send": send}
 
 
+class Parser(argparse.ArgumentParser):
+    """A command line whose faults end like those of a configuration file."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError([Fault("command line", 0, "", message)])
+
+
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, function in COMMANDS.items():
         command = commands.add_parser(name, help=(function.__doc__ or "").strip(), description=function.__doc__)
@@ -336,8 +350,8 @@ def execute(given: argparse.Namespace) -> tuple[ExitStatus, str]:
 
 
 def main() -> int:
-    given = arguments()
     try:
+        given = arguments()
         status, advice = execute(given)
     except ConfigurationError as error:
         say(f"{len(error.faults)} fault{'s' if len(error.faults) > 1 else ''} in the configuration; nothing was started:")

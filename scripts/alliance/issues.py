@@ -74,6 +74,11 @@ COLUMNS = (
 assert set(COLUMNS) == {field.name for field in fields(Issue)}
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 client``, ``3 clients``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def shown(value: object, characters: int = SHOWN_CHARACTERS) -> str:
     """Return a value as it may stand in a message: cut, control and direction characters escaped."""
     text = "".join(

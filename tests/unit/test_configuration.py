@@ -10,7 +10,9 @@ from alliance.configuration.model import Configuration
 from alliance.configuration.strict_yaml import load_file
 from alliance.configuration.study import load, merge, restrict
 from alliance.configuration.validation import parse
+from alliance.instruments import load_registry
 from alliance.launch.new_study import start_study
+from alliance.sites.site_file import load_site_file
 from support import PROJECT, pipeline
 
 
@@ -53,6 +55,49 @@ def test_the_shipped_study_loads():
     study = load(PROJECT / "config.yaml")
     assert study.base["study"]["simulated"] is True
     assert next(iter(study.scenarios)) == "base"
+
+
+def test_a_site_with_an_unknown_instrument_is_told_the_nearest_one(study_folder):
+    folder = study_folder / "data" / "demo" / "northgate"
+    table = "{table: ratings, files: a.csv, instrument: hag_2, rater: client, columns: {client_id: a, session: b}, items: 'h{item}'}"
+    (folder / "site.yaml").write_text(f"label: Northgate\ntables: [{table}]\n", encoding="utf-8")
+    assert "haq_2" in load(study_folder / "config.yaml").sites["northgate"].instruments
+    _, issues = load_site_file(folder / "site.yaml", "northgate", load_registry([PROJECT / "workflow/instruments"]))
+    assert any("did you mean 'haq_2'" in issue.message for issue in issues)
+
+
+def test_a_scenario_that_changes_what_it_may_not_is_checked_all_the_same(study_folder):
+    text = "late: {reason: Late, changes: {study: {seed: 3}, alliance: {windw: late}}}\n"
+    (study_folder / "scenarios.yaml").write_text(text, encoding="utf-8")
+    faults = faults_of(study_folder / "config.yaml")
+    assert len(faults) == 2 and any("late.alliance.windw" in fault and "'window'" in fault for fault in faults)
+
+
+@pytest.mark.parametrize("text", ["- late\n", "late\n", "1\n", "late: 3\n", "late: [reason]\n"])
+def test_scenarios_that_are_no_mapping_are_a_fault(study_folder, text):
+    (study_folder / "scenarios.yaml").write_text(text, encoding="utf-8")
+    assert len(faults_of(study_folder / "config.yaml")) == 1
+
+
+@pytest.mark.parametrize("row", ["northgate", "northgate,", ",C1", "northgate;C1"])
+def test_a_withdrawal_that_names_nobody_stops_the_run(study_folder, row):
+    (study_folder / "withdrawn.csv").write_text(f"site,client_id\nnorthgate,C2\n\n{row}\n", encoding="utf-8")
+    (fault,) = faults_of(study_folder / "config.yaml")
+    assert "withdrawn.csv, line 4" in fault
+
+
+def test_a_withdrawal_counts_with_spaces_around_it(study_folder):
+    config = study_folder / "config.yaml"
+    before = load(config).withdrawn
+    (study_folder / "withdrawn.csv").write_text('site,client_id\n"northgate ", C2\n', encoding="utf-8")
+    with_spaces = load(config).withdrawn
+    (study_folder / "withdrawn.csv").write_text("site,client_id\nnorthgate,C2\n", encoding="utf-8")
+    assert before == {} and set(with_spaces) == {"northgate"} and with_spaces == load(config).withdrawn
+
+
+def test_a_wrong_command_line_ends_with_its_status_and_meaning(study_folder):
+    result = pipeline("run", study_folder / "config.yaml", "--cores", "two")
+    assert result.returncode == 2 and result.stdout.splitlines()[-1].startswith("exit status 2: ")
 
 
 def test_all_faults_are_reported_at_once_with_line_key_and_nearest_name(study_folder):

@@ -448,10 +448,10 @@ def test_paths_between_ratings_of_the_same_session_are_flagged_and_no_others(sit
         "order in time is not strict: alliance was rated in the same session as empathy, or before it, for 240 of 240 clients"
     )
     assert (
-        row(parameters, site=POOLED, method="two_stage_reml", **flagged)["reason"] == "3 of 3 site estimates are flagged (see their rows)"
+        row(parameters, site=POOLED, method="two_stage_reml", **flagged)["reason"] == "3 of 3 site estimates flagged (see the sites' rows)"
     )
     joint = row(parameters, site=POOLED, method="two_stage_sem", **flagged)
-    assert (joint["status"], joint["reason"]) == ("flagged", "order in time is not strict at 3 sites (see their rows)")
+    assert (joint["status"], joint["reason"]) == ("flagged", "order in time is not strict at 3 sites (see the sites' rows)")
     assert set(indirect["status"]) == {"flagged"}
     others = parameters[parameters["op"].eq("~") & parameters["parameter"].ne("alliance ~ empathy")]
     assert set(others["status"]) == {"estimated"}

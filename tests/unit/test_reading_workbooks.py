@@ -280,9 +280,9 @@ def test_hidden_parts_are_used_and_counted(tmp_path):
     assert len(table.rows) == 3 and table.columns == HEADER
     assert all(issue.code == "F22" and issue.severity is Severity.WARN for issue in issues)
     messages = " ".join(issue.message for issue in issues)
-    for part in ("hidden sheet", "2 data rows", "1 columns are hidden; they were used: session", "filter"):
+    for part in ("hidden sheet", "2 hidden data rows", "1 hidden column, used like the others: session", "filter"):
         assert part in messages
-    assert [issue.n_affected for issue in issues if "rows are hidden" in issue.message] == [2]
+    assert [issue.n_affected for issue in issues if "hidden data rows" in issue.message] == [2]
 
 
 # Archives

@@ -46,6 +46,13 @@ def test_an_unknown_number_is_a_dash(unknown, printer):
     assert printer(unknown) == "–"
 
 
+@pytest.mark.parametrize(
+    ("value", "printed"), [(-0.2, "−20 points"), (0.01, "1 point"), (-0.01, "−1 point"), (0.0, "0 points"), (None, "–")]
+)
+def test_a_difference_of_shares_is_in_points_not_in_percent(value, printed):
+    assert numbers.points(value).replace("\N{NO-BREAK SPACE}", " ") == printed
+
+
 def test_an_interval_needs_both_ends():
     assert numbers.interval(-0.1, 0.42).replace("\N{NO-BREAK SPACE}", " ") == "[−.10, .42]"
     assert numbers.interval(-0.1, 1.42, bound=False).replace("\N{NO-BREAK SPACE}", " ") == "[−0.10, 1.42]"

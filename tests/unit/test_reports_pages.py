@@ -119,6 +119,24 @@ def test_rows_that_could_not_be_estimated_say_what_they_need(rendered):
     assert "not estimable" in text
 
 
+@pytest.mark.parametrize(("key", "shown"), [("tas_marziali", "TAS"), ("wai_sr", "WAI-SR"), ("iip_32_barkham", "IIP-32 (Barkham)")])
+def test_an_instrument_has_its_usual_short_name(key, shown):
+    assert common.instrument_name(key) == shown
+
+
+def test_methods_are_set_like_the_rest_of_the_report(rendered):
+    text = html.unescape(rendered["index.html"])
+    assert "k − 1 degrees of freedom" in text and "Fisher’s z" in text and "95 %" not in text
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "the chapter “A” names what they need"), (2, "the chapters “A” and “B” name what they need")]
+)
+def test_the_summary_counts_the_chapters_with_gaps(study, count, said):
+    parts = [dataclasses.replace(part, title=title, missing=("x",)) for part, title in zip(chapters.build(study), "AB")][:count]
+    assert said in " ".join(study_page.coverage(study, parts))
+
+
 def test_every_page_says_that_the_data_are_simulated_and_which_site_was_left_out(rendered):
     for name, text in rendered.items():
         assert "<strong>Simulated data.</strong>" in text, name

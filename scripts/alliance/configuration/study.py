@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import functools
 import os
 import re
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alliance import withdrawals
 from alliance.configuration.code import PROJECT, SCRIPTS, declarations
 from alliance.configuration.errors import ConfigurationError, Fault, nearest
 from alliance.configuration.model import Configuration
@@ -284,6 +284,8 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
         entries, lines = load_file(path)
     except ConfigurationError as error:
         return {}, {}, error.faults
+    if entries is not None and not isinstance(entries, dict):
+        return {}, {}, [Fault("scenarios.yaml", 1, "", "is no mapping: write each scenario's name, then `reason:` and `changes:` below it")]
     scenarios: dict[str, dict[str, Any]] = {}
     reasons: dict[str, str] = {}
     faults: list[Fault] = []
@@ -300,11 +302,10 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
         refused = [key for key in NOT_IN_SCENARIOS if key in entry["changes"]]
         for key in refused:
             fault(f"'{key}' cannot differ between scenarios (paths, seed and cleaning are the same for all)", "changes", key)
-        if refused:
-            continue
+        changes = {key: value for key, value in entry["changes"].items() if key not in refused}
         shifted = {at[2:]: line for at, line in lines.items() if at[:2] == (name, "changes")}
         try:
-            merged = _resolved(merge(raw, entry["changes"]), shifted, "scenarios.yaml")
+            merged = _resolved(merge(raw, changes), shifted, "scenarios.yaml")
         except ConfigurationError as error:
             faults += [Fault(f.file, f.line, f"{name}.{f.key}", f.message) for f in error.faults]
             continue
@@ -459,18 +460,10 @@ def _site_folder(folder: Path, sites_dir: str, site: str, instruments: tuple[str
 
 def _withdrawn(folder: Path) -> tuple[dict[str, str], list[Fault]]:
     """Return for each site a digest of its clients who withdrew, so that only that site is cleaned again."""
-    path = folder / "withdrawn.csv"
-    if not path.exists():
-        return {}, []
     try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        return {}, [Fault("withdrawn.csv", 0, "", f"cannot be read ({error}); save it as UTF-8 CSV with the columns site, client_id")]
-    if rows and not {"site", "client_id"} <= set(rows[0]):
-        return {}, [Fault("withdrawn.csv", 1, "", "needs the columns site and client_id")]
-    by_site: dict[str, list[str]] = {}
-    for row in rows:
-        by_site.setdefault(row["site"] or "", []).append(row["client_id"] or "")
+        by_site = withdrawals.read_withdrawals(folder / withdrawals.NAME)
+    except withdrawals.UnusableList as unusable:
+        return {}, [Fault(withdrawals.NAME, line, "", message) for line, message in unusable.faults]
     return {site: digest(sorted(ids)) for site, ids in sorted(by_site.items())}, []
 
 

@@ -445,7 +445,7 @@ def _pooled_contrast(
     flagged = int(single["status"].eq("flagged").groupby(level=0).any().sum())
     reason = "; ".join(
         part
-        for part in (found.reason, f"{flagged} of {len(sites)} sites have flagged estimates (see their rows)" if flagged else "")
+        for part in (found.reason, f"flagged estimates at {flagged} of {len(sites)} sites (see the sites' rows)" if flagged else "")
         if part
     )
     return {

@@ -193,7 +193,7 @@ def _status(k: int, estimate: float, reason: str, flagged: int, pooling: Mapping
         return "not_estimable", too_few_sites(k, pooling)
     if not np.isfinite(estimate):
         return "not_estimable", f"not estimable: {reason or 'the estimates could not be pooled'}"
-    reasons = [part for part in (reason, f"{flagged} of {k} site estimates are flagged (see their rows)" if flagged else "") if part]
+    reasons = [part for part in (reason, f"{flagged} of {k} site estimates flagged (see the sites' rows)" if flagged else "") if part]
     return ("flagged", "; ".join(reasons)) if reasons else ("estimated", "")
 
 

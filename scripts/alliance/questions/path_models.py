@@ -623,7 +623,7 @@ def _sites_with_overlaps(summaries: Sequence[SiteSummary], name: str) -> dict[st
     for summary in summaries:
         facts = summary.facts.get("models", {}).get(name, {})
         found.update(list(facts.get("not_strictly_ordered", ())) if summary.status == "ok" else ())
-    return {path: f"order in time is not strict at {n} site{'s' if n > 1 else ''} (see their rows)" for path, n in found.items()}
+    return {path: f"order in time is not strict at {n} site{'s' if n > 1 else ''} (see the sites' rows)" for path, n in found.items()}
 
 
 def _absent_two_stage(model: Model, common: Mapping[str, Any], reason: str) -> list[dict[str, Any]]:

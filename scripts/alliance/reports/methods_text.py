@@ -85,7 +85,14 @@ MISSING_RULES = {"instrument": _instrument_rule, "strict": _strict_rule, "prorat
 
 def printed(data: ReportData, sentences: Sequence[Sentence]) -> tuple[str, ...]:
     """Return sentences with their citations in parentheses before the full stop."""
-    return tuple(_with_citation(sentence.text.strip(), cited(dict(data.references), sentence.citations)) for sentence in sentences)
+    return tuple(
+        _with_citation(_typeset(sentence.text.strip()), cited(dict(data.references), sentence.citations)) for sentence in sentences
+    )
+
+
+def _typeset(text: str) -> str:
+    """Print minus signs, apostrophes and percentages as everywhere else in the report."""
+    return re.sub(r"(\d) %", r"\1%", text).replace(" - ", f" {numbers.MINUS} ").replace("'", "’")
 
 
 def _with_citation(text: str, citation: str) -> str:

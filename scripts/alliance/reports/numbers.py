@@ -57,6 +57,14 @@ def percent(value: object, decimals: int = 0) -> str:
     return f"{_signed(f'{100 * float(value):.{decimals}f}')}%" if known(value) else UNKNOWN  # type: ignore[arg-type]
 
 
+def points(value: object) -> str:
+    """Return a difference of two shares (each 0 to 1) in percentage points (``−20 points``), so that it is not read as a share."""
+    if not known(value):
+        return UNKNOWN
+    number = _signed(f"{100 * float(value):.0f}")  # type: ignore[arg-type]
+    return f"{number}{SPACE}point{'' if number.lstrip(MINUS) == '1' else 's'}"
+
+
 def level(value: float) -> str:
     """Return a confidence level (0 to 1) in percent without needless decimals (``95%``, ``97.5%``)."""
     return f"{100 * value:.10g}%"

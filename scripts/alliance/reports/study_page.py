@@ -95,8 +95,9 @@ def coverage(data: ReportData, parts: Sequence[Chapter]) -> list[str]:
         )
     open_questions = sum(len(part.missing) for part in parts)
     if open_questions:
-        named = listed([f"“{part.title}”" for part in parts if part.missing])
-        sentences.append(f"Some estimates could not be computed; the chapters {named} name what they need.")
+        titles = [f"“{part.title}”" for part in parts if part.missing]
+        chapters, named = ("chapter", f"{titles[0]} names") if len(titles) == 1 else ("chapters", f"{listed(titles)} name")
+        sentences.append(f"Some estimates could not be computed; the {chapters} {named} what they need.")
     fewest = data.options["pooling"]["headline_sites"]
     if len(data.included) < fewest:
         sentences.append(

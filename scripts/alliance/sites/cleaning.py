@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.instruments import Instrument, Response
-from alliance.issues import Issue, Severity, shown
+from alliance.issues import Issue, Severity, counted, shown
 from alliance.sites import assembly, deliveries, identifiers, plausibility, reshaping
 from alliance.sites.accounting import FileLedger, IssueLog
 from alliance.sites.codebook import read_codebook
@@ -311,7 +311,9 @@ def _ids_of(source: Source, column: str, context: Context) -> set[str]:
 def _report_lost_clients(spec: TableSpec, seen: list[set[str]], context: Context) -> None:
     lost = set().union(*seen[:-1]) - seen[-1] if len(seen) > 1 else set()
     if lost:
-        text = f"{len(lost)} clients of earlier deliveries are not in the last one, which should hold everything (deliveries: cumulative)."
+        text = (
+            f"The last delivery should hold everything (deliveries: cumulative) and lacks {counted(len(lost), 'client')} of earlier ones."
+        )
         fix = "Send a complete file, set deliveries: incremental, or add clients who withdrew to withdrawn.csv."
         context.log.remark("R20", text, fix, file=spec.file_names[-1], n_affected=len(lost))
 
@@ -432,7 +434,7 @@ def _check_together(parts: assembly.Parts, sources: list[Source], context: Conte
     _check_chronology(parts, sources, context)
     moved = assembly.transfers(parts)
     if moved and context.site_file.transfers == "warn":
-        text = f"{len(moved)} clients have more than one therapist; each rating keeps the therapist of its own row or session."
+        text = f"More than one therapist: {counted(len(moved), 'client')}; each rating keeps the therapist of its own row or session."
         context.log.remark(
             "R21", text, "Set transfers: accept in site.yaml if these are transfers; else correct the ids.", n_affected=len(moved)
         )
@@ -444,7 +446,7 @@ def _check_together(parts: assembly.Parts, sources: list[Source], context: Conte
         _check_events(source, context)
     for (file, column), count in sorted(context.padded.items()):
         if count:
-            text = f"{count} cells of this column have spaces around their value; these are ignored."
+            text = f"Spaces around the value in {counted(count, 'cell')} of this column were ignored."
             context.log.remark("V05", text, "Nothing to do.", file=file, column=column, n_affected=count)
     for instrument, records in sorted(parts.ratings.items()):
         _check_answers(instrument, records, context)
@@ -482,12 +484,12 @@ def _check_look_alikes(parts: assembly.Parts, context: Context) -> None:
     clients = {context.clients.texts[code] for code in used["client"]}
     tests = [text for text in clients if identifiers.TEST_WORDS.match(text)]
     if tests:
-        text = f"{len(tests)} client ids look like test records and are used."
+        text = f"Used though they look like test records: {counted(len(tests), 'client id')}."
         context.log.remark("R10", text, "List them in test_ids: in site.yaml if they are tests.", n_affected=len(tests))
     absent = {identifiers.look_alike(text) for text in context.withdrawn - context.gone}
     spelled = [text for text in clients if identifiers.look_alike(text) in absent] if absent else []
     if spelled:
-        text = f"{len(spelled)} clients of withdrawn.csv are not in the files as written there, but a similar id is."
+        text = f"Not found as written in withdrawn.csv, though a similar id is in the files: {counted(len(spelled), 'client')}."
         fix = "Write the id in withdrawn.csv exactly as in the site's files (leading zeros, upper and lower case)."
         context.log.remark("R08", text, fix, n_affected=len(spelled))
 
@@ -541,7 +543,7 @@ def _check_gaps(sessions: Records, context: Context) -> None:
     gap = np.where(first, session > 1, np.r_[0, np.diff(session)] > 1)
     n_clients = len(np.unique(client[gap]))
     if n_clients:
-        text = f"The table of sessions skips session numbers for {n_clients} clients."
+        text = f"The table of sessions skips session numbers for {counted(n_clients, 'client')}."
         context.log.remark("R14", text, "Nothing to do if these sessions did not take place.", n_affected=n_clients)
 
 

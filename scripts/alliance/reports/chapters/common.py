@@ -39,6 +39,13 @@ SHORT_NAMES = {
     "haq_2": "HAq-II",
     "blri_empathy16": "BLRI empathy",
     "empathy_scale": "Empathy Scale",
+    "ha_cs": "HAcs",
+    "ha_r": "HAr",
+    "haq_6": "HAq-6",
+    "iip_32_barkham": "IIP-32 (Barkham)",
+    "iip_32_horowitz": "IIP-32 (Horowitz)",
+    "psq_rupture": "PSQ rupture",
+    "tas_marziali": "TAS",
 }
 
 

@@ -46,7 +46,9 @@ def tables(data: ReportData, question: str, name: Callable[[str, Any], str]) -> 
                     Cell(given, "" if one.value is None else one.value),
                     number_cell(new, row.estimate if common.has_number(row) else None),
                     number_cell(common.interval_text(row, data.decimals), row.ci_low),
-                    number_cell(show(row.difference, *digits), row.difference),
+                    number_cell(
+                        numbers.points(row.difference) if one.unit == "r_squared" else show(row.difference, *digits), row.difference
+                    ),
                     Cell(source),
                     Cell(one.note),
                 )

@@ -14,7 +14,7 @@ from xml.parsers import expat
 import numpy as np
 import python_calamine as calamine
 
-from alliance.issues import shown
+from alliance.issues import counted, shown
 from alliance.sites.readers import headers
 from alliance.sites.readers import workbook_archive as archives
 from alliance.sites.readers.contract import MAX_CELL_CHARACTERS, Findings, QuarantinedRow, RawTable, ReadOptions, text_table
@@ -156,14 +156,17 @@ def _report_hidden(sheet: Any, facts: archives.SheetFacts, grid: _Grid, found: F
     rows = [row for row in facts.hidden_rows if grid.rows and grid.rows[0] <= row <= last]
     if rows:
         found.warn(
-            "F22", f"{len(rows)} data rows are hidden; they were used.", "Delete rows that do not belong to the data.", n_affected=len(rows)
+            "F22",
+            f"The sheet has {counted(len(rows), 'hidden data row')}; hidden rows are used too.",
+            "Delete rows that do not belong to the data.",
+            n_affected=len(rows),
         )
     columns = [name for number, name in zip(grid.numbers, grid.columns) if any(a <= number <= b for a, b in facts.hidden_columns)]
     if columns:
         listed = ", ".join(shown(name) for name in columns[:_NAMES_LISTED])
         found.warn(
             "F22",
-            f"{len(columns)} columns are hidden; they were used: {listed}.",
+            f"The sheet has {counted(len(columns), 'hidden column')}, used like the others: {listed}.",
             "Delete columns that do not belong.",
             n_affected=len(columns),
         )
