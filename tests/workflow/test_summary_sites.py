@@ -37,7 +37,12 @@ def test_the_answer_to_a_request_gives_the_tables_that_the_rows_gave(checkout: C
     checkout.jobs_of_run()
     after = checkout.bytes_below("base/tables")
     assert after.keys() == before.keys()
-    assert [name for name in before if after[name] != before[name]] == []
+    assert [name for name in before if from_summaries(after[name]) != from_summaries(before[name])] == []
+
+
+def from_summaries(table: bytes) -> list[bytes]:
+    """Return the rows of a table but those of models over rows, which name the sites that share none."""
+    return [line for line in table.splitlines() if b",one_stage," not in line]
 
 
 def test_a_question_that_a_summary_does_not_answer_is_listed_as_missing(checkout: Checkout, tmp_path):
