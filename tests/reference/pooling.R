@@ -121,28 +121,53 @@ for (name in c("z", "x", "shifted")) {
     ci_low = t.test(values, conf.level = .9)$conf.int[1], ci_high = t.test(values, conf.level = .9)$conf.int[2])
 }
 
-correlations <- table("correlations")
-for (row in seq_len(nrow(correlations))) {
-  r <- correlations[row, ]
-  williams <- r.test(87, r12 = r$r12, r13 = r$r13, r23 = r$r23)
-  steiger <- r.test(87, r12 = r$r12, r34 = r$r34, r13 = r$r13, r14 = r$r14, r23 = r$r23, r24 = r$r24)
-  unpooled <- r.test(87, r12 = r$r12, r34 = r$r34, r13 = r$r13, r14 = r$r14, r23 = r$r23, r24 = r$r24, pooled = FALSE)
-  result$dependent[[paste0("set", row)]] <- list(williams = williams$t, williams_p = williams$p, steiger = steiger$z, steiger_p = steiger$p,
-    unpooled = unpooled$z, unpooled_p = unpooled$p)
-}
+# Williams' and Steiger's tests of correlations of the same independent clients.
+independent <- table("independent")
+r <- cor(independent)
+williams <- r.test(nrow(independent), r12 = r[1, 2], r13 = r[1, 3], r23 = r[2, 3])
+steiger <- r.test(nrow(independent), r12 = r[1, 2], r34 = r[3, 4], r13 = r[1, 3], r14 = r[1, 4], r23 = r[2, 3], r24 = r[2, 4], pooled = FALSE)
+result$dependent <- list(williams = williams$t, steiger = steiger$z)
 
+residual <- function(d, y) resid(lm(d[[y]] ~ d$z))
 contrasts <- list(
   correlations = function(d) cor(d$m, d$y) - cor(d$m, d$y2),
-  partial = function(d) partial.r(d, c("m", "y"), "z")[1, 2] - partial.r(d, c("m", "y2"), "z")[1, 2])
-for (name in names(contrasts)) {
-  columns <- c("m", "y", "y2", "z")
-  full <- contrasts[[name]](rows[, columns])
-  therapists <- unique(rows$therapist)
-  without <- sapply(therapists, function(one) contrasts[[name]](rows[rows$therapist != one, columns]))
-  groups <- length(therapists)
+  partial = function(d) partial.r(d, c("m", "y"), "z")[1, 2] - partial.r(d, c("m", "y2"), "z")[1, 2],
+  part = function(d) cor(d$m, residual(d, "y")) - cor(d$m, residual(d, "y2")))
+columns <- c("m", "y", "y2", "z")
+leave_out <- function(name, data, unit) {
+  full <- contrasts[[name]](data[, columns])
+  units <- unique(unit)
+  without <- sapply(units, function(one) contrasts[[name]](data[unit != one, columns]))
+  groups <- length(units)
   error <- sqrt((groups - 1) / groups * sum((without - mean(without))^2))
-  margin <- qt(.975, groups - 1) * error
-  result$contrast[[name]] <- list(estimate = full, std_error = error, ci_low = full - margin, ci_high = full + margin,
-    p_value = 2 * pt(-abs(full / error), groups - 1))
+  df <- if (groups == nrow(data)) Inf else groups - 1
+  margin <- qt(.975, df) * error
+  list(estimate = full, std_error = error, ci_low = full - margin, ci_high = full + margin, p_value = 2 * pt(-abs(full / error), df), without = without)
 }
+for (name in names(contrasts)) {
+  found <- leave_out(name, rows, rows$therapist)
+  result$contrast[[name]] <- found[names(found) != "without"]
+  few <- rows[rows$therapist < 4, ]
+  found <- leave_out(name, few, seq_len(nrow(few)))
+  result$contrast_of_few[[name]] <- found[names(found) != "without"]
+}
+deviations <- sapply(c("correlations", "partial"), function(name) { w <- leave_out(name, rows, rows$therapist)$without; w - mean(w) })
+result$contrast_covariance <- sum(deviations[, 1] * deviations[, 2]) * (nrow(deviations) - 1) / nrow(deviations)
+
+# The r of a residual gain: Fisher z, leaving out each therapist; with few therapists the spread of each client's influence, by numerical weights.
+part_z <- function(d, w = rep(1, nrow(d))) {
+  fit <- lm(y ~ z, d, weights = w)
+  e <- d$y - cbind(1, d$z) %*% coef(fit)
+  atanh(cov.wt(cbind(d$m, e), wt = w / sum(w), cor = TRUE)$cor[1, 2])
+}
+therapists <- unique(rows$therapist)
+without <- sapply(therapists, function(one) part_z(rows[rows$therapist != one, ]))
+result$part$clusters <- list(r = tanh(part_z(rows)), se_z = sqrt(29 / 30 * sum((without - mean(without))^2)))
+few <- rows[rows$therapist < 4, ]
+n <- nrow(few)
+influence <- sapply(seq_len(n), function(i) {
+  moved <- function(by) { w <- rep(1, n); w[i] <- w[i] + by; part_z(few, w) }
+  (moved(1e-4) - moved(-1e-4)) / 2e-4
+})
+result$part$few <- list(r = tanh(part_z(few)), se_z = sqrt(sum(influence^2) * n / (n - 1)))
 cat(toJSON(result, digits = NA, auto_unbox = TRUE, na = "null"))

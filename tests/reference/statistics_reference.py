@@ -130,7 +130,10 @@ def partly_reported() -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-CORRELATIONS = ((0.5, 0.3, 0.4, 0.2, 0.35, 0.6), (-0.2, 0.45, 0.1, 0.05, -0.3, 0.25), (0.75, 0.7, 0.65, 0.6, 0.55, 0.8))
+def independent_rows() -> pd.DataFrame:
+    """Return four correlated variables of 4,000 clients who have nothing in common."""
+    noise = _normals(80, 4000, 5)
+    return pd.DataFrame({name: noise[:, column] + 0.3 * (column + 1) * noise[:, 4] for column, name in enumerate("abcd")}).round(4)
 
 
 def question_clients() -> pd.DataFrame:
@@ -181,7 +184,7 @@ def inputs(subject: str, folder: Path) -> None:
         pd.DataFrame(covariance).to_csv(folder / "covariance.csv", index=False)
         partly_reported().to_csv(folder / "partly_reported.csv", index=False)
         simulated_rows().to_csv(folder / "rows.csv", index=False)
-        pd.DataFrame(CORRELATIONS, columns=["r12", "r34", "r13", "r14", "r23", "r24"]).to_csv(folder / "correlations.csv", index=False)
+        independent_rows().to_csv(folder / "independent.csv", index=False)
     elif subject == "question_tables":
         question_clients().drop(columns="alliance").to_csv(folder / "clients.csv", index=False)
         question_scores().to_csv(folder / "scores.csv", index=False)

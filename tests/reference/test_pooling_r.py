@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import statistics_reference as reference
 from alliance.statistics import covariance, meta_analysis
-from alliance.statistics.dependent import dependent_contrast, overlapping_correlations, separate_correlations
+from alliance.statistics.correlation import correlations
 from alliance.statistics.equivalence import equivalence
+from alliance.statistics.jackknife import Jackknifed, covariance_of_sums, cross_products, jackknife
 from alliance.statistics.meta_regression import meta_regression
 from alliance.statistics.multilevel_meta import cluster_robust, three_level
 from alliance.statistics.nonsignificant import pool_with_nonsignificant
@@ -111,29 +112,76 @@ def test_two_one_sided_tests_equal_those_of_r(name: str) -> None:
     assert_equal(found, EXPECTED["equivalence"][name])
 
 
-@pytest.mark.parametrize("row", range(3))
-def test_tests_of_dependent_correlations_equal_psych(row: int) -> None:
-    r12, r34, r13, r14, r23, r24 = reference.CORRELATIONS[row]
-    expected = EXPECTED["dependent"][f"set{row + 1}"]
-    williams = overlapping_correlations(r12, r13, r23, 87)
-    assert (williams.statistic, williams.p_value, williams.df) == pytest.approx((expected["williams"], expected["williams_p"], 84))
-    for name, pooled in (("steiger", True), ("unpooled", False)):
-        found = separate_correlations(r12, r34, r13, r14, r23, r24, 87, pooled=pooled)
-        assert (found.statistic, found.p_value) == pytest.approx((expected[name], expected[f"{name}_p"]), rel=1e-6, abs=1e-10)
-
-
 CONTRASTS = {
-    "correlations": lambda stack: covariance.correlation_matrix(stack)[:, 0, 1] - covariance.correlation_matrix(stack)[:, 0, 2],
+    "correlations": lambda stack: covariance.partial_correlation(stack, 0, 1, []) - covariance.partial_correlation(stack, 0, 2, []),
     "partial": lambda stack: covariance.partial_correlation(stack, 0, 1, [3]) - covariance.partial_correlation(stack, 0, 2, [3]),
+    "part": lambda stack: covariance.part_correlation(stack, 0, 1, [3]) - covariance.part_correlation(stack, 0, 2, [3]),
 }
+
+
+def contrasts(data: pd.DataFrame, clusters: object, *names: str) -> Jackknifed:
+    def function(sums: np.ndarray) -> np.ndarray:
+        return np.stack([CONTRASTS[name](covariance_of_sums(sums)) for name in names], axis=-1)
+
+    return jackknife(cross_products(data), function, len(names), clusters)
+
+
+def assert_jackknifed(found: Jackknifed, expected: dict) -> None:
+    low, high = found.interval(0.95)
+    own = {"estimate": found.estimate, "std_error": found.std_error, "ci_low": low, "ci_high": high, "p_value": found.p_value()}
+    for name, value in expected.items():
+        assert own[name][0] == pytest.approx(value, rel=1e-6, abs=1e-10), name
 
 
 @pytest.mark.parametrize("name", CONTRASTS)
 def test_contrast_of_correlations_equals_a_loop_over_therapists_in_r(name: str) -> None:
     rows = reference.simulated_rows()
-    found = dependent_contrast(rows[["m", "y", "y2", "z"]], rows["therapist"], CONTRASTS[name])
-    assert (found.status, found.method, found.n_clusters, found.df) == ("estimated", "cluster_jackknife", 30, 29)
-    assert_equal(found, EXPECTED["contrast"][name])
+    found = contrasts(rows[["m", "y", "y2", "z"]], rows["therapist"], name)
+    assert (found.reason, found.caution, found.method, found.n_clusters, found.df) == ("", "", "cluster_jackknife", 30, 29)
+    assert_jackknifed(found, EXPECTED["contrast"][name])
+
+
+@pytest.mark.parametrize("name", CONTRASTS)
+def test_contrast_with_few_therapists_equals_a_loop_over_clients_in_r_and_says_so(name: str) -> None:
+    rows = reference.simulated_rows()
+    few = rows[rows["therapist"] < 4]
+    found = contrasts(few[["m", "y", "y2", "z"]], few["therapist"], name)
+    assert (found.reason, found.method, found.n_clusters, found.df) == ("", "client_jackknife", 4, np.inf)
+    assert found.caution == "fewer than 5 therapists (4): clients taken as independent"
+    assert_jackknifed(found, EXPECTED["contrast_of_few"][name])
+
+
+def test_covariance_of_two_contrasts_equals_that_of_the_loop_over_therapists_in_r() -> None:
+    rows = reference.simulated_rows()
+    found = contrasts(rows[["m", "y", "y2", "z"]], rows["therapist"], "correlations", "partial")
+    assert found.vcov[0, 1] == found.vcov[1, 0] == pytest.approx(EXPECTED["contrast_covariance"], rel=1e-6)
+
+
+def test_contrasts_of_independent_clients_agree_with_williams_and_steigers_tests() -> None:
+    rows = reference.independent_rows()
+
+    def differences(sums: np.ndarray) -> np.ndarray:
+        r = covariance.correlation_matrix(covariance_of_sums(sums))
+        z = np.arctanh(r[:, [0, 2], [1, 3]])
+        return np.stack([r[:, 0, 1] - r[:, 0, 2], z[:, 0] - z[:, 1]], axis=-1)
+
+    for clusters in (None, np.arange(len(rows))):
+        found = jackknife(cross_products(rows), differences, 2, clusters)
+        statistic = found.estimate / found.std_error
+        expected = [EXPECTED["dependent"]["williams"], EXPECTED["dependent"]["steiger"]]
+        # Both tests assume normal data, which the jackknife does not; of 4,000 clients they differ by chance alone.
+        assert statistic.tolist() == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("therapists", ["clusters", "few"])
+def test_correlation_with_a_residual_gain_equals_r(therapists: str) -> None:
+    rows = reference.simulated_rows()
+    rows = rows if therapists == "clusters" else rows[rows["therapist"] < 4]
+    found = correlations(rows[["m"]], rows[["y"]], rows["therapist"], controls=rows["z"], part=True)
+    assert found.r[0] == pytest.approx(EXPECTED["part"][therapists]["r"], rel=1e-9)
+    # With few therapists R differentiates numerically.
+    assert found.se_z[0] == pytest.approx(EXPECTED["part"][therapists]["se_z"], rel=1e-6)
+    assert found.method[0] == ("cluster_jackknife" if therapists == "clusters" else "independent")
 
 
 @needs_examples

@@ -1,12 +1,10 @@
-"""Influence, meta-regression, three levels, equivalence, censored effects and dependent correlations: where data are few, odd, or known."""
+"""Influence, meta-regression, three levels, equivalence and censored effects: where data are few, odd, or known."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import pytest
-from alliance.statistics.covariance import correlation_matrix, partial_correlation
-from alliance.statistics.dependent import dependent_contrast, overlapping_correlations, separate_correlations
 from alliance.statistics.equivalence import equivalence
 from alliance.statistics.meta_analysis import influence, pool
 from alliance.statistics.meta_regression import meta_regression
@@ -278,97 +276,3 @@ def test_censored_effects_need_two_reported_ones() -> None:
     assert np.isnan(found.loc["imputed", "estimate"])
     assert found.loc["zero", "k_nonsignificant"] == 2
     assert found.loc["dropped", "status"] == "not_estimable"
-
-
-def first_minus_second(stack: np.ndarray) -> np.ndarray:
-    r = correlation_matrix(stack)
-    return r[:, 0, 1] - r[:, 0, 2]
-
-
-def clients(n: int, seed: int, therapists: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(seed)
-    data = random.multivariate_normal(np.zeros(3), [[1, 0.4, 0.4], [0.4, 1, 0.5], [0.4, 0.5, 1]], n)
-    return data, np.arange(n) % therapists if therapists else np.arange(n)
-
-
-def test_contrast_of_independent_clients_agrees_with_williams_test() -> None:
-    data, each = clients(4000, 1)
-    found = dependent_contrast(data, each, first_minus_second)
-    r = np.corrcoef(data.T)
-    expected = overlapping_correlations(r[0, 1], r[0, 2], r[1, 2], 4000)
-    assert found.estimate == pytest.approx(expected.difference, abs=1e-12)
-    assert found.statistic == pytest.approx(expected.statistic, rel=0.05, abs=0.02)
-    plain = dependent_contrast(data, None, first_minus_second)
-    assert (plain.method, plain.status, plain.df) == ("independent", "estimated", None)
-    assert plain.std_error == pytest.approx(found.std_error, rel=0.05)
-
-
-def test_contrast_of_separate_correlations_agrees_with_steigers_test() -> None:
-    matrix = np.array([[1, 0.5, 0.3, 0.4], [0.5, 1, 0.2, 0.35], [0.3, 0.2, 1, 0.45], [0.4, 0.35, 0.45, 1]])
-    data = np.random.default_rng(2).multivariate_normal(np.zeros(4), matrix, 4000)
-
-    def contrast(stack: np.ndarray) -> np.ndarray:
-        z = np.arctanh(correlation_matrix(stack) * (1 - np.eye(4)))
-        return z[:, 0, 1] - z[:, 2, 3]
-
-    r = np.corrcoef(data.T)
-    expected = separate_correlations(r[0, 1], r[2, 3], r[0, 2], r[0, 3], r[1, 2], r[1, 3], 4000, pooled=False)
-    for clusters in (np.arange(4000), None):
-        assert dependent_contrast(data, clusters, contrast).statistic == pytest.approx(expected.statistic, rel=0.05)
-
-
-def test_contrast_covers_no_difference_with_therapists() -> None:
-    covered = []
-    for seed in range(300):
-        random = np.random.default_rng(seed)
-        data, therapist = clients(120, seed, therapists=15)
-        found = dependent_contrast(data + 0.5 * random.normal(size=(15, 3))[therapist], therapist, first_minus_second)
-        covered.append(found.ci_low <= 0 <= found.ci_high)
-    assert np.mean(covered) == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / 300))
-
-
-def test_contrast_with_few_therapists_takes_clients_as_independent_and_says_so() -> None:
-    data, therapist = clients(60, 1, therapists=4)
-    found = dependent_contrast(data, therapist, first_minus_second)
-    assert (found.method, found.status, found.df, found.n_clusters) == ("independent", "flagged", None, 4)
-    assert found.reason == "fewer than 5 therapists (4): clients taken as independent"
-
-
-def test_contrast_without_a_value_lacking_one_therapist_falls_back_on_the_sandwich() -> None:
-    data, therapist = clients(60, 1, therapists=6)
-    data[therapist != 0, 2] = 1.0
-    found = dependent_contrast(data, therapist, first_minus_second)
-    assert (found.method, found.status, found.df) == ("cluster_robust", "flagged", 5)
-    assert "without one of the therapists" in found.reason
-
-
-def test_contrast_leaves_out_incomplete_clients_and_refuses_constants() -> None:
-    data, therapist = clients(60, 1, therapists=10)
-    short = data.copy()
-    short[:7, 1] = np.nan
-    assert dependent_contrast(short, therapist, first_minus_second).n == 53
-    short[:, 1] = 2.0
-    assert "constant" in dependent_contrast(short, therapist, first_minus_second).reason
-    assert dependent_contrast(data[:4], therapist[:4], first_minus_second).reason == "needs at least 5 clients with all 3 scores; has 4"
-    names = np.array([f"t{code}" for code in therapist], dtype=object)
-    names[:5] = None
-    assert dependent_contrast(data, names, first_minus_second).n == 55
-
-
-def test_contrast_given_controls_that_determine_each_other_is_refused() -> None:
-    data, therapist = clients(60, 1, therapists=10)
-    data = np.column_stack([data, np.ones(60) + therapist % 2, np.ones(60) + therapist % 2])
-
-    def partial(stack: np.ndarray) -> np.ndarray:
-        return partial_correlation(stack, 0, 1, [3, 4]) - partial_correlation(stack, 0, 2, [3, 4])
-
-    found = dependent_contrast(data, therapist, partial)
-    assert (found.estimate, found.status) == (None, "not_estimable")
-    assert found.reason == "the function has no value for these data"
-
-
-def test_impossible_correlations_are_refused() -> None:
-    assert overlapping_correlations(0.9, -0.9, 0.9, 50).reason == "no data have these correlations together"
-    assert overlapping_correlations(0.9, 1.0, 0.9, 50).reason == "one of the correlations is not inside (-1, 1)"
-    assert overlapping_correlations(0.2, 0.3, 0.1, 3).reason == "needs at least 4 clients; has 3"
-    assert separate_correlations(0.2, np.nan, 0.1, 0.1, 0.1, 0.1, 50).reason == "one of the correlations is missing"

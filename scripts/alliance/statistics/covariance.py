@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+_NOTHING_LEFT = 1e-12
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -237,31 +239,56 @@ def correlation_matrix(covariance: np.ndarray) -> np.ndarray:
 
 
 def partial_correlation(covariance: np.ndarray, x: int, y: int, controls: list[int]) -> np.ndarray:
-    """Return the correlation of ``x`` and ``y`` given ``controls`` from covariance matrices, shape (..., p, p) to (...)."""
+    """Return the correlation of ``x`` and ``y`` given ``controls`` from covariance matrices, shape (..., p, p) to (...).
+
+    NaN where a variable does not vary, or where the controls leave nothing of it or determine each other.
+    """
     covariance = np.asarray(covariance)
     pair = [x, y]
     block = covariance[..., np.ix_(pair, pair)[0], np.ix_(pair, pair)[1]]
+    spread = np.diagonal(block, axis1=-2, axis2=-1)
     if controls:
         cross = covariance[..., np.array(pair)[:, None], np.array(controls)[None, :]]
-        given = covariance[..., np.array(controls)[:, None], np.array(controls)[None, :]]
+        given = _controls(covariance, controls)
         block = block - cross @ np.linalg.solve(given, np.swapaxes(cross, -1, -2))
-    return block[..., 0, 1] / np.sqrt(block[..., 0, 0] * block[..., 1, 1])
+    left = _left(np.diagonal(block, axis1=-2, axis2=-1), spread)
+    return block[..., 0, 1] / np.sqrt(left[..., 0] * left[..., 1])
 
 
 def part_correlation(covariance: np.ndarray, x: int, y: int, controls: list[int]) -> np.ndarray:
     """Return the correlation of ``x`` with ``y`` given ``controls``, from covariance matrices, shape (..., p, p) to (...).
 
-    With ``y`` an outcome and its intake level as control this is the correlation with the residual gain.
+    With ``y`` an outcome and its intake level as control this is the correlation with the residual gain. NaN as in
+    :func:`partial_correlation`.
     """
     covariance = np.asarray(covariance)
     with_x, with_y, spread = covariance[..., x, y], covariance[..., y, y], covariance[..., x, x]
     if controls:
         held = np.array(controls)
-        given = covariance[..., held[:, None], held[None, :]]
+        given = _controls(covariance, controls)
         slopes = np.linalg.solve(given, covariance[..., held, y][..., None])[..., 0]
         with_x = with_x - (covariance[..., held, x] * slopes).sum(axis=-1)
         with_y = with_y - (covariance[..., held, y] * slopes).sum(axis=-1)
-    return with_x / np.sqrt(spread * with_y)
+    return with_x / np.sqrt(_left(spread, spread) * _left(with_y, covariance[..., y, y]))
+
+
+def _left(variance: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Return variances; NaN where no more is left of them than rounding."""
+    return np.where(variance > _NOTHING_LEFT * before, variance, np.nan)
+
+
+def _controls(covariance: np.ndarray, controls: list[int]) -> np.ndarray:
+    """Return the covariance matrices of controls; NaN where they determine each other or do not vary."""
+    held = np.array(controls)
+    given = covariance[..., held[:, None], held[None, :]]
+    spread = np.diagonal(given, axis1=-2, axis2=-1)
+    usable = (spread > 0).all(axis=-1)
+    if len(controls) > 1:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            correlation = given / np.sqrt(spread[..., :, None] * spread[..., None, :])
+        safe = np.where(usable[..., None, None], correlation, np.eye(len(controls)))
+        usable &= np.linalg.eigvalsh(safe)[..., 0] > _NOTHING_LEFT
+    return np.where(usable[..., None, None], given, np.nan)
 
 
 def regression(covariance: np.ndarray, outcome: int, predictors: list[int]) -> np.ndarray:
