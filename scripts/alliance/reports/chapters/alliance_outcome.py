@@ -180,6 +180,13 @@ def influential(data: ReportData, tables: dict[str, pd.DataFrame]) -> str:
     return f"Influential by the usual measures: {', '.join(named)}." if named else "No single site is influential by the usual measures."
 
 
+def imputed_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the pooled headline with missing values imputed, outcomes as imputed first, then shifted ever further."""
+    chosen = common.pooled_rows(table[table["delta"].ne("")])
+    chosen = chosen.assign(delta=pd.to_numeric(chosen["delta"]).astype(float))
+    return chosen.loc[chosen["delta"].abs().sort_values(kind="stable").index]
+
+
 def missing_sentence(data: ReportData, table: pd.DataFrame, main: Any) -> str:
     """Return how many clients are not in the headline, and what imputing their values gives."""
     if not numbers.known(main.share_missing):
@@ -188,7 +195,7 @@ def missing_sentence(data: ReportData, table: pd.DataFrame, main: Any) -> str:
         f"{numbers.percent(main.share_missing)} of the clients of these sites lack the alliance, the intake level or the outcome and "
         "are not in the headline."
     )
-    imputed = common.pooled_rows(table[table["delta"].notna()])
+    imputed = imputed_rows(table)
     zero = first(imputed[imputed["delta"] == 0])
     if zero is not None:
         text += (
@@ -284,9 +291,7 @@ def forms(data: ReportData, tables: dict[str, pd.DataFrame], rows: pd.DataFrame)
     for method, words in (("three_level_reml", "three levels"), ("cluster_robust_cr2", "same mean, robust standard error (CR2)")):
         for row in common.pooled_rows(effects, method=method).itertuples():
             yield "All outcomes of a site at once", words, row
-    imputed = common.pooled_rows(missed[missed["delta"].notna()])
-    order = imputed["delta"].abs().sort_values(kind="stable").index
-    for row in imputed.loc[order].itertuples():
+    for row in imputed_rows(missed).itertuples():
         shift = "missing values imputed" if row.delta == 0 else f"imputed outcomes shifted by {numbers.decimal(row.delta)} SD"
         yield "Missing values", shift, row
     for row in common.pooled_rows(tables["eligibility"], criterion="all").itertuples():
