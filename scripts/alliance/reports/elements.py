@@ -51,7 +51,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A printed table; the first cell of a row is its header."""
+    """A printed table; the first cell of a row is its header. A folded one is opened by the reader."""
 
     id: str
     caption: str
@@ -60,6 +60,7 @@ class Table:
     note: str = ""
     empty: str = "There is nothing to show."
     emphasised: frozenset[int] = frozenset()
+    folded: bool = False
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -91,6 +92,26 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A heading inside a chapter, with what was found there in sentences."""
+
+    id: str
+    title: str
+    sentences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A highlighted block: what each test says, and one plain sentence that follows from them."""
+
+    id: str
+    title: str
+    tests: tuple[str, ...]
+    conclusion: str
+    cautions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Chapter:
     """One question as it is told to a reader."""
 
@@ -98,7 +119,7 @@ class Chapter:
     title: str
     question: str
     findings: tuple[str, ...] = ()
-    blocks: tuple[Table | Figure, ...] = ()
+    blocks: tuple[Table | Figure | Part | Verdict, ...] = ()
     methods: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     headlines: tuple[str, ...] = ()

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import functools
-import io
 import math
 import textwrap
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alliance.reports import numbers
-from alliance.reports.page import visible
+from alliance.reports.drawing import (
+    BLUE,
+    INK,
+    LABELLED_ROWS,
+    LINE,
+    ORANGE,
+    SOFT,
+    STEPS,
+    canvas,
+    style,
+    svg,
+    tick_text,
+    ticks,
+    write,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-INK, SOFT, LINE = "#1d2733", "#5a6673", "#cfd5db"
-BLUE, BLUE_SOFT, ORANGE = "#0a557f", "#b9d3e2", "#b8560f"
-STEPS = ("#dbe6ed", "#a9c7d8", "#6ea2bf", "#33769c", "#0a4a6e")
-LABELLED_ROWS = 60
 
 
 @dataclass(frozen=True)
@@ -48,70 +52,6 @@ class Arrow:
     target: str
     text: str
     clear: bool
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    import matplotlib
-
-    settings = {
-        "svg.hashsalt": "alliance-pipeline",
-        "svg.fonttype": "path",
-        "path.simplify": False,
-        "axes.linewidth": 0.8,
-        "text.parse_math": False,
-        "axes.unicode_minus": True,
-    }
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **settings}):
-        yield
-
-
-@functools.cache
-def _font(size: float, bold: bool = False) -> Any:
-    """Return the typeface that comes with matplotlib, by its file: no other of that name on the machine is taken."""
-    import matplotlib
-    from matplotlib.font_manager import FontProperties
-
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    return FontProperties(fname=folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"), size=size)
-
-
-def _write(axes: Axes, x: float, y: float, text: str, size: float = 9, bold: bool = False, **options: Any) -> Any:
-    options.setdefault("color", INK)
-    return axes.text(x, y, visible(text), fontproperties=_font(size, bold), parse_math=False, **options)
-
-
-def _svg(figure: Figure) -> bytes:
-    import warnings
-
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return buffer.getvalue()
-
-
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure of a size in inches with one bare axes whose units are inches from the upper left corner."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
-    axes.set_axis_off()
-    return figure, axes
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    span = max(high - low, 1e-9)
-    step = next((s for s in (0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100) if span / s <= 6), span / 4)
-    first = math.ceil(low / step - 1e-9)
-    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def _tick_text(tick: float, form: Any) -> str:
-    return "0" if abs(tick) < 1e-9 else form(tick, 1 if abs(tick * 10 - round(tick * 10)) < 1e-9 else 2)
 
 
 def _limits(rows: Sequence[ForestRow], bounds: tuple[float, float]) -> tuple[float, float]:
@@ -168,15 +108,15 @@ def forest(
     def place(value: float) -> float:
         return left + (right - left) * (value - low) / (high - low)
 
-    with _style():
-        figure, axes = _canvas(width, height)
-        for tick in _ticks(low, high):
+    with style():
+        figure, axes = canvas(width, height)
+        for tick in ticks(low, high):
             axes.plot([place(tick)] * 2, [top, bottom], color=LINE, linewidth=0.6, zorder=0)
-            _write(
+            write(
                 axes,
                 place(tick),
                 bottom + 0.09,
-                _tick_text(tick, form),
+                tick_text(tick, form),
                 8,
                 ha="center",
                 va="top",
@@ -184,13 +124,13 @@ def forest(
             )
         axes.plot([place(0)] * 2, [top, bottom], color=SOFT, linewidth=1.0, zorder=0)
         axes.plot([left, right], [bottom] * 2, color=SOFT, linewidth=0.8)
-        _write(axes, (left + right) / 2, bottom + 0.31, axis, 8.5, ha="center", va="top")
+        write(axes, (left + right) / 2, bottom + 0.31, axis, 8.5, ha="center", va="top")
         largest = max((row.weight for row in rows if row.kind == "estimate" and numbers.known(row.weight)), default=1.0)
         for index, row in enumerate(rows):
             y = top + step * (index + (0.72 if narrow and labelled else 0.5))
             if labelled:
                 shown = textwrap.shorten(row.label, 44 if narrow else 36, placeholder="…") or row.label[:36]
-                _write(
+                write(
                     axes,
                     left if narrow else 0.1,
                     y - 0.2 if narrow else y,
@@ -203,11 +143,11 @@ def forest(
                 )
             if not numbers.known(row.estimate):
                 if labelled and not narrow and row.kind != "heading":
-                    _write(axes, width - 0.1, y, "not estimable", 8, ha="right", va="center", color=SOFT)
+                    write(axes, width - 0.1, y, "not estimable", 8, ha="right", va="center", color=SOFT)
                 continue
             if labelled and not narrow:
                 shown = f"{form(row.estimate, decimals)} {numbers.interval(row.low, row.high, decimals, bound)}"
-                _write(axes, width - 0.1, y, shown, 8.5, row.kind == "pooled", ha="right", va="center")
+                write(axes, width - 0.1, y, shown, 8.5, row.kind == "pooled", ha="right", va="center")
             _draw_row(axes, row, y, place, largest, step)
         y = bottom + 0.62
         x = left
@@ -221,9 +161,9 @@ def forest(
                 axes.plot([x + 0.08], [y], marker="D", markersize=5, markerfacecolor="white", markeredgecolor=ORANGE, markeredgewidth=1.3)
             else:
                 axes.plot([x, x + 0.18], [y, y], color=BLUE, linewidth=1.2, linestyle=(0, (2, 1.5)))
-            _write(axes, x + 0.26, y, text, 8, va="center", color=SOFT)
+            write(axes, x + 0.26, y, text, 8, va="center", color=SOFT)
             x, y = (x, y + 0.22) if narrow else (x + 1.6, y)
-        return _svg(figure)
+        return svg(figure)
 
 
 def _draw_row(axes: Axes, row: ForestRow, y: float, place: Any, largest: float, step: float) -> None:
@@ -300,8 +240,8 @@ def path_diagram(nodes: dict[str, str], paths: Sequence[Arrow]) -> bytes:
             spread = width * (index + 0.5) / len(names)
             inside = min(max(spread, box_width / 2 + 0.1), width - box_width / 2 - 0.1)
             centre[name] = (inside, 0.2 + box_height / 2 + gap * level)
-    with _style():
-        figure, axes = _canvas(width, height)
+    with style():
+        figure, axes = canvas(width, height)
         for path in paths:
             (x0, y0), (x1, y1) = centre[path.source], centre[path.target]
             colour, line = (BLUE, "-") if path.clear else (SOFT, (0, (3, 2)))
@@ -340,7 +280,7 @@ def path_diagram(nodes: dict[str, str], paths: Sequence[Arrow]) -> bytes:
                 )
                 label = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
             axes.add_patch(arrow)
-            _write(
+            write(
                 axes,
                 *label,
                 path.text,
@@ -365,13 +305,13 @@ def path_diagram(nodes: dict[str, str], paths: Sequence[Arrow]) -> bytes:
             )
             axes.add_patch(box)
             text = "\n".join(textwrap.wrap(nodes[name], 16)[:2]) or name
-            _write(axes, x, y, text, 9.8, True, ha="center", va="center", zorder=5)
+            write(axes, x, y, text, 9.8, True, ha="center", va="center", zorder=5)
         foot = height - 0.22
         axes.plot([0.12, 0.42], [foot] * 2, color=BLUE, linewidth=1.4)
-        _write(axes, 0.48, foot, "interval leaves out 0", 8, va="center", color=SOFT)
+        write(axes, 0.48, foot, "interval leaves out 0", 8, va="center", color=SOFT)
         axes.plot([width / 2 + 0.15, width / 2 + 0.45], [foot] * 2, color=SOFT, linewidth=1.4, linestyle=(0, (3, 2)))
-        _write(axes, width / 2 + 0.51, foot, "interval holds 0", 8, va="center", color=SOFT)
-        return _svg(figure)
+        write(axes, width / 2 + 0.51, foot, "interval holds 0", 8, va="center", color=SOFT)
+        return svg(figure)
 
 
 def correlation_map(labels: Sequence[str], matrix: Sequence[Sequence[float]], *, narrow: bool = False) -> bytes:
@@ -401,13 +341,13 @@ def correlation_map(labels: Sequence[str], matrix: Sequence[Sequence[float]], *,
     bottom = top + cell * size
     colours = LinearSegmentedColormap.from_list("correlation", [ORANGE, "#ffffff", BLUE])
     scale = Normalize(-1, 1)
-    with _style():
-        figure, axes = _canvas(width, bottom + 0.75)
+    with style():
+        figure, axes = canvas(width, bottom + 0.75)
         for row, label in enumerate(labels):
             y = top + cell * row
             shown = textwrap.shorten(label, 24 if narrow else 36, placeholder="…") or label[:24]
-            _write(axes, name_width - 0.08, y + cell / 2, f"{shown}  {row + 1}", 8, ha="right", va="center")
-            _write(axes, name_width + cell * (row + 0.5), bottom + 0.05, str(row + 1), 8, ha="center", va="top", color=SOFT)
+            write(axes, name_width - 0.08, y + cell / 2, f"{shown}  {row + 1}", 8, ha="right", va="center")
+            write(axes, name_width + cell * (row + 0.5), bottom + 0.05, str(row + 1), 8, ha="center", va="top", color=SOFT)
             for column in range(row + 1):
                 x = name_width + cell * column
                 if column == row:
@@ -420,7 +360,7 @@ def correlation_map(labels: Sequence[str], matrix: Sequence[Sequence[float]], *,
                 shade = colours(scale(value))
                 axes.fill([x, x + cell, x + cell, x], [y, y, y + cell, y + cell], facecolor=shade, edgecolor="white", linewidth=1)
                 if not narrow and cell >= 0.27:
-                    _write(
+                    write(
                         axes,
                         x + cell / 2,
                         y + cell / 2,
@@ -435,9 +375,9 @@ def correlation_map(labels: Sequence[str], matrix: Sequence[Sequence[float]], *,
             x = key_left + key_width * index / 41
             axes.fill([x, x + key_width / 40, x + key_width / 40, x], [y, y, y + 0.1, y + 0.1], color=colours(index / 40), linewidth=0)
         for value, text in ((0.0, f"{numbers.MINUS}1"), (0.5, "0"), (1.0, "1")):
-            _write(axes, key_left + key_width * value, y + 0.14, text, 7.5, ha="center", va="top", color=SOFT)
-        _write(axes, key_left - 0.12, y + 0.05, "correlation", 7.5, ha="right", va="center", color=SOFT)
-        return _svg(figure)
+            write(axes, key_left + key_width * value, y + 0.14, text, 7.5, ha="center", va="top", color=SOFT)
+        write(axes, key_left - 0.12, y + 0.05, "correlation", 7.5, ha="right", va="center", color=SOFT)
+        return svg(figure)
 
 
 def flow(sites: Sequence[str], steps: Sequence[str], counts: Sequence[Sequence[float]], *, narrow: bool = False) -> bytes:
@@ -467,17 +407,17 @@ def flow(sites: Sequence[str], steps: Sequence[str], counts: Sequence[Sequence[f
     top = legend + 0.2
     largest = max((value for row in counts for value in row if numbers.known(value)), default=1) or 1
     shades = [STEPS[round(index * (len(STEPS) - 1) / max(len(steps) - 1, 1))] for index in range(len(steps))]
-    with _style():
-        figure, axes = _canvas(width, top + step_height * len(sites) + 0.12)
+    with style():
+        figure, axes = canvas(width, top + step_height * len(sites) + 0.12)
         for index, step in enumerate(steps):
             x, y = 0.15 + (index % per_row) * 3.5, 0.16 + 0.22 * (index // per_row)
             axes.fill([x, x + 0.16, x + 0.16, x], [y - 0.06, y - 0.06, y + 0.06, y + 0.06], color=shades[index], linewidth=0)
-            _write(axes, x + 0.24, y, step, 8, va="center", color=SOFT)
+            write(axes, x + 0.24, y, step, 8, va="center", color=SOFT)
         for row, site in enumerate(sites):
             y = top + step_height * (row + (0.68 if narrow and labelled else 0.5))
             if labelled:
                 shown = textwrap.shorten(site, 40 if narrow else 34, placeholder="…") or site[:34]
-                _write(axes, left if narrow else 0.15, y - 0.2 if narrow else y, shown, 8.5, va="center")
+                write(axes, left if narrow else 0.15, y - 0.2 if narrow else y, shown, 8.5, va="center")
             half = min(0.11, step_height / 2.4)
             known = [value for value in counts[row] if numbers.known(value)]
             for value, shade in zip(counts[row], shades):
@@ -485,5 +425,5 @@ def flow(sites: Sequence[str], steps: Sequence[str], counts: Sequence[Sequence[f
                     end = left + (right - left) * value / largest
                     axes.fill([left, end, end, left], [y - half, y - half, y + half, y + half], color=shade, linewidth=0)
             if labelled and known:
-                _write(axes, left + (right - left) * max(known) / largest + 0.06, y, numbers.count(max(known)), 8, va="center", color=SOFT)
-        return _svg(figure)
+                write(axes, left + (right - left) * max(known) / largest + 0.06, y, numbers.count(max(known)), 8, va="center", color=SOFT)
+        return svg(figure)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from alliance.reports.chapters import client_factors, convergent_validity, general, path_models
+from alliance.reports.chapters import alliance_outcome, client_factors, convergent_validity, early_gains, general, path_models
 from alliance.reports.elements import Chapter
 from alliance.reports.inputs import ReportData
 
 CHAPTERS = {
+    "alliance_outcome": alliance_outcome.build,
+    "early_gains": early_gains.build,
     "convergent_validity": convergent_validity.build,
     "path_models": path_models.build,
     "client_factors": client_factors.build,

@@ -28,8 +28,17 @@ BOUNDED_TYPES = frozenset(
         "correlation_n_weighted",
         "correlation_random_effects",
         "correlation_contrast",
+        "partial_correlation",
+        "part_correlation",
+        "semipartial_correlation",
+        "correlation_with_change",
+        "slope_standardised",
+        "slope_contrast",
+        "interaction_standardised",
+        "reliability_of_means",
     }
 )
+PERCENT_TYPES = frozenset({"share", "variance_share", "share_of_rest", "r_squared_change"})
 NOT_ESTIMABLE = "not estimable"
 SITE_LEFT_OUT = "site left out"
 REMARK_CHARACTERS = 200
@@ -104,12 +113,23 @@ def estimate_text(row: Any, decimals: int) -> str:
 
 def form(estimate_type: str) -> Any:
     """Return the way numbers of a type are printed."""
+    if estimate_type in PERCENT_TYPES:
+        return _percent
     return numbers.bounded if estimate_type in BOUNDED_TYPES else numbers.decimal
+
+
+def _percent(value: Any, decimals: int = 0) -> str:
+    return numbers.percent(value)
 
 
 def interval_text(row: Any, decimals: int, low: str = "ci_low", high: str = "ci_high") -> str:
     """Return an interval of a row as printed; a dash where there is none."""
-    return numbers.interval(getattr(row, low), getattr(row, high), decimals, row.estimate_type in BOUNDED_TYPES)
+    ends = getattr(row, low), getattr(row, high)
+    if row.estimate_type in PERCENT_TYPES:
+        return (
+            f"[{numbers.percent(ends[0])},{numbers.SPACE}{numbers.percent(ends[1])}]" if all(map(numbers.known, ends)) else numbers.UNKNOWN
+        )
+    return numbers.interval(*ends, decimals, row.estimate_type in BOUNDED_TYPES)
 
 
 def estimate_columns(data: ReportData, label: str, *, pooled: bool = True) -> tuple[Column, ...]:

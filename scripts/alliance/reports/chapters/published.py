@@ -21,7 +21,7 @@ def tables(data: ReportData, question: str, name: Callable[[str, Any], str]) -> 
     question : str
         The question.
     name : callable
-        From the name of a table and one of its rows to what the row is about.
+        From the name of a table and one of its rows to what the row is about; empty leaves the row out.
     """
     rows = []
     for one in (figure for figure in data.benchmarks if figure.question == question):
@@ -34,14 +34,17 @@ def tables(data: ReportData, question: str, name: Callable[[str, Any], str]) -> 
         for row in found[found["method"] != "two_stage_sem"].itertuples():
             if row.estimate_type.endswith("_unstandardised") or row.estimate_type.startswith("covariance"):
                 continue
-            show = numbers.percent if one.unit == "r_squared" else common.form(row.estimate_type)
-            digits = () if one.unit == "r_squared" else (data.decimals,)
+            about = name(one.table, row)
+            if not about:
+                continue
+            show = numbers.percent if one.unit in ("r_squared", "share") else common.form(row.estimate_type)
+            digits = () if show is numbers.percent else (data.decimals,)
             given = show(one.value, *digits) if one.value is not None else "in words only"
             new = show(row.estimate, *digits) if common.has_number(row) else common.NOT_ESTIMABLE
             source = short(data.references[one.citation]) if one.citation in data.references else one.citation
             rows.append(
                 (
-                    Cell(name(one.table, row)),
+                    Cell(about),
                     Cell(one.claim),
                     Cell(given, "" if one.value is None else one.value),
                     number_cell(new, row.estimate if common.has_number(row) else None),

@@ -1,0 +1,92 @@
+"""What all figures are drawn with: one style, one typeface, colours, and SVG with the same bytes for the same data."""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alliance.reports.page import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, SOFT, LINE = "#1d2733", "#5a6673", "#cfd5db"
+BLUE, BLUE_SOFT, ORANGE = "#0a557f", "#b9d3e2", "#b8560f"
+STEPS = ("#dbe6ed", "#a9c7d8", "#6ea2bf", "#33769c", "#0a4a6e")
+LABELLED_ROWS = 60
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw with settings of our own, whatever the machine is set to."""
+    import matplotlib
+
+    settings = {
+        "svg.hashsalt": "alliance-pipeline",
+        "svg.fonttype": "path",
+        "path.simplify": False,
+        "axes.linewidth": 0.8,
+        "text.parse_math": False,
+        "axes.unicode_minus": True,
+    }
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **settings}):
+        yield
+
+
+@functools.cache
+def _font(size: float, bold: bool = False) -> Any:
+    """Return the typeface that comes with matplotlib, by its file: no other of that name on the machine is taken."""
+    import matplotlib
+    from matplotlib.font_manager import FontProperties
+
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return FontProperties(fname=folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"), size=size)
+
+
+def write(axes: Axes, x: float, y: float, text: str, size: float = 9, bold: bool = False, **options: Any) -> Any:
+    """Write text at a place in inches; invisible characters are written out."""
+    options.setdefault("color", INK)
+    return axes.text(x, y, visible(text), fontproperties=_font(size, bold), parse_math=False, **options)
+
+
+def svg(figure: Figure) -> bytes:
+    """Return a figure as SVG without date or program."""
+    import warnings
+
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return buffer.getvalue()
+
+
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of a size in inches with one bare axes whose units are inches from the upper left corner."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    axes.set_axis_off()
+    return figure, axes
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Return round values between two ends, at most seven."""
+    span = max(high - low, 1e-9)
+    step = next((s for s in (0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100) if span / s <= 6), span / 4)
+    first = math.ceil(low / step - 1e-9)
+    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def tick_text(tick: float, form: Any) -> str:
+    """Return a tick as printed, with no more decimals than it needs."""
+    return "0" if abs(tick) < 1e-9 else form(tick, 1 if abs(tick * 10 - round(tick * 10)) < 1e-9 else 2)
