@@ -32,6 +32,7 @@ pool_reads = ("pooling",)
 needs = ("alliance_outcome",)
 tables = ("partial", "hypotheses", "sudden_gains", "change_categories")
 
+SUMMARIES_ONLY = "not estimable: needs sessions of single clients; the site published summaries only"
 INTAKE, INTAKE_AND_GAIN = "intake", "intake and early symptoms"
 SQUARES = {"partial_correlation": "share_of_rest", "semipartial_correlation": "r_squared_change"}
 _KEYS = {
@@ -54,9 +55,6 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     constants : mapping
         Not used.
     """
-    if site.published is not None:
-        reason = "not estimable: needs sessions of single clients; the site published summaries only"
-        return SiteSummary(site=site.site, label=site.label, question="early_gains", facts={"reason": reason})
     raw = {**options, "outcome": {**options["outcome"], "form": "ancova"}}
     parts = {
         "partial": _partial(site, raw),
@@ -68,6 +66,8 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     for model, found in parts.items():
         keys = _KEYS[model]
         for row in found:
+            if site.published is not None:
+                row |= {"reason": SUMMARIES_ONLY}
             name = "; ".join(f"{key}={row[key]}" for key in keys if row.get(key) and key != "same_rater")
             rows.append({"level": "client", **row, "model": model, "parameter": name})
     known = [row for row in rows if np.isfinite(row.get("variance", np.nan))]
@@ -79,7 +79,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         label=site.label,
         question="early_gains",
         n={"clients": len(everybody), "therapists": len(np.unique(codes)) if therapists_known else None},
-        facts={"reason": "" if rows else "not estimable: needs symptoms over sessions and an outcome"},
+        facts={"reason": SUMMARIES_ONLY if site.published is not None else ""},
         estimates=pd.DataFrame([{k: v for k, v in row.items() if k != "variance"} for row in rows]),
         vcov=pd.DataFrame(vcov, columns=["model", "parameter1", "parameter2", "cov"]),
     )

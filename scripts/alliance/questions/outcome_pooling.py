@@ -57,6 +57,7 @@ FORM_WORDS = {
 }
 AS_ESTIMATED = "as_estimated"
 ALL = "(all)"
+NOTHING = "not estimable: needs the ratings of single clients that are compared here; the site sent none"
 
 
 def correlation_scale(options: Mapping[str, Any]) -> str:
@@ -83,9 +84,25 @@ def rows_by_scale(
     sites, pooled = [], []
     for scale, part in scaled(chosen, options).groupby("scale", sort=True):
         together = effects.pooled_rows(part, list(keys), scale, pooling)
-        sites += [effects.site_rows(part, scale, pooling["level"]), effects.absent_site_rows(summaries, together[list(keys)], scale)]
+        groups = together[list(keys)]
+        sites += [
+            effects.site_rows(part, scale, pooling["level"]),
+            effects.absent_site_rows(summaries, groups, scale),
+            _without_rows(chosen, summaries, groups, scale),
+        ]
         pooled.append(together)
     return effects.stack(*sites), effects.stack(*pooled)
+
+
+def _without_rows(chosen: pd.DataFrame, summaries: Sequence[SiteSummary], groups: pd.DataFrame, scale: str) -> pd.DataFrame:
+    """Return a not-estimable row for every key and every site that takes part but has nothing of this kind."""
+    present = set(chosen["site"])
+    frames = [
+        groups.assign(site=one.site, status="not_estimable", reason=NOTHING, scale=scale, method="none", n_sites=0)
+        for one in summaries
+        if one.status == "ok" and one.site not in present
+    ]
+    return pd.concat(frames, ignore_index=True) if frames and len(groups) else pd.DataFrame()
 
 
 def tables_of(
