@@ -35,8 +35,18 @@ def is_current() -> bool:
 def build() -> None:
     """Make .venv anew; its stamp is written last, so an interrupted build starts again."""
     print("Building the environment in .venv from envs/requirements.lock (a few minutes, once) ...", flush=True)
+    if ENVIRONMENT.is_symlink():
+        ENVIRONMENT.unlink()
     shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-    venv.create(ENVIRONMENT, with_pip=True, symlinks=True)
+    try:
+        venv.create(ENVIRONMENT, with_pip=True, symlinks=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"The environment could not be made: {error}", flush=True)
+        print(
+            "exit status 2: nothing was started; install Python's venv and pip (on Debian: apt install python3-venv) and run again",
+            flush=True,
+        )
+        sys.exit(2)
     install = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
     result = subprocess.run([*install, "-r", str(LOCK)], env=variables)

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from alliance.configuration.strict_yaml import load_file
 from alliance.files import write_csv, write_json, write_text
 from alliance.instruments import Instrument, load_registry
 from alliance.instruments.item_statistics import item_statistics, scale_moments
 from alliance.instruments.scoring import score
 from alliance.issues import Issue, Severity, from_csv, to_csv
 from alliance.sites.comparison import SiteEvidence, compare
+from alliance.sites.published import names_in_use, unused_names
 
 PROJECT = Path(__file__).resolve().parents[2]
 SITES = ("birch", "cedar", "elm", "hazel", "maple", "willow")
@@ -186,6 +188,29 @@ def test_sites_left_out_take_no_part_in_comparisons_of_answers() -> None:
 def test_the_order_of_the_sites_does_not_matter() -> None:
     sites = study("wai_36", change=turn(REGISTRY["wai_36"], 1, 3))
     assert to_csv(compare(sites)) == to_csv(compare(sites[::-1]))
+
+
+def test_names_of_published_values_that_no_question_looks_for_are_named_with_the_nearest() -> None:
+    configuration, _ = load_file(PROJECT / "config.yaml")
+    names = names_in_use([configuration], REGISTRY)
+    pairs = [("empathy", "aliance"), ("alliance", "outcome"), ("wai_sr.total", "intake_level"), ("hag_2.total", "motivation")]
+    moments = pd.DataFrame(pairs, columns=["var1", "var2"])
+    effects = pd.DataFrame(
+        [("client_factor", "", "motivation"), ("client_factors", "", "motivatoin"), ("path_models", "a_model", "indirect")],
+        columns=["question", "model", "parameter"],
+    )
+    found = unused_names("birch", moments, effects, names)
+    assert {issue.code for issue in found} == {"A13"} and {issue.severity for issue in found} == {Severity.WARN}
+    said = " ".join(issue.message for issue in found)
+    assert len(found) == 5
+    for misspelt, meant in (
+        ("aliance", "alliance"),
+        ("hag_2.total", "haq_2"),
+        ("client_factor", "client_factors"),
+        ("motivatoin", "motivation"),
+    ):
+        assert f"'{misspelt}'; did you mean '{meant}'?" in said
+    assert unused_names("birch", moments.iloc[1:3], effects.iloc[:0], names) == []
 
 
 def test_the_comparison_step_gathers_all_faults_and_adds_its_own(tmp_path: Path) -> None:

@@ -33,6 +33,23 @@ def test_the_conda_environment_is_the_one_made_from_the_lock():
     assert (PROJECT / "envs" / "environment.yaml").read_text(encoding="utf-8") == make_environment.conda_environment()
 
 
+def test_an_environment_that_cannot_be_made_ends_with_its_status_and_what_to_install(tmp_path, monkeypatch, capsys):
+    def refuse(*arguments, **options):
+        raise subprocess.CalledProcessError(1, ["ensurepip"])
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "venv").symlink_to(elsewhere)
+    monkeypatch.setattr(make_environment, "ENVIRONMENT", tmp_path / "venv")
+    monkeypatch.setattr(make_environment.venv, "create", refuse)
+    with pytest.raises(SystemExit) as ended:
+        make_environment.build()
+    assert ended.value.code == 2
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("exit status 2: ") and "python3-venv" in last
+    assert elsewhere.is_dir() and not (tmp_path / "venv").exists()
+
+
 def test_the_environment_is_rebuilt_for_another_lock_and_not_for_another_time(tmp_path, monkeypatch):
     lock = tmp_path / "requirements.lock"
     lock.write_text("a==1\n", encoding="utf-8")

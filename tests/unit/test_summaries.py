@@ -95,6 +95,8 @@ def assert_refused(delivery: summaries.SummaryDelivery, code: str) -> None:
     assert code in codes(delivery)
     assert delivery.status["status"] == "excluded"
     assert delivery.status["reasons"]
+    assert all(record["rows_used"] == 0 for record in delivery.status["files"])
+    assert all(record["rows_in"] == record["rows_excluded_by_rule"] for record in delivery.status["files"])
     assert delivery.summaries == ()
     assert delivery.status["counts"]["clients"] == 0
     for issue in delivery.issues:

@@ -7,6 +7,7 @@ that equal options never cause a rerun; code, instruments and the lock file are 
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -19,6 +20,7 @@ from alliance.configuration.errors import ConfigurationError
 from alliance.configuration.study import BASE, load
 from alliance.files import canonical_json
 from alliance.provenance import ensure_id_key
+from alliance.sites.published import names_in_use
 
 try:
     STUDY = load(

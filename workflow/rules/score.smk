@@ -50,6 +50,8 @@ rule compare_sites:
         script=script("compare_sites.py"),
         sites=canonical_json(list(STUDY.sites)),
         scores=scores_folder(BASE),
+        names=canonical_json(asdict(names_in_use(STUDY.scenarios.values(), STUDY.instrument_files))),
     shell:
         "{PYTHON:q} {params.script:q} --sites {params.sites:q} --site-tables results/sites --scores {params.scores:q} "
+        "--names {params.names:q} "
         "--output {output:q} 2> {log:q}"

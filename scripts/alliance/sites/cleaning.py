@@ -642,7 +642,7 @@ def _codes(everything: list[Records], kind: str) -> set[int]:
 def _status(site: str, label: str, data: str, facts: dict[str, Any], issues: list[Issue]) -> dict[str, Any]:
     fatal = [issue for issue in issues if issue.severity in (Severity.SITE, Severity.RUN)]
     reasons = [
-        f"{issue.file + ': ' if issue.file else ''}{issue.message}"
+        f"{issue.file + ': ' if issue.file else ''}{issue.column + ': ' if issue.file == NAME and issue.column else ''}{issue.message}"
         for issue in sorted(fatal, key=lambda i: (i.file, i.row or 0, i.column, i.code))
     ]
     return {

@@ -313,6 +313,8 @@ def _get(holder: Any, name: str) -> Any:
 
 def _status(site: str, site_file: Any, faults: _Faults, files: list[dict[str, Any]], counts: dict[str, int]) -> dict[str, Any]:
     fatal = [issue.message for issue in faults.issues if issue.severity in (Severity.SITE, Severity.RUN)]
+    if fatal:
+        files = [{**record, "rows_used": 0, "rows_excluded_by_rule": record["rows_in"]} for record in files]
     warned = any(issue.severity is Severity.WARN for issue in faults.issues)
     facts = {name: _get(site_file, name) for name in ("country", "setting", "design", "treatment_format", "treatment_menu", "contact")}
     return {
