@@ -545,8 +545,8 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         sentences.append(Sentence(text, ("konstantopoulos_2011", "pustejovsky_tipton_2018")))
     if pooled["method"].eq("one_stage").any():
         text = (
-            "Beside the two stages, one mixed model was fitted to the rows of all sites that share them, standardised within sites "
-            "and freed of the intake level, with site intercepts, slopes that vary over sites, and therapists; it weighs clients, not sites."
+            "Beside the two stages, one mixed model was fitted to the rows of all sites that share them, standardised within sites and "
+            "freed of the intake level, with site intercepts, slopes that vary over sites, and therapists; it weighs clients, not sites."
         )
         sentences.append(Sentence(text, ("kuznetsova_2017",)))
     if tables["influence"]["status"].isin(WITH_NUMBERS).any():
@@ -555,8 +555,8 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         mean = "sessions before each session" if question["within"]["client_mean"] == "prior" else "all sessions"
         text = (
             f"The alliance was split into what varies within clients (around the mean of {mean}), between clients of a therapist and "
-            "between therapists of a site, by linear mixed models with Satterthwaite's degrees of freedom; an uncentred coefficient, which mixes "
-            "these, is not reported."
+            "between therapists of a site, by linear mixed models with Satterthwaite's degrees of freedom; an uncentred coefficient, which "
+            "mixes these, is not reported."
         )
         sentences.append(Sentence(text, ("kuznetsova_2017",)))
     if tables["moderators"]["decision"].ne("").any():
@@ -568,8 +568,8 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
     if tables["missing"]["method"].eq("multiple_imputation").any():
         text = (
             f"Missing values were imputed at least {question['imputation']['imputations']} times at each site from a joint normal model "
-            "with therapists, using symptoms and attendance beside the variables of the analysis, and combined by Rubin's rules; nothing was "
-            "carried forward."
+            "with therapists, using symptoms and attendance beside the variables of the analysis, and combined by Rubin's rules; nothing "
+            "was carried forward."
         )
         sentences.append(Sentence(text, ("barnard_rubin_1999",)))
     return sentences
