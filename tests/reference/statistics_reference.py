@@ -185,6 +185,10 @@ def inputs(subject: str, folder: Path) -> None:
         partly_reported().to_csv(folder / "partly_reported.csv", index=False)
         simulated_rows().to_csv(folder / "rows.csv", index=False)
         independent_rows().to_csv(folder / "independent.csv", index=False)
+    elif subject == "alliance_outcome":
+        import outcome_rows
+
+        outcome_rows.write(folder)
     elif subject == "question_tables":
         question_clients().drop(columns="alliance").to_csv(folder / "clients.csv", index=False)
         question_scores().to_csv(folder / "scores.csv", index=False)
@@ -240,5 +244,5 @@ def stored(subject: str) -> dict:
 
 
 if __name__ == "__main__":
-    for chosen in sys.argv[1:] or ("meta_analysis", "path_analysis", "pooling", "question_tables", "two_stage"):
+    for chosen in sys.argv[1:] or ("alliance_outcome", "meta_analysis", "path_analysis", "pooling", "question_tables", "two_stage"):
         (HERE / f"{chosen}.json").write_text(json.dumps(computed(chosen), indent=1, sort_keys=True) + "\n", encoding="utf-8")

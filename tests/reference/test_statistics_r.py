@@ -13,7 +13,7 @@ import statistics_reference as reference
 from alliance.statistics import meta_analysis, path_analysis, resampling, two_stage
 from alliance.statistics.correlation import correlation, correlations
 
-SUBJECTS = ("meta_analysis", "path_analysis", "pooling", "question_tables", "two_stage")
+SUBJECTS = ("alliance_outcome", "meta_analysis", "path_analysis", "pooling", "question_tables", "two_stage")
 needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
 needs_roorda = pytest.mark.skipif(not reference.ROORDA.exists(), reason=f"no file {reference.ROORDA}; set ALLIANCE_REAL_DATA to its folder")
 needs_examples = pytest.mark.skipif(

@@ -275,7 +275,7 @@ TABLES = (
     Table(
         "alliance_outcome",
         "moderators",
-        "For whom and for what: kind of outcome, treatment, planned length what else the configuration names; within and between sites.",
+        "For whom and for what: kind of outcome, treatment, planned length and what else is configured; within and between sites.",
         {
             "moderator": "what is compared",
             "where": "within_clients (the same clients), within_sites, or between_sites",

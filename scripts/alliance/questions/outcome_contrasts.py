@@ -349,13 +349,14 @@ def _group_blocks(one: Term, values: pd.Series, found: SiteMeasures, options: Ma
         sums = cross_products(scored)[:, None] * member[:, :, None, None]
 
         def differences(stack: np.ndarray) -> np.ndarray:
-            r = of(covariance_of_sums(stack), 0, 1, held)
-            covariance = covariance_of_sums(stack.sum(axis=1))
-            means = stack[:, :, 0, 1:] / stack[:, :, :1, 0]
-            # Groups compared at the same intake level, in SD of the outcome given it.
-            slopes = regression(covariance, 1, held) if held else np.zeros((len(stack), 0))
+            covariance = covariance_of_sums(stack)
+            r = of(covariance, 0, 1, held)
+            n, means = stack[:, :, 0, 0], stack[:, :, 0, 1:] / stack[:, :, :1, 0]
+            within = (covariance * n[:, :, None, None]).sum(axis=1)
+            # Groups compared at the same intake level, in SD of the outcome given it within groups.
+            slopes = regression(within, 1, held) if held else np.zeros((len(stack), 0))
             gap = means[:, 0] - means[:, 1]
-            left = covariance[:, 1, 1] - (covariance[:, 1, held] * slopes).sum(axis=-1)
+            left = (within[:, 1, 1] - (within[:, 1, held] * slopes).sum(axis=-1)) / (n.sum(axis=1) - 2 - len(held))
             effect = (gap[:, 1] - (gap[:, held] * slopes).sum(axis=-1)) / np.sqrt(left)
             return np.stack([r[:, 0], r[:, 1], r[:, 0] - r[:, 1], effect], axis=-1)
 

@@ -562,9 +562,8 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         sentences.append(Sentence(text, ("konstantopoulos_2011", "pustejovsky_tipton_2018")))
     if pooled["method"].eq("one_stage").any():
         text = (
-            "Beside the two stages, one mixed model was fitted to the rows of all sites that share them, standardised within "
-            "sites and freed of the intake level, with site intercepts, slopes that vary over sites, and therapists: it weighs "
-            "clients, not sites."
+            "Beside the two stages, one mixed model was fitted to the rows of all sites that share them, standardised within sites and "
+            "freed of the intake level, with site intercepts, slopes that vary over sites, and therapists; it weighs clients, not sites."
         )
         sentences.append(Sentence(text, ("kuznetsova_2017",)))
     if tables["influence"]["status"].isin(WITH_NUMBERS).any():
