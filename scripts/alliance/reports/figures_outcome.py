@@ -230,7 +230,7 @@ def stacked_shares(bars: Sequence[str], parts: Sequence[str], shares: Sequence[S
                 x0, x1 = (left + (right - left) * min(value, 1.0) for value in (start, start + share))
                 shade = PART_SHADES[index % 4]
                 axes.fill([x0, x1, x1, x0], [y - 0.13, y - 0.13, y + 0.13, y + 0.13], facecolor=shade, edgecolor="white", linewidth=0.8)
-                if x1 - x0 > 0.36:
+                if x1 - x0 > 0.29:
                     ink = "white" if index % 4 == 0 else INK
                     write(axes, (x0 + x1) / 2, y, numbers.percent(share), 8, ha="center", va="center", color=ink)
                 start += share

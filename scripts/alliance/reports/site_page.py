@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from alliance.reports import numbers
-from alliance.reports.chapters import common, convergent_validity, path_models
+from alliance.reports.chapters import alliance_outcome, common, convergent_validity, early_gains, path_models
 from alliance.reports.elements import Cell, Column, Table, listed, number_cell, slug
 from alliance.reports.inputs import EXCLUDED, ReportData
 from alliance.reports.page import Section
 from alliance.reports.quality_page import account_table, issue_table
 from alliance.reports.study_page import COUNTED, STATUS_WORDS, flow_figure, measures_table
 
-ESTIMATES = {
-    "convergent_validity": ("pairs", ("correlation",), convergent_validity.pair_label, "Alliance measures with each other"),
-    "path_models": ("parameters", ("path_standardised",), path_models.path_label, "Paths, standardised"),
-    "client_factors": ("factors", ("correlation",), lambda row: common.words(row.factor), "Client factors and early alliance"),
+
+def _rows_of(question: str, name: str) -> Callable[[ReportData], pd.DataFrame]:
+    return lambda data: data.tables[question][name]
+
+
+ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...] | None, Callable[[Any], str], str]] = {
+    "alliance_outcome": (alliance_outcome.headline_rows, None, lambda row: alliance_outcome.FORM_LABELS[row.form], "Alliance and outcome"),
+    "early_gains": (_rows_of("early_gains", "partial"), ("partial_correlation",), early_gains.partial_name, "Alliance beyond early gains"),
+    "convergent_validity": (
+        _rows_of("convergent_validity", "pairs"),
+        ("correlation",),
+        convergent_validity.pair_label,
+        "Alliance measures with each other",
+    ),
+    "path_models": (_rows_of("path_models", "parameters"), ("path_standardised",), path_models.path_label, "Paths, standardised"),
+    "client_factors": (
+        _rows_of("client_factors", "factors"),
+        ("correlation",),
+        lambda row: common.words(row.factor),
+        "Client factors and early alliance",
+    ),
 }
 
 
@@ -62,11 +80,11 @@ def facts(status: dict[str, Any]) -> list[tuple[str, str]]:
 def estimate_tables(data: ReportData, site: str) -> list[Table]:
     """Return the site's estimates with the pooled ones beside them, one table a question."""
     made = []
-    for question, (name, types, label, title) in ESTIMATES.items():
-        table = data.tables.get(question, {}).get(name)
-        if table is None:
+    for question, (rows, types, label, title) in ESTIMATES.items():
+        if not data.tables.get(question):
             continue
-        chosen = common.distinct(table[table["estimate_type"].isin(types)])
+        table = rows(data)
+        chosen = common.distinct(table[table["estimate_type"].isin(types)] if types else table)
         if "op" in chosen:
             chosen = chosen[chosen["op"] == "~"]
         made.append(_beside(data, chosen, site, label, title, f"estimates-{slug(question)}"))

@@ -222,7 +222,7 @@ def headline_forest(data: ReportData, rows: pd.DataFrame) -> list[Figure]:
     pooled = first(common.pooled_rows(main))
     told = f"Pooled {common.sentence_estimate(data, pooled, SYMBOLS[pooled.form])}; {common.sureness(pooled)}.{prediction(data, pooled)}"
     form = data.options["outcome"]["form"]
-    arguments = {"axis": f"Alliance and outcome, {FORMS[form]}", "decimals": data.decimals}
+    arguments = {"axis": "Correlation of alliance and outcome", "decimals": data.decimals}
     name = subject(data)
     return [
         Figure(
@@ -232,8 +232,8 @@ def headline_forest(data: ReportData, rows: pd.DataFrame) -> list[Figure]:
             f"{beside_the_review(data, rows)}".strip(),
             svg=figures.forest(drawn, **arguments),
             narrow=figures.forest(drawn, **arguments, narrow=True),
-            note=f"Lines are {data.level} intervals; squares grow with the number of clients. The review’s figure stands only beside the "
-            "forms that it averaged.",
+            note=f"Sites and first diamond: {FORMS[form]}. Lines are {data.level} intervals; squares grow with the number of clients. The "
+            "review’s figure stands only beside the forms that it averaged.",
             data=site_table(data, main),
         )
     ]
@@ -300,11 +300,11 @@ def forms(data: ReportData, tables: dict[str, pd.DataFrame], rows: pd.DataFrame)
 
 def forms_table(data: ReportData, tables: dict[str, pd.DataFrame], rows: pd.DataFrame) -> Table:
     """Return the headline in every form."""
-    cells = tuple((Cell(what), Cell(how), *common.estimate_cells(data, row)) for what, how, row in forms(data, tables, rows))
+    cells = tuple((Cell(f"{what}: {how}"), *common.estimate_cells(data, row)) for what, how, row in forms(data, tables, rows))
     return Table(
         id="alliance-outcome-forms",
         caption="The pooled headline in all its forms",
-        columns=(Column("What"), Column("How", wide=True), *common.estimate_columns(data, "r")),
+        columns=(Column("Form", wide=True), *common.estimate_columns(data, "r")),
         rows=cells,
         note=f"{subject(data)[:1].upper()}{subject(data)[1:]}. Unless said otherwise: {FORMS[data.options['outcome']['form']]}, pooled in "
         "two stages.",

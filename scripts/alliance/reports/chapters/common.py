@@ -11,7 +11,7 @@ import pandas as pd
 from alliance.issues import brief
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.reports import numbers
-from alliance.reports.elements import Cell, Column, Table, number_cell
+from alliance.reports.elements import Cell, Column, Table, listed, number_cell
 from alliance.reports.figures import ForestRow
 from alliance.reports.inputs import ReportData
 
@@ -140,9 +140,9 @@ def estimate_columns(data: ReportData, label: str, *, pooled: bool = True) -> tu
     return (*columns, Column("Clients", True), Column("Published", True, optional=True), Column("Remark", wide=True, optional=True))
 
 
-def estimate_cells(data: ReportData, row: Any, *, pooled: bool = True) -> tuple[Cell, ...]:
+def estimate_cells(data: ReportData, row: Any, *, pooled: bool = True, decimals: int | None = None) -> tuple[Cell, ...]:
     """Return the cells of an estimate: number, interval, heterogeneity, counts, published figure, reason."""
-    decimals = data.decimals
+    decimals = data.decimals if decimals is None else decimals
     cells = [
         number_cell(estimate_text(row, decimals), row.estimate if has_number(row) else None),
         number_cell(interval_text(row, decimals), row.ci_low),
@@ -278,6 +278,24 @@ def rows_by(table: pd.DataFrame, keys: Sequence[str]) -> Iterable[tuple[tuple[st
     """Yield groups of rows in the order in which they first stand in the table."""
     for key, group in table.groupby(list(keys), sort=False, dropna=False):
         yield (key if isinstance(key, tuple) else (key,)), group
+
+
+def contrast_list(data: ReportData, lead: str, named: Sequence[tuple[str, Any]]) -> str:
+    """Return several differences in one sentence, with which of their intervals leave out zero; empty where none has a number."""
+    known = [(name, row) for name, row in named if has_number(row) and numbers.known(row.ci_low) and numbers.known(row.ci_high)]
+    if not known:
+        return ""
+    shown = "; ".join(f"{name} {estimate_text(row, data.decimals)} {interval_text(row, data.decimals)}" for name, row in known)
+    clear = [name for name, row in known if row.ci_low > 0 or row.ci_high < 0]
+    if len(known) == 1:
+        tally = sureness(known[0][1])
+    elif not clear:
+        tally = "all these intervals hold zero, so the signs stay open"
+    elif len(clear) == len(known):
+        tally = "all these intervals leave out zero"
+    else:
+        tally = f"zero is left out by the interval of {listed(clear)} alone"
+    return f"{lead} ({data.level} CI): {shown}; {tally}."
 
 
 def influence_sentence(data: ReportData, table: pd.DataFrame, what: str) -> str:

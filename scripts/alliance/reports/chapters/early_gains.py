@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -19,7 +20,7 @@ KINDS = ("partial_correlation", "share_of_rest", "semipartial_correlation", "r_s
 SAYS = {
     "supports": "speaks for it",
     "contradicts": "speaks against it",
-    "undecided": "undecided",
+    "undecided": "leaves it undecided",
     "not estimable": common.NOT_ESTIMABLE,
     "": "part of the test",
 }
@@ -96,9 +97,15 @@ def test_name(row: Any) -> str:
     return f"{name}, {row.group.replace(' - ', ' minus ')}" if row.group else name
 
 
+def decimals(data: ReportData, row: Any) -> int:
+    """Return the decimals of an estimate: one more for slopes per session, which are small."""
+    return data.decimals + (1 if getattr(row, "statistic", "").startswith("slope") else 0)
+
+
 def value(data: ReportData, row: Any) -> str:
     """Return an estimate with its interval as printed."""
-    return f"{common.estimate_text(row, data.decimals)}, {data.level} CI {common.interval_text(row, data.decimals)}"
+    shown = decimals(data, row)
+    return f"{common.estimate_text(row, shown)}, {data.level} CI {common.interval_text(row, shown)}"
 
 
 def needs(row: Any) -> str:
@@ -108,9 +115,9 @@ def needs(row: Any) -> str:
 
 def test_sentence(data: ReportData, statement: str, rows: list[Any]) -> str:
     """Return a hypothesis with what each of its tests says."""
-    told = [f"{test_name(row)} {value(data, row)}: {SAYS[row.decision]}" for row in rows if common.has_number(row)]
-    told += [f"{test_name(row)} not estimable: {needs(row)}" for row in rows if not common.has_number(row)]
-    return f"({rows[0].hypothesis}) {statement[:1].upper()}{statement[1:]}. {'; '.join(told)}."
+    told = [f"{test_name(row)} ({value(data, row)}) {SAYS[row.decision]}" for row in rows if common.has_number(row)]
+    told += [f"{test_name(row)} not estimable, {needs(row)}" for row in rows if not common.has_number(row)]
+    return f"({rows[0].hypothesis}) {statement[:1].upper()}{statement[1:]}. Tests: {'; '.join(told)}."
 
 
 def verdict(data: ReportData, tables: dict[str, pd.DataFrame], tests: list[Any], conclusion: str) -> Verdict:
@@ -150,6 +157,8 @@ def verdict_sentence(data: ReportData, tests: list[Any]) -> str:
             f"In these data it stays undecided whether early gains explain the alliance away: {given}; the interval holds zero, which is "
             "no proof that nothing is left"
         )
+    if last.status == "flagged":
+        told += "; read with care, for the reason that the chapter gives"
     others = [row for row in tests if row.hypothesis != "c"]
     supported = sorted({row.hypothesis for row in others if row.decision == "supports"})
     if supported and last.decision != "supports":
@@ -161,13 +170,18 @@ def verdict_sentence(data: ReportData, tests: list[Any]) -> str:
 
 def cautions(data: ReportData, tables: dict[str, pd.DataFrame], tests: list[Any]) -> tuple[str, ...]:
     """Return what weakens the conclusion: flagged rows, and what another window of the alliance says."""
-    told = list(dict.fromkeys(f"({row.hypothesis}) {common.caution(row)}" for row in tests if common.caution(row)))
+    told = [f"({row.hypothesis}) {common.caution(row)}" for row in tests if row.hypothesis != "c" and common.caution(row)]
+    told = list(dict.fromkeys(told))
     for row in partial_rows(tables["partial"], "partial_correlation"):
-        if row.window != main_window(data) and row.covariates == BEYOND_GAINS and row.items == "as_scored" and common.has_number(row):
+        if row.covariates != BEYOND_GAINS or row.items != "as_scored" or not common.has_number(row):
+            continue
+        if row.window == main_window(data):
+            told += [f"(c) {text}" for text in [caution(tables["partial"], row)] if text]
+        else:
             flagged = flag_reason(tables["partial"], row)
             told.append(
                 f"With the alliance of window “{row.window.replace('_', ' ')}” the partial r is {value(data, row)}"
-                + (f"; read with care: {flagged}." if flagged else ".")
+                f"{f'; read with care: {flagged}' if flagged else ''}."
             )
     return tuple(told)
 
@@ -178,7 +192,8 @@ def flag_reason(partial: pd.DataFrame, row: Any) -> str:
         return ""
     keys = {name: getattr(row, name) for name in ("window", "items", "covariates", "estimate_type")}
     sites = common.site_rows(partial, **keys)
-    reasons = list(dict.fromkeys(reason for reason in sites.loc[sites["status"] == "flagged", "reason"]))
+    flagged = sites.loc[sites["status"] == "flagged", "reason"]
+    reasons = list(dict.fromkeys(re.sub(r" for \d+ of \d+ clients", "", reason) for reason in flagged))
     return common.brief(reasons[0], common.REMARK_CHARACTERS) if len(reasons) == 1 else row.reason
 
 
@@ -204,8 +219,20 @@ def findings(data: ReportData, tables: dict[str, pd.DataFrame]) -> tuple[str, ..
                 f" That is {common.estimate_text(rest, 0)} of what {held} {'leaves' if covariates == 'intake' else 'leave'} of the "
                 f"variance ({data.level} CI {common.interval_text(rest, 0)}), and {common.estimate_text(whole, 0)} of all variance."
             )
-        sentences.append(" ".join(part for part in (text, common.spread_sentence(data, row), common.caution(row)) if part))
+        sentences.append(" ".join(part for part in (text, common.spread_sentence(data, row), caution(tables["partial"], row)) if part))
     return tuple(sentences)
+
+
+def caution(partial: pd.DataFrame, row: Any) -> str:
+    """Return why a partial correlation must be read with care, in a sentence; empty where nothing is flagged."""
+    reason = flag_reason(partial, row)
+    return f"Read with care: {reason}." if reason else ""
+
+
+def partial_name(row: Any) -> str:
+    """Return what a partial correlation is about, in words."""
+    items = "" if row.items == "as_scored" else f" ({ITEMS.get(row.items, row.items)})"
+    return f"Alliance of {row.window.replace('_', ' ')}{items} given {HELD.get(row.covariates, row.covariates)}"
 
 
 def partial_rows(partial: pd.DataFrame, kind: str) -> list[Any]:
@@ -261,17 +288,20 @@ def partial_table(data: ReportData, partial: pd.DataFrame) -> Table:
 def hypothesis_table(data: ReportData, hypotheses: pd.DataFrame) -> Table:
     """Return every test of the three hypotheses with what it says."""
     rows = tuple(
-        (Cell(f"({row.hypothesis})"), Cell(test_name(row)), *common.estimate_cells(data, row), Cell(SAYS.get(row.decision, row.decision)))
+        (
+            Cell(f"({row.hypothesis}) {test_name(row)}"),
+            Cell(SAYS.get(row.decision, row.decision)),
+            *common.estimate_cells(data, row, decimals=decimals(data, row)),
+        )
         for row in common.pooled_rows(hypotheses).sort_values(["hypothesis", "statistic", "group"], kind="stable").itertuples()
     )
     return Table(
         id="early-gains-hypotheses",
         caption="Tests of the three hypotheses, pooled over sites",
         columns=(
-            Column("Hypothesis"),
-            Column("Test", wide=True),
+            Column("Hypothesis and test", wide=True),
+            Column("What it says"),
             *common.estimate_columns(data, "Estimate"),
-            Column("What it says of the hypothesis", wide=True),
         ),
         rows=rows,
         note="Successful: the outcome is better than the intake level lets expect. Levels and slopes of the alliance are in standard "
@@ -341,7 +371,7 @@ def change_table(data: ReportData, table: pd.DataFrame) -> Table:
         for category in shown:
             row = own.get(category)
             known = row is not None and common.has_number(row)
-            text = f"{common.estimate_text(row, 0)} {common.interval_text(row, 0)}" if known else numbers.UNKNOWN
+            text = f"{common.estimate_text(row, 0)} {common.interval_text(row, 0).replace('%', '')}" if known else numbers.UNKNOWN
             cells.append(number_cell(text, row.estimate if known else None))
         sizes = [row.n_clients for row in own.values() if row.n_clients is not pd.NA and row.n_clients == row.n_clients]
         cells += [common.count_cell(max(sizes) if sizes else None), common.count_cell(max(row.n_sites for row in own.values()))]
@@ -362,7 +392,7 @@ def missing(data: ReportData, tables: dict[str, pd.DataFrame]) -> tuple[str, ...
     """Return what could not be estimated and what it needs."""
     names = {
         "hypotheses": lambda row: f"Hypothesis ({row.hypothesis}), {test_name(row)}",
-        "partial": lambda row: f"Alliance of {row.window.replace('_', ' ')} given {HELD.get(row.covariates, row.covariates)}",
+        "partial": partial_name,
         "sudden_gains": lambda row: SUDDEN.get((row.shift, row.statistic), row.statistic),
         "change_categories": lambda row: f"{common.words(row.category)}, {DENOMINATORS.get(row.denominator, row.denominator).lower()}",
     }

@@ -9,7 +9,7 @@ import pandas as pd
 
 from alliance.reports import figures, figures_outcome, numbers
 from alliance.reports.chapters import common
-from alliance.reports.elements import Cell, Column, Figure, Part, Table
+from alliance.reports.elements import Cell, Column, Figure, Part, Table, listed
 from alliance.reports.figures import ForestRow
 from alliance.reports.figures_outcome import Series, Square
 from alliance.reports.inputs import ReportData
@@ -51,18 +51,14 @@ def value(data: ReportData, row: Any) -> str:
     return f"{common.estimate_text(row, data.decimals)}, {data.level} CI {common.interval_text(row, data.decimals)}"
 
 
-def contrast_sentence(data: ReportData, row: Any, name: str) -> str:
-    """Return a difference in a sentence, with what its interval says."""
-    return f"{name}: {value(data, row)}; {common.sureness(row)}."
-
-
 def outcome_of_raters(data: ReportData, tables: dict[str, pd.DataFrame]) -> tuple[str, str]:
-    """Return the outcome instrument that most raters rated, and its scale; the first of the configuration where several are equal."""
+    """Return the outcome instrument that most raters rated, and its scale; the first of the configuration where several have as many."""
     chosen = matrix_rows(data, tables["pooled"])
     chosen = chosen[~chosen["outcome_instrument"].str.startswith("(") & chosen["status"].isin(common.WITH_NUMBERS)]
     if chosen.empty:
         return "", ""
-    order = list(data.options["outcome"]["instruments"])
+    outcome = data.options["outcome"]
+    order = [*outcome["instruments"], *(outcome[kind]["instrument"] for kind in ("tailored", "broad") if outcome.get(kind))]
     counts = chosen.groupby(["outcome_instrument", "outcome_scale"], sort=True)["outcome_rater"].nunique()
     return max(counts.index, key=lambda key: (counts[key], -order.index(key[0]) if key[0] in order else -len(order)))
 
@@ -88,22 +84,24 @@ def rater_name(row: Any) -> str:
     return minus(row.contrast) + (f", outcome rated by {row.outcome_rater}" if row.outcome_rater else "")
 
 
+def _pair(contrast: str) -> str:
+    return contrast.partition("(")[2].rstrip(")")
+
+
 def raters(data: ReportData, tables: dict[str, pd.DataFrame]) -> Blocks:
     """Return who rates what: the matrix of raters, and their contrasts on the same clients."""
     instrument, scale = outcome_of_raters(data, tables)
     contrasts = rater_contrasts(data, tables)
     if not instrument:
         return []
-    sentences = []
-    for row in contrasts.itertuples():
-        if not common.has_number(row):
-            continue
-        if row.contrast.startswith("same rater"):
-            pair = row.contrast.partition("(")[2].rstrip(")")
-            sentences.append(contrast_sentence(data, row, f"Same rater minus crossed raters ({pair}), on the same clients"))
-        elif row.contrast == "client - therapist alliance":
-            told = f"Client-rated minus therapist-rated alliance, outcome rated by the {row.outcome_rater}"
-            sentences.append(contrast_sentence(data, row, told))
+    same = [(_pair(row.contrast), row) for row in contrasts.itertuples() if row.contrast.startswith("same rater")]
+    against = [
+        (f"outcome by the {row.outcome_rater}", row) for row in contrasts.itertuples() if row.contrast == "client - therapist alliance"
+    ]
+    sentences = (
+        common.contrast_list(data, "Same rater of alliance and outcome minus crossed raters, on the same clients", same),
+        common.contrast_list(data, "Client-rated minus therapist-rated alliance, on the same clients", against),
+    )
     rows = tuple((Cell(rater_name(row)), *common.estimate_cells(data, row)) for row in contrasts.itertuples())
     table = Table(
         id="rater-contrasts",
@@ -114,7 +112,11 @@ def raters(data: ReportData, tables: dict[str, pd.DataFrame]) -> Blocks:
         "tables/alliance_outcome/raters.csv.",
         empty="No site has ratings of several raters of the same clients.",
     )
-    return [Part("outcome-raters", "Who rates what", tuple(sentences)), matrix_figure(data, tables, instrument, scale), table]
+    return [
+        Part("outcome-raters", "Who rates what", tuple(sentence for sentence in sentences if sentence)),
+        matrix_figure(data, tables, instrument, scale),
+        table,
+    ]
 
 
 def matrix_figure(data: ReportData, tables: dict[str, pd.DataFrame], instrument: str, scale: str) -> Figure:
@@ -178,11 +180,11 @@ def timing(data: ReportData, table: pd.DataFrame) -> Blocks:
         told.append(f"{label}: {shown}")
     if not series:
         return []
-    sentences = [
-        contrast_sentence(data, row, f"{minus(row.contrast)[:1].upper()}{minus(row.contrast)[1:]} alliance, {SESSIONS[row.sessions]}")
-        for row in contrasts.itertuples()
-        if common.has_number(row) and row.contrast in ("early - late", "early and late - middle")
-    ]
+    sentences = []
+    for contrast in ("early - late", "early and late - middle"):
+        named = [(SESSIONS.get(row.sessions, row.sessions), row) for row in common.select(contrasts, contrast=contrast).itertuples()]
+        sentences.append(common.contrast_list(data, f"{common.words(minus(contrast))} alliance", named))
+    sentences = [sentence for sentence in sentences if sentence]
     arguments = {"axis": "Correlation of the alliance with the outcome"}
     rows = tuple(
         (Cell(minus(row.contrast)), Cell(SESSIONS.get(row.sessions, row.sessions)), *common.estimate_cells(data, row))
@@ -219,6 +221,13 @@ def best_method(rows: pd.DataFrame) -> pd.DataFrame:
     return one if len(one) else rows
 
 
+def in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return coefficients from within clients to between therapists, then the differences of levels."""
+    place = {part: number for number, part in enumerate(PARTS)}
+    keys = rows["part"].map(place).fillna(len(place)) + len(place) * rows["contrast"].ne("")
+    return rows.loc[keys.sort_values(kind="stable").index]
+
+
 def level_name(row: Any) -> str:
     """Return a coefficient by level in words."""
     if not row.contrast:
@@ -237,10 +246,10 @@ def levels(data: ReportData, table: pd.DataFrame) -> Blocks:
     for (explained,), group in common.rows_by(slopes, ("explained",)):
         best = best_method(group)
         drawn.append(ForestRow(common.words(explained), kind="heading"))
-        for row in [*best[best["contrast"] == ""].iloc[::-1].itertuples(), *best[best["contrast"] != ""].itertuples()]:
-            label = common.pooled_forest_row(row, level_label(row), published=False, kind="pooled" if row.contrast else "estimate")
-            drawn.append(label)
-        known = {row.contrast or row.part: row for row in best.itertuples() if common.has_number(row)}
+        for row in in_order(best).itertuples():
+            kind = "pooled" if row.contrast else "estimate"
+            drawn.append(common.pooled_forest_row(row, level_label(row), published=False, kind=kind))
+        known = {row.contrast or row.part: row for row in in_order(best).itertuples() if common.has_number(row)}
         shown = [f"{level_name(row).lower()} {value(data, row)}" for row in known.values() if not row.contrast]
         if shown:
             told.append(f"{explained}: {'; '.join(shown)}")
@@ -261,7 +270,7 @@ def levels(data: ReportData, table: pd.DataFrame) -> Blocks:
             Cell(METHODS.get(row.method, numbers.UNKNOWN)),
             *common.estimate_cells(data, row),
         )
-        for row in slopes.sort_values("explained", kind="stable").itertuples()
+        for row in in_order(slopes).sort_values("explained", kind="stable").itertuples()
     )
     columns = (Column("Explained"), Column("Part of the alliance"), Column("Method"), *common.estimate_columns(data, "β"))
     return [
@@ -290,25 +299,30 @@ def level_label(row: Any) -> str:
 
 def whose_sentences(data: ReportData, explained: str, known: dict[str, Any]) -> list[str]:
     """Return at which levels a better alliance goes with better scores, and whether the levels can be told apart."""
-    parts = [name for name in PARTS if name in known]
-    if not parts:
+    said: dict[str, list[str]] = {}
+    for name in PARTS:
+        row = known.get(name)
+        if row is None or not (numbers.known(row.ci_low) and numbers.known(row.ci_high)):
+            continue
+        state = "better" if row.ci_low > 0 else "worse" if row.ci_high < 0 else "open"
+        said.setdefault(state, []).append(f"{PARTS[name].lower()} (β{numbers.SPACE}={numbers.SPACE}{value(data, row)})")
+    if not said:
         return []
-    text = f"{common.words(explained)}: " + "; ".join(
-        f"{PARTS[name].lower()} β{numbers.SPACE}={numbers.SPACE}{value(data, known[name])} ({common.sureness(known[name])})"
-        for name in parts
-    )
-    sentences = [f"{text}."]
+    told = [f"a better alliance goes with {state} scores {listed(said[state])}" for state in ("better", "worse") if state in said]
+    if "open" in said:
+        told.append(f"neither a relation nor its absence is shown {listed(said['open'])}")
+    sentences = [f"{common.words(explained)}: {'; '.join(told)}."]
     for contrast, row in known.items():
         if contrast in PARTS or not numbers.known(row.ci_low):
             continue
         outer, _, inner = (SHORT_PARTS.get(part, part).lower() for part in contrast.partition(" - "))
         if row.ci_low > 0:
-            verdict = f"the coefficient {outer} is larger than {inner}"
+            verdict = f"The coefficient {outer} is larger than {inner}"
         elif row.ci_high < 0:
-            verdict = f"the coefficient {inner} is larger than {outer}"
+            verdict = f"The coefficient {outer} is smaller than {inner}"
         else:
-            verdict = f"whether it matters more {outer} or {inner} cannot be told"
-        sentences.append(f"Difference of levels ({outer} minus {inner}) {value(data, row)}: {verdict}.")
+            verdict = f"Whether it matters more {outer} or {inner} cannot be told"
+        sentences.append(f"{verdict} (difference {value(data, row)}).")
     return [" ".join(sentences)]
 
 
@@ -363,7 +377,9 @@ def moderator_rows(table: pd.DataFrame) -> pd.DataFrame:
     alone = pooled["contrast"].eq("") & pooled["moderator"].ne("kind_of_outcome") & pooled["estimate_type"].ne("slope_on_moderator")
     kept = pooled[~alone]
     first = kept["moderator"].eq("kind_of_outcome")
-    return pd.concat([kept[first].sort_values("contrast", kind="stable"), kept[~first]])
+    place = {where: number for number, where in enumerate(WHERE)}
+    others = kept[~first].sort_values("where", key=lambda column: column.map(place), kind="stable")
+    return pd.concat([kept[first].sort_values("contrast", kind="stable"), others])
 
 
 def moderator_name(row: Any) -> str:
@@ -398,7 +414,7 @@ def moderators(data: ReportData, table: pd.DataFrame) -> Blocks:
     if any(common.select(chosen, where="between_sites")["status"].isin(common.WITH_NUMBERS)):
         sentences.append("Slopes between sites compare sites, not clients; with few sites they only describe.")
     rows = tuple(
-        (Cell(moderator_name(row)), Cell(WHERE.get(row.where, row.where)), *common.estimate_cells(data, row), Cell(decision_words(row)))
+        (Cell(moderator_name(row)), Cell(WHERE.get(row.where, row.where)), Cell(decision_words(row)), *common.estimate_cells(data, row))
         for row in chosen.itertuples()
     )
     return [
@@ -409,8 +425,8 @@ def moderators(data: ReportData, table: pd.DataFrame) -> Blocks:
             columns=(
                 Column("What", wide=True),
                 Column("Compared"),
+                Column("What the test says", optional=True),
                 *common.estimate_columns(data, "Estimate"),
-                Column("What the test says", wide=True, optional=True),
             ),
             rows=rows,
             note=f"A difference counts as too small to matter where it is shown to lie within ±{bound} (two one-sided tests); that a test "
