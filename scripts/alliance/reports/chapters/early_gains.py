@@ -314,6 +314,8 @@ def benchmark_name(data: ReportData, table: str, row: Any) -> str:
     """Return what a published figure is about; empty for other windows than the main one and for parts of a test."""
     if table == "partial":
         return f"Share of the rest, alliance of {row.window.replace('_', ' ')}" if row.window == main_window(data) else ""
+    if table == "sudden_gains":
+        return f"{common.words(row.statistic)} sudden gains"
     return f"Hypothesis ({row.hypothesis}): {test_name(row)}"
 
 

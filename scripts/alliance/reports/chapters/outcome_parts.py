@@ -443,6 +443,8 @@ def benchmark_name(data: ReportData, tables: dict[str, pd.DataFrame], table: str
     if table == "timing":
         name = f"{row.phase} alliance" if row.phase else f"{minus(row.contrast)} alliance"
         return f"{common.words(name)}, {SESSIONS[row.sessions]}"
+    if table == "eligibility":
+        return "Headline, sites that meet all five criteria of 1991"
     return moderator_name(row)
 
 
