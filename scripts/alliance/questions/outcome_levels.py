@@ -297,11 +297,12 @@ def _share_rows(clients: pd.DataFrame, sessions: pd.DataFrame, minimum: int, lev
                     }
                 )
     used = clients[clients["alliance"].notna()] if len(clients) else clients
-    model = mixed_model(used, "alliance", ["1"], ["therapist"], level=level) if len(used) and used["therapist"].notna().all() else None
     counts = _counts(used) if len(used) else {"n_clients": 0}
+    enough, known = counts["n_clients"] >= minimum, len(used) > 0 and used["therapist"].notna().all()
+    model = mixed_model(used, "alliance", ["1"], ["therapist"], level=level) if enough and known else None
     if model is None or model.fit is None:
         reason = UNKNOWN_THERAPISTS if model is None else model.reason
-        reason = reason if len(used) else f"needs at least {minimum} clients with the alliance; has 0"
+        reason = reason if enough else f"needs at least {minimum} clients with the alliance; has {counts['n_clients']}"
         rows.append(_absent("alliance, early mean of clients", THERAPIST_MEAN, "", "reliability_of_means", reason, counts))
     else:
         between, within = (float(value) for value in model.variances["variance"])
