@@ -83,6 +83,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         return _from_published(site, site.published, options)
     found = measures(site, options)
     blocks: list[tuple[str, list[dict[str, Any]], np.ndarray]] = [(EFFECTS, *_effect_rows(found, options))]
+    blocks.append((EFFECTS, *_with_variances(_absent_headline(found, options))))
     for name, parts in _contrast_blocks(site, found, options).items():
         blocks += [(name, *part) for part in parts]
     blocks.append(("levels", *_with_variances(level_rows(*level_frames(site, found, options), options, "mixed_model"))))
@@ -101,7 +102,6 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         "left_out_alliance_after_outcome": _late(found, main, main_outcome(options)),
         "moderators": _moderator_means(site, options),
         "site": _eligibility_facts(site, main, found),
-        "reason": "" if rows else "not estimable: needs an alliance measure and an outcome of the same clients; has none",
     }
     return SiteSummary(
         site=site.site,
@@ -206,6 +206,17 @@ def _effect_rows(found: SiteMeasures, options: Mapping[str, Any]) -> tuple[list[
     return rows, vcov
 
 
+def _absent_headline(found: SiteMeasures, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of the headline of a site that lacks its alliance or its outcome, with the reason; none where it has both."""
+    main = AllianceKey(PREFERRED, options["alliance"]["scale"], options["alliance"]["rater"], options["alliance"]["window"])
+    outcome = main_outcome(options)
+    if main in found.alliance and outcome in found.outcomes:
+        return []
+    reason = "; ".join(found.reasons[key] for key in (main, outcome) if key in found.reasons)
+    absent = {"status": "not_estimable", "reason": f"not estimable: {reason}", "method": "none", "n_clients": 0}
+    return [{**_keys(main, outcome, form, options), **absent, "estimate_type": FORMS[form]} for form in forms(options)]
+
+
 def _shares(result: Any, position: int, spread: float) -> np.ndarray:
     """Return each client's or therapist's share in the error of one r, scaled to its variance."""
     own = result.clusters[:, position] if np.isfinite(result.df[position]) else result.rows[:, position]
@@ -279,7 +290,8 @@ def _from_published(site: SiteData, published: Published, options: Mapping[str, 
     outcome = main_outcome(options)
     rows, spread = [], []
     for form in forms(options):
-        keys = {**_keys(alliance, outcome, form, options), "same_rater": "unknown"}
+        # What a site publishes are the study's variables: rated by whom the configuration says.
+        keys = _keys(alliance, outcome, form, options)
         if form in direct:
             effect = direct[form]
             fields, variance = published_fields(effect.estimate, effect.n, effect.std_error, minimum, held=form == "ancova")
@@ -301,7 +313,6 @@ def _from_published(site: SiteData, published: Published, options: Mapping[str, 
             "dated": False,
         },
         "moderators": {},
-        "reason": "",
     }
     return SiteSummary(
         site=site.site,

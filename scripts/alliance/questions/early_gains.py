@@ -599,6 +599,8 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
     """Return what was done in this run, with citation keys."""
     partial, sudden, change = tables["partial"], tables["sudden_gains"], tables["change_categories"]
     sites = partial[partial["site"].ne(POOLED) & partial["status"].isin(WITH_NUMBERS)]
+    if not any(table["status"].isin(WITH_NUMBERS).any() for table in tables.values()):
+        return [Sentence("Early gains could not be judged: no site has the alliance, symptoms and the outcome of enough clients.")]
     sentences: list[Sentence] = []
     start, end = options["early_gain"]["window"]
     if len(sites):

@@ -102,7 +102,8 @@ def _by_session(site: SiteData, definition: Mapping[str, Any], options: Mapping[
             "value": rows["score"].astype("float64") * (-1.0 if one.turned else 1.0),
         }
     )
-    return frame.groupby(["client", "session"], as_index=False)["value"].mean()
+    # In one order, so that means do not depend on that of the rows by a last digit.
+    return frame.sort_values(["client", "session", "value"]).groupby(["client", "session"], as_index=False)["value"].mean()
 
 
 def _standardised(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -296,10 +297,12 @@ def _share_rows(clients: pd.DataFrame, sessions: pd.DataFrame, minimum: int, lev
                     }
                 )
     used = clients[clients["alliance"].notna()] if len(clients) else clients
-    model = mixed_model(used, "alliance", ["1"], ["therapist"], level=level) if len(used) and used["therapist"].notna().all() else None
     counts = _counts(used) if len(used) else {"n_clients": 0}
+    enough, known = counts["n_clients"] >= minimum, len(used) > 0 and used["therapist"].notna().all()
+    model = mixed_model(used, "alliance", ["1"], ["therapist"], level=level) if enough and known else None
     if model is None or model.fit is None:
         reason = UNKNOWN_THERAPISTS if model is None else model.reason
+        reason = reason if enough else f"needs at least {minimum} clients with the alliance; has {counts['n_clients']}"
         rows.append(_absent("alliance, early mean of clients", THERAPIST_MEAN, "", "reliability_of_means", reason, counts))
     else:
         between, within = (float(value) for value in model.variances["variance"])
@@ -351,9 +354,10 @@ def one_stage_rows(
     """Return pooled rows of models over the rows of several sites, columns :data:`ONE_STAGE_COLUMNS`."""
     from alliance.questions.contract import POOLED
 
-    filled = [frame for frame in clients if len(frame)]
+    clients, sessions = ([frame for frame in frames if len(frame)] for frames in (clients, sessions))
+    filled = sorted(clients, key=lambda frame: frame["site"].iloc[0])
     together = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=CLIENT_COLUMNS)
-    by_session = [frame for frame in sessions if len(frame)]
+    by_session = sorted(sessions, key=lambda frame: frame["site"].iloc[0])
     session_rows = pd.concat(by_session, ignore_index=True) if by_session else pd.DataFrame(columns=SESSION_COLUMNS)
     present = set(together["site"])
     absent = [site for site in every_site if site not in present]

@@ -109,7 +109,8 @@ def tables_of(
     gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:
     """Return all tables of the question, not yet in their final form."""
-    models = {name: gathered[gathered["model"].eq(name)] for name in ("effects", *CONTRAST_KEYS, "missing")}
+    names = ("effects", *CONTRAST_KEYS, "missing")
+    models = {name: gathered[gathered["model"].eq(name)] if len(gathered) else gathered for name in names}
     one_stage = tables.get("one_stage", pd.DataFrame())
     found = dict.fromkeys(
         ("site_effects", "pooled", "levels", "moderators", "raters", "timing", "eligibility", "leave_one_out", "influence", "missing"),
@@ -205,7 +206,7 @@ def _all_outcomes(numbered: pd.DataFrame, summaries: Sequence[SiteSummary], opti
     for method, found in (("three_level_reml", vars(fit)), ("cluster_robust_cr2", dict(robust))):
         estimated = found["status"] != "not_estimable"
         reason = "; ".join(part for part in (found["reason"], caution) if part)
-        row = {**common, **counts, "method": method if estimated else "none"}
+        row = {**common, **counts, "method": method}
         if estimated:
             row |= {name: effects.natural(np.float64(found[name]), scale) for name in ("estimate", "ci_low", "ci_high")}
             row |= {"std_error": found["std_error"], "p_value": found["p_value"] if row["n_sites"] >= pooling["headline_sites"] else None}
@@ -340,8 +341,10 @@ def _influence(headline: pd.DataFrame, scale: str, options: Mapping[str, Any]) -
     rows = used[[*EFFECT_KEYS, "n_clients", "n_therapists", "n_sessions", "share_missing"]].assign(
         site=POOLED, scale=scale, n_sites=len(used) - 1
     )
-    left_out = effects.leave_one_out_rows(used, EFFECT_KEYS, scale, pooling).set_index("site_left_out").reindex(used["site"])
-    numbers = {name: left_out[name].to_numpy() for name in ("estimate", "std_error", "ci_low", "ci_high")}
+    columns = ["estimate", "std_error", "ci_low", "ci_high"]
+    left_out = effects.leave_one_out_rows(used, EFFECT_KEYS, scale, pooling).set_index("site_left_out")
+    left_out = left_out.reindex(index=used["site"], columns=columns)
+    numbers = {name: left_out[name].to_numpy() for name in columns}
     judged = estimated & np.isfinite(numbers["estimate"].astype(float))
     rows = rows.assign(
         **{name: np.where(judged, values.astype(float), np.nan) for name, values in numbers.items()},
@@ -369,8 +372,8 @@ def between_sites(chosen: pd.DataFrame, summaries: Sequence[SiteSummary], option
         # With two groups the second share says nothing new.
         groups = groups[: len(groups) - 1] if content["kind"] == "category" and len(groups) > 1 else groups
         for group in groups:
-            known = used[used["site"].map(lambda site, name=name: bool(means.get(site, {}).get(name)))]
-            values = known["site"].map(lambda site, name=name, group=group: means[site][name].get(group, 0.0)).to_numpy(dtype=float)
+            known = used[np.array([bool(means.get(site, {}).get(name)) for site in used["site"]], dtype=bool)]
+            values = np.array([means[site][name].get(group, 0.0) for site in known["site"]], dtype=float)
             label = f"share of {group}" if content["kind"] == "category" else f"mean {content['kind']} {content['variable']}"
             found = meta_regression(
                 known["y"], known["v"], values, ["site"], tau2=pooling["tau2"], interval=pooling["interval"], level=pooling["level"]
