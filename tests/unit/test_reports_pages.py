@@ -139,6 +139,26 @@ def test_the_figure_of_the_review_stands_only_beside_forms_that_it_averaged(stud
         assert not [row for row in beside.rows if row[1].text == "B1" and "intake level" in row[0].text]
 
 
+def test_the_figure_of_the_review_stands_beside_a_headline_that_has_its_form(study):
+    options = json.loads(json.dumps(study.options))
+    options["outcome"]["form"] = "residual_gain"
+    turned = {"ancova": "beside", "residual_gain": "yes"}
+    tables = {
+        name: table.assign(
+            headline=table["form"].map(turned).where(table["headline"].isin(("yes", "beside")), table["headline"]).fillna("beside")
+        )
+        if name in ("site_effects", "pooled")
+        else table
+        for name, table in study.tables["alliance_outcome"].items()
+    }
+    given = dataclasses.replace(study, options=options, tables={**study.tables, "alliance_outcome": tables})
+    rows = alliance_outcome.headline_rows(given)
+    drawn = common.forest_rows(given, rows[rows["headline"] == "yes"])
+    assert drawn[-1].kind == "pooled" and drawn[-1].published == 0.26
+    data = block_of(chapter_of(given, "alliance-outcome"), "alliance-outcome-forest").data
+    assert ".26" in [cell.text for cell in data.rows[-1]]
+
+
 def test_the_headline_stands_in_all_its_forms_with_the_numbers_of_the_tables(study):
     forms = block_of(chapter_of(study, "alliance-outcome"), "alliance-outcome-forms")
     pooled, missed = (study.tables["alliance_outcome"][name] for name in ("pooled", "missing"))
