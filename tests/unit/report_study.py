@@ -204,6 +204,143 @@ def client_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
     }
 
 
+FORM_TYPES = {"ancova": "partial_correlation", "zero_order": "correlation", "residual_gain": "part_correlation"}
+
+
+def effect_keys(form: str = "ancova", **other: str) -> dict[str, str]:
+    """Return the keys of an effect of the preferred measures in the headline's window."""
+    keys = {"alliance_instrument": "(preferred)", "alliance_scale": "total", "alliance_rater": "client", "window": "early"}
+    keys |= {"outcome_instrument": "(preferred)", "outcome_scale": "total", "outcome_rater": "client", "timepoint": "post"}
+    keys |= {"form": form, "headline": "yes" if form == "ancova" else "beside", **other}
+    return keys | {"same_rater": "yes" if keys["alliance_rater"] == keys["outcome_rater"] else "no"}
+
+
+def alliance_outcome(draw: random.Random) -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on alliance and outcome."""
+    sites, pooled, left_out, influence = [], [], [], []
+    for form, centre in (("ancova", 0.31), ("zero_order", 0.24), ("residual_gain", 0.29)):
+        found = estimates(effect_keys(form), FORM_TYPES[form], centre, draw, share_missing=0.213)
+        sites += [row | {"detectable_r": 0.37} for row in found[:-1]]
+        pooled.append(found[-1] | {"coding": "as_estimated"})
+        left_out += [
+            {**found[-1], "site_left_out": site, "estimate": found[-1]["estimate"] + 0.007 * k} for k, site in enumerate(SITES[:-1])
+        ]
+    main = pooled[0]
+    influence += [{**main, "site_left_out": site, "influential": "yes" if site == "elm" else "no"} for site in SITES[:-1]]
+    sites.append(absent(effect_keys(), FORM_TYPES["ancova"], "willow", "site left out"))
+    for coding, shift, method in (
+        ("zero", -0.04, "two_stage_reml"),
+        ("dropped", 0.03, "two_stage_reml"),
+        ("imputed", 0.01, "censored_likelihood"),
+    ):
+        pooled.append({**main, "headline": "no", "coding": coding, "estimate": main["estimate"] + shift, "method": method})
+    pooled.append({**main, "headline": "no", "coding": "as_estimated", "estimate": main["estimate"] + 0.02, "method": "one_stage"})
+    every = {"outcome_instrument": "(all)", "outcome_scale": "(all)", "outcome_rater": "(all)", "headline": "no", "coding": "as_estimated"}
+    pooled += [{**main, **every, "estimate": 0.222, "method": method} for method in ("three_level_reml", "cluster_robust_cr2")]
+    share = {"headline": "no", "coding": "as_estimated", "estimate_type": "share", "estimate": 0.2, "ci_low": 0.04, "ci_high": 0.62}
+    pooled.append({**main, **share, "scale": "identity", "method": "counted"})
+    raters = []
+    for alliance in ("client", "therapist"):
+        for outcome in ("client", "therapist"):
+            keys = effect_keys(
+                outcome_instrument="target_complaints",
+                outcome_scale="severity",
+                headline="no",
+                alliance_rater=alliance,
+                outcome_rater=outcome,
+            )
+            pooled.append(estimates(keys, "partial_correlation", 0.36 if alliance == outcome else 0.19, draw, coding="as_estimated")[-1])
+    shared = {
+        "outcome_instrument": "target_complaints",
+        "outcome_scale": "severity",
+        "timepoint": "post",
+        "form": "ancova",
+        "window": "early",
+    }
+    for contrast, pair, rated in (
+        ("same rater - crossed raters (client and therapist)", "client x therapist", ""),
+        ("client - therapist alliance", "client and therapist", "client"),
+    ):
+        keys = {**shared, "pair": pair, "alliance_rater": "", "outcome_rater": rated, "same_rater": "", "contrast": contrast}
+        raters += estimates(keys, "correlation_contrast", 0.11, draw, scale="identity")
+    levels, timing, moderators, eligibility, missed = [], [], [], [], []
+    for part, centre in (("within_client", 0.12), ("between_client", 0.25), ("between_therapist", 0.05)):
+        keys = {"explained": "symptoms of the next session", "part": part, "contrast": "", "same_rater": "yes"}
+        levels.append(estimates(keys, "slope_standardised", centre, draw, scale="identity")[-1] | {"method": "one_stage"})
+    keys |= {"contrast": "between_therapist - between_client"}
+    levels.append(estimates(keys, "slope_contrast", -0.2, draw, scale="identity")[-1] | {"method": "one_stage"})
+    for part, value in (("therapist", 0.09), ("client", 0.91)):
+        keys = {"explained": "alliance, early mean of clients", "part": part, "contrast": "", "same_rater": ""}
+        levels.append(estimates(keys, "variance_share", value, draw)[-1] | {"estimate": value, "scale": "identity", "method": "one_stage"})
+    for sessions in ("as_rated", "equalised"):
+        constant = {"alliance_rater": "client", "outcome_rater": "client", "form": "ancova", "sessions": sessions, "same_rater": "yes"}
+        for phase, centre in (("early", 0.3), ("middle", 0.21), ("late", 0.27), ("averaged", 0.29)):
+            keys = {**constant, "phase": phase, "window": phase, "contrast": ""}
+            timing.append(estimates(keys, "partial_correlation", centre, draw)[-1])
+        for contrast in ("early - late", "early and late - middle"):
+            keys = {**constant, "phase": "", "window": "", "contrast": contrast}
+            timing.append(estimates(keys, "correlation_contrast", 0.05, draw, scale="identity")[-1])
+    for group, contrast, centre, decision in (
+        ("tailored", "", 0.38, ""),
+        ("broad", "", 0.12, ""),
+        ("", "tailored - broad", 0.26, "different"),
+    ):
+        keys = {"moderator": "kind_of_outcome", "where": "within_clients", "form": "ancova", "pair": "", "group": group, "same_rater": ""}
+        kind = "correlation_contrast" if contrast else "partial_correlation"
+        moderators.append(estimates({**keys, "contrast": contrast, "decision": decision}, kind, centre, draw)[-1])
+    keys |= {"moderator": "treatment", "where": "within_sites", "contrast": "cognitive - psychodynamic", "decision": "undecided"}
+    moderators.append(estimates(keys, "correlation_contrast", 0.02, draw)[-1])
+    keys = {"alliance_rater": "client", "window": "early", "outcome_rater": "client", "form": "ancova", "same_rater": "yes"}
+    for site in SITES[:-1]:
+        for criterion in ("labelled_alliance", "time_lapse", "no_analog", "at_least_5_clients", "individual_treatment", "all"):
+            met = site != "oak" or criterion not in ("individual_treatment", "all")
+            row = {**sites[0], **keys, "site": site, "criterion": criterion, "estimate_type": "criterion_met", "method": "counted"}
+            row |= {"scale": "identity", "std_error": None, "ci_low": None, "ci_high": None, "estimate": float(met)}
+            eligibility.append(row | {"decision": "met" if met else "not met", "reason": "" if met else "treatment is group"})
+    eligibility.append({**main, **keys, "criterion": "all", "decision": "met by 4 of 5 sites", "estimate": 0.327})
+    for delta in (-0.5, 0.0, 0.25):
+        missed.append({**main, "pattern": "", "delta": delta, "estimate": main["estimate"] - 0.02 + 0.01 * delta})
+    tables = {"site_effects": sites, "pooled": pooled, "leave_one_out": left_out, "influence": influence, "levels": levels}
+    tables |= {"raters": raters, "timing": timing, "moderators": moderators, "eligibility": eligibility, "missing": missed}
+    return {name: finished(pd.DataFrame(rows), "alliance_outcome", name) for name, rows in tables.items()}
+
+
+def early_gains(draw: random.Random, decision: str = "contradicts") -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on early gains; ``decision`` is what the test of hypothesis c says."""
+    partial, hypotheses, sudden, change = [], [], [], []
+    for covariates, centre in (("intake", 0.28), ("intake and early symptoms", 0.21)):
+        keys = {"window": "session_3", "alliance_rater": "client", "outcome_rater": "client", "same_rater": "yes", "items": "as_scored"}
+        keys["covariates"] = covariates
+        found = {kind: estimates(keys, f"{kind}_correlation", centre, draw) for kind in ("partial", "semipartial")}
+        partial += [row for rows in found.values() for row in rows]
+        for kind, square in (("partial", "share_of_rest"), ("semipartial", "r_squared_change")):
+            row = found[kind][-1]
+            ends = {"estimate": row["estimate"] ** 2, "ci_low": row["ci_low"] ** 2, "ci_high": row["ci_high"] ** 2}
+            nothing = dict.fromkeys(("std_error", *HETEROGENEITY))
+            partial.append({**row, **nothing, **ends, "estimate_type": square, "scale": "identity"})
+    statements = {"a": "the alliance follows progress", "b": "early measures predict worse than late ones", "c": "nothing is left"}
+    for hypothesis, statistic, group, kind, said in (
+        ("a", "slope per session", "successful - other", "mean_difference", "undecided"),
+        ("b", "r of early minus r of late alliance with the outcome", "", "correlation_contrast", "undecided"),
+        ("c", "partial r given intake and early symptoms", "", "partial_correlation", decision),
+    ):
+        keys = {"hypothesis": hypothesis, "statement": statements[hypothesis], "statistic": statistic, "group": group, "decision": said}
+        row = estimates(keys, kind, 0.02, draw, scale="identity")[-1]
+        if hypothesis == "c" and said == "not estimable":
+            row = absent(keys, kind, POOLED, "not estimable: needs at least 2 sites with early symptoms; has 1")
+        elif hypothesis == "c":
+            numbers = {name: found["partial"][-1][name] for name in ("estimate", "ci_low", "ci_high")}
+            row |= numbers if said == "contradicts" else {"estimate": 0.05, "ci_low": -0.04, "ci_high": 0.14}
+        hypotheses.append(row)
+    keys = {"shift": "gain", "statistic": "clients with one", "rule": "core_10: 6 points"}
+    sudden += [row | {"scale": "logit"} for row in estimates(keys, "share", 0.2, draw)]
+    for category, value in (("recovered", 0.24), ("unchanged", 0.61)):
+        keys = {"denominator": "treated", "category": category, "rule": "core_10: reliable change 6, cut-off 11"}
+        change += [row | {"scale": "logit"} for row in estimates(keys, "share", value, draw)]
+    tables = {"partial": partial, "hypotheses": hypotheses, "sudden_gains": sudden, "change_categories": change}
+    return {name: finished(pd.DataFrame(rows), "early_gains", name) for name, rows in tables.items()}
+
+
 def statuses() -> list[dict[str, Any]]:
     """Return every site's status; the last site is left out."""
     made = []
@@ -312,7 +449,13 @@ def study(seed: int = 1) -> ReportData:
         constants={},
         statuses=statuses(),
         issues=issues(),
-        tables={"convergent_validity": convergent_validity(draw), "path_models": path_models(draw), "client_factors": client_factors(draw)},
+        tables={
+            "convergent_validity": convergent_validity(draw),
+            "path_models": path_models(draw),
+            "client_factors": client_factors(draw),
+            "alliance_outcome": alliance_outcome(draw),
+            "early_gains": early_gains(draw),
+        },
         scale_moments=scale_moments(draw),
         instruments=load_registry([PROJECT / "workflow" / "instruments"]),
         benchmarks=PUBLISHED,

@@ -8,6 +8,7 @@ import hashlib
 import html
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -20,9 +21,9 @@ import report_study
 from alliance.issues import why_left_out
 from alliance.questions import coverage
 from alliance.questions.contract import POOLED
-from alliance.reports import chapters, figures, numbers, page, pages, study_page
-from alliance.reports.chapters import common, published
-from alliance.reports.elements import Figure
+from alliance.reports import chapters, figures, numbers, page, pages, site_page, study_page
+from alliance.reports.chapters import alliance_outcome, common, published
+from alliance.reports.elements import Figure, Part, Verdict
 from support import PROJECT
 
 NUMBER = re.compile(r"(?<![\w.])[−-]?(?:\d[\d,]*)?\.?\d+%?(?![\w])")
@@ -77,24 +78,209 @@ def printed_values(study) -> set[str]:
                     shown |= {
                         numbers.bounded(value, study.decimals),
                         numbers.decimal(value, study.decimals),
+                        numbers.decimal(value, study.decimals + 1),
                         numbers.percent(value),
                         numbers.count(value),
                     }
     return shown
 
 
+def inner_sentences(chapter) -> list[str]:
+    """Return the sentences that stand between the tables and figures of a chapter."""
+    told = [sentence for block in chapter.blocks if isinstance(block, Part) for sentence in block.sentences]
+    for block in chapter.blocks:
+        told += [*block.tests, *block.cautions, block.conclusion] if isinstance(block, Verdict) else []
+    return told
+
+
 def test_every_number_in_a_finding_stands_in_the_tables(study):
     shown = printed_values(study)
     checked = 0
     for chapter in chapters.build(study):
-        for sentence in (*chapter.headlines, *chapter.findings):
+        for sentence in (*chapter.headlines, *chapter.findings, *inner_sentences(chapter)):
             text = sentence.replace("\N{NO-BREAK SPACE}", " ")
-            for name in ("WAI-36", "WAI-SR", "HAq-II", *report_study.LABELS.values()):
+            for name in ("WAI-36", "WAI-SR", "HAq-II", "session 3", *report_study.LABELS.values()):
                 text = text.replace(name, "")
             for number in NUMBER.findall(text):
                 assert number in shown, f"{number} in: {sentence}"
                 checked += 1
     assert checked > 60
+
+
+def chapter_of(study, id):
+    return next(chapter for chapter in chapters.build(study) if chapter.id == id)
+
+
+def block_of(chapter, id):
+    return next(block for block in chapter.blocks if block.id == id)
+
+
+def test_alliance_and_outcome_comes_first(study):
+    assert [chapter.id for chapter in chapters.build(study)][:2] == ["alliance-outcome", "early-gains"]
+
+
+def test_the_figure_of_the_review_stands_only_beside_forms_that_it_averaged(study):
+    pooled = study.tables["alliance_outcome"]["pooled"].copy()
+    wrong = pooled["form"].eq("ancova") & pooled["headline"].eq("yes")
+    pooled.loc[wrong, ["claim", "published", "difference"]] = ["B1", 0.26, 0.05]
+    tables = {**study.tables, "alliance_outcome": {**study.tables["alliance_outcome"], "pooled": pooled}}
+    for given in (study, dataclasses.replace(study, tables=tables)):
+        rows = alliance_outcome.headline_rows(given)
+        shown = set(rows.loc[rows["published"].notna(), "form"])
+        assert shown == {"zero_order", "residual_gain"}
+        chapter = chapter_of(given, "alliance-outcome")
+        assert ".26" not in chapter.headlines[0] and ".26" not in chapter.findings[0]
+        forms = block_of(chapter, "alliance-outcome-forms")
+        place = [column.label for column in forms.columns].index("Published")
+        published_by_form = {row[0].text: row[place].text for row in forms.rows}
+        assert published_by_form["Headline: given the intake level (partial r)"] == numbers.UNKNOWN
+        assert [text for text in published_by_form.values() if text != numbers.UNKNOWN] == [".26", ".26"]
+        beside = block_of(chapter, "published-alliance-outcome")
+        assert not [row for row in beside.rows if row[1].text == "B1" and "intake level" in row[0].text]
+
+
+def test_the_figure_of_the_review_stands_beside_a_headline_that_has_its_form(study):
+    options = json.loads(json.dumps(study.options))
+    options["outcome"]["form"] = "residual_gain"
+    turned = {"ancova": "beside", "residual_gain": "yes"}
+    tables = {
+        name: table.assign(
+            headline=table["form"].map(turned).where(table["headline"].isin(("yes", "beside")), table["headline"]).fillna("beside")
+        )
+        if name in ("site_effects", "pooled")
+        else table
+        for name, table in study.tables["alliance_outcome"].items()
+    }
+    given = dataclasses.replace(study, options=options, tables={**study.tables, "alliance_outcome": tables})
+    rows = alliance_outcome.headline_rows(given)
+    drawn = common.forest_rows(given, rows[rows["headline"] == "yes"])
+    assert drawn[-1].kind == "pooled" and drawn[-1].published == 0.26
+    data = block_of(chapter_of(given, "alliance-outcome"), "alliance-outcome-forest").data
+    assert ".26" in [cell.text for cell in data.rows[-1]]
+
+
+def test_the_headline_stands_in_all_its_forms_with_the_numbers_of_the_tables(study):
+    forms = block_of(chapter_of(study, "alliance-outcome"), "alliance-outcome-forms")
+    pooled, missed = (study.tables["alliance_outcome"][name] for name in ("pooled", "missing"))
+    found = {row[0].text: row[1].value for row in forms.rows}
+    for coding in ("zero", "dropped", "imputed"):
+        value = pooled.loc[pooled["coding"] == coding, "estimate"].item()
+        assert found[f"Non-significant effects: {alliance_outcome.CODINGS[coding]}"] == value
+    assert (
+        found["One stage: one mixed model over the clients of all sites that share rows"]
+        == pooled.loc[pooled["method"] == "one_stage", "estimate"].item()
+    )
+    assert found["All outcomes of a site at once: three levels"] == 0.222
+    shifted = missed.loc[pd.to_numeric(missed["delta"]) == -0.5, "estimate"].item()
+    assert found[f"Missing values: imputed outcomes shifted by {numbers.MINUS}0.50 SD"] == shifted
+
+
+def test_figures_of_the_outcome_chapter_state_their_finding_and_have_a_drawing_for_narrow_screens(study):
+    chapter, tables = chapter_of(study, "alliance-outcome"), study.tables["alliance_outcome"]
+    found = {block.id: block for block in chapter.blocks if isinstance(block, Figure)}
+    assert set(found) == {"alliance-outcome-forest", "rater-matrix", "timing-curve", "level-coefficients", "variance-shares"}
+    for block in found.values():
+        assert block.narrow and block.narrow != block.svg and ElementTree.fromstring(block.narrow) is not None
+        width = float(ElementTree.fromstring(block.narrow).attrib["width"].removesuffix("pt"))
+        assert width <= 3.4 * 72 + 0.1
+    pooled, timing, levels = tables["pooled"], tables["timing"], tables["levels"]
+    main = pooled[pooled["headline"].eq("yes")].iloc[0]
+    crossed = pooled[pooled["alliance_rater"].eq("therapist") & pooled["outcome_rater"].eq("client")].iloc[0]
+    early = timing[timing["phase"].eq("early") & timing["sessions"].eq("equalised")].iloc[0]
+    within = levels[levels["part"].eq("within_client")].iloc[0]
+    for id, row, before in (
+        ("alliance-outcome-forest", main, "partial r given the intake level\xa0=\xa0"),
+        ("rater-matrix", crossed, "alliance by therapist, outcome by client "),
+        ("timing-curve", early, "equal number of ratings: early "),
+        ("level-coefficients", within, "within clients, from session to session "),
+    ):
+        assert before + numbers.bounded(row["estimate"], study.decimals) in found[id].alt, id
+    assert found["rater-matrix"].alt.count("(same rater)") == 2
+    assert "client 91%" in found["variance-shares"].alt
+
+
+def test_no_moderator_is_said_to_make_no_difference_because_a_test_found_none(study):
+    chapter = chapter_of(study, "alliance-outcome")
+    told = " ".join(block_of(chapter, "outcome-moderators").sentences)
+    assert "Treatment: cognitive minus psychodynamic" in told and "neither a difference nor its absence is shown" in told
+    assert "no difference" not in told.lower()
+
+
+def test_a_site_that_misses_a_criterion_of_the_review_is_named_with_the_reason(study):
+    table = block_of(chapter_of(study, "alliance-outcome"), "alliance-outcome-eligibility")
+    oak = next(row for row in table.rows if row[0].text == report_study.LABELS["oak"])
+    assert [cell.text for cell in oak[1:]] == ["met", "met", "met", "met", "not met", "not met", "treatment is group"]
+    assert len(table.rows) == 5
+
+
+def test_very_many_sites_do_not_blow_up_the_chapter(study):
+    tables = dict(study.tables["alliance_outcome"])
+    for name in ("site_effects", "eligibility"):
+        table = tables[name]
+        elm = table[table["site"] == "elm"]
+        tables[name] = pd.concat([table, *(elm.assign(site=f"site_{number}") for number in range(500))], ignore_index=True)
+    many = dataclasses.replace(study, tables={**study.tables, "alliance_outcome": tables})
+    chapter = chapter_of(many, "alliance-outcome")
+    eligibility, forest = block_of(chapter, "alliance-outcome-eligibility"), block_of(chapter, "alliance-outcome-forest")
+    assert len(eligibility.rows) == 6 and len(forest.data.rows) == 1 and "site_effects.csv" in forest.data.note
+    assert dict((row[0].text, row[1].value) for row in eligibility.rows)["All five"] == 504
+
+
+@pytest.mark.parametrize(
+    ("decision", "words"),
+    [
+        ("contradicts", "In these data the alliance is not explained away by early gains: "),
+        ("supports", "In these data early gains explain the alliance away: "),
+        ("undecided", "In these data it stays undecided whether early gains explain the alliance away: "),
+        ("not estimable", "cannot be told from these data: needs at least 2 sites with early symptoms; has 1."),
+    ],
+)
+def test_the_box_on_early_gains_ends_in_the_sentence_that_its_tests_allow(study, decision, words):
+    tables = report_study.early_gains(random.Random(4), decision)
+    given = dataclasses.replace(study, tables={**study.tables, "early_gains": tables})
+    chapter = chapter_of(given, "early-gains")
+    box = block_of(chapter, "artifact")
+    assert words in box.conclusion and len(box.tests) == 3
+    row = tables["hypotheses"].query("hypothesis == 'c'").iloc[0]
+    if decision == "not estimable":
+        assert chapter.headlines == (box.conclusion,)
+        assert any("needs at least 2 sites with early symptoms" in text for text in chapter.missing)
+    else:
+        assert (
+            f"partial r = {numbers.bounded(row['estimate'], 2)}, 95% CI {numbers.interval(row['ci_low'], row['ci_high'])}" in box.conclusion
+        )
+        assert ("no proof that nothing is left" in box.conclusion) == (decision == "undecided")
+    page_text = pages.render_all(given, report_study.TEMPLATES)["index.html"]
+    assert f'<p class="conclusion"><strong>{html.escape(box.conclusion, quote=False)}' in page_text
+
+
+def test_support_for_another_hypothesis_qualifies_the_sentence_of_the_box(study):
+    tables = report_study.early_gains(random.Random(4), "contradicts")
+    hypotheses = tables["hypotheses"]
+    hypotheses.loc[hypotheses["hypothesis"] == "b", "decision"] = "supports"
+    box = block_of(chapter_of(dataclasses.replace(study, tables={**study.tables, "early_gains": tables}), "early-gains"), "artifact")
+    assert "is not explained away" in box.conclusion and "yet hypothesis (b) finds support" in box.conclusion
+
+
+def test_what_the_alliance_adds_beyond_early_gains_is_shown_as_correlation_and_as_shares(study):
+    table = block_of(chapter_of(study, "early-gains"), "early-gains-partial")
+    partial = study.tables["early_gains"]["partial"]
+    pooled = partial[(partial["site"] == POOLED) & (partial["covariates"] == "intake and early symptoms")].set_index("estimate_type")
+    row = next(row for row in table.rows if row[1].text == "intake level and early symptoms")
+    kinds = ("partial_correlation", "share_of_rest", "semipartial_correlation", "r_squared_change")
+    assert [row[place].value for place in (2, 4, 6, 7)] == [pooled.loc[kind, "estimate"] for kind in kinds]
+    assert row[4].text == numbers.percent(pooled.loc["share_of_rest", "estimate"])
+    assert "36% to 57%" in table.note
+
+
+def test_a_site_sees_its_own_headline_beside_the_pooled_one(study):
+    tables = {table.id: table for table in site_page.estimate_tables(study, "elm")}
+    effects, pooled = (study.tables["alliance_outcome"][name] for name in ("site_effects", "pooled"))
+    own = effects[effects["site"].eq("elm") & effects["headline"].eq("yes")].iloc[0]
+    all_sites = pooled[pooled["headline"].eq("yes")].iloc[0]
+    row = next(row for row in tables["estimates-alliance-outcome"].rows if row[0].text == "Given the intake level")
+    assert row[1].value == own["estimate"] and row[4].value == all_sites["estimate"]
+    assert len(tables["estimates-early-gains"].rows) == 2
 
 
 def test_the_summary_counts_are_those_of_the_sites_in_the_results(study):

@@ -80,7 +80,8 @@ def rater_matrix(
     size = 7.5 if narrow else 8.5
     with style():
         figure, axes = canvas(width, bottom + 0.5)
-        write(axes, left + 0.03, 0.17, column_title, size, True, va="center")
+        shown = textwrap.shorten(column_title, 48 if narrow else 64, placeholder="…") or column_title[:48]
+        write(axes, 0.1 if narrow else left + 0.03, 0.17, shown, size, True, va="center")
         write(axes, 0.1, top - 0.22, row_title, size, True, va="center")
         for column, label in enumerate(columns):
             write(axes, left + cell * (column + 0.5), top - 0.22, label, size, ha="center", va="center")

@@ -212,7 +212,7 @@ def missing_sentence(data: ReportData, table: pd.DataFrame, main: Any) -> str:
 def headline_forest(data: ReportData, rows: pd.DataFrame) -> list[Figure]:
     """Return the forest plot of the headline over sites, its other forms below it."""
     main = common.select(rows, headline="yes")
-    drawn = common.forest_rows(data, main, published=False)
+    drawn = common.forest_rows(data, main)
     if not any(numbers.known(row.estimate) for row in drawn):
         return []
     beside = common.pooled_rows(rows, headline="beside")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from alliance.reports import numbers
 from alliance.reports.chapters import common, published
-from alliance.reports.elements import Cell, Chapter, Column, Part, Table, Verdict, number_cell
+from alliance.reports.elements import Cell, Chapter, Column, Part, Table, Verdict, listed, number_cell
 from alliance.reports.inputs import ReportData
 
 QUESTION = "early_gains"
@@ -72,7 +72,7 @@ def build(data: ReportData) -> Chapter:
             *published.tables(data, QUESTION, lambda table, row: benchmark_name(data, table, row)),
             Part("sudden-gains", "Sudden gains", sudden_sentences(data, tables["sudden_gains"])),
             sudden_table(data, tables["sudden_gains"]),
-            Part("change-categories", "How many clients changed"),
+            Part("change-categories", "How many clients changed", change_sentences(data, tables["change_categories"])),
             change_table(data, tables["change_categories"]),
         ),
         limits=LIMITS,
@@ -358,6 +358,21 @@ def rules(table: pd.DataFrame) -> str:
     """Return the rules that the sites followed."""
     told = list(dict.fromkeys(rule for rule in common.site_rows(table)["rule"] if rule))
     return f"Rule{'s' if len(told) > 1 else ''}: {'; '.join(told[:3])}." if told else ""
+
+
+def change_sentences(data: ReportData, table: pd.DataFrame) -> tuple[str, ...]:
+    """Return how many clients recovered and became worse, by each denominator."""
+    found = {(row.denominator, row.category): row for row in common.pooled_rows(table).itertuples() if common.has_number(row)}
+    told = []
+    for category in ("recovered", "deteriorated"):
+        shown = [
+            f"{common.estimate_text(found[of, category], 0)} ({label[:1].lower()}{label[1:]})"
+            for of, label in DENOMINATORS.items()
+            if (of, category) in found
+        ]
+        if shown:
+            told.append(f"{common.words(category)}: {listed(shown)}.")
+    return tuple(told)
 
 
 def change_table(data: ReportData, table: pd.DataFrame) -> Table:

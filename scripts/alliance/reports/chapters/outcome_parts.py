@@ -176,7 +176,7 @@ def timing(data: ReportData, table: pd.DataFrame) -> Blocks:
                 label, columns["estimate"], columns["ci_low"], columns["ci_high"], columns["published"] if sessions == "as_rated" else ()
             )
         )
-        shown = ", ".join(f"{phase} {common.estimate_text(row, data.decimals)}" for phase, row in by_phase.items())
+        shown = ", ".join(f"{phase} {common.estimate_text(by_phase[phase], data.decimals)}" for phase in phases if phase in by_phase)
         told.append(f"{label}: {shown}")
     if not series:
         return []
@@ -199,7 +199,7 @@ def timing(data: ReportData, table: pd.DataFrame) -> Blocks:
         Figure(
             id="timing-curve",
             title="Alliance and outcome by phase of treatment, pooled over sites",
-            alt=f"Curve of pooled correlations by phase. {'; '.join(told)}. {' '.join(sentences)}".strip(),
+            alt=f"Curve of pooled correlations by phase; {'; '.join(told)}. {' '.join(sentences)}".strip(),
             svg=figures_outcome.phase_curve(phases, series, **arguments),
             narrow=figures_outcome.phase_curve(phases, series, **arguments, narrow=True),
             note=f"Lines are {data.level} intervals. More ratings make a more reliable average; with an equal number, phases can be "
