@@ -18,7 +18,7 @@ from alliance.questions.outcome_measures import measures
 from alliance.statistics.meta_analysis import pool
 from simulated_site import INSTRUMENTS, OPTIONS, score_rows, site_of
 
-SIZE = Size(sites=12, therapists=40, clients_per_therapist=10, sessions=14, vary=False)
+SIZE = Size(sites=8, therapists=40, clients_per_therapist=10, sessions=14, vary=False)
 SESSIONS = tuple(range(1, 15))
 COLLECTED = (
     Collected("wai_36", "client", SESSIONS),
