@@ -253,6 +253,8 @@ def test_every_correlation_says_whether_one_person_rated_both(tables):
         expected = np.where(rows["alliance_rater"].eq(rows["outcome_rater"]), "yes", "no")
         assert rows["same_rater"].tolist() == expected.tolist(), name
         assert set(expected) == {"yes", "no"}
+    for name in ("timing", "moderators"):
+        assert set(tables[name]["same_rater"]) == {"yes"}, name
     raters = tables["raters"]
     both = raters[raters["alliance_rater"].ne("") & raters["outcome_rater"].ne("")]
     assert both["same_rater"].eq("yes").tolist() == both["alliance_rater"].eq(both["outcome_rater"]).tolist()

@@ -152,6 +152,10 @@ def main_outcome(options: Mapping[str, Any]) -> OutcomeKey:
     return OutcomeKey(PREFERRED, outcome["scale"], outcome["rater"], outcome["timepoint"])
 
 
+def _same_rater(options: Mapping[str, Any]) -> str:
+    return "yes" if options["alliance"]["rater"] == options["outcome"]["rater"] else "no"
+
+
 Rows = list[tuple[list[dict[str, Any]], np.ndarray]]
 
 
@@ -247,7 +251,7 @@ def kind_block(found: SiteMeasures, options: Mapping[str, Any]) -> Rows:
     if None in terms:
         return []
     form = outcome["form"]
-    common = {"moderator": "kind_of_outcome", "where": "within_clients", "form": form}
+    common = {"moderator": "kind_of_outcome", "where": "within_clients", "form": form, "same_rater": _same_rater(options)}
     contrasts = {"tailored - broad": (1, -1)}
     return [common_rows(terms, contrasts, found.therapists, form, options["pooling"]["min_clients"], common)]
 
@@ -280,6 +284,7 @@ def timing_blocks(site: SiteData, found: SiteMeasures, options: Mapping[str, Any
         contrasts = _phase_contrasts([one.label for one in terms])
         if terms:
             common = {"alliance_rater": rater, "outcome_rater": outcome.rater, "sessions": sessions, "form": form}
+            common["same_rater"] = _same_rater(options)
             blocks.append(common_rows(terms, contrasts, found.therapists, form, options["pooling"]["min_clients"], common))
     return blocks
 
@@ -313,7 +318,7 @@ def moderator_blocks(site: SiteData, found: SiteMeasures, options: Mapping[str, 
         if column not in site.clients:
             continue
         values = site.clients.drop_duplicates("client_no").set_index("client_no")[column].reindex(found.clients)
-        common = {"moderator": name, "where": "within_sites", "form": options["outcome"]["form"]}
+        common = {"moderator": name, "where": "within_sites", "form": options["outcome"]["form"], "same_rater": _same_rater(options)}
         if content["kind"] == "category":
             blocks += _group_blocks(one, values, found, options, common)
         else:
