@@ -35,7 +35,7 @@ DECISIONS = {
     "equivalent": "too small to matter",
     "different": "different",
     "equivalent_and_different": "different, yet too small to matter",
-    "undecided": "undecided: neither a difference nor its absence is shown",
+    "undecided": "neither a difference nor its absence is shown",
 }
 WHERE = {"within_clients": "same clients", "within_sites": "within sites", "between_sites": "between sites"}
 REVIEW_NOTE = "The review’s figures are rounded means of other studies and of other forms of the outcome."
@@ -399,6 +399,10 @@ def decision_words(row: Any) -> str:
     return DECISIONS.get(row.decision, "")
 
 
+def _short(decision: str) -> str:
+    return decision if decision == "undecided" else DECISIONS.get(decision, "")
+
+
 def moderators(data: ReportData, table: pd.DataFrame) -> Blocks:
     """Return for whom and for what: contrasts within clients and sites with the test of equivalence, slopes between sites."""
     chosen = moderator_rows(table)
@@ -414,7 +418,7 @@ def moderators(data: ReportData, table: pd.DataFrame) -> Blocks:
     if any(common.select(chosen, where="between_sites")["status"].isin(common.WITH_NUMBERS)):
         sentences.append("Slopes between sites compare sites, not clients; with few sites they only describe.")
     rows = tuple(
-        (Cell(moderator_name(row)), Cell(WHERE.get(row.where, row.where)), Cell(decision_words(row)), *common.estimate_cells(data, row))
+        (Cell(moderator_name(row)), Cell(WHERE.get(row.where, row.where)), Cell(_short(row.decision)), *common.estimate_cells(data, row))
         for row in chosen.itertuples()
     )
     return [
@@ -430,7 +434,7 @@ def moderators(data: ReportData, table: pd.DataFrame) -> Blocks:
             ),
             rows=rows,
             note=f"A difference counts as too small to matter where it is shown to lie within ±{bound} (two one-sided tests); that a test "
-            f"found no difference is no proof that there is none. {REVIEW_NOTE} "
+            f"found no difference is no proof that there is none. Undecided: neither is shown. {REVIEW_NOTE} "
             "Correlations in every group: tables/alliance_outcome/moderators.csv.",
         ),
     ]
