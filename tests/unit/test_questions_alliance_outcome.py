@@ -155,7 +155,7 @@ def test_fewer_than_ten_therapists_have_no_part_of_their_own():
     main = row(found["site_effects"], site="b", headline="yes")
     assert (main["status"], main["reason"]) == ("flagged", "fewer than 5 therapists (3): clients taken as independent")
     pooled = row(found["pooled"], headline="yes")
-    assert (pooled["status"], "1 of 2 site estimates are flagged" in pooled["reason"]) == ("flagged", True)
+    assert (pooled["status"], "1 of 2 site estimates flagged" in pooled["reason"]) == ("flagged", True)
 
 
 def test_sites_with_fewer_clients_than_configured_are_refused_in_every_table():
@@ -311,7 +311,8 @@ def test_published_figures_stand_beside_the_rows_they_speak_to_and_no_others(tab
     assert claims == {
         **{name: set() for name in alliance_outcome.tables},
         "pooled": {"B1", "B2", "C9"},
-        "moderators": {"B4", "C1", "C3"},
+        "moderators": {"B4", "C1", "C2", "C3"},
+        "eligibility": {"B3"},
         "raters": {"B5", "B6"},
         "timing": {"C4", "C5"},
     }
@@ -327,7 +328,7 @@ def test_published_figures_stand_beside_the_rows_they_speak_to_and_no_others(tab
         ("", "tailored - broad", 0.21),
     }
     phases = filled["timing"][filled["timing"]["claim"].eq("C4")]
-    assert set(zip(phases["phase"], phases["published"])) == {("early", 0.3), ("middle", 0.2), ("averaged", 0.2)}
+    assert set(zip(phases["phase"], phases["published"])) == {("early", 0.3), ("middle", 0.2), ("averaged", 0.2), ("", 0.1)}
     assert set(phases["sessions"]) == {"as_rated"}
     assert row(filled["pooled"], claim="C9")["published"] == 0.02
     zero = filled["pooled"][filled["pooled"]["claim"].eq("B2")]

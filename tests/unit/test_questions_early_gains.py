@@ -238,8 +238,8 @@ def test_published_figures_stand_beside_the_rows_they_speak_to_and_no_others(tab
     filled = {name: benchmarks.fill(table, figures, "early_gains", name) for name, table in tables.items()}
     assert {name: set(table["claim"]) - {""} for name, table in filled.items()} == {
         "partial": {"E3"},
-        "hypotheses": {"E2"},
-        "sudden_gains": set(),
+        "hypotheses": {"E1", "E2", "E3"},
+        "sudden_gains": {"E6"},
         "change_categories": set(),
     }
     beside = filled["partial"][filled["partial"]["claim"].eq("E3")]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.questions import effects, outcome_pooling
-from alliance.questions.contract import finish
+from alliance.questions.contract import EFFECT_KEYS, finish
 from alliance.questions.correlations import published_correlations, published_fields, row_fields
 from alliance.questions.outcome_contrasts import Rows, kind_block, main_outcome, moderator_blocks, rater_blocks, timing_blocks
 from alliance.questions.outcome_levels import client_frame, level_rows, one_stage_rows, session_frame
@@ -40,17 +40,7 @@ tables = ("site_effects", "pooled", "levels", "moderators", "raters", "timing", 
 
 EFFECTS = "effects"
 DESCRIPTIVE = (
-    "alliance_instrument",
-    "alliance_scale",
-    "alliance_rater",
-    "window",
-    "outcome_instrument",
-    "outcome_scale",
-    "outcome_rater",
-    "timepoint",
-    "form",
-    "same_rater",
-    "headline",
+    *EFFECT_KEYS,
     "pair",
     "contrast",
     "phase",

@@ -189,7 +189,7 @@ _OUTCOME_KEYS = {
     "timepoint": "post or follow_up",
     "form": "ancova (given the intake level), zero_order, residual_gain or change",
 }
-_EFFECT_KEYS = {
+EFFECT_KEYS = {
     "alliance_instrument": "alliance instrument; (preferred): the first of the configuration that the site has from this rater",
     "alliance_scale": "its scale",
     "alliance_rater": "who rated the alliance",
@@ -222,7 +222,7 @@ TABLES = (
         "alliance_outcome",
         "site_effects",
         "Correlation of every alliance measure with every outcome at every site.",
-        {**_EFFECT_KEYS, "detectable_r": "smallest true correlation that would be found with 80 % power, given the standard error"},
+        {**EFFECT_KEYS, "detectable_r": "smallest true correlation that would be found with 80 % power, given the standard error"},
         _FORM_TYPES,
         heterogeneity=False,
         numbers=("detectable_r",),
@@ -233,7 +233,7 @@ TABLES = (
         "The same pooled over sites; the headline also with non-significant effects coded as the 1991 review had to, over all outcomes of "
         "a site at once, and in one stage.",
         {
-            **_EFFECT_KEYS,
+            **EFFECT_KEYS,
             "coding": "what is done with effects that are not significant at their site: as_estimated, zero, dropped, imputed",
         },
         (*_FORM_TYPES, "share"),
@@ -242,7 +242,7 @@ TABLES = (
         "alliance_outcome",
         "leave_one_out",
         "The pooled effects of the preferred measures, each site left out in turn.",
-        {**_EFFECT_KEYS, **_LEFT_OUT},
+        {**EFFECT_KEYS, **_LEFT_OUT},
         _FORM_TYPES,
     ),
     Table(
@@ -250,7 +250,7 @@ TABLES = (
         "influence",
         "How much each site moves the pooled headline.",
         {
-            **_EFFECT_KEYS,
+            **EFFECT_KEYS,
             "site_left_out": "site whose influence is measured",
             **_INFLUENCE,
             "influential": "yes: by the rules of the R package metafor",
@@ -295,9 +295,9 @@ TABLES = (
         "Who rates what: each rater of the alliance with each rater of the outcome, and the contrasts of raters on the same clients.",
         {
             **{key: meaning for key, meaning in _OUTCOME_KEYS.items() if key != "outcome_rater"},
-            "window": _EFFECT_KEYS["window"],
+            "window": EFFECT_KEYS["window"],
             "pair": "raters whose clients are compared (those who have all ratings)",
-            "alliance_rater": _EFFECT_KEYS["alliance_rater"],
+            "alliance_rater": EFFECT_KEYS["alliance_rater"],
             "outcome_rater": _OUTCOME_KEYS["outcome_rater"],
             **_SAME_RATER,
             **_CONTRAST,
@@ -309,12 +309,12 @@ TABLES = (
         "timing",
         "Early, middle, late and averaged alliance with the outcome, on the same clients.",
         {
-            "alliance_rater": _EFFECT_KEYS["alliance_rater"],
+            "alliance_rater": EFFECT_KEYS["alliance_rater"],
             "outcome_rater": _OUTCOME_KEYS["outcome_rater"],
             "form": _OUTCOME_KEYS["form"],
             "sessions": "as_rated (all ratings of a phase) or equalised (the same number in every phase)",
             "phase": "early, middle, late or averaged",
-            "window": _EFFECT_KEYS["window"],
+            "window": EFFECT_KEYS["window"],
             **_SAME_RATER,
             **_CONTRAST,
         },
@@ -326,8 +326,8 @@ TABLES = (
         "The five criteria of the 1991 meta-analysis, checked for every site and effect of the preferred measures.",
         {
             "criterion": "labelled_alliance, time_lapse, no_analog, at_least_5_clients, individual_treatment; all: every one of them",
-            "alliance_rater": _EFFECT_KEYS["alliance_rater"],
-            "window": _EFFECT_KEYS["window"],
+            "alliance_rater": EFFECT_KEYS["alliance_rater"],
+            "window": EFFECT_KEYS["window"],
             "outcome_rater": _OUTCOME_KEYS["outcome_rater"],
             "form": _OUTCOME_KEYS["form"],
             **_SAME_RATER,
@@ -430,8 +430,8 @@ TABLES = (
         "partial",
         "What the alliance tells about the outcome beyond intake level, and beyond intake level and early symptoms.",
         {
-            "window": _EFFECT_KEYS["window"],
-            "alliance_rater": _EFFECT_KEYS["alliance_rater"],
+            "window": EFFECT_KEYS["window"],
+            "alliance_rater": EFFECT_KEYS["alliance_rater"],
             "outcome_rater": _OUTCOME_KEYS["outcome_rater"],
             **_SAME_RATER,
             "items": "as_scored, or without_improvement: items that describe improvement left out of the alliance score",
@@ -513,7 +513,7 @@ DESCRIPTIVE = {
     "path_models": {"lhs": TEXT, "op": TEXT, "rhs": TEXT, "ci_low": NUMBER, "ci_high": NUMBER},
     "client_factors": {key: TEXT for key in _FACTOR_KEYS},
     "alliance_outcome": {
-        **{key: TEXT for key in _EFFECT_KEYS},
+        **{key: TEXT for key in EFFECT_KEYS},
         **dict.fromkeys(("pair", "contrast", "phase", "sessions", "moderator", "where", "group", "explained", "part", "pattern"), TEXT),
         **dict.fromkeys(("delta", "df", "ci_low", "ci_high"), NUMBER),
     },

@@ -168,12 +168,17 @@ def _gain_rows(
                 "n_therapists": int(one["n_clusters"]) if therapists_known else None,
                 "n_sessions": sessions,
                 "share_missing": 1 - one["n"] / total if total else None,
-                "method": one["method"] if estimated else "none",
+                "method": _method(one["method"], kind) if estimated else "none",
                 "status": "not_estimable" if not estimated else "flagged" if reason else "estimated",
                 "reason": reason if estimated else f"not estimable: {one['reason']}",
             }
         )
     return rows
+
+
+def _method(method: str, kind: str) -> str:
+    """Return how the error was found: a semipartial r has no formula for independent clients, so each was left out in turn."""
+    return "client_jackknife" if method == "independent" and kind == "semipartial_correlation" else method
 
 
 def _alliance_sessions(site: SiteData, options: Mapping[str, Any]) -> pd.DataFrame:

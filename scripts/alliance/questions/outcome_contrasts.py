@@ -315,18 +315,29 @@ def moderator_blocks(site: SiteData, found: SiteMeasures, options: Mapping[str, 
     blocks: Rows = []
     for name, content in options["questions"]["alliance_outcome"]["moderators"].items():
         column = content["variable"]
+        common = {"moderator": name, "where": "within_sites", "form": options["outcome"]["form"], "same_rater": _same_rater(options)}
         if column not in site.clients:
+            blocks.append(_no_moderator(common, content["kind"], f"needs the column {column} of the clients table"))
             continue
         values = site.clients.drop_duplicates("client_no").set_index("client_no")[column].reindex(found.clients)
-        common = {"moderator": name, "where": "within_sites", "form": options["outcome"]["form"], "same_rater": _same_rater(options)}
         if content["kind"] == "category":
-            blocks += _group_blocks(one, values, found, options, common)
+            compared = _group_blocks(one, values, found, options, common)
+            minimum = options["pooling"]["min_clients"]
+            few = f"needs two groups of {column} with at least {minimum} clients each"
+            blocks += compared or [_no_moderator(common, content["kind"], few)]
         else:
             numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)
             with np.errstate(divide="ignore", invalid="ignore"):
                 numbers = np.where(numbers > 0, np.log(numbers), np.nan) if content["kind"] == "log" else numbers
             blocks.append(_interaction(one, numbers, found, options, {**common, "group": f"{content['kind']} {column}"}))
     return blocks
+
+
+def _no_moderator(common: Mapping[str, Any], kind: str, reason: str) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Return the row that says why a moderator could not be looked at."""
+    estimate_type = CONTRAST if kind == "category" else "interaction_standardised"
+    row = {**common, "contrast": "", "estimate_type": estimate_type, "method": "none", "status": "not_estimable"}
+    return [{**row, "reason": f"not estimable: {reason}"}], np.full((1, 1), np.nan)
 
 
 def _outcome_columns(one: Term, form: str) -> tuple[np.ndarray, list[np.ndarray]]:

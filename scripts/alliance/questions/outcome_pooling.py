@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.questions import effects
+from alliance.questions import contract, effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.outcome_levels import HEADLINE
 from alliance.questions.outcome_measures import FORMS, PREFERRED
@@ -16,20 +16,7 @@ from alliance.questions.sentences import Sentence, cluster_sentences, pooling_se
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
 
-EFFECT_KEYS = [
-    "alliance_instrument",
-    "alliance_scale",
-    "alliance_rater",
-    "window",
-    "outcome_instrument",
-    "outcome_scale",
-    "outcome_rater",
-    "timepoint",
-    "form",
-    "same_rater",
-    "headline",
-    "estimate_type",
-]
+EFFECT_KEYS = [*contract.EFFECT_KEYS, "estimate_type"]
 CONTRAST_KEYS = {
     "raters": [
         "outcome_instrument",
