@@ -12,7 +12,7 @@ from alliance.questions import contract, coverage
 from alliance.simulations import framework, tables
 from alliance.simulations.clients import clustered_normal, therapists_of_clients
 from alliance.simulations.framework import IDENTITY, SINGLE_SITE, Intervals
-from alliance.simulations.topics import alliance_outcome, change, imputation, levels, path_models
+from alliance.simulations.topics import alliance_outcome, category_means, change, imputation, levels, path_models
 from alliance.statistics.covariance import regression
 from support import PROJECT
 
@@ -154,6 +154,18 @@ def test_the_populations_of_the_headline_have_their_true_correlations():
     )
 
 
+def test_factors_have_the_correlations_of_their_category_and_site():
+    therapists = therapists_of_clients(200_000, 20_000)
+    alliance, factors = category_means._clients(np.array([[0.1, -0.1]]), therapists, np.random.default_rng(13))
+    found = [np.corrcoef(alliance[0], factor)[0, 1] for factor in factors[0].T]
+    true = np.tanh(np.arctanh([0.2, 0.3, 0.4, 0.1, 0.2, 0.3]) + np.repeat([0.1, -0.1], 3))
+    assert found == pytest.approx(true, abs=0.01)
+    y, vcov = category_means._site_means(factors[0], alliance[0], therapists)
+    assert np.tanh(y) == pytest.approx(np.tanh([np.arctanh(true[:3]).mean(), np.arctanh(true[3:]).mean()]), abs=0.01)
+    assert vcov[0, 1] > 0
+    assert category_means.truth("interpersonal") == pytest.approx(np.tanh(np.arctanh([0.2, 0.3, 0.4]).mean()))
+
+
 def test_coefficients_by_level_are_those_of_least_squares_in_many_therapists():
     random = np.random.default_rng(9)
     frame = levels.client_data(40_000, 0.2, random)
@@ -255,3 +267,7 @@ def test_only_what_a_question_reports_is_told():
     found = coverage.of_rows([known(), path, partial, *pooled], used, "hartung_knapp")
     assert [one.interval for one in found] == ["jackknife", "hartung_knapp", "prediction"]
     assert coverage.of_rows([known()], [("correlation", "independent")], "z") == []
+    contrast = known(method="difference_of_means", interval="difference", estimate_types=("correlation_contrast",))
+    of_contrast = [("correlation_contrast", "difference_of_means")]
+    assert coverage.of_rows([contrast], of_contrast, "guarded_hartung_knapp") == [contrast]
+    assert coverage.of_rows([contrast], of_contrast, "z") == []

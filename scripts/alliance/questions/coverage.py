@@ -16,6 +16,7 @@ INTERVALS = {
     "hartung_knapp": "95 % Hartung-Knapp intervals",
     "z": "95 % normal intervals",
     "prediction": "95 % prediction intervals",
+    "difference": "95 % intervals of the difference of two guarded Hartung-Knapp means",
     "satterthwaite": "95 % intervals of mixed models by t (Satterthwaite)",
     "exact": "95 % exact intervals",
     "profile": "95 % profile-likelihood intervals",
@@ -86,6 +87,8 @@ def of_rows(known: Iterable[Coverage], used: Iterable[tuple[str, str]], interval
     """
     used = set(used)
     pooled = {"guarded_hartung_knapp", "hartung_knapp", "z"} - {interval}
+    if interval != "guarded_hartung_knapp":
+        pooled.add("difference")
     return [
         one
         for one in known
