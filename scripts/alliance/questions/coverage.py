@@ -16,6 +16,12 @@ INTERVALS = {
     "hartung_knapp": "95 % Hartung-Knapp intervals",
     "z": "95 % normal intervals",
     "prediction": "95 % prediction intervals",
+    "difference": "95 % intervals of the difference of two guarded Hartung-Knapp means",
+    "satterthwaite": "95 % intervals of mixed models by t (Satterthwaite)",
+    "exact": "95 % exact intervals",
+    "profile": "95 % profile-likelihood intervals",
+    "clustered_score": "95 % score intervals that respect therapists",
+    "rubin": "95 % intervals by Rubin's rules",
 }
 
 
@@ -81,6 +87,8 @@ def of_rows(known: Iterable[Coverage], used: Iterable[tuple[str, str]], interval
     """
     used = set(used)
     pooled = {"guarded_hartung_knapp", "hartung_knapp", "z"} - {interval}
+    if interval != "guarded_hartung_knapp":
+        pooled.add("difference")
     return [
         one
         for one in known
@@ -98,9 +106,10 @@ def _sentence(alike: Sequence[Coverage]) -> str:
     first = alike[0]
     ranges = "; ".join(f"{_percent(one.lowest, floor)} to {_percent(one.highest, ceil)} % for {one.what}{_misses(one)}" for one in alike)
     error = _percent(max(one.mc_error for one in alike), ceil)
+    runs = " to ".join(f"{count:,}" for count in sorted({min(one.runs for one in alike), max(one.runs for one in alike)}))
     return (
         f"In simulation, {INTERVALS[first.interval]} held the true value in {ranges} "
-        f"({first.runs:,} runs a case, Monte Carlo error at most {error} points; {FOLDER})."
+        f"({runs} runs a case, Monte Carlo error at most {error} points; {FOLDER})."
     )
 
 

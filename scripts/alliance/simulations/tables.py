@@ -17,6 +17,8 @@ from alliance.questions.coverage import INTERVALS
 from alliance.simulations import framework, topics
 from alliance.simulations.framework import Condition
 
+RUNS = 2000
+TOLERANCE = 1e-10
 PACKAGES = ("numpy", "scipy", "pandas")
 _NUMBERS = (
     *("truth", "mean_estimate", "bias", "bias_mc_error", "coverage", "coverage_mc_error", "mean_width", "error_ratio"),
@@ -33,6 +35,16 @@ def topic_names() -> list[str]:
 def topic(name: str) -> ModuleType:
     """Return the module of a topic."""
     return importlib.import_module(f"{topics.__name__}.{name}")
+
+
+def runs_of(name: str, asked: int | None = None) -> int:
+    """Return the number of runs a condition: as asked for, else what a dear topic sets in ``RUNS``, else 2,000."""
+    return asked or getattr(topic(name), "RUNS", RUNS)
+
+
+def tolerance(name: str) -> float:
+    """Return how far numbers of a run may differ between processors, relative: a topic that iterates sets ``TOLERANCE``."""
+    return getattr(topic(name), "TOLERANCE", TOLERANCE)
 
 
 def code_digest(name: str) -> str:
