@@ -24,7 +24,19 @@ BASE = "base"
 SITE_ID = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?\Z")
 SCENARIO_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}\Z")
 RESERVED_IDS = {"con", "prn", "aux", "nul", "pooled", "all"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
-RESERVED_SCENARIOS = {"sites", "scores", "summaries", "constants", "private", "sensitivity", "changes", "publish", "logs", "issues"}
+RESERVED_SCENARIOS = {
+    "sites",
+    "scores",
+    "summaries",
+    "constants",
+    "one_stage",
+    "private",
+    "sensitivity",
+    "changes",
+    "publish",
+    "logs",
+    "issues",
+}
 NOT_IN_SCENARIOS = ("study", "cleaning")
 INSTRUMENTS = PROJECT / "workflow" / "instruments"
 QUESTION_MODULES = SCRIPTS / "alliance" / "questions"

@@ -220,7 +220,11 @@ def headline_forest(data: ReportData, rows: pd.DataFrame) -> list[Figure]:
         drawn.append(ForestRow("Other forms, pooled", kind="heading"))
         drawn += [common.pooled_forest_row(row, FORM_LABELS[row.form]) for row in beside.itertuples()]
     pooled = first(common.pooled_rows(main))
-    told = f"Pooled {common.sentence_estimate(data, pooled, SYMBOLS[pooled.form])}; {common.sureness(pooled)}.{prediction(data, pooled)}"
+    told = "No pooled estimate."
+    if pooled is not None:
+        told = (
+            f"Pooled {common.sentence_estimate(data, pooled, SYMBOLS[pooled.form])}; {common.sureness(pooled)}.{prediction(data, pooled)}"
+        )
     form = data.options["outcome"]["form"]
     arguments = {"axis": "Correlation of alliance and outcome", "decimals": data.decimals}
     name = subject(data)
@@ -228,8 +232,7 @@ def headline_forest(data: ReportData, rows: pd.DataFrame) -> list[Figure]:
         Figure(
             id="alliance-outcome-forest",
             title=f"{name[:1].upper()}{name[1:]} by site",
-            alt=f"Forest plot of the correlation at each site. {told if pooled is not None else 'No pooled estimate.'} "
-            f"{beside_the_review(data, rows)}".strip(),
+            alt=f"Forest plot of the correlation at each site. {told} {beside_the_review(data, rows)}".strip(),
             svg=figures.forest(drawn, **arguments),
             narrow=figures.forest(drawn, **arguments, narrow=True),
             note=f"Sites and first diamond: {FORMS[form]}. Lines are {data.level} intervals; squares grow with the number of clients. The "
