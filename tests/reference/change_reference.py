@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import r_script
 from statistics_reference import HERE, _normals, simulated_rows, stored
 
 DATA_SETS = 60
@@ -101,10 +101,7 @@ def computed(subject: str, data_sets: int = DATA_SETS) -> dict:
     """Return what R gives now; see :func:`inputs`."""
     with tempfile.TemporaryDirectory() as folder:
         inputs(subject, Path(folder), data_sets)
-        run = subprocess.run(["Rscript", "--vanilla", str(HERE / f"{subject}.R"), folder], capture_output=True, text=True, check=False)
-    if run.returncode:
-        raise RuntimeError(f"{subject}.R failed:\n{run.stderr}")
-    return json.loads(run.stdout)
+        return r_script.values(f"{subject}.R", folder)
 
 
 __all__ = [

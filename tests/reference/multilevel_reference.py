@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import r_script
 from statistics_reference import HERE, _normals, stored
 
 # name: sites, therapists a site, most clients a therapist, most sessions a client, standard deviation of therapists, of clients, seed
@@ -106,10 +107,7 @@ def computed() -> dict:
             table.to_csv(folder / f"one_way_{shape}.csv", index=False)
         models = {key: {"rows": ROWS_OF.get(key, key), "formula": formula} for key, formula in MODELS.items()}
         (folder / "models.json").write_text(json.dumps(models), encoding="utf-8")
-        run = subprocess.run(["Rscript", "--vanilla", str(HERE / "multilevel.R"), name], capture_output=True, text=True, check=False)
-    if run.returncode:
-        raise RuntimeError(f"multilevel.R failed:\n{run.stderr}")
-    return json.loads(run.stdout)
+        return r_script.values("multilevel.R", name)
 
 
 def data_of_r(name: str, package: str) -> pd.DataFrame | None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import r_script
 from scipy.special import ndtri
 
 HERE = Path(__file__).resolve().parent
@@ -209,11 +209,7 @@ def computed(subject: str) -> dict:
     """Return what R gives now."""
     with tempfile.TemporaryDirectory() as folder:
         inputs(subject, Path(folder))
-        script = HERE / f"{subject}.R"
-        run = subprocess.run(["Rscript", "--vanilla", str(script), folder], capture_output=True, text=True, check=False)
-    if run.returncode:
-        raise RuntimeError(f"{script.name} failed:\n{run.stderr}")
-    return json.loads(run.stdout)
+        return r_script.values(f"{subject}.R", folder)
 
 
 def pooled_by_metafor(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -231,11 +227,7 @@ def pooled_by_metafor(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
     """
     with tempfile.TemporaryDirectory() as folder:
         rows.to_csv(Path(folder) / "rows.csv", index=False)
-        call = ["Rscript", "--vanilla", str(HERE / "pool_rows.R"), str(Path(folder) / "rows.csv")]
-        run = subprocess.run(call, capture_output=True, text=True, check=False)
-    if run.returncode:
-        raise RuntimeError(f"pool_rows.R failed:\n{run.stderr}")
-    return json.loads(run.stdout)
+        return r_script.values("pool_rows.R", Path(folder) / "rows.csv")
 
 
 def stored(subject: str) -> dict:

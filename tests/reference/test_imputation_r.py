@@ -18,26 +18,16 @@ needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is
 VARIABLES = ["intake", "alliance", "early", "final"]
 
 
-def from_mice(subject: str, **options: int) -> dict:
-    """Return what R gives now, where it has the package."""
-    try:
-        return reference.computed(subject, **options)
-    except RuntimeError as fault:
-        if "there is no package called" in str(fault):
-            pytest.skip("R lacks a package: " + str(fault).splitlines()[1])
-        raise
-
-
 @needs_r
 def test_stored_values_are_what_mice_gives_now() -> None:
-    then, now = stored("rubin"), from_mice("rubin")
+    then, now = stored("rubin"), reference.computed("rubin")
     for expected, found in zip(then, now, strict=True):
         assert found == pytest.approx(expected, rel=1e-8)
 
 
 @needs_r
 def test_stored_imputations_of_the_first_data_sets_are_what_mice_gives_now() -> None:
-    now = from_mice("imputation", data_sets=2)
+    now = reference.computed("imputation", data_sets=2)
     for name, values in stored("imputation").items():
         assert now[name] == pytest.approx(values[:2], rel=1e-6), name
 

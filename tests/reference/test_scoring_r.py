@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import r_script
 from alliance.instruments import Instrument, load_registry
 from alliance.instruments.item_statistics import alpha, item_moments, item_rest_correlations, scale_covariance
 from alliance.instruments.scoring import item_scores
@@ -48,8 +48,7 @@ def computed_in_r() -> dict:
         answers(holes=False).to_csv(Path(folder) / "complete.csv", index=False)
         answers(holes=True).to_csv(Path(folder) / "holes.csv", index=False, na_rep="NA")
         (Path(folder) / "key.json").write_text(json.dumps(key), encoding="utf-8")
-        command = ["Rscript", "--vanilla", str(HERE / "scoring.R"), folder]
-        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        return r_script.values("scoring.R", folder)
 
 
 def stored() -> dict:
