@@ -84,7 +84,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     counts = {
         "clients": len(found.clients),
         "therapists": None if codes is None else len(np.unique(codes)),
-        "sessions": int(found.sessions[main].sum()) if main in found.sessions else None,
+        "sessions": _rated_sessions(site),
     }
     facts = {
         "sources": found.sources,
@@ -102,6 +102,13 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         estimates=pd.DataFrame(rows),
         vcov=vcov,
     )
+
+
+def _rated_sessions(site: SiteData) -> int:
+    """Return the number of sessions of all clients that anyone rated in any way."""
+    scores = site.scores
+    rated = scores["session"].notna() & scores["timepoint"].eq("session")
+    return len(scores.loc[rated, ["client_no", "session"]].drop_duplicates())
 
 
 def level_frames(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
