@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import r_script
 from study_files import REALDATA, maker
 from support import PROJECT, pipeline
 
@@ -53,13 +53,4 @@ def from_r(realdata: Path) -> Callable[[str], dict[str, Any]]:
     if shutil.which("Rscript") is None:
         pytest.skip("Rscript is not installed; the stored values were not computed again")
 
-    def values(name: str) -> dict[str, Any]:
-        run = subprocess.run(
-            ["Rscript", "--vanilla", str(REFERENCE / f"study_{name}.R"), str(realdata)], capture_output=True, text=True, check=False
-        )
-        if "there is no package called" in run.stderr:
-            pytest.skip("R lacks a package: " + run.stderr.strip().splitlines()[0])
-        assert run.returncode == 0, run.stderr
-        return json.loads(run.stdout)
-
-    return values
+    return lambda name: r_script.values(f"study_{name}.R", realdata)

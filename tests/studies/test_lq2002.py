@@ -7,7 +7,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from reference.statistics_reference import pooled_by_metafor
+from statistics_reference import pooled_by_metafor
 from study_tables import POOLED, assert_pooled_row, assert_same_values, assert_site_row, row, table
 
 PATHS = {"a": "significance ~ leadership", "b": "hostility ~ significance", "c": "hostility ~ leadership"}

@@ -19,8 +19,9 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 @pytest.fixture(scope="session")
 def two_sites(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """Two sites of the demo, computed. Tests must not change it."""
+    """Two sites of the demo with one window of the alliance, computed. Tests must not change it."""
     checkout = copy_project(tmp_path_factory.mktemp("two-sites") / "project", ("lindenhof", "northgate"))
+    checkout.rewrite("config.yaml", "windows: [session_3, early, middle, late, all]", "windows: []")
     result = checkout.call("run")
     assert result.returncode == 0, result.stdout + result.stderr
     return checkout
