@@ -249,15 +249,19 @@ def _late(found: SiteMeasures, alliance: AllianceKey, outcome: OutcomeKey) -> in
 
 
 def _moderator_means(site: SiteData, options: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Return what the site is like in each moderator: shares of groups, or the mean (of logs)."""
+    """Return what the site is like in each moderator: shares of groups, or the mean (of logs).
+
+    Shares that would tell how many clients a small group has are not sent.
+    """
     means: dict[str, dict[str, float]] = {}
     for name, content in options["questions"]["alliance_outcome"]["moderators"].items():
         if content["variable"] not in site.clients:
             continue
         values = site.clients.drop_duplicates("client_no")[content["variable"]].dropna()
         if content["kind"] == "category":
-            shares = values.astype("str").value_counts(normalize=True).sort_index()
-            means[name] = {str(group): float(share) for group, share in shares.items()}
+            counts = values.astype("str").value_counts().sort_index()
+            if len(counts) and counts.min() >= options["pooling"]["min_clients"]:
+                means[name] = {str(group): float(count) / len(values) for group, count in counts.items()}
         else:
             numbers = pd.to_numeric(values, errors="coerce").dropna()
             numbers = np.log(numbers[numbers > 0]) if content["kind"] == "log" else numbers
