@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -333,3 +334,21 @@ def test_published_figures_stand_beside_the_rows_they_speak_to_and_no_others(tab
     assert row(filled["pooled"], claim="C9")["published"] == 0.02
     zero = filled["pooled"][filled["pooled"]["claim"].eq("B2")]
     assert set(zero["coding"]) == {"zero"} and zero["published"].isna().all()
+
+
+def test_the_part_between_sites_finds_how_mean_gain_goes_with_mean_alliance_where_sites_measured_alike():
+    """The alliance of each site is moved by some SD and its gain by .5 SD for each: the slope is .5."""
+    sites = []
+    for number, shift in enumerate((-1.0, -0.5, 0.0, 0.5, 1.0)):
+        site = simulated("abcde"[number], n=400, therapists=40, seed=number)
+        scores = site.scores.copy()
+        alliance = scores["instrument"].eq("wai_36") & scores["scale"].eq("total")
+        post = scores["instrument"].eq("core_10") & scores["timepoint"].eq("post")
+        scores.loc[alliance, "score"] += shift
+        scores.loc[post, "score"] -= 6 * 0.5 * shift
+        sites.append(replace(site, scores=scores))
+    found = row(sound(tables_of(sites))["levels"], part="between_site")
+    assert (found["n_sites"], found["status"], found["method"]) == (5, "flagged", "meta_regression")
+    assert abs(found["estimate"] - 0.5) < 3 * found["std_error"] and found["std_error"] < 0.15
+    few = row(sound(tables_of(sites[:3]))["levels"], part="between_site")
+    assert few["reason"].endswith("with the same instruments; has 3")

@@ -476,9 +476,12 @@ def test_the_command_writes_all_pages_and_removes_those_of_sites_that_are_gone(s
 
 def test_methods_tell_how_often_their_intervals_held_the_truth_in_simulations(study, rendered):
     text = " ".join("".join(Tree(rendered["index.html"]).text).split())
-    sandwich = [one for one in study.coverage if one.interval == "sandwich" and "correlation" in one.estimate_types]
-    guarded = [one for one in study.coverage if one.method == "two_stage_reml" and one.interval == "guarded_hartung_knapp"]
-    for told in (*coverage.sentences(sandwich), *coverage.sentences(guarded)):
+    table = study.tables["convergent_validity"]["pairs"]
+    used = set(table.loc[table["status"].eq("estimated"), ["estimate_type", "method"]].itertuples(index=False, name=None))
+    assert {("correlation", "cluster_robust"), ("correlation", "two_stage_reml")} <= used
+    known = coverage.of_rows(study.coverage, used, "guarded_hartung_knapp")
+    assert {"sandwich", "guarded_hartung_knapp"} <= {one.interval for one in known}
+    for told in coverage.sentences(known):
         assert told.replace(" %", "%") in text
     assert "95% normal intervals held" not in text
     assert "In simulation" not in pages.render_all(dataclasses.replace(study, coverage=()), report_study.TEMPLATES)["index.html"]

@@ -91,6 +91,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         "not_measured": {key.name: reason for key, reason in found.reasons.items() if key.instrument == PREFERRED},
         "left_out_alliance_after_outcome": _late(found, main, main_outcome(options)),
         "moderators": _moderator_means(site, options),
+        "means": _site_means(found, main, main_outcome(options), options),
         "site": _eligibility_facts(site, main, found),
     }
     return SiteSummary(
@@ -246,6 +247,27 @@ def _late(found: SiteMeasures, alliance: AllianceKey, outcome: OutcomeKey) -> in
     if alliance not in found.alliance or outcome not in found.outcomes:
         return 0
     return int(found.late[outcome][:, list(found.alliance).index(alliance)].sum())
+
+
+def _site_means(found: SiteMeasures, alliance: AllianceKey, outcome: OutcomeKey, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the site's mean alliance and mean gain, with what measured them, for the comparison of sites; empty for too few clients."""
+    if alliance not in found.alliance or outcome not in found.outcomes:
+        return {}
+    values = found.outcomes[outcome]
+    data = np.column_stack([found.of(alliance, outcome), values.intake, values.post])
+    data = data[np.isfinite(data).all(axis=1)]
+    gain = data[:, 2] - data[:, 1]
+    if len(data) < options["pooling"]["min_clients"] or data.std(axis=0).min() <= 0:
+        return {}
+    spread = data[:, 1].std(ddof=1)
+    return {
+        "measures": f"{found.sources.get(alliance.name, '')} and {found.sources.get(outcome.name, '')}",
+        "n": len(data),
+        "alliance": float(data[:, 0].mean()),
+        "alliance_sd": float(data[:, 0].std(ddof=1)),
+        "gain": float(gain.mean() / spread),
+        "gain_variance": float(gain.var(ddof=1) / len(data) / spread**2),
+    }
 
 
 def _moderator_means(site: SiteData, options: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -144,10 +144,19 @@ def _partial(site: SiteData, options: Mapping[str, Any]) -> list[dict[str, Any]]
                     continue
                 codes = None if therapists is None else therapists[complete]
                 found = gain_share(data[complete, 0], data[complete, 1], data[complete, 2:], codes, level=options["pooling"]["level"])
-                caution = f"{overlap}" if overlap and covariates == INTAKE_AND_GAIN else ""
+                held_items = _improvement_items(site, alliance, items)
+                caution = "; ".join(part for part in (overlap if covariates == INTAKE_AND_GAIN else "", held_items) if part)
                 sessions = alliance.times["n_sessions"].reindex(clients[complete]).sum() if len(alliance.times) else np.nan
                 rows += _gain_rows(found, keys, caution, len(clients), int(sessions), therapists is not None)
     return rows
+
+
+def _improvement_items(site: SiteData, alliance: Measure, items: str) -> str:
+    """Return in words that the alliance score holds items that describe improvement (claim E5); empty where it does not."""
+    known = site.instruments.get(alliance.instrument)
+    if items != "as_scored" or not getattr(known, "improvement_items", None):
+        return ""
+    return f"{alliance.instrument} holds items that describe improvement; see the row without them"
 
 
 def _gain_rows(

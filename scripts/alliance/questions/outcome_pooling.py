@@ -44,6 +44,8 @@ FORM_WORDS = {
 }
 AS_ESTIMATED = "as_estimated"
 ALL = "(all)"
+GAIN = "mean gain of the site"
+MIN_ALIKE = 4
 NOTHING = "not estimable: needs the ratings of single clients that are compared here; the site sent none"
 
 
@@ -112,7 +114,7 @@ def tables_of(
                 pooled = effects.stack(pooled, between_sites(models["effects"], summaries, options))
                 sites, pooled = (with_equivalence(rows, options) for rows in (sites, pooled))
             if name == "levels":
-                pooled = _with_one_stage(pooled, one_stage)
+                pooled = effects.stack(_with_one_stage(pooled, one_stage), between_site_part(summaries, options))
             found[name] = effects.stack(sites, pooled)
     if len(models["missing"]):
         found["missing"] = _missing(models["missing"], summaries, options)
@@ -303,6 +305,53 @@ def _with_one_stage(pooled: pd.DataFrame, one_stage: pd.DataFrame) -> pd.DataFra
         reason = "not estimable: needs the rows of several sites; shares of variance are not pooled from sites"
         pooled = pooled.assign(reason=pooled["reason"].where(~pooled["estimate_type"].isin(kinds), reason))
     return effects.stack(pooled, rows)
+
+
+def between_site_part(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> pd.DataFrame:
+    """Return how the mean gain of sites goes with their mean alliance, over the sites that measured both alike.
+
+    Gains are in SD at intake, the alliance in SD of clients within sites (their mean). Scores of other instruments cannot be compared, so
+    the largest set of sites with the same measures is taken.
+    """
+    from alliance.statistics.meta_regression import meta_regression
+
+    pooling = options["pooling"]
+    means = [one.facts["means"] for one in summaries if one.status == "ok" and one.facts.get("means")]
+    sets: dict[str, list[Mapping[str, Any]]] = {}
+    for one in means:
+        sets.setdefault(one["measures"], []).append(one)
+    alike = max((sets[name] for name in sorted(sets)), key=len, default=[])
+    row = {
+        "explained": GAIN,
+        "part": "between_site",
+        "contrast": "",
+        "same_rater": "yes" if options["alliance"]["rater"] == options["outcome"]["rater"] else "no",
+        "estimate_type": "slope_standardised",
+        "site": POOLED,
+        "scale": "identity",
+        "n_sites": len(alike),
+        "n_clients": sum(one["n"] for one in alike),
+    }
+    if len(alike) < MIN_ALIKE:
+        reason = f"needs at least {MIN_ALIKE} sites that measured alliance and outcome with the same instruments; has {len(alike)}"
+        return pd.DataFrame([{**row, "method": "none", "status": "not_estimable", "reason": f"not estimable: {reason}"}])
+    spread = np.mean([one["alliance_sd"] for one in alike])
+    found = meta_regression(
+        [one["gain"] for one in alike],
+        [one["gain_variance"] for one in alike],
+        np.array([one["alliance"] for one in alike]) / spread,
+        ["alliance"],
+        tau2=pooling["tau2"],
+        interval=pooling["interval"],
+        level=pooling["level"],
+    )
+    if found.status == "not_estimable":
+        return pd.DataFrame([{**row, "method": "none", "status": "not_estimable", "reason": f"not estimable: {found.reason}"}])
+    one = found.coefficients.iloc[1]
+    row |= {key: one[key] for key in ("estimate", "std_error", "ci_low", "ci_high")}
+    row |= {"tau2": found.tau2, "tau2_low": found.tau2_low, "tau2_high": found.tau2_high, "i2": _hundredth(found.i2)}
+    row |= {"p_value": one["p_value"] if found.k >= pooling["headline_sites"] else None}
+    return pd.DataFrame([{**row, "method": "meta_regression", "status": found.status, "reason": found.reason}])
 
 
 def _influence(headline: pd.DataFrame, scale: str, options: Mapping[str, Any]) -> pd.DataFrame:

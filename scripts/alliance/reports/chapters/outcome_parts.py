@@ -22,10 +22,12 @@ PARTS = {
     "within_client": "Within clients, from session to session",
     "between_client": "Between clients of a therapist",
     "between_therapist": "Between therapists",
+    "between_site": "Between sites",
 }
-SHORT_PARTS = {"within_client": "Within clients", "between_client": "Between clients", "between_therapist": "Between therapists"}
+SHORT_PARTS = {**PARTS, "within_client": "Within clients", "between_client": "Between clients"}
 METHODS = {
     "one_stage": "one model over all rows",
+    "meta_regression": "regression over sites",
     "two_stage_reml": "pooled site estimates",
     "two_stage_dersimonian_laird": "pooled site estimates",
     "two_stage_paule_mandel": "pooled site estimates",
