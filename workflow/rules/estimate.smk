@@ -18,6 +18,12 @@ def scores_of_estimate(wildcards):
     return f"{scores_folder(estimate_scenario(wildcards))}/{wildcards.site}/scores.parquet"
 
 
+def ratings_of_estimate(wildcards):
+    if STUDY.questions[wildcards.question].reads_ratings:
+        return f"results/sites/{wildcards.site}/ratings"
+    return []
+
+
 def code_of_estimate(wildcards):
     return code("estimate_site.py", wildcards.question)
 
@@ -55,6 +61,7 @@ rule estimate_site:
     input:
         status="results/sites/{site}/status.json",
         scores=scores_of_estimate,
+        ratings=ratings_of_estimate,
         constants=constants_of_estimate,
         instruments=instrument_files(),
         code=code_of_estimate,

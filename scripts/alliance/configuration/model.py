@@ -250,7 +250,45 @@ class EarlyGains(StrictModel):
     change: Change = Field(default_factory=Change)
 
 
+class Invariance(StrictModel):
+    across: list[Literal["sites", "languages", "raters", "sessions"]] = Field(
+        default_factory=lambda: ["sites", "languages", "raters", "sessions"]
+    )
+    cfi_drop: Annotated[float, Field(gt=0, lt=1)] = 0.010
+    rmsea_rise: Annotated[float, Field(gt=0, lt=1)] = 0.015
+    srmr_rise_loadings: Annotated[float, Field(gt=0, lt=1)] = 0.030
+    srmr_rise_intercepts: Annotated[float, Field(gt=0, lt=1)] = 0.010
+    largest_freed_share: Share = 0.2
+
+
+class Composite(StrictModel):
+    conditions: dict[Name, list[str]]
+    alliance: list[str]
+
+
+def _composite() -> Composite:
+    conditions = {
+        "empathy": ["blri_empathy16.total", "blri_os64.empathy", "care.total"],
+        "regard": ["blri_os64.regard"],
+        "unconditionality": ["blri_os64.unconditionality"],
+        "congruence": ["blri_os64.congruence"],
+    }
+    return Composite(conditions=conditions, alliance=["task", "bond", "goal"])
+
+
+class Measurement(StrictModel):
+    enabled: bool = True
+    windows: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["early"])
+    ordinal_categories: Annotated[int, Field(ge=2, le=7)] = 5
+    low_reliability: Share = 0.7
+    clients_per_variable: Annotated[float, Field(ge=1)] = 3
+    reference_rater: Rater = "client"
+    invariance: Invariance = Field(default_factory=Invariance)
+    composite: Composite = Field(default_factory=_composite)
+
+
 class Questions(StrictModel):
+    measurement: Measurement = Field(default_factory=lambda: Measurement(enabled=False))
     convergent_validity: ConvergentValidity = Field(default_factory=lambda: ConvergentValidity(enabled=False))
     path_models: PathModels = Field(default_factory=lambda: PathModels(enabled=False))
     client_factors: ClientFactors = Field(default_factory=lambda: ClientFactors(enabled=False))

@@ -96,6 +96,8 @@ class Question:
         Whether a ``prepare`` step runs over all sites first.
     one_stage : bool
         Whether models are fitted over the rows of all sites that share them, beside the pooled summaries.
+    reads_ratings : bool
+        Whether ``estimate`` reads answers to items beside the scores.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Question:
     tables: tuple[str, ...]
     prepares: bool
     one_stage: bool
+    reads_ratings: bool
 
 
 @dataclass(frozen=True)
@@ -352,6 +355,7 @@ def _question_modules() -> dict[str, Question]:
             tables=tuple(found["tables"]),
             prepares="prepare" in found,
             one_stage="one_stage" in found,
+            reads_ratings=bool(found.get("reads_ratings", False)),
         )
     return questions
 

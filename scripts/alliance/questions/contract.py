@@ -15,7 +15,7 @@ COLUMN_MEANINGS = {
     "site": f"site, or `{POOLED}` for a row over sites",
     "claim": "claim of the review that the row speaks to (id as in the benchmarks file); empty: none",
     "estimate_type": "what the number is; closed list below",
-    "scale": "scale of `std_error` and of the pooling: identity, fisher_z, log, logit",
+    "scale": "scale of `std_error` and of the pooling: identity, fisher_z, log (of 1 - the number for reliabilities), logit",
     "estimate": "the number, on its natural scale (r, ratio, coefficient)",
     "std_error": "standard error on `scale`",
     "ci_low": "lower end of the interval at `pooling.level`, natural scale",
@@ -81,9 +81,40 @@ ESTIMATE_TYPES = {
     "reliability_of_means": "reliability (0-1) of the mean of a therapist's clients, median over therapists",
     "criterion_met": "1: the criterion is met, 0: it is not",
     "share": "share (0-1) of clients or sites",
+    "count": "number of parameters, in the row's words",
     "mean_difference": "difference of two means, in the unit the row names",
     "mean": "mean, in the unit the row names",
     "r_squared_change": "share of the outcome variance that the alliance adds to what the covariates explain",
+    "alpha": "Cronbach's alpha of a scale's scored items",
+    "omega_total": "share of the variance of a scale's score that one common factor explains (one-factor model of the scored items)",
+    "omega_hierarchical": "share of the variance of the total that the general factor of a bifactor model explains",
+    "omega_total_schmid_leiman": "share of the total's variance that all common factors explain, by exploratory factors (Schmid-Leiman)",
+    "omega_subscale": "share of the variance of a subscale that its own factor explains beyond the general one (bifactor model)",
+    "alpha_ordinal": "alpha of the polychoric correlations: of the answers thought continuous, not of the score",
+    "omega_ordinal": "reliability of the score of ordinal answers (categorical omega)",
+    "inter_item_correlation": "mean correlation of a scale's items",
+    "item_rest_correlation": "correlation of an item with the sum of the scale's other items",
+    "reliability_within": "reliability of differences between sessions of one client",
+    "reliability_between": "reliability of differences between clients",
+    "reliability_contrast": "difference of two reliabilities of the same dyads, first minus second",
+    "icc": "intraclass correlation of raters, form named in `form`",
+    "variance_component": "share (0-1) of the variance of ratings that a source brings",
+    "generalizability": "reliability of a mean over raters and sessions, from the components of variance",
+    "loading_standardised": "standardised loading of an indicator on a factor",
+    "loading": "loading of an indicator on a factor, first indicator 1 or as the model scales it",
+    "factor_correlation": "correlation of two factors",
+    "residual_variance_standardised": "share of an indicator's variance that no factor explains",
+    "explained_common_variance": "share of the common variance that the general factor of a bifactor model explains",
+    "uncontaminated_correlations": "share of the correlations of items that only the general factor explains (bifactor model)",
+    "chi2_difference": "difference of the chi-squares of two nested models",
+    "fit_difference": "difference of a fit index of two models, named in `index`",
+    "latent_mean": "mean of a factor against the reference group, in SD of the reference group",
+    "consistency": "share of an indicator's true variance that the trait as the reference rater sees it explains",
+    "method_specificity": "share of an indicator's true variance that is particular to its rater",
+    "reliability": "share of an indicator's variance that the factors explain",
+    "component_loading": "correlation of a score with the first principal component",
+    "component_share": "share (0-1) of the variance of all scores that the first principal component takes",
+    "correlation_disattenuated": "correlation corrected for the unreliability of both measures",
     "share_of_rest": "share of the outcome variance left by the covariates that the alliance explains (squared partial r)",
 }
 
@@ -102,6 +133,11 @@ METHODS = {
     "cluster_robust_cr2": "the same mean with a standard error robust to how effects of a site hang together (CR2, Satterthwaite)",
     "censored_likelihood": "pooled over sites by maximum likelihood; of a non-significant effect only that much is used",
     "meta_regression": "regression of site estimates on a characteristic of the sites",
+    "mean_squares": "from one site's rows; analysis of variance of complete ratings, interval by F",
+    "maximum_likelihood": "one structural model by maximum likelihood, clients taken as independent and normal",
+    "maximum_likelihood_robust": "the same with standard errors that respect clients who share a therapist",
+    "pooled_covariance": "one structural model fitted by maximum likelihood to the covariances within sites, pooled",
+    "multiple_groups": "one structural model fitted to several groups at once by maximum likelihood",
     "counted": "counted",
     "published": "as the site published it, with its standard error",
     "published_n": "as the site published it; standard error from its number of clients",
@@ -201,6 +237,14 @@ EFFECT_KEYS = {
 _CONTRAST = {"contrast": "which correlations are compared, first minus second; empty: one correlation, on the clients of the contrast"}
 
 _FORM_TYPES = ("correlation", "partial_correlation", "part_correlation", "correlation_with_change")
+_MEASURE_KEYS = {
+    "instrument": "instrument",
+    "form": "the rater's form of it",
+    "derived_from": "long form that its answers were taken from; empty: it was filled in itself",
+    "rater": "who rated",
+    "window": "window of the configuration (one form a client, the first in it), timepoint, or all sessions",
+}
+_MODEL_FIT = ("chi2", "df", "p_value", "cfi", "tli", "rmsea", "rmsea_low", "rmsea_high", "srmr", "aic", "bic")
 _INFLUENCE = {
     "rstudent": "externally studentised residual of the site",
     "dffits": "change of the pooled estimate without the site, in standard errors",
@@ -345,6 +389,100 @@ TABLES = (
             **_SAME_RATER,
         },
         (*_FORM_TYPES, "share"),
+    ),
+    Table(
+        "measurement",
+        "reliability",
+        "How reliable the scores are: every scale of every instrument by rater and window; differences between raters of the same dyads.",
+        {
+            **_MEASURE_KEYS,
+            "instrument_scale": "scale of the instrument",
+            "item": "item number; empty: the scale",
+            "coefficient": "form of the coefficient where the type of estimate does not say it (R_1F, R_KF, R_C, within, between, lag 1)",
+            "contrast": "two raters, first minus second; empty: one coefficient",
+            "headline": "yes: the coefficient to read first; no: beside it",
+            "n_items": "items of the scale",
+            "categories": "answers an item allows",
+        },
+        (
+            *("alpha", "omega_total", "omega_hierarchical", "omega_total_schmid_leiman", "alpha_ordinal", "omega_ordinal"),
+            *("inter_item_correlation", "item_rest_correlation", "share", "reliability_within", "reliability_between"),
+            *("reliability_contrast", "correlation", "correlation_contrast"),
+        ),
+        numbers=("categories",),
+    ),
+    Table(
+        "measurement",
+        "interrater",
+        "How far raters of the same sessions agree.",
+        {
+            **{key: meaning for key, meaning in _MEASURE_KEYS.items() if key not in ("form", "derived_from")},
+            "instrument_scale": "scale of the instrument",
+            "form": "ICC(1,1), ICC(1,k), ICC(2,1), ICC(2,k), ICC(3,1), ICC(3,k); source of variance; or what a generalizability is of",
+            "definition": "agreement (differences in level count) or consistency (they do not)",
+            "headline": "yes: the reliability of the score that the analyses use; no: beside it",
+            "n_raters": "raters behind one score (mean where their number differs)",
+        },
+        ("icc", "variance_component", "generalizability", "mean_difference"),
+        numbers=("n_raters",),
+    ),
+    Table(
+        "measurement",
+        "structure",
+        "Which factors the items have: models of every instrument and of all measures together.",
+        {
+            **_MEASURE_KEYS,
+            "model": "one_factor, theory, bond_task_goal, bifactor, ...; two models in a comparison: first against second",
+            "factor": "factor, or two of them",
+            "indicator": "item or scale",
+            "index": "index of fit",
+        },
+        (
+            *("loading_standardised", "factor_correlation", "residual_variance_standardised", "fit_index", "fit_difference"),
+            *("chi2_difference", "explained_common_variance", "uncontaminated_correlations", "omega_hierarchical", "omega_subscale"),
+        ),
+        heterogeneity=False,
+    ),
+    Table(
+        "measurement",
+        "invariance",
+        "Whether scores mean the same in every group: sites, languages, raters, sessions.",
+        {
+            **_MEASURE_KEYS,
+            "across": "sites, languages, raters or sessions",
+            "groups": "the groups compared",
+            "model": "configural, metric, scalar, strict; partial_metric, partial_scalar where parameters were freed",
+            "index": "index of fit, or the parameter that was freed",
+            "decision": "holds, fails, or not_estimable, by the cut-offs of the configuration; what may be compared",
+        },
+        ("fit_index", "fit_difference", "chi2_difference", "latent_mean", "loading", "count"),
+        heterogeneity=False,
+    ),
+    Table(
+        "measurement",
+        "multitrait_multimethod",
+        "How much of each rater's view is shared with the reference rater's and how much is the rater's own.",
+        {
+            "instruments": "instrument of each rater",
+            "window": _MEASURE_KEYS["window"],
+            "reference": "rater whose view defines the trait",
+            "rater": "who rated; two raters for the correlation of their own parts",
+            "indicator": "scale, or index of fit",
+        },
+        ("consistency", "method_specificity", "reliability", "factor_correlation", "loading_standardised", "fit_index"),
+    ),
+    Table(
+        "measurement",
+        "components",
+        "The first principal component of the therapist-offered conditions and the alliance scales.",
+        {
+            "set": "scores that are combined",
+            "window": _MEASURE_KEYS["window"],
+            "rater": "who rated",
+            "group": "condition or alliance; empty: all",
+            "variable": "score; empty: the component",
+        },
+        ("component_loading", "component_share"),
     ),
     Table(
         "convergent_validity",
@@ -506,6 +644,30 @@ _ESTIMATES = {
     "share_missing": NUMBER,
 }
 DESCRIPTIVE = {
+    "measurement": {
+        **dict.fromkeys(
+            (
+                *(
+                    "table",
+                    "instrument",
+                    "form",
+                    "derived_from",
+                    "rater",
+                    "window",
+                    "instrument_scale",
+                    "item",
+                    "coefficient",
+                    "contrast",
+                    "headline",
+                ),
+                *("definition", "factor", "indicator", "index", "across", "groups", "decision", "instruments", "reference", "set", "group"),
+                *("variable", "structure"),
+            ),
+            TEXT,
+        ),
+        **dict.fromkeys(("ci_low", "ci_high", "n_raters", "categories"), NUMBER),
+        "n_items": COUNT,
+    },
     "convergent_validity": {
         "pair_level": TEXT,
         **{key: TEXT for key in _PAIR_KEYS if key != "level"},
@@ -556,7 +718,7 @@ def typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
-_COUNTS = ("n_sessions", "n_clients", "n_therapists", "n_sites", "n_pairs", "n_correlations")
+_COUNTS = ("n_sessions", "n_clients", "n_therapists", "n_sites", "n_pairs", "n_correlations", "n_items")
 _NUMBERS = ("estimate", "std_error", "ci_low", "ci_high", "share_missing", "published", "difference", *HETEROGENEITY)
 NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference", *HETEROGENEITY)
 

@@ -21,6 +21,10 @@ BETWEEN_SITES = {
     "paule_mandel": "two_stage_paule_mandel",
     "fixed": "two_stage_fixed",
 }
+COMPLEMENT = "log_complement"
+LABELS = {"identity": "identity", "fisher_z": "fisher_z", "logit": "logit", COMPLEMENT: "log"}
+"""Scales of pooling, and what the tables call them. Reliabilities are pooled as -log(1 - reliability) (Bonett, 2002), which the tables
+call log."""
 _COUNTS = ("n_sessions", "n_clients", "n_therapists")
 
 
@@ -40,7 +44,7 @@ def gather(summaries: Sequence[SiteSummary]) -> pd.DataFrame:
 
 
 def scaled(effects: pd.DataFrame, scale: str) -> pd.DataFrame:
-    """Return effects with ``y`` and ``v``: estimate and sampling variance on a scale (``identity``, ``fisher_z`` or ``logit``).
+    """Return effects with ``y`` and ``v``: estimate and sampling variance on a scale (of :data:`LABELS`).
 
     A share without a standard error (all clients or none, or therapists not known) enters the logit scale with half a client added to
     either side. Where a correlation's standard error rests on its number of clients alone, its variance is ``1 / (n - 3)`` for Fisher's z
@@ -61,6 +65,9 @@ def scaled(effects: pd.DataFrame, scale: str) -> pd.DataFrame:
             with_error = np.isfinite(variance) & (variance > 0) & (estimate > 0) & (estimate < 1)
             y = np.where(with_error, np.log(estimate / (1 - estimate)), np.log((count + 0.5) / (n - count + 0.5)))
             v = np.where(with_error, variance / (estimate * (1 - estimate)) ** 2, 1 / (count + 0.5) + 1 / (n - count + 0.5))
+        elif scale == COMPLEMENT:
+            y = -np.log(1 - estimate)
+            v = variance / (1 - estimate) ** 2
         else:
             y = estimate
             v = np.where(by_n, (1 - estimate**2) ** 2 / (n - 1), variance)
@@ -75,6 +82,8 @@ def pooling_scale(pooling: Mapping[str, Any]) -> str:
 
 def natural(values: np.ndarray, scale: str) -> np.ndarray:
     """Return values of a scale on the natural scale."""
+    if scale == COMPLEMENT:
+        return 1 - np.exp(-values)
     if scale == "logit":
         return 1 / (1 + np.exp(-values))
     return np.tanh(values) if scale == "fisher_z" else values
@@ -100,7 +109,7 @@ def site_rows(effects: pd.DataFrame, scale: str, level: float) -> pd.DataFrame:
         std_error=error,
         ci_low=low,
         ci_high=high,
-        scale=scale,
+        scale=LABELS[scale],
         n_sites=pd.array([1] * len(effects), dtype="Int64"),
     )
 
@@ -234,7 +243,7 @@ def pooled_rows(effects: pd.DataFrame, keys: Sequence[str], scale: str, pooling:
         return grid.groups
     pooled = pool_many(grid.y, grid.v, **_settings(pooling))
     rows = _pooled(pooled, grid.columns(np.arange(len(grid.groups))), scale, pooling)
-    return pd.concat([grid.groups, rows], axis=1).assign(site=POOLED, scale=scale, method=BETWEEN_SITES[pooling["tau2"]])
+    return pd.concat([grid.groups, rows], axis=1).assign(site=POOLED, scale=LABELS[scale], method=BETWEEN_SITES[pooling["tau2"]])
 
 
 def leave_one_out_rows(effects: pd.DataFrame, keys: Sequence[str], scale: str, pooling: Mapping[str, Any]) -> pd.DataFrame:
@@ -248,7 +257,7 @@ def leave_one_out_rows(effects: pd.DataFrame, keys: Sequence[str], scale: str, p
     row, left_out = enough[pooled["effect"].to_numpy()], pooled["omitted"].to_numpy()
     rows = _pooled(pooled, grid.columns(row, left_out), scale, pooling)
     return pd.concat([grid.groups.iloc[row].reset_index(drop=True), rows], axis=1).assign(
-        site_left_out=grid.sites[left_out], site=POOLED, scale=scale, method=BETWEEN_SITES[pooling["tau2"]]
+        site_left_out=grid.sites[left_out], site=POOLED, scale=LABELS[scale], method=BETWEEN_SITES[pooling["tau2"]]
     )
 
 
@@ -256,7 +265,7 @@ def absent_site_rows(summaries: Sequence[SiteSummary], groups: pd.DataFrame, sca
     """Return a not-estimable row for every key and every site that was left out or sent no answer, with the site's reason."""
     absent = [summary for summary in sorted(summaries, key=lambda one: one.site) if summary.status != "ok"]
     frames = [
-        groups.assign(site=summary.site, status="not_estimable", reason=absence(summary), scale=scale, method="none", n_sites=0)
+        groups.assign(site=summary.site, status="not_estimable", reason=absence(summary), scale=LABELS[scale], method="none", n_sites=0)
         for summary in absent
     ]
     return pd.concat(frames, ignore_index=True) if frames and len(groups) else pd.DataFrame()

@@ -13,6 +13,7 @@ import pandas as pd
 from alliance.questions import effects
 from alliance.questions.contract import HETEROGENEITY, POOLED, WITH_NUMBERS, finish
 from alliance.questions.correlations import therapist_codes
+from alliance.questions.moments import moment_rows, no_moments
 from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.site_data import CORRELATION, COVARIANCE, Published, SiteData
 from alliance.questions.summary import SiteSummary
@@ -115,7 +116,7 @@ def _from_rows(site: SiteData, name: str, content: Mapping[str, Any], options: M
     }
     minimum = options["pooling"]["min_clients"]
     enough = len(complete) >= minimum
-    moments = _row_moments(name, complete) if enough and len(available) > 1 else _no_moments()
+    moments = moment_rows(block(name), complete.columns, complete.to_numpy(dtype=float)) if enough and len(available) > 1 else no_moments()
     reason = _not_estimable(model, measures, len(complete), minimum)
     n_sessions = _largest([found.n_sessions for found in measures.values()])
     therapists = int(codes.max()) + 1 if known and len(codes) else None
@@ -203,32 +204,8 @@ def _not_estimable(model: Model, measures: Mapping[str, Measure], n: int, minimu
     return ""
 
 
-def _no_moments() -> pd.DataFrame:
-    return pd.DataFrame(columns=["block", "level", "var1", "var2", "n", "mean1", "mean2", "cov", "method"])
-
-
 def _no_vcov() -> pd.DataFrame:
     return pd.DataFrame(columns=["model", "parameter1", "parameter2", "cov"])
-
-
-def _row_moments(name: str, complete: pd.DataFrame) -> pd.DataFrame:
-    covariance = np.atleast_2d(np.cov(complete.to_numpy(dtype=float), rowvar=False))
-    means = complete.mean()
-    rows = [
-        {
-            "block": block(name),
-            "level": "client",
-            "var1": complete.columns[i],
-            "var2": complete.columns[j],
-            "n": len(complete),
-            "mean1": means.iloc[i],
-            "mean2": means.iloc[j],
-            "cov": covariance[i, j],
-            "method": "complete_cases",
-        }
-        for i, j in combinations_with_replacement(range(complete.shape[1]), 2)
-    ]
-    return pd.DataFrame(rows)
 
 
 def _parameter_rows(model: Model) -> list[tuple[str, str, str, str]]:
@@ -435,7 +412,7 @@ def _published_moments(published: Published, name: str, content: Mapping[str, An
     rows = rows[rows["cov"].notna() & rows["n"].fillna(0).ge(minimum)]
     rows = rows.assign(block=block(name), level="client", first=rows["var1"].map(place), second=rows["var2"].map(place))
     rows = rows.sort_values(["first", "second"], kind="stable").drop_duplicates(["var1", "var2"])
-    return rows.drop(columns=["first", "second"]).reset_index(drop=True).reindex(columns=_no_moments().columns)
+    return rows.drop(columns=["first", "second"]).reset_index(drop=True).reindex(columns=no_moments().columns)
 
 
 def _published_matrix(moments: pd.DataFrame, model: Model) -> tuple[pd.DataFrame, int, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,22 @@ class Published:
     effects: pd.DataFrame
 
 
+class Ratings(Mapping[str, pd.DataFrame]):
+    """The cleaned ratings of a site by instrument, each read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = {path.stem: path for path in sorted(Path(folder).glob("*.parquet"))}
+
+    def __getitem__(self, instrument: str) -> pd.DataFrame:
+        return files.read_parquet(self._files[instrument])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
 @dataclass(frozen=True)
 class SiteData:
     """One site's cleaned tables and scores.
@@ -92,6 +108,7 @@ class SiteData:
     events: pd.DataFrame = field(default_factory=pd.DataFrame)
     termination: pd.DataFrame = field(default_factory=pd.DataFrame)
     scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SCORE_COLUMNS)))
+    ratings: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     instruments: Mapping[str, Any] = field(default_factory=dict)
     published: Published | None = None
     status: str = "ok"
@@ -139,6 +156,7 @@ def read(site: str, tables: Path, scores: Path, instruments: Mapping[str, Any]) 
     return SiteData(
         site=site,
         label=status.get("label") or site,
+        ratings=Ratings(tables / "ratings"),
         instruments=instruments,
         published=read_published(tables),
         status=status["status"],

@@ -183,6 +183,7 @@ class SiteFile(StrictModel):
     label: str | None = None
     data: Literal["rows", "summary"] = "rows"
     country: str | None = None
+    language: str | None = None
     setting: str | None = None
     design: str | None = None
     treatment_format: Literal["individual", "group", "couple", "family", "mixed"] | None = None
@@ -206,7 +207,7 @@ class SiteFile(StrictModel):
     @property
     def facts(self) -> dict[str, Any]:
         """Return what describes the site, for moderators and reports."""
-        names = ("country", "setting", "design", "treatment_format", "treatment_menu")
+        names = ("country", "language", "setting", "design", "treatment_format", "treatment_menu")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 

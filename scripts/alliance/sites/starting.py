@@ -152,6 +152,7 @@ def site_yaml(name: str, file: str | None, start: Header) -> str:
         "# One site. docs/add-a-site.md explains every key; `make check` names what is missing.",
         f"label: {_quoted(name)}            # shown in reports",
         "# country: DE",
+        "# language: de                    # of the questionnaires; sites in one language are compared with those in another",
         "# recruiting: false               # true: a file without rows is a warning",
         '# missing_codes: {"-99": skipped}  # what stands in a cell in place of an answer',
         '# date_format: "%d.%m.%Y"          # default: %Y-%m-%d; dates are never guessed',

@@ -316,7 +316,8 @@ def _status(site: str, site_file: Any, faults: _Faults, files: list[dict[str, An
     if fatal:
         files = [{**record, "rows_used": 0, "rows_excluded_by_rule": record["rows_in"]} for record in files]
     warned = any(issue.severity is Severity.WARN for issue in faults.issues)
-    facts = {name: _get(site_file, name) for name in ("country", "setting", "design", "treatment_format", "treatment_menu", "contact")}
+    names = ("country", "language", "setting", "design", "treatment_format", "treatment_menu", "contact")
+    facts = {name: _get(site_file, name) for name in names}
     return {
         "site": site,
         "label": _get(site_file, "label") or site,
