@@ -65,6 +65,30 @@ OPTIONS = {
     "resampling": {"draws": 400},
     "seed": 7,
     "questions": {
+        "measurement": {
+            "enabled": True,
+            "windows": ["session_3", "late"],
+            "ordinal_categories": 5,
+            "low_reliability": 0.7,
+            "clients_per_variable": 3,
+            "reference_rater": "client",
+            "invariance": {
+                "across": ["sites", "languages", "raters", "sessions"],
+                "cfi_drop": 0.010,
+                "rmsea_rise": 0.015,
+                "srmr_rise_loadings": 0.030,
+                "srmr_rise_intercepts": 0.010,
+                "largest_freed_share": 0.2,
+            },
+            "composite": {
+                "conditions": {
+                    "empathy": ["blri_empathy16.total", "care.total"],
+                    "regard": ["blri_os64.regard"],
+                    "congruence": ["blri_os64.congruence"],
+                },
+                "alliance": ["task", "bond", "goal"],
+            },
+        },
         "convergent_validity": {"enabled": True, "timepoint_window": "session_3"},
         "client_factors": {
             "enabled": True,

@@ -28,6 +28,7 @@ def test_a_sound_configuration_has_no_faults(config):
         (("empathy", "window"), "sesion_1", "did you mean 'session_1'"),
         (("questions", "convergent_validity", "timepoint_window"), "session3", "did you mean 'session_3'"),
         (("questions", "client_factors", "window"), "al", "did you mean 'all'"),
+        (("questions", "measurement", "windows", 1), "lat", "did you mean 'late'"),
     ],
 )
 def test_an_unknown_window_is_named_with_the_nearest_valid_one(config, path, value, message):
@@ -78,6 +79,14 @@ def test_all_faults_are_found_at_once(config):
         "questions.client_factors.factors.intake_severity",
         "questions.client_factors.factors.alliance",
     } <= places
+
+
+def test_measurement_names_two_windows_and_scores(config):
+    config["questions"]["measurement"]["windows"] = ["session_3"]
+    config["questions"]["measurement"]["composite"]["conditions"]["regard"] = ["blri"]
+    found = dict(checks(config))
+    assert "name two" in found["questions", "measurement", "invariance", "across"]
+    assert "instrument.scale" in found["questions", "measurement", "composite", "conditions", "regard", 0]
 
 
 def test_disabled_questions_are_not_checked(config):

@@ -251,9 +251,7 @@ class EarlyGains(StrictModel):
 
 
 class Invariance(StrictModel):
-    across: list[Literal["sites", "languages", "raters", "sessions"]] = Field(
-        default_factory=lambda: ["sites", "languages", "raters", "sessions"]
-    )
+    across: list[Literal["sites", "languages", "raters", "sessions"]] = Field(default_factory=lambda: ["sites", "languages", "raters"])
     cfi_drop: Annotated[float, Field(gt=0, lt=1)] = 0.010
     rmsea_rise: Annotated[float, Field(gt=0, lt=1)] = 0.015
     srmr_rise_loadings: Annotated[float, Field(gt=0, lt=1)] = 0.030

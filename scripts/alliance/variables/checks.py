@@ -47,7 +47,13 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
     list of (path, message)
         ``path`` is a tuple of keys; ``message`` says what is wrong and names the nearest valid name.
     """
-    return [*_window_faults(config), *_variable_faults(config), *_factor_faults(config), *_outcome_faults(config)]
+    return [
+        *_window_faults(config),
+        *_variable_faults(config),
+        *_factor_faults(config),
+        *_outcome_faults(config),
+        *_measurement_faults(config),
+    ]
 
 
 def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
@@ -70,6 +76,9 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
         base = ("questions", "alliance_outcome")
         uses += [((*base, "windows", position), name) for position, name in enumerate(outcome["windows"])]
         uses += [((*base, "phases", phase), name) for phase, name in outcome["phases"].items()]
+    if questions["measurement"]["enabled"]:
+        of_measurement = enumerate(questions["measurement"]["windows"])
+        uses += [(("questions", "measurement", "windows", position), name) for position, name in of_measurement]
     if questions["early_gains"]["enabled"]:
         windows_of = enumerate(questions["early_gains"]["windows"])
         uses += [(("questions", "early_gains", "windows", position), name) for position, name in windows_of]
@@ -151,3 +160,21 @@ def _outcome_faults(config: Mapping[str, Any]) -> Iterator[Found]:
         for needed in ("alliance", "outcome", *(("symptoms",) if name == "early_gains" else ())):
             if not config[needed].get("instruments"):
                 yield (needed, "instruments"), f"{name} needs one; list some or set questions.{name}.enabled: false"
+
+
+def _measurement_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    question = config["questions"]["measurement"]
+    if not question["enabled"]:
+        return
+    base = ("questions", "measurement")
+    if not config["alliance"].get("instruments"):
+        yield ("alliance", "instruments"), "measurement needs an alliance instrument; list one or set questions.measurement.enabled: false"
+    if "sessions" in question["invariance"]["across"] and len(question["windows"]) < 2:
+        yield (
+            (*base, "invariance", "across"),
+            "sessions are compared between the first two windows of questions.measurement.windows; name two",
+        )
+    for condition, scores in question["composite"]["conditions"].items():
+        for position, score in enumerate(scores):
+            if score.count(".") != 1 or not all(score.split(".")):
+                yield (*base, "composite", "conditions", condition, position), f"'{score}' is not of the form instrument.scale"
