@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from alliance.statistics import resampling
 from alliance.statistics.change import Proportion, named_clusters, proportion
-from alliance.statistics.covariance import delta, normal_theory
+from alliance.statistics.covariance import cluster_codes, delta, normal_theory
 from alliance.statistics.distributions import critical_value, two_sided_p
 from alliance.statistics.internal_consistency import alpha, item_rest_correlations, mean_inter_item_correlation
 from alliance.statistics.one_factor import CONSTANT, MIN_ITEMS, NOT_IDENTIFIED, OneFactor, one_factor
@@ -25,6 +25,7 @@ from alliance.statistics.schmid_leiman import SchmidLeiman, schmid_leiman
 Name = Literal["alpha", "omega_total", "omega_hierarchical"]
 NAMES: tuple[Name, ...] = ("alpha", "omega_total", "omega_hierarchical")
 HEADLINE: tuple[Name, ...] = ("alpha", "omega_total")
+Interval = Literal["expanded_percentile", "jackknife"]
 MIN_CLIENTS = 10
 FACTORS = 3
 MOST_FAILED = 0.2
@@ -126,14 +127,14 @@ def reliability(
     factors: int = FACTORS,
     draws: int = 2000,
     level: float = 0.95,
+    interval: Interval = "expanded_percentile",
     min_clusters: int = resampling.MIN_CLUSTERS,
     min_rows: int = MIN_CLIENTS,
 ) -> Reliability:
-    """Return the reliability of a scale with bootstrap intervals that respect therapists.
+    """Return the reliability of a scale with intervals that respect therapists.
 
-    Whole therapists are resampled, clients where therapists are unknown or fewer than ``min_clusters``. Intervals are percentiles,
-    expanded for the number of units (Hesterberg, 2015); standard errors those of the resamples times sqrt(G / (G - 1)). A client enters
-    with all items answered or not at all: covariances from pairs of items are of different clients and need not be those of any sample.
+    Whole therapists are resampled (or left out), clients where therapists are unknown or fewer than ``min_clusters``. A client enters with
+    all items answered or not at all: covariances from pairs of items are of different clients and need not be those of any sample.
 
     Parameters
     ----------
@@ -142,7 +143,7 @@ def reliability(
     clusters : array_like, shape (n,), optional
         Therapist of each client; a client without one is taken as a therapist's only one.
     random : numpy.random.Generator, optional
-        From :func:`alliance.statistics.resampling.generator`; without it there are no intervals.
+        From :func:`alliance.statistics.resampling.generator`; without it the bootstrap gives no intervals.
     names : sequence of str
         Which of :data:`NAMES`.
     factors : int
@@ -151,8 +152,11 @@ def reliability(
         Number of resamples.
     level : float
         Confidence level.
+    interval : {"expanded_percentile", "jackknife"}
+        Percentiles of the bootstrap, expanded for the number of units (Hesterberg, 2015), with the standard error of the resamples times
+        sqrt(G / (G - 1)); or each therapist left out in turn, with ln(1 - coefficient) by t(G - 1) turned back.
     min_clusters : int
-        With fewer therapists clients are resampled.
+        With fewer known therapists clients take their place.
     min_rows : int
         With fewer clients nothing is estimated.
     """
@@ -162,26 +166,17 @@ def reliability(
     fault = _too_few(n, min_rows)
     if fault:
         return _absent(names, fault, k, n, left_out, n_clusters)
-    scale = _scales(data)
-    resampled = named_clusters(therapists) if n_clusters >= min_clusters else None
-    products = resampling.cross_products((data - data.mean(axis=0)) / scale, resampled, min_clusters)
-    units = len(products.sums)
     sample = np.cov(data.T).reshape(k, k)
     found = _coefficients(sample, names, factors)
     described = (float(mean_inter_item_correlation(sample)), item_rest_correlations(sample), sample, n, left_out, n_clusters)
-    df = units - 1.0 if products.unit == "clusters" else np.inf
-    if random is None:
+    resampler = _Resampler.of(n, therapists, interval, draws, random, min_clusters)
+    df = resampler.df if resampler.unit == "therapists" else np.inf
+    if random is None and interval != "jackknife":
         coefficients = tuple(_coefficient(name, found, place) for place, name in enumerate(names))
         return Reliability(coefficients, np.full((len(names),) * 2, np.nan), *described, df, "no interval asked for")
-    weights = resampling.multinomial_weights(random, units, draws)
-    drawn = found.function(resampling.covariances(products, weights) * np.outer(scale, scale))
-    intervals = _percentiles(drawn, level, units)
-    notes = _notes(therapists, n_clusters, min_clusters)
-    coefficients = tuple(
-        _coefficient(name, found, place, *intervals.of(place), [*notes, *intervals.failures(place)]) for place, name in enumerate(names)
-    )
-    method = f"expanded percentile bootstrap, {draws} resamples of {'therapists' if products.unit == 'clusters' else 'clients'}"
-    return Reliability(coefficients, intervals.vcov, *described, df, method)
+    summary = resampler.summary(found.values, resampler.replicates(data, found.function), level)
+    coefficients = _with_intervals(names, found, summary, _notes(therapists, n_clusters, min_clusters))
+    return Reliability(coefficients, summary.vcov, *described, df, resampler.method)
 
 
 def from_covariance(
@@ -277,13 +272,14 @@ class Comparison:
 
 def compare(
     scales: Sequence[ArrayLike],
-    random: np.random.Generator,
     clusters: ArrayLike | None = None,
+    random: np.random.Generator | None = None,
     *,
     names: Sequence[Name] = HEADLINE,
     factors: int = FACTORS,
     draws: int = 2000,
     level: float = 0.95,
+    interval: Interval = "expanded_percentile",
     min_clusters: int = resampling.MIN_CLUSTERS,
     min_rows: int = MIN_CLIENTS,
 ) -> Comparison:
@@ -296,8 +292,13 @@ def compare(
     ----------
     scales : sequence of array_like, shapes (n, k_1), (n, k_2), ...
         Scored items of each scale; a row is the same client or dyad in all.
-    random, clusters, names, factors, draws, level, min_clusters, min_rows
+    clusters, random, names, factors, draws, level, interval, min_clusters, min_rows
         As in :func:`reliability`.
+
+    Raises
+    ------
+    ValueError
+        A bootstrap without ``random``.
     """
     arrays = [np.asarray(scale, dtype=float) for scale in scales]
     data, therapists, left_out = _complete(np.concatenate(arrays, axis=1), clusters)
@@ -308,24 +309,15 @@ def compare(
         empty = tuple(_absent(names, fault, array.shape[1], n, left_out, n_clusters).coefficients for array in arrays)
         absent = tuple(Difference(i, j, name, *[np.nan] * 7, "not_estimable", fault) for i, j, name in _pairs(len(arrays), names))
         return Comparison(absent, empty, n, left_out, n_clusters, "")
-    resampled = named_clusters(therapists) if n_clusters >= min_clusters else None
-    weights, drawn, found, unit = None, [], [], "rows"
-    for part in np.split(data, ends[:-1], axis=1):
-        scale = _scales(part)
-        products = resampling.cross_products((part - part.mean(axis=0)) / scale, resampled, min_clusters)
-        unit = products.unit
-        if weights is None:
-            weights = resampling.multinomial_weights(random, len(products.sums), draws)
-        found.append(_coefficients(np.cov(part.T).reshape(part.shape[1], -1), names, factors))
-        drawn.append(found[-1].function(resampling.covariances(products, weights) * np.outer(scale, scale)))
-    units = weights.shape[1]
+    if random is None and interval != "jackknife":
+        raise ValueError("a bootstrap needs a generator of random numbers")
+    resampler = _Resampler.of(n, therapists, interval, draws, random, min_clusters)
     notes = _notes(therapists, n_clusters, min_clusters)
-    coefficients = []
-    for one, values in zip(found, drawn):
-        intervals = _percentiles(values, level, units)
-        coefficients.append(
-            tuple(_coefficient(name, one, m, *intervals.of(m), [*notes, *intervals.failures(m)]) for m, name in enumerate(names))
-        )
+    found, drawn, coefficients = [], [], []
+    for part in np.split(data, ends[:-1], axis=1):
+        found.append(_coefficients(np.cov(part.T).reshape(part.shape[1], -1), names, factors))
+        drawn.append(resampler.replicates(part, found[-1].function))
+        coefficients.append(_with_intervals(names, found[-1], resampler.summary(found[-1].values, drawn[-1], level), notes))
     differences = []
     for i, j, name in _pairs(len(arrays), names):
         m = list(names).index(name)
@@ -333,26 +325,33 @@ def compare(
         if reason:
             differences.append(Difference(i, j, name, *[np.nan] * 7, "not_estimable", reason))
             continue
-        differences.append(_difference(i, j, name, m, found, drawn, level, units, notes))
-    method = f"expanded percentile bootstrap, {draws} resamples of {'therapists' if unit == 'clusters' else 'clients'}"
-    return Comparison(tuple(differences), tuple(coefficients), n, left_out, n_clusters, method)
+        values, replicates = (np.array([one[m] for one in pair]) for pair in ((found[i].values, found[j].values), (drawn[i].T, drawn[j].T)))
+        doubts = [*notes, *dict.fromkeys(filter(None, (found[i].doubts[m], found[j].doubts[m])))]
+        differences.append(_difference((i, j, name), values, replicates.T, resampler, level, doubts))
+    return Comparison(tuple(differences), tuple(coefficients), n, left_out, n_clusters, resampler.method)
 
 
 def _difference(
-    i: int, j: int, name: Name, m: int, found: list[_Found], drawn: list[np.ndarray], level: float, units: int, notes: list[str]
+    identity: tuple[int, int, Name], values: np.ndarray, replicates: np.ndarray, resampler: _Resampler, level: float, notes: list[str]
 ) -> Difference:
-    estimates = found[i].values[m], found[j].values[m]
-    both = _percentiles(np.column_stack([drawn[i][:, m] - drawn[j][:, m]]), level, units, bounded=False)
-    _, low, high = both.of(0)
+    """Return the difference of two coefficients from their replicates, shape (replicates, 2)."""
+    plain = resampler.summary(values[:1] - values[1:], replicates[:, :1] - replicates[:, 1:], level, logs=False)
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log1p(-drawn[j][:, m]) - np.log1p(-drawn[i][:, m])
-        ln_difference = float(np.log1p(-estimates[1]) - np.log1p(-estimates[0]))
-    error = np.nan if np.isnan(low) else float(np.std(logs[np.isfinite(logs)], ddof=1) * np.sqrt(units / (units - 1)))
-    reasons = [*notes, *both.failures(0), *dict.fromkeys(filter(None, (found[i].doubts[m], found[j].doubts[m])))]
-    p_value = float(two_sided_p(ln_difference / error, units - 1.0)) if error > 0 else np.nan
-    status = "flagged" if reasons else "estimated"
+        logs, each = np.log1p(-values), np.log1p(-replicates)
+    in_logs = resampler.summary(logs[1:] - logs[:1], each[:, 1:] - each[:, :1], level, logs=False)
+    ln_difference, error = float(logs[1] - logs[0]), in_logs.of(0)[0]
+    p_value = float(two_sided_p(ln_difference / error, resampler.df)) if error > 0 else np.nan
+    notes = [*notes, *in_logs.failures(0)]
     return Difference(
-        i, j, name, float(estimates[0] - estimates[1]), low, high, ln_difference, error, units - 1.0, p_value, status, "; ".join(reasons)
+        *identity,
+        float(values[0] - values[1]),
+        *plain.of(0)[1:],
+        ln_difference,
+        error,
+        resampler.df,
+        p_value,
+        "flagged" if notes else "estimated",
+        "; ".join(notes),
     )
 
 
@@ -396,11 +395,6 @@ def _too_few(n: int, least: int) -> str:
     return f"needs at least {least} clients with all items; has {n}" if n < least else ""
 
 
-def _scales(data: np.ndarray) -> np.ndarray:
-    deviation = data.std(axis=0)
-    return np.where(deviation > 0, deviation, 1.0)
-
-
 def _known(therapists: np.ndarray | None) -> int:
     """Return the number of known therapists."""
     return 0 if therapists is None else int(pd.Series(therapists, dtype=object).nunique())
@@ -409,7 +403,7 @@ def _known(therapists: np.ndarray | None) -> int:
 def _notes(therapists: np.ndarray | None, n_clusters: int, least: int) -> list[str]:
     if therapists is None or n_clusters >= least:
         return []
-    return [f"clients were resampled, not therapists: fewer than {least} therapists ({n_clusters})"]
+    return [f"clients were resampled or left out, not therapists: fewer than {least} therapists ({n_clusters})"]
 
 
 def _pairs(count: int, names: Sequence[Name]) -> list[tuple[int, int, Name]]:
@@ -475,38 +469,105 @@ def _not_definite(covariance: np.ndarray) -> str:
 
 
 @dataclass(frozen=True)
-class _Percentiles:
+class _Summary:
+    """Limits of intervals, sampling covariance, and how many of the replicates have no value."""
+
     low: np.ndarray
     high: np.ndarray
     vcov: np.ndarray
     failed: np.ndarray
-    draws: int
+    shown: np.ndarray
+    replicates: int
 
     def of(self, place: int) -> tuple[float, float, float]:
+        """Return standard error, lower and upper limit."""
         return float(np.sqrt(self.vcov[place, place])), float(self.low[place]), float(self.high[place])
 
     def failures(self, place: int) -> list[str]:
         failed = int(self.failed[place])
-        if not failed or failed == self.draws:
+        if not failed:
             return []
-        share = f"{failed} of {self.draws} resamples had no proper solution"
-        return [f"no interval: {share}" if failed > MOST_FAILED * self.draws else f"{share} and were left out"]
+        share = f"{failed} of {self.replicates} resamples had no proper solution"
+        return [f"{share} and were left out" if self.shown[place] else f"no interval: {share}"]
 
 
-def _percentiles(drawn: np.ndarray, level: float, units: int, bounded: bool = True) -> _Percentiles:
-    """Return intervals of draws, shape (draws, m), and the covariance of ln(1 - draw) (of the draws, where not ``bounded``)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log1p(-drawn) if bounded else drawn
-    failed = (~np.isfinite(logs)).sum(axis=0)
-    shown = failed <= MOST_FAILED * len(drawn)
-    low, high, vcov = np.full(drawn.shape[1], np.nan), np.full(drawn.shape[1], np.nan), np.full((drawn.shape[1],) * 2, np.nan)
-    if shown.any():
-        low[shown], high[shown] = resampling.percentile_interval(drawn[:, shown], level, units)
-        for i in np.flatnonzero(shown):
-            for j in np.flatnonzero(shown):
-                both = np.isfinite(logs[:, i]) & np.isfinite(logs[:, j])
-                vcov[i, j] = np.cov(logs[both, i], logs[both, j])[0, 1] * units / (units - 1)
-    return _Percentiles(low, high, vcov, failed, len(drawn))
+@dataclass(frozen=True)
+class _Resampler:
+    """What is resampled or left out, for several scales alike."""
+
+    kind: Interval
+    unit: str
+    units: int
+    clusters: np.ndarray | None
+    weights: np.ndarray | None
+    draws: int
+
+    @classmethod
+    def of(
+        cls,
+        n: int,
+        therapists: np.ndarray | None,
+        kind: Interval,
+        draws: int,
+        random: np.random.Generator | None,
+        min_clusters: int,
+    ) -> _Resampler:
+        if kind not in ("expanded_percentile", "jackknife"):
+            raise ValueError(f"no interval {kind!r}; there are expanded_percentile and jackknife")
+        clusters = named_clusters(therapists) if therapists is not None and _known(therapists) >= min_clusters else None
+        units = n if clusters is None else cluster_codes(clusters)[1]
+        weights = None if random is None or kind == "jackknife" else resampling.multinomial_weights(random, units, draws)
+        return cls(kind, "clients" if clusters is None else "therapists", units, clusters, weights, draws)
+
+    @property
+    def df(self) -> float:
+        """Units less one."""
+        return self.units - 1.0
+
+    @property
+    def method(self) -> str:
+        """How intervals are made, in words."""
+        if self.kind == "jackknife":
+            return f"jackknife, each of {self.units} {self.unit} left out in turn"
+        return f"expanded percentile bootstrap, {self.draws} resamples of {self.unit}"
+
+    def replicates(self, data: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return a function of the covariances of resamples of complete rows, shape (replicates, m)."""
+        scale = data.std(axis=0)
+        scale = np.where(scale > 0, scale, 1.0)
+        products = resampling.cross_products((data - data.mean(axis=0)) / scale, self.clusters, 0)
+        stack = resampling.left_out_covariances(products) if self.weights is None else resampling.covariances(products, self.weights)
+        return function(stack * np.outer(scale, scale))
+
+    def summary(self, values: np.ndarray, replicates: np.ndarray, level: float, logs: bool = True) -> _Summary:
+        """Return intervals of values from replicates, and the covariance of ln(1 - value), or where not ``logs`` of the values."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scaled, centre = (np.log1p(-values), np.log1p(-replicates))[::-1] if logs else (replicates, values)
+        jackknife = self.kind == "jackknife"
+        failed = (~np.isfinite(scaled)).sum(axis=0)
+        shown = failed <= (0 if jackknife else MOST_FAILED * len(replicates))
+        factor = (self.units - 1) ** 2 / self.units if jackknife else self.units / (self.units - 1)
+        m = len(values)
+        low, high, vcov = np.full(m, np.nan), np.full(m, np.nan), np.full((m, m), np.nan)
+        places = np.flatnonzero(shown)
+        for i in places:
+            for j in places:
+                both = np.isfinite(scaled[:, i]) & np.isfinite(scaled[:, j])
+                vcov[i, j] = np.cov(scaled[both, i], scaled[both, j])[0, 1] * factor
+        if jackknife:
+            margin = critical_value(level, self.df) * np.sqrt(np.diagonal(vcov))
+            low, high = centre - margin, centre + margin
+            if logs:
+                low, high = -np.expm1(high), -np.expm1(low)
+        elif len(places):
+            low[places], high[places] = resampling.percentile_interval(replicates[:, places], level, self.units)
+        return _Summary(low, high, vcov, failed, shown, len(replicates))
+
+
+def _with_intervals(names: Sequence[Name], found: _Found, summary: _Summary, notes: list[str]) -> tuple[Coefficient, ...]:
+    return tuple(
+        _coefficient(name, found, place, *summary.of(place), [*notes, *summary.failures(place)]) for place, name in enumerate(names)
+    )
 
 
 def _coefficient(
