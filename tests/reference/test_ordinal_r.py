@@ -5,6 +5,7 @@ from __future__ import annotations
 import measurement_reference as reference
 import numpy as np
 import pytest
+from alliance.statistics.ordinal_reliability import categorical_omega, ordinal_reliability
 from alliance.statistics.polychoric import polychoric, smoothed
 from test_statistics_r import leaves, needs_r
 
@@ -65,3 +66,19 @@ def test_smoothing_equals_that_of_psych(name: str) -> None:
     turned[0, 1] = turned[1, 0] = -0.95
     assert np.linalg.eigvalsh(turned)[0] < 0
     assert smoothed(turned) == pytest.approx(stored(name, "smoothed"), abs=1e-10)
+
+
+@pytest.mark.parametrize("name", sorted(SETS))
+def test_loadings_equal_lavaans_unweighted_least_squares(name: str) -> None:
+    assert reference.stored("ordinal")[name]["converged"]
+    assert ordinal_reliability(SETS[name]).loadings == pytest.approx(stored(name, "loadings"), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(SETS))
+def test_reliabilities_equal_semtools_and_psych(name: str) -> None:
+    found = ordinal_reliability(SETS[name])
+    assert found.categorical_omega.estimate == pytest.approx(stored(name, "omega").item(), abs=1e-6)
+    assert found.ordinal_omega.estimate == pytest.approx(stored(name, "omega_of_normals").item(), abs=1e-6)
+    assert found.ordinal_alpha.estimate == pytest.approx(stored(name, "alpha").item(), abs=1e-6)
+    implied = categorical_omega(found.loadings, polychoric(SETS[name]).thresholds)
+    assert float(implied) == pytest.approx(stored(name, "omega_model").item(), abs=1e-6)

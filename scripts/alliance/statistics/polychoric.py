@@ -217,7 +217,9 @@ class FittedCounts:
         return matrix_of(self.correlation, self.thresholds.shape[1], diagonal=False)
 
 
-def fit_counts(joint: np.ndarray, p: int, correction: Correction = "margins_kept", start: np.ndarray | None = None) -> FittedCounts:
+def fit_counts(
+    joint: np.ndarray, p: int, correction: Correction = "margins_kept", start: np.ndarray | None = None, tolerance: float = _TOLERANCE
+) -> FittedCounts:
     """Return thresholds and polychoric correlations of a stack of counts from :func:`joint_counts`.
 
     Parameters
@@ -230,6 +232,8 @@ def fit_counts(joint: np.ndarray, p: int, correction: Correction = "margins_kept
         Rule for empty cells; see :func:`polychoric`.
     start : ndarray, shape (p (p - 1) / 2,), optional
         Where the search starts, for example at the correlations of all clients where each stack leaves some out.
+    tolerance : float
+        The search of a correlation ends with a step below this.
     """
     stack, k = len(joint), joint.shape[1] // p
     counts = joint.reshape(stack, p, k, p, k)
@@ -244,7 +248,7 @@ def fit_counts(joint: np.ndarray, p: int, correction: Correction = "margins_kept
         tables = _half_added(tables)
         rows, columns = _thresholds(tables.sum(axis=2)), _thresholds(tables.sum(axis=1))
     begin = None if start is None else np.tile(start, stack)
-    r, at_limit = _maximum_likelihood(tables, rows, columns, begin)
+    r, at_limit = _maximum_likelihood(tables, rows, columns, begin, tolerance)
     return FittedCounts(thresholds, r.reshape(stack, -1), at_limit.reshape(stack, -1))
 
 
@@ -274,7 +278,7 @@ def _half_added(tables: np.ndarray) -> np.ndarray:
 
 
 def _maximum_likelihood(
-    tables: np.ndarray, rows: np.ndarray, columns: np.ndarray, start: np.ndarray | None
+    tables: np.ndarray, rows: np.ndarray, columns: np.ndarray, start: np.ndarray | None, tolerance: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return correlations, and whether they lie at the limit, of tables (m, k, k) with thresholds (m, k - 1)."""
     total = tables.sum(axis=(1, 2))
@@ -297,7 +301,7 @@ def _maximum_likelihood(
         inside = (proposal > low[active]) & (proposal < high[active])
         halfway = (at + np.where(score > 0, high[active], low[active])) / 2
         r[active] = np.where(score == 0, at, np.where(inside, proposal, halfway))
-        active = active[np.abs(r[active] - at) > _TOLERANCE]
+        active = active[np.abs(r[active] - at) > tolerance]
         if not len(active):
             break
     r[active] = np.nan
