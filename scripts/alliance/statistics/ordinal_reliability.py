@@ -16,35 +16,16 @@ from scipy.special import ndtr
 from alliance.statistics import polychoric as poly
 from alliance.statistics.correlation import MIN_CLUSTERS
 from alliance.statistics.covariance import cluster_codes
-from alliance.statistics.distributions import critical_value
-from alliance.statistics.jackknife import leave_one_out_covariance
-from alliance.statistics.resampling import generator
+from alliance.statistics.reliability_interval import Coefficient, leave_out, no_coefficient
 
 MIN_ITEMS = 3
 MIN_CLIENTS = 10
 COEFFICIENTS = ("categorical_omega", "ordinal_omega", "ordinal_alpha")
-CLIENT_GROUPS = 50
 _MAX_STEPS = 200
 _TOLERANCE = 1e-10
 # Steps of correlations when a unit is left out: far below what leaving it out changes.
 _LEFT_OUT_TOLERANCE = 1e-7
 _NUMBERS_AT_ONCE = 4_000_000
-
-
-@dataclass(frozen=True)
-class Coefficient:
-    """A reliability with its interval, symmetric on the scale of ln(1 - reliability); NaN where there is none.
-
-    Attributes
-    ----------
-    estimate, std_error, ci_low, ci_high : float
-        ``std_error`` is that of the coefficient itself (delta method).
-    """
-
-    estimate: float
-    std_error: float
-    ci_low: float
-    ci_high: float
 
 
 @dataclass(frozen=True)
@@ -68,7 +49,7 @@ class OrdinalReliability:
     df : float
         Of the intervals: therapists - 1, or groups of clients - 1.
     method : str
-        ``cluster_jackknife``, ``client_jackknife`` or ``none``.
+        ``cluster_jackknife``, ``client_jackknife``, or ``none`` without estimates.
     """
 
     status: str
@@ -124,12 +105,15 @@ def ordinal_reliability(
     answers = np.asarray(items, dtype=float)
     found = poly.polychoric(answers, correction=correction)
     answered = np.isfinite(answers).any(axis=1)
-    units, count = (np.arange(answered.sum()), 0) if clusters is None else cluster_codes(np.asarray(clusters)[answered])
+    units, count = (None, 0) if clusters is None else cluster_codes(np.asarray(clusters)[answered])
     n, p = int(answered.sum()), answers.shape[1]
     fault = found.reason if found.status == "not_estimable" else _fault(found, n, p)
     if fault:
         return _absent(fault, p, n, count)
     codes, categories = poly.coded(answers[answered])
+    # Sorted, so that groups of clients do not depend on the order of rows.
+    order = np.lexsort(codes.T)
+    codes, units = codes[order], None if units is None else units[order]
     steps = np.diff(categories)
     upper = np.triu_indices(p, 1)
     fitted = poly.FittedCounts(found.thresholds[None], found.correlation[upper][None], found.at_limit[upper][None])
@@ -146,24 +130,10 @@ def ordinal_reliability(
     cautions = [found.reason] if found.reason else []
     if (loadings[0] < 0).any():
         cautions.append(f"{int((loadings[0] < 0).sum())} of {p} items load against the others: are they to be reversed?")
-    left_out, groups, method = None, count, "cluster_jackknife"
-    if count >= min_clusters:
-        left_out = without(units, count)
-        if not np.isfinite(left_out).all():
-            cautions.append("without one of the therapists there is no estimate: clients taken as independent")
-    elif clusters is not None:
-        cautions.append(f"fewer than {min_clusters} therapists ({count}): clients taken as independent")
-    if left_out is None or not np.isfinite(left_out).all():
-        units, groups = _client_groups(codes)
-        left_out, method = without(units, groups), "client_jackknife"
-    if not np.isfinite(left_out).all():
-        left_out, method = np.full((2, len(COEFFICIENTS)), np.nan), "none"
-        cautions.append("no intervals: without one of the clients there is no estimate")
-    df = groups - 1.0
-    error = np.sqrt(np.diagonal(leave_one_out_covariance(np.log1p(-left_out))))
-    coefficients = [_coefficient(value, se, float(critical_value(level, df))) for value, se in zip(values[0], error, strict=True)]
-    status = "flagged" if cautions else "estimated"
-    return OrdinalReliability(status, "; ".join(cautions), *coefficients, loadings[0], n, count, df, method)
+    left_out = leave_out(without, units, n, min_clusters)
+    coefficients = [left_out.coefficient(which, value, level, "; ".join(cautions)) for which, value in enumerate(values[0])]
+    status, reason = coefficients[0].status, coefficients[0].reason
+    return OrdinalReliability(status, reason, *coefficients, loadings[0], n, count, left_out.df, left_out.method)
 
 
 def categorical_omega(
@@ -278,16 +248,6 @@ def _counts_without(codes: np.ndarray, k: int, units: np.ndarray, groups: int) -
         yield np.stack([total - poly.joint_counts(codes[rows], k) for rows in members[begin : begin + at_once]])
 
 
-def _client_groups(codes: np.ndarray) -> tuple[np.ndarray, int]:
-    n = len(codes)
-    if n <= 2 * CLIENT_GROUPS:
-        return np.arange(n), n
-    # Sorted first, so that the order of rows does not matter.
-    groups = np.empty(n, dtype=int)
-    groups[np.lexsort(codes.T)] = generator(0, "groups of clients").permutation(np.arange(n) % CLIENT_GROUPS)
-    return groups, CLIENT_GROUPS
-
-
 def _fault(found: poly.Polychoric, n: int, p: int) -> str:
     if p < MIN_ITEMS:
         return f"needs at least {MIN_ITEMS} items; has {p}"
@@ -308,11 +268,6 @@ def _improper(found: poly.Polychoric, loadings: np.ndarray, values: np.ndarray) 
     return ""
 
 
-def _coefficient(value: float, error: float, critical: float) -> Coefficient:
-    low, high = (1 - (1 - value) * np.exp(sign * critical * error) for sign in (1, -1))
-    return Coefficient(float(value), float((1 - value) * error), float(low), float(high))
-
-
 def _absent(reason: str, p: int, n: int, count: int) -> OrdinalReliability:
-    none = Coefficient(np.nan, np.nan, np.nan, np.nan)
+    none = no_coefficient(reason)
     return OrdinalReliability("not_estimable", reason, none, none, none, np.full(p, np.nan), n, count, np.inf, "none")
