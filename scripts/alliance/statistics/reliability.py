@@ -22,13 +22,14 @@ from alliance.statistics.internal_consistency import alpha, item_rest_correlatio
 from alliance.statistics.one_factor import CONSTANT, MIN_ITEMS, NOT_IDENTIFIED, OneFactor, one_factor
 from alliance.statistics.schmid_leiman import SchmidLeiman, schmid_leiman
 
-Name = Literal["alpha", "omega_total", "omega_hierarchical"]
-NAMES: tuple[Name, ...] = ("alpha", "omega_total", "omega_hierarchical")
+Name = Literal["alpha", "omega_total", "omega_hierarchical", "omega_total_schmid_leiman"]
+NAMES: tuple[Name, ...] = ("alpha", "omega_total", "omega_hierarchical", "omega_total_schmid_leiman")
 HEADLINE: tuple[Name, ...] = ("alpha", "omega_total")
 Interval = Literal["expanded_percentile", "jackknife"]
 MIN_CLIENTS = 10
 FACTORS = 3
 MOST_FAILED = 0.2
+_OF_SCHMID_LEIMAN = {"omega_hierarchical": "omega_hierarchical", "omega_total_schmid_leiman": "omega_t"}
 
 
 @dataclass(frozen=True)
@@ -427,10 +428,11 @@ def _coefficients(covariance: np.ndarray, names: Sequence[Name], factors: int) -
             reason = f"{NOT_IDENTIFIED}; has {k}" if k < MIN_ITEMS else usable or _not_definite(covariance) or str(fit.problem)
             value, function = fit.omega(), partial(_omega_total_from, start=fit)
             doubt = f"{int((fit.loadings < 0).sum())} of {k} items have a negative loading" if fit.negative else ""
-        elif name == "omega_hierarchical":
+        elif name in _OF_SCHMID_LEIMAN:
             solution = schmid_leiman(covariance, factors)
             reason = usable or str(solution.problem)
-            value, function = solution.omega_hierarchical, partial(_omega_hierarchical_from, start=solution)
+            which = _OF_SCHMID_LEIMAN[name]
+            value, function = getattr(solution, which), partial(_of_schmid_leiman_from, start=solution, which=which)
             doubt = str(solution.doubt)
         else:
             raise ValueError(f"no coefficient {name!r}; there are {', '.join(NAMES)}")
@@ -450,8 +452,8 @@ def _omega_total_from(stack: np.ndarray, start: OneFactor) -> np.ndarray:
     return one_factor(stack, start).omega()
 
 
-def _omega_hierarchical_from(stack: np.ndarray, start: SchmidLeiman) -> np.ndarray:
-    return schmid_leiman(stack, start.group.shape[-1], start).omega_hierarchical
+def _of_schmid_leiman_from(stack: np.ndarray, start: SchmidLeiman, which: str) -> np.ndarray:
+    return getattr(schmid_leiman(stack, start.group.shape[-1], start), which)
 
 
 def _fault(covariance: np.ndarray) -> str:
