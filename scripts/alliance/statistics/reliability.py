@@ -235,8 +235,8 @@ class Difference:
         Positions of the scales.
     name : str
         One of :data:`NAMES`.
-    estimate, ci_low, ci_high : float
-        Coefficient of the first minus that of the second, with its bootstrap interval.
+    estimate, difference_error, ci_low, ci_high : float
+        Coefficient of the first minus that of the second, its standard error and interval.
     ln_difference, std_error : float
         ln(1 - second) - ln(1 - first), positive where the first is the more reliable, and its standard error.
     df, p_value : float
@@ -249,6 +249,7 @@ class Difference:
     second: int
     name: Name
     estimate: float
+    difference_error: float
     ci_low: float
     ci_high: float
     ln_difference: float
@@ -261,13 +262,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Reliability of several scales answered by the same clients, and all differences between two of them."""
+    """Reliability of several scales answered by the same clients, and all differences between two of them.
+
+    ``by_therapists`` tells whether therapists were resampled or left out; else clients were.
+    """
 
     differences: tuple[Difference, ...]
     scales: tuple[tuple[Coefficient, ...], ...]
     n: int
     n_left_out: int
     n_clusters: int
+    by_therapists: bool
     method: str
 
 
@@ -308,8 +313,8 @@ def compare(
     fault = _too_few(n, min_rows)
     if fault:
         empty = tuple(_absent(names, fault, array.shape[1], n, left_out, n_clusters).coefficients for array in arrays)
-        absent = tuple(Difference(i, j, name, *[np.nan] * 7, "not_estimable", fault) for i, j, name in _pairs(len(arrays), names))
-        return Comparison(absent, empty, n, left_out, n_clusters, "")
+        absent = tuple(Difference(i, j, name, *[np.nan] * 8, "not_estimable", fault) for i, j, name in _pairs(len(arrays), names))
+        return Comparison(absent, empty, n, left_out, n_clusters, False, "")
     if random is None and interval != "jackknife":
         raise ValueError("a bootstrap needs a generator of random numbers")
     resampler = _Resampler.of(n, therapists, interval, draws, random, min_clusters)
@@ -324,12 +329,12 @@ def compare(
         m = list(names).index(name)
         reason = "; ".join(dict.fromkeys(filter(None, (found[i].reasons[m], found[j].reasons[m]))))
         if reason:
-            differences.append(Difference(i, j, name, *[np.nan] * 7, "not_estimable", reason))
+            differences.append(Difference(i, j, name, *[np.nan] * 8, "not_estimable", reason))
             continue
         values, replicates = (np.array([one[m] for one in pair]) for pair in ((found[i].values, found[j].values), (drawn[i].T, drawn[j].T)))
         doubts = [*notes, *dict.fromkeys(filter(None, (found[i].doubts[m], found[j].doubts[m])))]
         differences.append(_difference((i, j, name), values, replicates.T, resampler, level, doubts))
-    return Comparison(tuple(differences), tuple(coefficients), n, left_out, n_clusters, resampler.method)
+    return Comparison(tuple(differences), tuple(coefficients), n, left_out, n_clusters, resampler.unit == "therapists", resampler.method)
 
 
 def _difference(
@@ -346,7 +351,7 @@ def _difference(
     return Difference(
         *identity,
         float(values[0] - values[1]),
-        *plain.of(0)[1:],
+        *plain.of(0),
         ln_difference,
         error,
         resampler.df,
