@@ -21,6 +21,7 @@ from alliance.questions.part import Part
 from alliance.questions.sentences import Sentence, pooling_sentence
 from alliance.questions.site_data import CORRELATION, SiteData
 from alliance.questions.summary import SiteSummary
+from alliance.statistics.correlation import MIN_CLUSTERS
 from alliance.statistics.jackknife import covariance_of_sums, cross_products, jackknife
 
 PREFERRED = "(preferred)"
@@ -49,7 +50,7 @@ _ACROSS_SESSIONS = {
 }
 _GENERALIZED = {"r_1f": "reliability_between", "r_kf": "reliability_between", "r_c": "reliability_within", "r_cn": "reliability_within"}
 _SIZED = ["instrument", "instrument_scale"]
-_INTERVAL = "jackknife"
+_INTERVAL: dict[str, Any] = {"interval": "jackknife", "min_clusters": MIN_CLUSTERS}
 _FROM_MOST_TO_LEAST = ("therapist", "client", "observer")
 
 
@@ -154,14 +155,12 @@ def _one_occasion(part: Part, site: SiteData, forms: ItemAnswers, window: str, o
             part.add(_absent(scale.identity, reason, **scale.counts, headline="yes"))
             continue
         identity = {**scale.identity, **scale.counts}
-        found = reliability(scale.items, scale.codes, interval=_INTERVAL, level=level, min_rows=minimum)
+        found = reliability(scale.items, scale.codes, **_INTERVAL, level=level, min_rows=minimum)
         _add_of_items(part, identity, found, ordinal, settings["low_reliability"])
         if name == TOTAL and len(forms.instrument.scales) > 2 and window == settings["windows"][0]:
             factors = len(forms.instrument.scales)
             of_factors = ("omega_hierarchical", "omega_total_schmid_leiman")
-            found = reliability(
-                scale.items, scale.codes, names=of_factors, factors=factors, interval=_INTERVAL, level=level, min_rows=minimum
-            )
+            found = reliability(scale.items, scale.codes, names=of_factors, factors=factors, **_INTERVAL, level=level, min_rows=minimum)
             _add_of_items(part, identity, found, ordinal, settings["low_reliability"])
         if ordinal:
             _add_ordinal(part, scale, level, settings["low_reliability"])
@@ -316,7 +315,7 @@ def _preferred(
         scale = _scale(site, answers.window(windows[window], attended).one_a_client(), window, TOTAL)
         chosen[rater] = scale
         identity = {**_preferred_identity(window), "rater": rater, **scale.counts, "n_items": scale.items.shape[1]}
-        coefficients = reliability(scale.items, scale.codes, interval=_INTERVAL, level=level, min_rows=minimum)
+        coefficients = reliability(scale.items, scale.codes, **_INTERVAL, level=level, min_rows=minimum)
         _add_of_items(part, identity, coefficients, False, low)
     for first, second in combinations(_FROM_MOST_TO_LEAST, 2):
         identity = {**_preferred_identity(window), "contrast": f"{first} minus {second}", "headline": "no"}
@@ -329,7 +328,7 @@ def _preferred(
         both = one.clients.intersection(two.clients).sort_values()
         items = [scale.items[scale.clients.get_indexer(both)] for scale in (one, two)]
         codes, known = therapist_codes(both, site.clients, site.scores)
-        compared = compare(items, codes if known else None, interval=_INTERVAL, level=level, min_rows=minimum)
+        compared = compare(items, codes if known else None, **_INTERVAL, level=level, min_rows=minimum)
         counts = {"n_clients": len(both), "n_sessions": len(both), "n_therapists": len(set(codes)) if known and len(both) else None}
         names = [scale.identity["instrument"] for scale in (one, two)]
         note = "" if names[0] == names[1] else f"the raters used different instruments ({names[0]} and {names[1]})"
