@@ -473,9 +473,9 @@ class _Diagonal:
     def deviance(self, sums: _Sums, scatter: np.ndarray) -> np.ndarray:
         """Minus twice the log-likelihood without its constant, shape (b,); infinite where improper."""
         factors = self.factors(sums.sizes)
-        diagonal = np.einsum("bij,bsjk,bik->bsi", self.transform, scatter, self.transform)
+        diagonal = ((self.transform[:, None] @ scatter) * self.transform[:, None]).sum(axis=3)
         between = (sums.clients * np.log(factors).sum(axis=2)).sum(axis=1) + (diagonal / factors).sum(axis=(1, 2))
-        within = np.einsum("bij,bjk,bik->b", self.transform, sums.within, self.transform)
+        within = ((self.transform @ sums.within) * self.transform).sum(axis=(1, 2))
         value = (sums.freedom + sums.clients.sum(axis=1)) * self.log_within + between + within
         return np.where(self.proper, value, np.inf)
 
