@@ -14,9 +14,10 @@ from alliance.instruments.registry import TOTAL
 from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.correlations import therapist_codes
-from alliance.questions.item_answers import SESSION, ItemAnswers, attended_for, item_answers
+from alliance.questions.item_answers import ALL_SESSIONS, SESSION, ItemAnswers, attended_for, item_answers
 from alliance.questions.item_moments import block_keys, item_name, main_window, published_blocks
 from alliance.questions.moments import read_block
+from alliance.questions.outcome_measures import PREFERRED
 from alliance.questions.part import Part
 from alliance.questions.sentences import Sentence, pooling_sentence
 from alliance.questions.site_data import CORRELATION, SiteData
@@ -24,8 +25,6 @@ from alliance.questions.summary import SiteSummary
 from alliance.statistics.correlation import MIN_CLUSTERS
 from alliance.statistics.jackknife import covariance_of_sums, cross_products, jackknife
 
-PREFERRED = "(preferred)"
-ALL_SESSIONS = "all sessions"
 RATERS = ("client", "therapist", "observer")
 _KEYS = [
     *("instrument", "form", "derived_from", "rater", "window", "instrument_scale", "item", "coefficient", "contrast", "headline"),
