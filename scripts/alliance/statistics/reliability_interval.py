@@ -110,6 +110,6 @@ def leave_out(without: Callable[[np.ndarray, int], np.ndarray], therapists: np.n
 
 
 def _error(values: np.ndarray) -> np.ndarray:
-    usable = np.isfinite(values).all(axis=0)
+    usable = (values < 1).all(axis=0)
     logs = np.log1p(-np.where(usable, values, 0.0))
     return np.where(usable, np.sqrt(np.diagonal(leave_one_out_covariance(logs))), np.nan)
