@@ -614,8 +614,6 @@ def _fitted(
     if best.state is None:
         return _no_fit(model, plan, data, names, "no start values with a positive definite covariance matrix were found")
     arrow = Arrow.of(parameters, likelihood.expected_information(slots, best.state, scaled.units))
-    if errors in ("observed", "robust") and arrow.smallest >= SINGULAR:
-        arrow = Arrow.of(parameters, likelihood.observed_information(slots, best.state, scaled.units))
     if arrow.smallest < SINGULAR:
         weight = np.abs(arrow.direction)
         most = [plan.free_names[index] for index in np.argsort(-weight, kind="stable")[:3] if weight[index] > 0.1 * weight.max()]
@@ -623,6 +621,11 @@ def _fitted(
         return _no_fit(model, plan, data, names, reason)
     if not best.converged:
         return _no_fit(model, plan, data, names, f"no convergence: the likelihood still rose after {best.steps} steps")
+    if errors in ("observed", "robust"):
+        arrow = Arrow.of(parameters, likelihood.observed_information(slots, best.state, scaled.units))
+        if arrow.smallest < SINGULAR:
+            reason = f"no maximum: the observed information is not positive definite (smallest eigenvalue {arrow.smallest:.1e})"
+            return _no_fit(model, plan, data, names, reason)
     vcov = arrow.inverse()
     middle = _middle(slots, parameters, best.state, scaled, means, errors)
     solution = _Solution(
