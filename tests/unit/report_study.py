@@ -126,7 +126,15 @@ def convergent_validity(draw: random.Random) -> dict[str, pd.DataFrame]:
     for level, values in (("total", (0.37, 0.49, 0.61)), ("subscale", (0.05, 0.29, 0.44))):
         for rater in ("all", "client"):
             for kind, value in zip(("minimum", "mean", "maximum"), values):
-                keys = {"level": level, "rater": rater, "pairs_kind": "all", "instrument": "", "approach": "", "basis": "pairs", "n_pairs": 4}
+                keys = {
+                    "level": level,
+                    "rater": rater,
+                    "pairs_kind": "all",
+                    "instrument": "",
+                    "approach": "",
+                    "basis": "pairs",
+                    "n_pairs": 4,
+                }
                 row = estimates(keys, f"r_squared_{kind}", value, draw)[-1]
                 if kind == "mean":
                     overlap.append({**row, "basis": "sites", "scale": "identity", "n_pairs": 9})

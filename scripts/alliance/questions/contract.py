@@ -202,8 +202,8 @@ class Table:
 
 _PAIR_KEYS = {
     "level": "total (two total scales) or subscale (two subscales)",
-    "comparison": "instruments (two instruments, one rater), raters (one instrument, two raters) or scales (two subscales of one instrument, "
-    "one rater)",
+    "comparison": "instruments (two instruments, one rater), raters (one instrument, two raters) or scales (two subscales of one "
+    "instrument, one rater)",
     "instrument1": "first instrument",
     "scale1": "its scale",
     "rater1": "its rater",
@@ -510,8 +510,8 @@ TABLES = (
     Table(
         "convergent_validity",
         "pairs",
-        "Every pair of alliance measures at the same sessions: correlation, shared variance, the correlation corrected for the unreliability "
-        "of both, and HTMT.",
+        "Every pair of alliance measures at the same sessions: correlation, shared variance, the correlation corrected for the "
+        "unreliability of both, and HTMT.",
         _PAIR_KEYS,
         ("correlation", "r_squared", "correlation_disattenuated", "htmt"),
     ),
@@ -520,7 +520,7 @@ TABLES = (
         "overlap_summary",
         "Overlap of sets of pairs: smallest, largest and mean shared variance of two instruments with one rater, parallel against other "
         "subscales, client against therapist; correlations of the scales of one instrument. Headline: basis `sites` for means and "
-        "differences, basis `pairs` for the smallest and the largest.",
+        "differences, basis `pairs` for the smallest and the largest. Intervals of shared variance and of mean r end at what is possible.",
         {
             "level": "total or subscale",
             "rater": "client, therapist, observer, or all of them together; two raters: first minus second",
@@ -539,8 +539,8 @@ TABLES = (
     Table(
         "convergent_validity",
         "predictive_contrast",
-        "Do the measures predict the outcome equally? Two instruments of one rater, or two raters of one instrument, on the clients who have "
-        "both: their correlations with the outcome and the difference.",
+        "Do the measures predict the outcome equally? Two instruments of one rater, or two raters of one instrument, on the clients who "
+        "have both: their correlations with the outcome and the difference.",
         {
             **_PREDICTION_KEYS,
             "contrast": "first or second: the correlation of that measure; first - second: their difference",

@@ -118,7 +118,11 @@ def _share_cell(row: Any) -> Cell:
 
 def benchmark_name(table: str, row: Any) -> str:
     """Return what a published figure is about; empty for rows that are not shown beside one."""
-    if table != "overlap_summary" or row.pairs_kind != "all" or row.basis != ("sites" if row.estimate_type == "r_squared_mean" else "pairs"):
+    if (
+        table != "overlap_summary"
+        or row.pairs_kind != "all"
+        or row.basis != ("sites" if row.estimate_type == "r_squared_mean" else "pairs")
+    ):
         return ""
     kind = {"minimum": "smallest", "mean": "mean", "maximum": "largest"}.get(
         row.estimate_type.removeprefix("r_squared_"), row.estimate_type
