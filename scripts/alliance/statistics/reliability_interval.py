@@ -67,7 +67,8 @@ class LeftOut:
         low, high = (1 - (1 - estimate) * np.exp(sign * margin) for sign in (1, -1))
         reasons = [text for text in (cautions, self.caution) if text]
         if not np.isfinite(error):
-            reasons.append("no interval: without one of the clients there is no estimate")
+            unit = "therapists" if self.method == "cluster_jackknife" else "clients"
+            reasons.append(f"no interval: without one of the {unit} there is no estimate")
         return Coefficient(
             float(estimate),
             float((1 - estimate) * error),
@@ -81,8 +82,8 @@ class LeftOut:
 def leave_out(without: Callable[[np.ndarray, int], np.ndarray], therapists: np.ndarray | None, clients: int, min_clusters: int) -> LeftOut:
     """Return the errors of reliabilities by leaving out each therapist in turn, or clients.
 
-    With fewer than ``min_clusters`` therapists, or where a coefficient does not exist without one of them, clients are taken as
-    independent: each is left out in turn, or, of more than 100, each of 50 random groups.
+    With fewer than ``min_clusters`` therapists clients are taken as independent: each is left out in turn, or, of more than 100, each of 50
+    random groups.
 
     Parameters
     ----------
@@ -95,16 +96,12 @@ def leave_out(without: Callable[[np.ndarray, int], np.ndarray], therapists: np.n
     min_clusters : int
         Fewer therapists: clients are taken as independent.
     """
-    caution, count = "", 0
+    caution = ""
     if therapists is not None:
         count = int(therapists.max()) + 1
         if count >= min_clusters:
-            values = without(therapists, count)
-            if np.isfinite(values).all():
-                return LeftOut(_error(values), count - 1.0, "cluster_jackknife", "")
-            caution = "without one of the therapists there is no estimate: clients taken as independent"
-        else:
-            caution = f"fewer than {min_clusters} therapists ({count}): clients taken as independent"
+            return LeftOut(_error(without(therapists, count)), count - 1.0, "cluster_jackknife", "")
+        caution = f"fewer than {min_clusters} therapists ({count}): clients taken as independent"
     groups = clients if clients <= 2 * CLIENT_GROUPS else CLIENT_GROUPS
     units = np.arange(clients)
     if groups < clients:
