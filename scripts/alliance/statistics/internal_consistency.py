@@ -103,7 +103,9 @@ def bonett_variance(n: int, k: int) -> float:
 def feldt_dependent(first: float, second: float, correlation: float, n: int) -> tuple[float, float, float]:
     """Return t, its degrees of freedom and p of the difference of two alphas of the same clients (Feldt, 1980).
 
-    ``t = (first - second) sqrt(n - 2) / (2 sqrt((1 - first)(1 - second)(1 - r^2)))``; supposes normal, independent clients.
+    ``t = (first - second) sqrt(n - 2) / (2 sqrt((1 - first)(1 - second)(1 - r^2)))``; supposes normal, independent clients
+    and many items: it leaves out a factor of about k / (k - 1) in the variance, so that with four items it rejects a true hypothesis in
+    about 10 % at a level of 5 %.
 
     Parameters
     ----------

@@ -80,10 +80,10 @@ def one_factor(covariance: ArrayLike, start: OneFactor | None = None) -> OneFact
     elif varies.any():
         deviation = np.sqrt(variance[varies])
         correlation = stack[varies] / (deviation[:, :, None] * deviation[:, None, :])
-        begin = None
+        warm = None
         if start is not None and start.problem == "":
-            begin = (start.loadings / deviation, np.maximum(start.residuals / deviation**2, 0.01))
-        found, left, faults = _scoring(correlation, begin)
+            warm = (start.loadings / deviation, np.maximum(start.residuals / deviation**2, 0.01))
+        found, left, faults = _solved(correlation, warm)
         loadings[varies], residuals[varies], problem[varies] = found * deviation, left * deviation**2, faults
     loadings *= np.where(loadings.sum(axis=1) < 0, -1, 1)[:, None]
     return OneFactor(
@@ -95,30 +95,50 @@ def one_factor(covariance: ArrayLike, start: OneFactor | None = None) -> OneFact
     )
 
 
-def _start(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return starting values: the first principal component of the reduced correlation matrix (Joereskog, 1967)."""
-    k = correlation.shape[1]
-    try:
-        inverse = np.linalg.inv(correlation)
-        residuals = np.clip((1 - 1 / (2 * k)) / np.diagonal(inverse, axis1=1, axis2=2), 0.05, 0.95)
-    except np.linalg.LinAlgError:
-        residuals = np.full(correlation.shape[:2], 0.5)
+def _solved(correlation: np.ndarray, warm: tuple[np.ndarray, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return loadings, residual variances and problems, from a start that is near, or else the best of several."""
+    if warm is not None:
+        loadings, residuals, problem, _ = _scoring(correlation, *warm)
+        lost = problem == NOT_CONVERGED
+        if lost.any():
+            loadings[lost], residuals[lost], problem[lost] = _solved(correlation[lost], None)
+        return loadings, residuals, problem
+    runs = [_scoring(correlation, *begin) for begin in _starts(correlation)]
+    best = np.argmin([run[3] for run in runs], axis=0)
+    return tuple(np.choose(best.reshape(-1, *[1] * (runs[0][part].ndim - 1)), [run[part] for run in runs]) for part in range(3))
+
+
+def _starts(correlation: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return starting loadings and residual variances: the likelihood of a small sample can have several maxima.
+
+    The first principal component given what items leave of each other (Joereskog, 1967), equal loadings, and the two largest principal
+    components.
+    """
+    count, k, _ = correlation.shape
+    ridge = 1e-6 * np.eye(k)
+    residuals = np.clip((1 - 1 / (2 * k)) / np.diagonal(np.linalg.inv(correlation + ridge), axis1=1, axis2=2), 0.05, 0.95)
     scale = np.sqrt(residuals)
     values, vectors = np.linalg.eigh(correlation / (scale[:, :, None] * scale[:, None, :]))
-    return scale * vectors[:, :, -1] * np.sqrt(np.maximum(values[:, -1] - 1, 0.1))[:, None], residuals
+    first = scale * vectors[:, :, -1] * np.sqrt(np.maximum(values[:, -1] - 1, 0.1))[:, None]
+    values, vectors = np.linalg.eigh(correlation)
+    components = [np.clip(vectors[:, :, -place] * np.sqrt(values[:, -place])[:, None], -0.95, 0.95) for place in (1, 2)]
+    half = np.full((count, k), 0.5)
+    return [(first, residuals), (np.sqrt(half), half), *((one, 1 - one**2) for one in components)]
 
 
-def _scoring(correlation: np.ndarray, begin: tuple[np.ndarray, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return loadings, residual variances and problems of correlation matrices.
+def _scoring(correlation: np.ndarray, load: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return loadings, residual variances, problems and half the discrepancy of correlation matrices.
 
-    A trial that does not lower the discrepancy is halved, in each matrix for itself; matrices that are done leave the stack.
+    Full steps can swing round the minimum where the model fits badly: the length of the next one is that which would have ended where the
+    slope along the last is zero. A trial that does not lower the discrepancy is halved. Each matrix goes for itself and leaves the stack
+    when it is done.
     """
     count, k, _ = correlation.shape
     loadings, residuals, problem = np.full((count, k), np.nan), np.full((count, k), np.nan), np.full(count, NOT_CONVERGED, dtype=object)
-    load, left = _start(correlation) if begin is None else begin
-    where, active = np.arange(count), correlation
+    halves = np.full(count, np.inf)
+    where, active, length = np.arange(count), correlation, np.ones(count)
     here = _Point.at(active, load, left)
-    step, length = here.step(), np.ones(count)
+    step, slope = here.step()
     for _ in range(_STEPS):
         trial = _Point.at(
             active,
@@ -129,21 +149,29 @@ def _scoring(correlation: np.ndarray, begin: tuple[np.ndarray, np.ndarray] | Non
         better = trial.half <= here.half + 1e-12
         moved = np.maximum(np.abs(trial.load - here.load).max(axis=1), np.abs(trial.left - here.left).max(axis=1))
         here = trial.where(better, here)
-        step = here.step()
-        length = np.where(better, 1.0, length / 2)
+        before, (step, after) = (step, slope), here.step()
+        start, end = _along(before[1], before[0]), _along(after, before[0])
+        straight = np.clip(length * start / np.where(end > start, start - end, start), 0.25, 2.0)
+        slope, length = after, np.where(better, straight, length / 2)
         heywood = better & (here.left < FLOOR).any(axis=1)
         converged = better & (moved < _TOLERANCE) & ~heywood
         done = heywood | converged | (length < _SHORTEST) | ~np.isfinite(here.half)
         if done.any():
             problem[where[heywood]] = HEYWOOD
             problem[where[converged]] = ""
+            known = heywood | converged
+            halves[where[known]] = here.half[known]
             loadings[where[converged]], residuals[where[converged]] = here.load[converged], here.left[converged]
             keep = ~done
             if not keep.any():
                 break
-            where, active, length = where[keep], active[keep], length[keep]
-            here, step = here.kept(keep), (step[0][keep], step[1][keep])
-    return loadings, residuals, problem
+            where, active, length, here = where[keep], active[keep], length[keep], here.kept(keep)
+            step, slope = (step[0][keep], step[1][keep]), (slope[0][keep], slope[1][keep])
+    return loadings, residuals, problem, halves
+
+
+def _along(slope: tuple[np.ndarray, np.ndarray], step: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    return _dot(slope[0], step[0]) + _dot(slope[1], step[1])
 
 
 @dataclass(frozen=True)
@@ -174,8 +202,8 @@ class _Point:
     def kept(self, keep: np.ndarray) -> _Point:
         return _Point(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
 
-    def step(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the step of Fisher scoring.
+    def step(self) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """Return the step of Fisher scoring and the derivatives of half the discrepancy, by loadings and by residual variances.
 
         Written P for the inverse of Sigma, v for P times the loadings and c for the loadings times v, the information is c P + v v' for
         the loadings and P o P / 2 for the residual variances (o: element by element). Without the loadings the latter becomes
@@ -203,7 +231,7 @@ class _Point:
         d_left = -2 * solved
         z = v * d_left
         d_load = -(left * of_load + load * across) / c + load * across / (2 * c**2) - z / c + load * (_dot(v, z)[:, None] / (2 * c**2))
-        return d_load, d_left
+        return (d_load, d_left), (of_load, of_left)
 
 
 def _pick(chosen: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -17,13 +17,15 @@ MIN_FACTORS = 3
 MIN_ITEMS_PER_FACTOR = 2
 FLOOR = 0.005
 STARTS = 20
+_NO_VARIANCE = 1e-6
 _TOLERANCE = 1e-9
 _ROTATED = 1e-7
 _STEPS = 200
 _ROTATION_STEPS = 5000
 
 IMPROPER = "improper solution: an item has no residual variance left"
-IMPROPER_GENERAL = "improper solution: a group factor has no variance of its own beside the general factor, or factors correlate negatively"
+IMPROPER_GENERAL = "improper solution: a group factor has no variance of its own beside the general factor"
+NO_FACTOR = "items have fewer factors in common than asked for"
 NOT_CONVERGED = "the factors did not converge"
 NOT_ROTATED = "the rotation did not converge"
 
@@ -115,11 +117,14 @@ def schmid_leiman(covariance: ArrayLike, factors: int = MIN_FACTORS, start: Schm
             problem[where[faults != ""]] = IMPROPER_GENERAL
             general[where] = (oblique[where] @ second[:, :, None])[:, :, 0]
             group[where] = oblique[where] * np.sqrt(np.maximum(1 - second**2, 0))[:, None, :]
-            # A proper second-order factor has positive loadings once factors are turned so that their items are.
+            # Turned so that their items load positively, factors should load positively on the general factor.
             turned = np.sign(oblique[where].sum(axis=1)) * second
             turned *= np.sign(turned.sum(axis=1))[:, None]
-            problem[where[(turned < 0).any(axis=1) & (problem[where] == "")]] = IMPROPER_GENERAL
+            for place, below in zip(where, (turned < 0).sum(axis=1)):
+                if below:
+                    _add(doubt, place, f"{below} of {factors} group factors have a negative loading on the general factor")
         bad = problem != ""
+        doubt[bad] = ""
         for one in (general, group, residuals, phi, oblique):
             one[bad] = np.nan
     general *= np.where(general.sum(axis=1) < 0, -1, 1)[:, None]
@@ -134,10 +139,13 @@ def schmid_leiman(covariance: ArrayLike, factors: int = MIN_FACTORS, start: Schm
         )
     negative = (general < 0).sum(axis=1)
     for place in np.flatnonzero(negative):
-        told = f"{negative[place]} of {k} items have a negative loading on the general factor"
-        doubt[place] = "; ".join(filter(None, (doubt[place], told)))
+        _add(doubt, place, f"{negative[place]} of {k} items have a negative loading on the general factor")
     shaped = [np.reshape(one, (*shape, *one.shape[1:])) for one in (general, group, residuals, phi, *results, problem, doubt, oblique)]
     return SchmidLeiman(*shaped)
+
+
+def _add(told: np.ndarray, place: int, words: str) -> None:
+    told[place] = "; ".join(filter(None, (told[place], words)))
 
 
 def _refusal(k: int, factors: int) -> str:
@@ -194,7 +202,8 @@ def minres(correlation: np.ndarray, factors: int, start: np.ndarray | None = Non
         done = converged | (length < 1e-6)
         if done.any():
             at_floor = ((left <= FLOOR) & (gradient > 0)).any(axis=1)
-            problem[where[converged]] = np.where(at_floor[converged], IMPROPER, "")
+            empty = (load**2).sum(axis=1).min(axis=1) < _NO_VARIANCE
+            problem[where[converged]] = np.select([empty, at_floor], [NO_FACTOR, IMPROPER], "")[converged]
             loadings[where[converged]], residuals[where[converged]] = load[converged], left[converged]
             keep = ~done
             if not keep.any():
