@@ -22,13 +22,14 @@ from alliance.statistics.internal_consistency import alpha, item_rest_correlatio
 from alliance.statistics.one_factor import CONSTANT, MIN_ITEMS, NOT_IDENTIFIED, OneFactor, one_factor
 from alliance.statistics.schmid_leiman import SchmidLeiman, schmid_leiman
 
-Name = Literal["alpha", "omega_total", "omega_hierarchical"]
-NAMES: tuple[Name, ...] = ("alpha", "omega_total", "omega_hierarchical")
+Name = Literal["alpha", "omega_total", "omega_hierarchical", "omega_total_schmid_leiman"]
+NAMES: tuple[Name, ...] = ("alpha", "omega_total", "omega_hierarchical", "omega_total_schmid_leiman")
 HEADLINE: tuple[Name, ...] = ("alpha", "omega_total")
 Interval = Literal["expanded_percentile", "jackknife"]
 MIN_CLIENTS = 10
 FACTORS = 3
 MOST_FAILED = 0.2
+_OF_SCHMID_LEIMAN = {"omega_hierarchical": "omega_hierarchical", "omega_total_schmid_leiman": "omega_t"}
 
 
 @dataclass(frozen=True)
@@ -234,8 +235,8 @@ class Difference:
         Positions of the scales.
     name : str
         One of :data:`NAMES`.
-    estimate, ci_low, ci_high : float
-        Coefficient of the first minus that of the second, with its bootstrap interval.
+    estimate, difference_error, ci_low, ci_high : float
+        Coefficient of the first minus that of the second, its standard error and interval.
     ln_difference, std_error : float
         ln(1 - second) - ln(1 - first), positive where the first is the more reliable, and its standard error.
     df, p_value : float
@@ -248,6 +249,7 @@ class Difference:
     second: int
     name: Name
     estimate: float
+    difference_error: float
     ci_low: float
     ci_high: float
     ln_difference: float
@@ -260,13 +262,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Reliability of several scales answered by the same clients, and all differences between two of them."""
+    """Reliability of several scales answered by the same clients, and all differences between two of them.
+
+    ``by_therapists`` tells whether therapists were resampled or left out; else clients were.
+    """
 
     differences: tuple[Difference, ...]
     scales: tuple[tuple[Coefficient, ...], ...]
     n: int
     n_left_out: int
     n_clusters: int
+    by_therapists: bool
     method: str
 
 
@@ -307,8 +313,8 @@ def compare(
     fault = _too_few(n, min_rows)
     if fault:
         empty = tuple(_absent(names, fault, array.shape[1], n, left_out, n_clusters).coefficients for array in arrays)
-        absent = tuple(Difference(i, j, name, *[np.nan] * 7, "not_estimable", fault) for i, j, name in _pairs(len(arrays), names))
-        return Comparison(absent, empty, n, left_out, n_clusters, "")
+        absent = tuple(Difference(i, j, name, *[np.nan] * 8, "not_estimable", fault) for i, j, name in _pairs(len(arrays), names))
+        return Comparison(absent, empty, n, left_out, n_clusters, False, "")
     if random is None and interval != "jackknife":
         raise ValueError("a bootstrap needs a generator of random numbers")
     resampler = _Resampler.of(n, therapists, interval, draws, random, min_clusters)
@@ -323,12 +329,12 @@ def compare(
         m = list(names).index(name)
         reason = "; ".join(dict.fromkeys(filter(None, (found[i].reasons[m], found[j].reasons[m]))))
         if reason:
-            differences.append(Difference(i, j, name, *[np.nan] * 7, "not_estimable", reason))
+            differences.append(Difference(i, j, name, *[np.nan] * 8, "not_estimable", reason))
             continue
         values, replicates = (np.array([one[m] for one in pair]) for pair in ((found[i].values, found[j].values), (drawn[i].T, drawn[j].T)))
         doubts = [*notes, *dict.fromkeys(filter(None, (found[i].doubts[m], found[j].doubts[m])))]
         differences.append(_difference((i, j, name), values, replicates.T, resampler, level, doubts))
-    return Comparison(tuple(differences), tuple(coefficients), n, left_out, n_clusters, resampler.method)
+    return Comparison(tuple(differences), tuple(coefficients), n, left_out, n_clusters, resampler.unit == "therapists", resampler.method)
 
 
 def _difference(
@@ -345,7 +351,7 @@ def _difference(
     return Difference(
         *identity,
         float(values[0] - values[1]),
-        *plain.of(0)[1:],
+        *plain.of(0),
         ln_difference,
         error,
         resampler.df,
@@ -427,10 +433,11 @@ def _coefficients(covariance: np.ndarray, names: Sequence[Name], factors: int) -
             reason = f"{NOT_IDENTIFIED}; has {k}" if k < MIN_ITEMS else usable or _not_definite(covariance) or str(fit.problem)
             value, function = fit.omega(), partial(_omega_total_from, start=fit)
             doubt = f"{int((fit.loadings < 0).sum())} of {k} items have a negative loading" if fit.negative else ""
-        elif name == "omega_hierarchical":
+        elif name in _OF_SCHMID_LEIMAN:
             solution = schmid_leiman(covariance, factors)
             reason = usable or str(solution.problem)
-            value, function = solution.omega_hierarchical, partial(_omega_hierarchical_from, start=solution)
+            which = _OF_SCHMID_LEIMAN[name]
+            value, function = getattr(solution, which), partial(_of_schmid_leiman_from, start=solution, which=which)
             doubt = str(solution.doubt)
         else:
             raise ValueError(f"no coefficient {name!r}; there are {', '.join(NAMES)}")
@@ -450,8 +457,8 @@ def _omega_total_from(stack: np.ndarray, start: OneFactor) -> np.ndarray:
     return one_factor(stack, start).omega()
 
 
-def _omega_hierarchical_from(stack: np.ndarray, start: SchmidLeiman) -> np.ndarray:
-    return schmid_leiman(stack, start.group.shape[-1], start).omega_hierarchical
+def _of_schmid_leiman_from(stack: np.ndarray, start: SchmidLeiman, which: str) -> np.ndarray:
+    return getattr(schmid_leiman(stack, start.group.shape[-1], start), which)
 
 
 def _fault(covariance: np.ndarray) -> str:

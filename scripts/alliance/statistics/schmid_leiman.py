@@ -22,6 +22,7 @@ _TOLERANCE = 1e-9
 _ROTATED = 1e-7
 _STEPS = 200
 _ROTATION_STEPS = 5000
+_SINGULAR = 1e-12
 
 IMPROPER = "improper solution: an item has no residual variance left"
 IMPROPER_GENERAL = "improper solution: a group factor has no variance of its own beside the general factor"
@@ -111,7 +112,10 @@ def schmid_leiman(covariance: ArrayLike, factors: int = MIN_FACTORS, start: Schm
                 oblique[where], phi[where], rotated, doubt[where] = (np.array(part) for part in zip(*turned))
             else:
                 oblique[where], phi[where], rotated, _ = oblimin(loadings, _nearest(loadings, start.oblique))
-            problem[where[~np.asarray(rotated, dtype=bool)]] = NOT_ROTATED
+            rotated = np.asarray(rotated, dtype=bool)
+            problem[where[~rotated]] = NOT_ROTATED
+            where = where[rotated]
+        if len(where):
             second, _, faults = minres(phi[where], 1)
             second = second[:, :, 0]
             problem[where[faults != ""]] = IMPROPER_GENERAL
@@ -301,17 +305,28 @@ def oblimin(loadings: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.nda
             length = np.where(open_, length / 2, length)
         here, now = trial, found
         turn[where] = here
-    rotated = loadings @ np.swapaxes(np.linalg.inv(turn), 1, 2)
+    rotated = loadings @ np.swapaxes(_inverse(turn), 1, 2)
     return rotated, np.swapaxes(turn, 1, 2) @ turn, converged, _quartimin(loadings, turn)[0]
 
 
 def _quartimin(loadings: np.ndarray, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    inverse = np.linalg.inv(turn)
+    inverse = _inverse(turn)
     rotated = loadings @ np.swapaxes(inverse, 1, 2)
     squares = rotated**2
     others = squares.sum(axis=2, keepdims=True) - squares
     slope = -np.swapaxes(np.swapaxes(rotated, 1, 2) @ (rotated * others) @ inverse, 1, 2)
     return (squares * others).sum(axis=(1, 2)) / 4, slope
+
+
+def _inverse(stack: np.ndarray) -> np.ndarray:
+    """Return inverses, shape (b, f, f); NaN where a matrix has none, so that one resample in which factors collapse leaves the others."""
+    try:
+        return np.linalg.inv(stack)
+    except np.linalg.LinAlgError:
+        singular = np.abs(np.linalg.det(stack)) < _SINGULAR
+        inverse = np.linalg.inv(np.where(singular[:, None, None], np.eye(stack.shape[-1]), stack))
+        inverse[singular] = np.nan
+        return inverse
 
 
 def _best_rotation(loadings: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool, str]:
