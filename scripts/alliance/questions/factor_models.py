@@ -14,7 +14,14 @@ MIN_ITEMS = 3
 MIN_GROUP_ITEMS = 3
 MIN_SCALE_ITEMS = 2
 
-COMPARISONS = ((ONE_FACTOR, THEORY), (ONE_FACTOR, BOND_TASK_GOAL), (BOND_TASK_GOAL, THEORY), (THEORY, BIFACTOR))
+COMPARISONS = (
+    (ONE_FACTOR, THEORY),
+    (ONE_FACTOR, BOND_TASK_GOAL),
+    (BOND_TASK_GOAL, THEORY),
+    (THEORY, BIFACTOR),
+    ("one_core", "two_cores"),
+    ("one_construct", "constructs"),
+)
 """Pairs of models that are compared, the more restricted first."""
 
 
