@@ -222,10 +222,8 @@ class VarianceRatios:
     converged: np.ndarray
 
 
-def restricted_ml(
-    sums: RatingSums, start: tuple[float, float] | None = None, *, targets: bool = True, raters: bool = True
-) -> VarianceRatios:
-    """Return the variance ratios of the largest restricted likelihood over all that leave the covariance matrix positive definite.
+def restricted_ml(sums: RatingSums, start: tuple[float, float] | None = None, *, raters: bool = True) -> VarianceRatios:
+    """Return the variance ratios of the largest restricted likelihood; that of raters is not negative, that of targets may be.
 
     Parameters
     ----------
@@ -233,9 +231,28 @@ def restricted_ml(
         One leading axis of data sets.
     start : tuple of float, optional
         Ratios near the largest likelihood; found on a grid where not given.
-    targets, raters : bool
-        Whether targets and raters vary; the ratio of those that do not is zero.
+    raters : bool
+        Whether raters vary; otherwise their ratio is zero.
     """
+    alone = _searched(sums, (start[0], 0.0) if start else None, targets=True, raters=False)
+    if not raters:
+        return alone
+    both = _searched(sums, start, targets=True, raters=True)
+    better = both.converged & (both.raters > 0)
+    return VarianceRatios(*(np.where(better, *pair) for pair in zip(vars(both).values(), vars(alone).values(), strict=True)))
+
+
+def non_negative(sums: RatingSums, *, raters: bool = True) -> VarianceRatios:
+    """Return the ratios of the largest restricted likelihood of one data set among those that are not negative."""
+    found = restricted_ml(sums, raters=raters)
+    if found.targets[0] >= 0:
+        return found
+    only_raters = _searched(sums, None, targets=False, raters=raters)
+    return only_raters if only_raters.raters[0] >= 0 else _searched(sums, None, targets=False, raters=False)
+
+
+def _searched(sums: RatingSums, start: tuple[float, float] | None, *, targets: bool, raters: bool) -> VarianceRatios:
+    """Return the ratios that Newton's method finds; those of targets or raters that do not vary are zero."""
     largest_target = sums.sizes.max()
     largest_rater = np.maximum(sums.rows.diagonal(axis1=-2, axis2=-1)[..., :-1].max(axis=-1), 1.0)
 
@@ -258,16 +275,6 @@ def restricted_ml(
     return VarianceRatios(by_target, by_rater, rss / (sums.n - 1), value, converged)
 
 
-def non_negative(sums: RatingSums, *, raters: bool = True) -> VarianceRatios:
-    """Return the ratios of the largest restricted likelihood of one data set among those that are not negative."""
-    found = restricted_ml(sums, raters=raters)
-    if (found.targets >= 0).all() and (found.raters >= 0).all():
-        return found
-    edges = [restricted_ml(sums, targets=one, raters=other) for one, other in ((False, raters), (True, False), (False, False))]
-    allowed = [edge for edge in edges if (edge.targets >= 0).all() and (edge.raters >= 0).all()]
-    return min(allowed, key=lambda edge: float(edge.deviance[0]))
-
-
 def restricted_deviance(sums: RatingSums, targets: np.ndarray, raters: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return -2 times the restricted log-likelihood at ratios of variances, and the residual sum of squares."""
     spread = 1 + sums.sizes * np.asarray(targets)[..., None]
@@ -284,7 +291,7 @@ def newton(function: Callable[[np.ndarray], np.ndarray], point: np.ndarray, free
     Parameters
     ----------
     function : callable
-        Takes points, shape (b, m), and returns shape (b,).
+        Takes points, shape (..., b, m), and returns shape (..., b).
     point : ndarray, shape (b, m)
         Where to start.
     free : ndarray of bool, shape (m,)
@@ -295,37 +302,36 @@ def newton(function: Callable[[np.ndarray], np.ndarray], point: np.ndarray, free
     if not len(at):
         return point, np.ones(len(point), dtype=bool)
     steps = _STEP * np.eye(point.shape[1])[at]
+    pairs = [(i, j) for i in range(len(at)) for j in range(i)]
+    moves = np.concatenate([np.zeros((1, point.shape[1])), steps, -steps, *(steps[i : i + 1] + steps[j : j + 1] for i, j in pairs)])
     done = np.zeros(len(point), dtype=bool)
-    here = function(point)
     for _ in range(_ITERATIONS):
-        ups, downs = (np.array([function(point + sign * step) for step in steps]) for sign in (1, -1))
+        here, ups, downs, corners = np.split(function(point + moves[:, None]), [1, 1 + len(at), 1 + 2 * len(at)])
+        here = here[0]
         gradient = ((ups - downs) / (2 * _STEP)).T
         hessian = np.empty((len(point), len(at), len(at)))
-        for i in range(len(at)):
-            hessian[:, i, i] = (ups[i] - 2 * here + downs[i]) / _STEP**2
-            for j in range(i):
-                corners = sum(a * b * function(point + a * steps[i] + b * steps[j]) for a in (1, -1) for b in (1, -1))
-                hessian[:, i, j] = hessian[:, j, i] = corners / (4 * _STEP**2)
+        hessian[:, range(len(at)), range(len(at))] = ((ups - 2 * here + downs) / _STEP**2).T
+        for (i, j), corner in zip(pairs, corners, strict=True):
+            hessian[:, i, j] = hessian[:, j, i] = (corner - ups[i] - ups[j] + here) / _STEP**2
         usable = np.isfinite(hessian).all(axis=(1, 2)) & np.isfinite(gradient).all(axis=1)
         values, vectors = np.linalg.eigh(np.where(usable[:, None, None], hessian, np.eye(len(at))))
         along = np.einsum("bij,bi->bj", vectors, np.where(usable[:, None], gradient, 0.0))
-        move = -np.einsum("bij,bj->bi", vectors, along / np.maximum(np.abs(values), 1e-3))
-        move = np.clip(move, -2.0, 2.0)
-        decrement = -(gradient * move).sum(axis=1)
-        done = usable & (decrement < _FLAT) & (values[:, 0] > -1e-3)
-        if (done | ~usable).all():
-            break
+        move = np.clip(-np.einsum("bij,bj->bi", vectors, along / np.maximum(np.abs(values), 1e-3)), -2.0, 2.0)
+        done = usable & (-(gradient * move).sum(axis=1) < _FLAT) & (values[:, 0] > -1e-3)
         size = np.where(done | ~usable, 0.0, 1.0)
+        if not size.any():
+            point[:, at] += np.where(done[:, None], move, 0.0)
+            break
         for _ in range(30):
             moved = point.copy()
             moved[:, at] += size[:, None] * move
-            there = function(moved)
-            worse = (size > 0) & ~(there <= here)
+            worse = (size > 0) & ~(function(moved) <= here)
             if not worse.any():
                 break
             size = np.where(worse, size / 2, size)
-        better = (size > 0) & (there <= here)
-        point, here = np.where(better[:, None], moved, point), np.where(better, there, here)
+        point = np.where(worse[:, None], point, moved)
+        if (worse | (size == 0)).all():
+            break
     return point, done
 
 

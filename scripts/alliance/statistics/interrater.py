@@ -115,10 +115,11 @@ def intraclass(
     Intervals. Independent targets (each of another client, therapists unknown or all different): exact for normal data for the one-way and
     consistency forms (Shrout & Fleiss, 1979, with complete ratings; Wald, 1947, with unbalanced ones); agreement by Satterthwaite's F with
     complete ratings (McGraw & Wong, 1996). Sessions nested in clients and therapists: by leaving out each therapist in turn (each client,
-    or group of clients, with few therapists) on the scale of ln(1 - ICC) of the average, with t (units - 1). Since therapists and clients say
-    nothing about how far other raters would differ, intervals of agreement join that of consistency with the exact one of the raters'
+    or group of clients, with few therapists) on the scale of ln(1 - ICC) of the average, with t (units - 1). Since therapists and clients
+    say nothing about how far other raters would differ, intervals of agreement join that of consistency with the exact one of the raters'
     variance over that of error (method of variance estimates recovery; Zou & Donner, 2008), as they do for unbalanced independent targets.
-    Intervals of a single rater and of the average are one, by Spearman and Brown.
+    Intervals of a single rater and of the average are one, by Spearman and Brown. Those of the one-way forms are too narrow where the
+    same raters rate all sessions, and flagged there.
 
     Parameters
     ----------
@@ -279,9 +280,11 @@ def _why_not(data: _Coded, twice: int, min_targets: int) -> str:
         return f"needs at least {min_targets} sessions with two or more raters; has {twice}"
     if data.values.std() == 0:
         return "all ratings are the same"
-    error = mean_squares(rating_sums(data.target, np.zeros(len(data.client), dtype=int), None, data.values))
-    if error.within[0] < _DETERMINED:
+    found = mean_squares(rating_sums(data.target, np.zeros(len(data.client), dtype=int), None, data.values))
+    if found.within[0] < _DETERMINED:
         return "the raters of a session never differ: there is no variance of error to compare with"
+    if found.targets[0] < _DETERMINED:
+        return "sessions do not differ: the mean rating of all is the same"
     return ""
 
 
@@ -402,6 +405,8 @@ def _agreement(model: _Model, limits: _Limits, k: float, level: float, exact: bo
     if exact and model.complete:
         low, high = _mcgraw_wong(squares, int(sums.n_targets[0]), round(k), level)
         return estimate, _Limits(low, high, error, limits.notes)
+    if not np.isfinite(limits.error):
+        return estimate, limits
     consistency = float(model.average(model.free[0], k))
     centre = log_complement(consistency, raters)
     rater_low, rater_high = exact_rater_ratio(sums, level)
@@ -449,6 +454,8 @@ def _coefficient(form: Form, data: _Coded, models: dict[str, _Model], limits: di
         estimate, own = _agreement(model, own, k, level, data.independent)
         if model.raters <= 0:
             notes.append("raters differ in level no more than by chance: their variance is estimated as zero or below")
+    elif form.raters == "unknown" and 0 < data.n_raters < len(data.values):
+        notes.append("the interval takes the raters of every session as other people; here some rate several: ICC(2) respects that")
     notes += own.notes
     error = (1 - estimate) * own.error
     values = np.array([estimate, own.low, own.high])
