@@ -15,7 +15,7 @@ from alliance.issues import shown
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 FUNCTIONS = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt}
 
-_OPERATORS = re.compile(r":=|=~|~~|==|<|>|~|=")
+OPERATORS = re.compile(r":=|=~|~~|==|<|>|~|=")
 _UNSUPPORTED = {
     "=~": ("latent variables are not supported here", "use a scale score as the variable"),
     "==": ("constraints are not supported", "give two paths the same label to make them equal"),
@@ -135,8 +135,8 @@ def parse(syntax: str, variables: Sequence[str] | None = None) -> Model:
     paths: list[Term] = []
     covariances: list[Term] = []
     defined: list[Defined] = []
-    for line, statement in _statements(syntax):
-        operator = _OPERATORS.search(statement)
+    for line, statement in statements(syntax):
+        operator = OPERATORS.search(statement)
         if operator is None:
             problems.append(Problem(line, f"'{shown(statement)}' holds no '~', '~~' or ':='", "write for example 'outcome ~ alliance'"))
         elif operator.group() in _UNSUPPORTED:
@@ -144,7 +144,7 @@ def parse(syntax: str, variables: Sequence[str] | None = None) -> Model:
         else:
             left, right = statement[: operator.start()].strip(), statement[operator.end() :].strip()
             if operator.group() == ":=":
-                _read_defined(left, right, line, defined, problems)
+                read_defined(left, right, line, defined, problems)
             else:
                 _read_terms(left, operator.group(), right, line, paths if operator.group() == "~" else covariances, problems)
     _check_variables([*paths, *covariances], variables, problems)
@@ -165,19 +165,20 @@ def parse(syntax: str, variables: Sequence[str] | None = None) -> Model:
     return Model((*order, *exogenous), order, exogenous, tuple(paths), (*kept, *added), tuple(defined))
 
 
-def _statements(syntax: str) -> list[tuple[int, str]]:
-    statements: list[tuple[int, str]] = []
+def statements(syntax: str) -> list[tuple[int, str]]:
+    """Return the statements of a model with the line each begins on; comments are left out and continued lines joined."""
+    found: list[tuple[int, str]] = []
     for number, text in enumerate(syntax.splitlines(), start=1):
         for part in re.split(r"[#!]", text, maxsplit=1)[0].split(";"):
             part = part.strip()
             if not part:
                 continue
-            goes_on = bool(statements) and (statements[-1][1][-1] in "+*~=-/(" or part[0] in "+*")
-            if goes_on and not (part[0] not in "+*" and _OPERATORS.search(part)):
-                statements[-1] = (statements[-1][0], f"{statements[-1][1]} {part}")
+            goes_on = bool(found) and (found[-1][1][-1] in "+*~=-/(" or part[0] in "+*")
+            if goes_on and not (part[0] not in "+*" and OPERATORS.search(part)):
+                found[-1] = (found[-1][0], f"{found[-1][1]} {part}")
             else:
-                statements.append((number, part))
-    return statements
+                found.append((number, part))
+    return found
 
 
 def _read_terms(left: str, op: str, right: str, line: int, terms: list[Term], problems: list[Problem]) -> None:
@@ -202,14 +203,15 @@ def _read_terms(left: str, op: str, right: str, line: int, terms: list[Term], pr
             if NAME.match(pieces[0]):
                 label = pieces[0]
             else:
-                fixed = _number(pieces[0])
+                fixed = number(pieces[0])
                 if fixed is None:
                     problems.append(Problem(line, f"'{shown(pieces[0])}' is neither a label nor a number", "use a name or a number"))
                     continue
         terms.extend(Term(target, op, name, label, fixed, line) for target in targets if NAME.match(target))
 
 
-def _number(text: str) -> float | None:
+def number(text: str) -> float | None:
+    """Return the finite number a text writes, or None."""
     try:
         value = float(text)
     except ValueError:
@@ -217,7 +219,8 @@ def _number(text: str) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _read_defined(left: str, right: str, line: int, defined: list[Defined], problems: list[Problem]) -> None:
+def read_defined(left: str, right: str, line: int, defined: list[Defined], problems: list[Problem]) -> None:
+    """Add a defined parameter to ``defined``, or what is wrong with it to ``problems``."""
     if not NAME.match(left):
         problems.append(Problem(line, f"'{shown(left)}' before ':=' is no name", "names hold letters, digits, '_' and '.'"))
         return

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike
 
 from alliance.statistics import resampling
 from alliance.statistics.covariance import cluster_codes, correlation_matrix, elements, matrix_of, moments, normal_theory, sandwich
-from alliance.statistics.distributions import chi_squared_p, critical_value, two_sided_p
+from alliance.statistics.distributions import critical_value, two_sided_p
+from alliance.statistics.fit_measures import FitMeasures, measures, srmr
 from alliance.statistics.model_syntax import Defined, Model, ModelSyntaxError, Problem, Term, parse
 
 __all__ = [
@@ -36,7 +37,6 @@ __all__ = [
 MIN_CLUSTERS = 5
 ROWS_PER_PARAMETER = 3
 AGREEMENT = 1e-6
-RMSEA_LEVEL = 0.90
 
 COLUMNS = (
     "name",
@@ -61,27 +61,6 @@ COLUMNS = (
 
 _SCORING_STEPS = 500
 _SMALLEST_EIGENVALUE = 1e-8
-
-
-@dataclass(frozen=True)
-class FitMeasures:
-    """Fit of a model as lavaan reports it with fixed exogenous variables; rows are taken as independent.
-
-    ``rmsea_low`` and ``rmsea_high`` bound a 90 % interval. With no degrees of freedom the fit is perfect by construction. None where the
-    measure does not exist.
-    """
-
-    chi2: float
-    df: int
-    p_value: float | None
-    baseline_chi2: float
-    baseline_df: int
-    cfi: float | None
-    tli: float | None
-    rmsea: float
-    rmsea_low: float
-    rmsea_high: float
-    srmr: float
 
 
 @dataclass(frozen=True)
@@ -836,50 +815,11 @@ def _fit_measures(structure: _Structure, free: np.ndarray, r: np.ndarray, n: flo
     _, sigma, _ = structure.implied(free, r)
     p, x, y = structure.scale.size, structure.exogenous, structure.endogenous
     log_s = np.linalg.slogdet(r)[1]
-    chi2 = max(0.0, float(n * (structure.discrepancy(free, r) - log_s - p)))
+    chi2 = float(n * (structure.discrepancy(free, r) - log_s - p))
     df = p * (p + 1) // 2 - x.size * (x.size + 1) // 2 - free.size
-    if df == 0:
-        chi2 = 0.0
     base = float(n * (np.linalg.slogdet(r[np.ix_(x, x)])[1] - log_s))
     base_df = y.size * (y.size - 1) // 2 + y.size * x.size
-    excess, base_excess = max(chi2 - df, 0.0), max(base - base_df, chi2 - df, 0.0)
-    cfi = 1 - excess / base_excess if base_excess > 0 else 1.0
-    tli = 1.0 if df == 0 else None
-    if df > 0 and base_df > 0 and base / base_df != 1:
-        tli = (base / base_df - chi2 / df) / (base / base_df - 1)
-    low, high = _noncentrality(chi2, df) if df > 0 else (0.0, 0.0)
-    rmsea = [float(np.sqrt(value / n / df)) if df > 0 else 0.0 for value in (excess, low, high)]
-    residual = elements(r - sigma)
-    return FitMeasures(
-        chi2=chi2,
-        df=df,
-        p_value=float(chi_squared_p(chi2, df)) if df > 0 else None,
-        baseline_chi2=base,
-        baseline_df=base_df,
-        cfi=cfi,
-        tli=tli,
-        rmsea=rmsea[0],
-        rmsea_low=rmsea[1],
-        rmsea_high=rmsea[2],
-        srmr=float(np.sqrt(np.mean(residual**2))),
-    )
-
-
-def _noncentrality(chi2: float, df: int) -> tuple[float, float]:
-    """Return the interval of the noncentrality parameter behind an observed chi-squared."""
-    from scipy.optimize import brentq
-    from scipy.special import chndtr
-
-    bounds = []
-    for probability in ((1 + RMSEA_LEVEL) / 2, (1 - RMSEA_LEVEL) / 2):
-        if chndtr(chi2, df, 0.0) < probability:
-            bounds.append(0.0)
-            continue
-        top = max(chi2, 1.0)
-        while chndtr(chi2, df, top) > probability:
-            top *= 2
-        bounds.append(float(brentq(lambda value, target=probability: chndtr(chi2, df, value) - target, 0.0, top, xtol=1e-10)))
-    return bounds[0], bounds[1]
+    return measures(chi2, df, base, base_df, n, srmr([r], [sigma], [n]))
 
 
 def _no_fit(model: Model, sample: _Sample, reason: str) -> PathFit:

@@ -1,0 +1,726 @@
+"""Structural equation models with latent variables by maximum likelihood, for one or several groups, from means and covariances.
+
+Defaults and definitions are those of lavaan (Rosseel, 2012) with ``likelihood = "normal"``: covariances have the divisor n, chi-squared is
+n times the discrepancy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from alliance.statistics import structural_likelihood as likelihood
+from alliance.statistics.distributions import chi_squared_p, critical_value, two_sided_p
+from alliance.statistics.fit_measures import FitMeasures, measures, srmr
+from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, PATHS, Slots, State, Units
+from alliance.statistics.structural_model import Layout, ModelSyntaxError, Problem, StructuralModel, layout, parse_structural
+from alliance.statistics.structural_optimum import SINGULAR, Arrow, Parameters, maximise, slots_of, start_values
+
+__all__ = [
+    "Comparison",
+    "FitMeasures",
+    "ModelSyntaxError",
+    "Moments",
+    "Problem",
+    "StructuralFit",
+    "StructuralModel",
+    "compare",
+    "fit_structural",
+    "modification_indices",
+    "parse_structural",
+]
+
+COLUMNS = (
+    "group",
+    "lhs",
+    "op",
+    "rhs",
+    "label",
+    "free",
+    "estimate",
+    "std_error",
+    "ci_low",
+    "ci_high",
+    "statistic",
+    "p_value",
+    "standardized",
+    "std_error_standardized",
+    "standardized_low",
+    "standardized_high",
+)
+_NEGATIVE = 1e-8
+_BEYOND_ONE = 1 + 1e-8
+_STEP = 1e-30
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moments of one group.
+
+    Attributes
+    ----------
+    n : float
+        Number of clients.
+    covariance : array_like, shape (p, p)
+        Covariances with divisor n - 1.
+    mean : array_like, shape (p,), or None
+        Means.
+    names : sequence of str
+        Variables, in the order of the matrix; the model picks those it needs.
+    """
+
+    n: float
+    covariance: ArrayLike
+    mean: ArrayLike | None
+    names: Sequence[str]
+
+
+@dataclass(frozen=True)
+class StructuralFit:
+    """A fitted structural equation model.
+
+    Attributes
+    ----------
+    parameters : DataFrame
+        One row a parameter and group, and one a defined parameter; columns :data:`COLUMNS`. ``op`` is ``=~``, ``~``, ``~~``, ``~1`` or
+        ``:=`` (``rhs`` its expression, ``group`` empty). ``standardized`` is standardised by observed and latent variables (lavaan's
+        std.all). Fixed parameters have no standard error. NaN where not estimable.
+    vcov : DataFrame
+        Sampling covariance of the free parameters, by name.
+    implied_covariances : tuple of DataFrame
+        By group.
+    implied_means : tuple of Series
+        By group; the observed means without a mean structure, empty where there are none.
+    latent_covariances : tuple of DataFrame
+        Covariances of the factors (not of their residuals) by group.
+    residuals : tuple of DataFrame
+        Observed minus implied correlations by group.
+    r2 : DataFrame
+        ``group, variable, r2``: explained share of the variance of every variable that others predict.
+    fit : FitMeasures or None
+    log_likelihood, aic, bic : float or None
+        ``bic`` with the number of clients of all groups.
+    n_parameters : int
+        Number of free parameters.
+    n : tuple of int
+        Clients by group.
+    groups : tuple of str
+    method : str
+        How standard errors were made: ``expected``.
+    status, reason : str
+        ``estimated``, ``flagged`` or ``not_estimable``, and why.
+    """
+
+    parameters: pd.DataFrame
+    vcov: pd.DataFrame
+    implied_covariances: tuple[pd.DataFrame, ...]
+    implied_means: tuple[pd.Series, ...]
+    latent_covariances: tuple[pd.DataFrame, ...]
+    residuals: tuple[pd.DataFrame, ...]
+    r2: pd.DataFrame
+    fit: FitMeasures | None
+    log_likelihood: float | None
+    aic: float | None
+    bic: float | None
+    n_parameters: int
+    n: tuple[int, ...]
+    groups: tuple[str, ...]
+    method: str
+    status: str
+    reason: str
+    _solution: _Solution | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Chi-squared difference of two nested models.
+
+    Attributes
+    ----------
+    chi2 : float or None
+    df : int or None
+    p_value : float or None
+    delta_cfi, delta_rmsea, delta_srmr : float or None
+        Restricted minus full.
+    status, reason : str
+        ``estimated``, ``flagged`` or ``not_estimable``, and why.
+    """
+
+    chi2: float | None
+    df: int | None
+    p_value: float | None
+    delta_cfi: float | None
+    delta_rmsea: float | None
+    delta_srmr: float | None
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """What later computations need: everything in units in which variables have pooled standard deviations of 1."""
+
+    layout: Layout
+    slots: Slots
+    parameters: Parameters
+    units: Units
+    means: bool
+    free: np.ndarray
+    state: State
+    arrow: Arrow
+    slot_scale: np.ndarray
+    free_scale: np.ndarray
+    variable_scale: np.ndarray
+    vcov: np.ndarray
+
+
+def fit_structural(
+    model: StructuralModel,
+    moments: Sequence[Moments] | Moments,
+    *,
+    groups: Sequence[str] | None = None,
+    mean_structure: bool | None = None,
+    group_equal: Sequence[str] = (),
+    group_partial: Sequence[str] = (),
+    fixed_x: bool = False,
+    level: float = 0.95,
+) -> StructuralFit:
+    """Fit a structural equation model to the moments of one or several groups.
+
+    Parameters
+    ----------
+    model : StructuralModel
+        From :func:`parse_structural`.
+    moments : Moments or sequence of Moments
+        One a group, with the model's variables.
+    groups : sequence of str, optional
+        Names of the groups; their numbers from 1 otherwise.
+    mean_structure : bool, optional
+        Whether intercepts are parameters. By default as in lavaan: with several groups that all have means, and where the model or
+        ``group_equal`` needs them.
+    group_equal, group_partial : sequence of str
+        What is equal over groups, and which terms are free all the same; see :func:`alliance.statistics.structural_model.layout`.
+    fixed_x : bool
+        Whether moments of exogenous observed variables are taken as known, as lavaan's ``sem`` does by default; they then count neither
+        as parameters nor in the likelihood, and the baseline model keeps them.
+    level : float
+        Confidence level of the intervals.
+
+    Raises
+    ------
+    ModelSyntaxError
+        The model does not go with the groups.
+    ValueError
+        A variable of the model is not among the moments, or means are needed and missing.
+    """
+    given = [moments] if isinstance(moments, Moments) else list(moments)
+    names = tuple(str(index + 1) for index in range(len(given))) if groups is None else tuple(str(name) for name in groups)
+    if not given or len(names) != len(given):
+        raise ValueError("every group needs its moments and a name")
+    with_means = all(one.mean is not None for one in given)
+    written = any(term.op == "~1" for term in model.terms) or any(kind in ("intercepts", "means") for kind in group_equal)
+    means = mean_structure if mean_structure is not None else written or (len(given) > 1 and with_means)
+    if means and not with_means:
+        raise ValueError("a mean structure needs the means of every group")
+    plan = layout(model, len(given), mean_structure=means, group_equal=group_equal, group_partial=group_partial, fixed_x=fixed_x)
+    units = _units(given, model.observed)
+    fault = _fault(plan, units, names, model.observed)
+    if fault:
+        return _no_fit(model, plan, units, names, fault)
+    return _fitted(model, plan, units, names, means, level)
+
+
+def compare(restricted: StructuralFit, full: StructuralFit) -> Comparison:
+    """Return the chi-squared difference test of a model that is nested in another, fitted to the same data.
+
+    Parameters
+    ----------
+    restricted, full : StructuralFit
+        ``restricted`` has the more degrees of freedom.
+    """
+    for fitted in (restricted, full):
+        if fitted.fit is None:
+            return Comparison(None, None, None, None, None, None, "not_estimable", f"one of the models was not estimated: {fitted.reason}")
+    if restricted.n != full.n:
+        return Comparison(
+            None, None, None, None, None, None, "not_estimable", f"the models rest on different clients: {restricted.n} and {full.n}"
+        )
+    one, two = restricted.fit, full.fit
+    df, chi2 = one.df - two.df, one.chi2 - two.chi2
+    changes = [one.cfi - two.cfi, one.rmsea - two.rmsea, one.srmr - two.srmr]
+    if df <= 0:
+        reason = f"the first model is not more restricted than the second: {one.df} and {two.df} degrees of freedom"
+        return Comparison(None, None, None, *changes, "not_estimable", reason)
+    notes = [fitted.reason for fitted in (restricted, full) if fitted.status == "flagged"]
+    if chi2 < -1e-6 * max(1.0, two.chi2):
+        notes.append("the restricted model fits better than the full one: they are not nested")
+    p_value = float(chi_squared_p(max(chi2, 0.0), df))
+    return Comparison(chi2, df, p_value, *changes, "flagged" if notes else "estimated", "; ".join(dict.fromkeys(notes)))
+
+
+def modification_indices(fitted: StructuralFit) -> pd.DataFrame:
+    """Return what freeing one parameter would do: score tests (Sörbom, 1989) with the expected information, 1 df each.
+
+    Candidates are cross-loadings, residual covariances and covariances of factors that the model leaves out, fixed parameters, and each
+    term that is equal to others (``kind`` ``equal``): what releasing it in its group would do.
+
+    Returns
+    -------
+    DataFrame
+        ``kind`` (``added``, ``fixed``, ``equal``), ``group, lhs, op, rhs, chi2, p_value, change`` (expected change of the parameter) and
+        ``change_standardized`` (in units of std.all), largest first. Empty without a fit.
+    """
+    columns = ["kind", "group", "lhs", "op", "rhs", "chi2", "p_value", "change", "change_standardized"]
+    found = fitted._solution
+    if found is None:
+        return pd.DataFrame(columns=columns)
+    terms, wide = _extended(found)
+    slope = likelihood.gradient(wide, found.state, found.units)
+    information = likelihood.expected_information(wide, found.state, found.units)
+    known = found.slots.kind.size
+    scale = _slot_scale(wide, found.variable_scale)
+    inverse = found.arrow.inverse()
+    deviation = np.sqrt(np.abs(np.diagonal(found.state.total, axis1=1, axis2=2)))
+    residual = np.sqrt(np.abs(np.diagonal(likelihood.matrices(found.slots, found.parameters.slots(found.free))[1], axis1=1, axis2=2)))
+    uses = np.bincount(found.layout.column[found.layout.column >= 0], minlength=len(found.layout.names))
+    first = {}
+    rows = []
+    for group, name in enumerate(fitted.groups):
+        own, mixed = found.parameters.columns[group], found.parameters.mixing[group]
+        to_free = information[group][:, :known] @ mixed
+        left = np.diagonal(information[group]) - np.einsum("ab,bc,ac->a", to_free, inverse[np.ix_(own, own)], to_free)
+        for index, (lhs, op, rhs) in enumerate(terms):
+            kind = "added"
+            if index < known:
+                distinct = found.layout.column[group, index]
+                kind = "fixed" if distinct < 0 else "equal"
+                if kind == "equal" and uses[distinct] < 2:
+                    continue
+                if kind == "equal" and uses[distinct] == 2 and first.setdefault(distinct, (group, index)) == (group, index):
+                    continue
+            if left[index] <= 1e-8 * information[group][index, index]:
+                continue
+            change = -slope[group, index] / left[index]
+            row, col = wide.row[index], wide.col[index]
+            if wide.kind[index] == COVARIANCES:
+                size = deviation if row == col else residual
+                unit = 1 / (size[group, row] * size[group, col])
+            else:
+                unit = (deviation[group, col] if wide.kind[index] == PATHS else 1.0) / deviation[group, row]
+            chi2 = slope[group, index] ** 2 / left[index]
+            rows.append((kind, name, lhs, op, rhs, chi2, np.nan, change / scale[index], change * unit))
+    table = pd.DataFrame(rows, columns=columns)
+    table["p_value"] = chi_squared_p(table["chi2"].to_numpy(dtype=float), np.ones(len(table)))
+    return table.sort_values("chi2", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def _extended(found: _Solution) -> tuple[list[tuple[str, str, str]], Slots]:
+    """Return the terms of a model and those it leaves out."""
+    plan, slots = found.layout, found.slots
+    terms = [(term.lhs, term.op, term.rhs) for term in plan.terms]
+    there = {term.key for term in plan.terms}
+    at = {name: index for index, name in enumerate((*plan.observed, *plan.latent))}
+    candidates = []
+    measured = {term.rhs for term in plan.terms if term.op == "=~"}
+    for factor in plan.latent:
+        for name in plan.observed:
+            if name in measured and ("=~", factor, name) not in there:
+                candidates.append((factor, "=~", name, PATHS, at[name], at[factor]))
+    for pool in ([name for name in plan.observed if name not in plan.exogenous], list(plan.latent)):
+        for first, one in enumerate(pool):
+            for other in pool[first + 1 :]:
+                tied = {("~", one, other), ("~", other, one), ("=~", one, other), ("=~", other, one)} & there
+                if ("~~", *sorted((one, other))) not in there and not tied:
+                    candidates.append((one, "~~", other, COVARIANCES, at[one], at[other]))
+    terms += [candidate[:3] for candidate in candidates]
+    kind, row, col = (np.array([candidate[place] for candidate in candidates], dtype=int) for place in (3, 4, 5))
+    wide = Slots(np.r_[slots.kind, kind], np.r_[slots.row, row], np.r_[slots.col, col], slots.p, slots.m)
+    return terms, wide
+
+
+def _units(given: Sequence[Moments], observed: Sequence[str]) -> Units:
+    covariances, means = [], []
+    for one in given:
+        names = list(one.names)
+        lacking = [name for name in observed if name not in names]
+        if lacking:
+            raise ValueError(f"the moments lack the variable '{lacking[0]}'")
+        which = [names.index(name) for name in observed]
+        covariances.append(np.asarray(one.covariance, dtype=float)[np.ix_(which, which)] * ((one.n - 1) / one.n))
+        means.append(np.zeros(len(which)) if one.mean is None else np.asarray(one.mean, dtype=float)[which])
+    count = len(given)
+    return Units(
+        np.array([float(one.n) for one in given]),
+        np.arange(count),
+        np.stack(covariances),
+        np.stack(means),
+        np.ones((count, len(observed)), dtype=bool),
+    )
+
+
+def _degrees_of_freedom(plan: Layout) -> int:
+    p, x, groups = len(plan.observed), len(plan.exogenous) if plan.fixed_x else 0, plan.column.shape[0]
+    moments = p * (p + 1) // 2 - x * (x + 1) // 2 + (p - x if plan.mean_structure else 0)
+    return groups * moments - len(plan.free_names)
+
+
+def _fault(plan: Layout, units: Units, names: tuple[str, ...], observed: tuple[str, ...]) -> str:
+    """Return why a model cannot be fitted, empty if it can."""
+    df = _degrees_of_freedom(plan)
+    if df < 0:
+        count = df + len(plan.free_names)
+        return f"not identified: {len(plan.free_names)} free parameters, the moments allow {count}"
+    for group, name in enumerate(names):
+        where = f" in group {name}" if len(names) > 1 else ""
+        if units.n[group] < len(observed) + 1:
+            return f"needs more clients than variables{where}: {units.n[group]:g} clients, {len(observed)} variables"
+        matrix = units.covariance[group]
+        if not np.isfinite(matrix).all() or not np.isfinite(units.mean[group]).all():
+            return f"the moments have missing values{where}"
+        variance = np.diagonal(matrix)
+        constant = [name for name, value in zip(observed, variance) if value <= 0]
+        if constant:
+            return f"'{constant[0]}' does not vary{where}"
+        smallest = np.linalg.eigvalsh(matrix / np.sqrt(np.outer(variance, variance)))[0]
+        if smallest < 1e-8:
+            return f"the covariance matrix is singular{where}: some variables determine others (smallest eigenvalue {smallest:.1e})"
+    return ""
+
+
+def _slot_scale(slots: Slots, scale: np.ndarray) -> np.ndarray:
+    """Return what slots are multiplied by when every variable is divided by ``scale``."""
+    first, second = scale[slots.row], scale[slots.col]
+    return np.where(slots.kind == PATHS, second / first, np.where(slots.kind == COVARIANCES, 1 / (first * second), 1 / first))
+
+
+def _variable_scale(plan: Layout, slots: Slots, units: Units) -> np.ndarray:
+    """Return pooled standard deviations of observed variables, and for factors that of their marker."""
+    scale = np.ones(slots.m)
+    pooled = np.average(units.covariance, axis=0, weights=units.n)
+    scale[: slots.p] = np.sqrt(np.diagonal(pooled))
+    for _ in plan.latent:
+        for index, term in enumerate(plan.terms):
+            if term.op == "=~" and plan.column[0, index] < 0 and plan.constant[0, index] != 0:
+                scale[slots.col[index]] = scale[slots.row[index]] / abs(plan.constant[0, index])
+    return scale
+
+
+def _fitted(model: StructuralModel, plan: Layout, units: Units, names: tuple[str, ...], means: bool, level: float) -> StructuralFit:
+    slots = slots_of(plan)
+    scale = _variable_scale(plan, slots, units)
+    slot_scale = _slot_scale(slots, scale)
+    if plan.fixed_x:
+        plan = _with_known_x(plan, slots, units)
+    raw = Parameters.of(plan)
+    free_scale = _free_scale(raw, slot_scale)
+    parameters = raw.scaled(slot_scale, free_scale)
+    observed = scale[: slots.p]
+    scaled = Units(units.n, units.group, units.covariance / np.outer(observed, observed), units.mean / observed, units.observed)
+    constant = np.where(plan.column < 0, parameters.constant, np.nan)
+    best = None
+    for start in (start_values(plan, slots, constant, scaled.covariance, scaled.mean), _plain_start(plan, slots, constant, scaled)):
+        found = maximise(slots, parameters, scaled, means, parameters.nearest(start))
+        if best is None or (found.converged and not best.converged):
+            best = found
+        if best.converged:
+            break
+    if best.state is None:
+        return _no_fit(model, plan, units, names, "no start values with a positive definite covariance matrix were found")
+    arrow = Arrow.of(parameters, likelihood.expected_information(slots, best.state, scaled))
+    if arrow.smallest < SINGULAR:
+        weight = np.abs(arrow.direction)
+        most = [plan.free_names[index] for index in np.argsort(-weight, kind="stable")[:3] if weight[index] > 0.1 * weight.max()]
+        reason = f"not identified: the data do not tell apart {', '.join(most)} (smallest eigenvalue {arrow.smallest:.1e})"
+        return _no_fit(model, plan, units, names, reason)
+    if not best.converged:
+        return _no_fit(model, plan, units, names, f"no convergence: the likelihood still rose after {best.steps} steps")
+    vcov = arrow.inverse()
+    solution = _Solution(plan, slots, parameters, scaled, means, best.free, best.state, arrow, slot_scale, free_scale, scale, vcov)
+    return _report(model, solution, units, names, level)
+
+
+def _with_known_x(plan: Layout, slots: Slots, units: Units) -> Layout:
+    constant = plan.constant.copy()
+    exogenous = {plan.observed.index(name) for name in plan.exogenous}
+    for index in range(slots.kind.size):
+        row, col = int(slots.row[index]), int(slots.col[index])
+        if row not in exogenous:
+            continue
+        if slots.kind[index] == COVARIANCES and col in exogenous:
+            constant[:, index] = units.covariance[:, row, col]
+        elif slots.kind[index] == INTERCEPTS:
+            constant[:, index] = units.mean[:, row]
+    return Layout(**{**{name: getattr(plan, name) for name in plan.__dataclass_fields__}, "constant": constant})
+
+
+def _free_scale(raw: Parameters, slot_scale: np.ndarray) -> np.ndarray:
+    """Return a typical size of each free parameter: the mean of what its slots are divided by."""
+    total, count = np.zeros(raw.count), np.zeros(raw.count)
+    for own, mixed in zip(raw.columns, raw.mixing):
+        uses = (mixed != 0).astype(float)
+        total[own] += (uses / slot_scale[:, None]).sum(axis=0)
+        count[own] += uses.sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), 1.0)
+
+
+def _plain_start(plan: Layout, slots: Slots, constant: np.ndarray, scaled: Units) -> np.ndarray:
+    """Return a second start: equal loadings, small factor variances, half of every observed variance unexplained."""
+    values = np.zeros_like(constant)
+    is_loading = np.array([term.op == "=~" for term in plan.terms], dtype=bool)
+    variance = (slots.kind == COVARIANCES) & (slots.row == slots.col)
+    observed = variance & (slots.row < slots.p)
+    values[:, is_loading] = 1.0
+    values[:, variance] = 0.05
+    exogenous = np.isin(slots.row, [plan.observed.index(name) for name in plan.exogenous])
+    values[:, observed] = 0.5 * np.diagonal(scaled.covariance, axis1=1, axis2=2)[:, slots.row[observed]]
+    known = (slots.kind == COVARIANCES) & exogenous & np.isin(slots.col, slots.row[exogenous]) & (slots.row < slots.p)
+    values[:, known] = scaled.covariance[:, slots.row[known], np.minimum(slots.col[known], slots.p - 1)]
+    intercepts = (slots.kind == INTERCEPTS) & (slots.row < slots.p)
+    values[:, intercepts] = scaled.mean[:, slots.row[intercepts]]
+    return np.where(np.isfinite(constant), constant, values)
+
+
+def standardized(slots: Slots, at: State, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the completely standardised slots, shape (G, s), and their derivatives by the slots, shape (G, s, s).
+
+    Residual covariances are divided by the residual standard deviations, as lavaan does.
+    """
+    total = np.diagonal(at.total, axis1=1, axis2=2)
+    row, col = slots.row, slots.col
+    deviation = np.sqrt(total)
+    groups, size = values.shape
+    # Derivative of the logarithm of each variable's standard deviation by each slot.
+    logs = slots.weight * at.path[:, :, row] * np.where(slots.kind == PATHS, at.total[:, :, col], at.path[:, :, col])
+    logs = logs / total[:, :, None]
+    result, slopes = np.zeros((groups, size)), np.zeros((groups, size, size))
+    kind = slots.kind
+    between = (kind == COVARIANCES) & (row != col)
+    own = np.flatnonzero((kind == COVARIANCES) & (row == col))
+    place = np.full(slots.m, -1)
+    place[row[own]] = own
+    unit = np.where(kind == PATHS, deviation[:, col] / deviation[:, row], 1 / deviation[:, row])
+    unit = np.where(kind == COVARIANCES, 1 / (deviation[:, row] * deviation[:, col]), unit)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        residual = np.where(place >= 0, values[:, np.maximum(place, 0)], np.nan)
+        unit = np.where(between, 1 / np.sqrt(residual[:, row] * residual[:, col]), unit)
+        result = values * unit
+        index = np.arange(size)
+        slopes[:, index, index] = unit
+        sign = np.where(kind == PATHS, 1.0, np.where(kind == COVARIANCES, -1.0, 0.0))
+        change = result[:, :, None] * (sign[:, None] * logs[:, col, :] - logs[:, row, :])
+        slopes += np.where(between[:, None], 0.0, change)
+        for slot in np.flatnonzero(between):
+            for end in (row[slot], col[slot]):
+                if place[end] >= 0:
+                    slopes[:, slot, place[end]] -= result[:, slot] / (2 * values[:, place[end]])
+    result = np.where(between & (values == 0), 0.0, result)
+    return result, slopes
+
+
+def _report(model: StructuralModel, found: _Solution, units: Units, names: tuple[str, ...], level: float) -> StructuralFit:
+    plan, slots, parameters, at = found.layout, found.slots, found.parameters, found.state
+    values = parameters.slots(found.free)
+    standard, slopes = standardized(slots, at, values)
+    errors, errors_standard = np.zeros_like(values), np.zeros_like(values)
+    to_free = []
+    for group, (own, mixed) in enumerate(zip(parameters.columns, parameters.mixing)):
+        block = found.vcov[np.ix_(own, own)]
+        errors[group] = np.sqrt(np.maximum(np.einsum("ab,bc,ac->a", mixed, block, mixed), 0.0))
+        slope = slopes[group] @ mixed
+        errors_standard[group] = np.sqrt(np.maximum(np.einsum("ab,bc,ac->a", slope, block, slope), 0.0))
+        to_free.append(slope)
+    raw, errors = values / found.slot_scale, errors / found.slot_scale
+    is_free = plan.column >= 0
+    rows = [
+        (name, term.lhs, term.op, term.rhs, plan.labels[group][index], bool(is_free[group, index]))
+        for group, name in enumerate(names)
+        for index, term in enumerate(plan.terms)
+    ]
+    estimate, standard_flat = raw.ravel(), standard.ravel()
+    error, error_standard = np.where(is_free & (errors > 0), errors, np.nan).ravel(), errors_standard.ravel()
+    error_standard = np.where(error_standard > 1e-12, error_standard, np.nan)
+    if model.defined:
+        extra = [_defined(model, found, raw, errors, None), _defined(model, found, standard, errors_standard, to_free)]
+        estimate, error = np.append(estimate, extra[0][0]), np.append(error, extra[0][1])
+        standard_flat, error_standard = np.append(standard_flat, extra[1][0]), np.append(error_standard, extra[1][1])
+        rows += [("", item.name, ":=", item.expression, item.name, False) for item in model.defined]
+    margin = float(critical_value(level))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = np.where(error > 0, estimate / error, np.nan)
+    table = pd.DataFrame(rows, columns=list(COLUMNS[:6])).assign(
+        estimate=estimate,
+        std_error=error,
+        ci_low=estimate - margin * error,
+        ci_high=estimate + margin * error,
+        statistic=statistic,
+        p_value=two_sided_p(statistic),
+        standardized=standard_flat,
+        std_error_standardized=error_standard,
+        standardized_low=standard_flat - margin * error_standard,
+        standardized_high=standard_flat + margin * error_standard,
+    )
+    notes = _improper(plan, slots, at, values, names)
+    fit, log_likelihood = _measures(plan, found, units)
+    count = len(plan.free_names)
+    raw_vcov = found.vcov * np.outer(found.free_scale, found.free_scale)
+    p, scale = slots.p, found.variable_scale
+    sigma = at.total[:, :p, :p] * np.outer(scale[:p], scale[:p])
+    latent = at.total[:, p:, p:] * np.outer(scale[p:], scale[p:])
+    mean = at.level[:, :p] * scale[:p] if found.means else units.mean
+    labels = list(plan.observed)
+    deviation = np.sqrt(np.diagonal(units.covariance, axis1=1, axis2=2))
+    residuals = (units.covariance - sigma) / (deviation[:, :, None] * deviation[:, None, :])
+    return StructuralFit(
+        parameters=table[list(COLUMNS)],
+        vcov=pd.DataFrame(raw_vcov, index=list(plan.free_names), columns=list(plan.free_names)),
+        implied_covariances=tuple(pd.DataFrame(one, index=labels, columns=labels) for one in sigma),
+        implied_means=tuple(pd.Series(one, index=labels) for one in mean),
+        latent_covariances=tuple(pd.DataFrame(one, index=list(plan.latent), columns=list(plan.latent)) for one in latent),
+        residuals=tuple(pd.DataFrame(one, index=labels, columns=labels) for one in residuals),
+        r2=_explained(plan, slots, at, values, names),
+        fit=fit,
+        log_likelihood=log_likelihood,
+        aic=-2 * log_likelihood + 2 * count,
+        bic=-2 * log_likelihood + count * float(np.log(units.n.sum())),
+        n_parameters=count,
+        n=tuple(int(value) for value in units.n),
+        groups=names,
+        method="expected",
+        status="flagged" if notes else "estimated",
+        reason="; ".join(notes),
+        _solution=found,
+    )
+
+
+def _defined(
+    model: StructuralModel, found: _Solution, values: np.ndarray, errors: np.ndarray, standard: list[np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return defined parameters and their standard errors by the delta method, of raw or standardised values of the slots."""
+    plan, parameters = found.layout, found.parameters
+    known: dict[str, float] = {}
+    rows: list[np.ndarray] = []
+    for group, labels in enumerate(plan.labels):
+        for index, label in enumerate(labels):
+            if not label or label in known:
+                continue
+            known[label] = float(values[group, index])
+            row = np.zeros(parameters.count)
+            if standard is not None:
+                row[parameters.columns[group]] = standard[group][index]
+            else:
+                row[parameters.columns[group]] = parameters.mixing[group][index] / found.slot_scale[index]
+            rows.append(row)
+    slopes = np.array(rows).reshape(len(rows), parameters.count)
+    steps = {label: value + 1j * _STEP * np.eye(len(known))[place] for place, (label, value) in enumerate(known.items())}
+    results = []
+    with np.errstate(all="ignore"):
+        for item in model.defined:
+            steps[item.name] = np.broadcast_to(np.asarray(item.value(steps), dtype=complex), (len(known),))
+            results.append(steps[item.name])
+    table = np.array(results)
+    slope = table.imag / _STEP @ slopes
+    variance = np.einsum("ab,bc,ac->a", slope, found.vcov, slope)
+    return table.real[:, 0], np.sqrt(np.maximum(variance, 0.0))
+
+
+def _improper(plan: Layout, slots: Slots, at: State, values: np.ndarray, names: tuple[str, ...]) -> list[str]:
+    """Return what no population could have: negative variances, correlations beyond 1, matrices that are no covariance matrices."""
+    notes = []
+    everyone = (*plan.observed, *plan.latent)
+    for group, name in enumerate(names):
+        where = f" in group {name}" if len(names) > 1 else ""
+        own = (slots.kind == COVARIANCES) & (slots.row == slots.col)
+        negative = [everyone[slots.row[index]] for index in np.flatnonzero(own & (values[group] < -_NEGATIVE))]
+        if negative:
+            notes.append(f"negative variance of {', '.join(negative)}{where}")
+        residual = likelihood.matrices(slots, values[group : group + 1])[1][0]
+        for matrix, what in ((residual, "residuals"), (at.total[group, slots.p :, slots.p :], "factors")):
+            labels = everyone if what == "residuals" else plan.latent
+            variance = np.diagonal(matrix)
+            usable = np.flatnonzero(variance > _NEGATIVE)
+            if not usable.size:
+                continue
+            correlation = matrix[np.ix_(usable, usable)] / np.sqrt(np.outer(variance[usable], variance[usable]))
+            beyond = np.argwhere(np.triu(np.abs(correlation) > _BEYOND_ONE, 1))
+            for one, two in beyond[:3]:
+                value = correlation[one, two]
+                notes.append(f"correlation of {value:.2f} of the {what} {labels[usable[one]]} and {labels[usable[two]]}{where}")
+            if not len(beyond) and not negative and np.linalg.eigvalsh(correlation)[0] < -_NEGATIVE:
+                notes.append(f"the covariance matrix of the {what} is not positive definite{where}")
+    return list(dict.fromkeys(notes))
+
+
+def _explained(plan: Layout, slots: Slots, at: State, values: np.ndarray, names: tuple[str, ...]) -> pd.DataFrame:
+    everyone = (*plan.observed, *plan.latent)
+    own = {int(slots.row[index]): index for index in np.flatnonzero((slots.kind == COVARIANCES) & (slots.row == slots.col))}
+    predicted = np.unique(slots.row[slots.kind == PATHS])
+    rows = []
+    for group, name in enumerate(names):
+        for variable in predicted.tolist():
+            residual = values[group, own[variable]]
+            share = 1 - residual / at.total[group, variable, variable] if residual >= 0 else np.nan
+            rows.append((name, everyone[variable], share))
+    return pd.DataFrame(rows, columns=["group", "variable", "r2"])
+
+
+def _measures(plan: Layout, found: _Solution, units: Units) -> tuple[FitMeasures, float]:
+    at, scaled, p = found.state, found.units, found.slots.p
+    n, total = scaled.n, float(scaled.n.sum())
+    log_det = np.linalg.slogdet(scaled.covariance)[1]
+    discrepancy = likelihood.discrepancy(at, scaled)
+    chi2 = discrepancy - float(n @ (log_det + p))
+    # Covariances of exogenous variables stay in lavaan's baseline model, whether they are taken as known or not.
+    x = [plan.observed.index(name) for name in plan.exogenous]
+    variance = np.diagonal(scaled.covariance, axis1=1, axis2=2)
+    rest = [index for index in range(p) if index not in x]
+    known = np.linalg.slogdet(scaled.covariance[:, x][:, :, x])[1] if x else np.zeros(len(n))
+    baseline = float(n @ (np.log(variance[:, rest]).sum(axis=1) + known - log_det))
+    baseline_df = len(n) * (p * (p - 1) // 2 - len(x) * (len(x) - 1) // 2)
+    means = found.means
+    value = srmr(
+        list(scaled.covariance),
+        list(at.total[:, :p, :p]),
+        n,
+        list(scaled.mean) if means else None,
+        list(at.level[:, :p]) if means else None,
+    )
+    fit = measures(chi2, _degrees_of_freedom(plan), baseline, baseline_df, total, value, len(n))
+    log_likelihood = -(discrepancy + total * p * np.log(2 * np.pi)) / 2 - total * float(np.log(found.variable_scale[:p]).sum())
+    if x and plan.fixed_x:
+        of_x = n @ (known + 2 * np.log(found.variable_scale[x]).sum() + len(x) * (1 + np.log(2 * np.pi)))
+        log_likelihood += float(of_x) / 2
+    return fit, log_likelihood
+
+
+def _no_fit(model: StructuralModel, plan: Layout, units: Units, names: tuple[str, ...], reason: str) -> StructuralFit:
+    rows = [
+        (name, term.lhs, term.op, term.rhs, plan.labels[group][index], bool(plan.column[group, index] >= 0))
+        for group, name in enumerate(names)
+        for index, term in enumerate(plan.terms)
+    ]
+    rows += [("", item.name, ":=", item.expression, item.name, False) for item in model.defined]
+    table = pd.DataFrame(rows, columns=list(COLUMNS[:6])).reindex(columns=list(COLUMNS))
+    free = list(plan.free_names)
+    return StructuralFit(
+        parameters=table,
+        vcov=pd.DataFrame(np.nan, index=free, columns=free),
+        implied_covariances=(),
+        implied_means=(),
+        latent_covariances=(),
+        residuals=(),
+        r2=pd.DataFrame(columns=["group", "variable", "r2"]),
+        fit=None,
+        log_likelihood=None,
+        aic=None,
+        bic=None,
+        n_parameters=len(free),
+        n=tuple(int(value) if np.isfinite(value) else 0 for value in units.n),
+        groups=names,
+        method="",
+        status="not_estimable",
+        reason=reason,
+    )
