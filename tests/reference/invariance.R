@@ -39,4 +39,36 @@ one <- function(case) {
        scores = I(if (length(case$release)) released(fit, case$release) else numeric(0)),
        means = data.frame(factor = means$lhs, group = group, estimate = means$est, std_error = means$se))
 }
-cat(toJSON(lapply(cases, one), digits = NA, auto_unbox = TRUE, na = "null", null = "null"))
+# Fixed alignment (Asparouhov & Muthen, 2014) of one factor by a plain search: parameters in standard deviations of the items within groups.
+alignment <- function(case) {
+  data <- rows[[case$rows]]
+  fit <- sem(case$model, data = data, group = case$group, std.lv = TRUE, meanstructure = TRUE)
+  labels <- lavInspect(fit, "group.label"); n <- lavInspect(fit, "nobs"); G <- length(labels)
+  items <- lavNames(fit, "ov"); estimates <- lavInspect(fit, "est")
+  within <- Reduce(`+`, lapply(seq_len(G), function(g) (n[g] - 1) * cov(data[data[[case$group]] == labels[g], items]))) / (sum(n) - G)
+  sd <- sqrt(diag(within))
+  loadings <- t(sapply(estimates, function(e) e$lambda[items, 1])) / rep(sd, each = G)
+  level <- t(sapply(estimates, function(e) e$nu[items, 1])) / rep(sd, each = G)
+  placed <- function(free) {
+    s <- c(1, exp(free[1:(G - 1)])); a <- c(0, free[G:(2 * G - 2)])
+    l <- loadings / s
+    list(l = l, v = level - a * l, s = s, a = a)
+  }
+  loss <- function(free) {
+    now <- placed(free); total <- 0
+    for (g in 1:(G - 1)) for (h in (g + 1):G) for (values in list(now$l, now$v))
+      total <- total + sqrt(n[g] * n[h]) * sum(((values[g, ] - values[h, ])^2 + 0.01)^0.25)
+    total
+  }
+  best <- NULL
+  set.seed(1)
+  for (start in 1:8) {
+    found <- optim(if (start == 1) rep(0, 2 * G - 2) else rnorm(2 * G - 2, sd = 0.3), loss, method = "BFGS", control = list(maxit = 5000, reltol = 1e-15))
+    if (is.null(best) || found$value < best$value) best <- found
+  }
+  now <- placed(best$par)
+  list(loadings_before = unname(loadings), intercepts_before = unname(level), n = unname(n), loss = best$value / sum(n), mean = now$a,
+       deviation = now$s, loadings = unname(now$l), intercepts = unname(now$v))
+}
+aligned <- vapply(cases, function(case) isTRUE(case$align), logical(1))
+cat(toJSON(c(lapply(cases[!aligned], one), lapply(cases[aligned], alignment)), digits = NA, auto_unbox = TRUE, na = "null", null = "null"))

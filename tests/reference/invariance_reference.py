@@ -111,6 +111,8 @@ def cases() -> dict[str, dict]:
             release = [[f"{item}.{rater} ~1 " for rater in OCCASIONS] for item in ITEMS]
         found[f"occasions_{step}"] = {"model": occasions_model(step), "rows": "occasions", "release": release}
     found["occasions_partial_scalar"] = {"model": occasions_model("scalar", ("i2",)), "rows": "occasions"}
+    for factor in FACTORS:
+        found[f"aligned_{factor}"] = {"model": _measured({factor: FACTORS[factor]}), "rows": "groups", "group": "site", "align": True}
     return found
 
 

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import invariance_reference as reference
+import numpy as np
 import pandas as pd
 import pytest
-from alliance.statistics.invariance import Cutoffs, Invariance, Step, invariance_of_groups, invariance_of_occasions
+from alliance.statistics.alignment import align
+from alliance.statistics.invariance import (
+    Cutoffs,
+    Invariance,
+    Step,
+    aligned_differences,
+    invariance_of_groups,
+    invariance_of_occasions,
+)
 from alliance.statistics.structural_fit import Moments, fit_structural, parse_structural, score_test
 from alliance.statistics.structural_model import layout
 from test_statistics_r import leaves, needs_r
@@ -133,6 +142,33 @@ def test_score_tests_need_models_with_the_same_terms() -> None:
     fitted = fit_structural(parse_structural("f =~ i1 + i2 + i3", std_lv=True), moments, groups=names, group_equal=["loadings"])
     with pytest.raises(ValueError, match="same terms"):
         score_test(fitted, [layout(parse_structural("f =~ i1 + i2", std_lv=True), 3, mean_structure=True)])
+
+
+@pytest.mark.parametrize("factor", reference.FACTORS)
+def test_alignment_equals_a_plain_search_in_r(factor: str) -> None:
+    expected = reference.stored()[f"aligned_{factor}"]
+    found = align(expected["loadings_before"], expected["intercepts_before"], expected["n"])
+    assert found.loss == pytest.approx(expected["loss"], rel=1e-9)
+    for name in ("mean", "deviation"):
+        assert getattr(found, name) == pytest.approx(np.array(expected[name]), abs=1e-5)
+    for name in ("loadings", "intercepts"):
+        assert getattr(found, name) == pytest.approx(np.array(expected[name]), abs=1e-5)
+
+
+def test_differences_after_alignment_are_those_of_lavaan_and_r() -> None:
+    moments, names = of_groups()
+    one = {"task": reference.FACTORS["task"]}
+    found = invariance_of_groups(one, moments, names)
+    table = aligned_differences(found.steps[0].fitted, one, moments, names)
+    expected = reference.stored()["aligned_task"]
+    for kind, name in (("loading", "loadings"), ("intercept", "intercepts")):
+        values = np.array(expected[name])
+        away = values - np.average(values, axis=0, weights=expected["n"])
+        own = table[table["kind"].eq(kind)]
+        assert own["difference"].to_numpy() == pytest.approx(away.ravel(), abs=1e-4)
+    planted = table[table["kind"].eq("intercept") & table["item"].eq("i3") & table["group"].eq("east")]
+    others = table[table["kind"].eq("intercept") & table["item"].ne("i3")]
+    assert planted["difference"].item() > 0.5 and others["difference"].abs().max() < 0.2
 
 
 def test_partial_invariance_of_groups_frees_what_differs_and_fits_as_in_lavaan() -> None:

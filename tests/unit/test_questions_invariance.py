@@ -333,6 +333,10 @@ def test_many_sites_are_named_by_their_number_and_stay_below_the_limit(monkeypat
     rows = rows_of(table, rater="client", index="may_compare")
     assert rows["groups"].item() == "12 sites, reference s13"
     assert rows["estimate"].item() == 12
+    shares = rows_of(table, rater="client", model="alignment").set_index("index")["estimate"]
+    assert set(shares.index) == {"loadings", "intercepts"} and shares.le(0.1).all()
+    cited = {key for one in measurement_invariance.methods(OPTIONS, table) for key in one.citations}
+    assert "asparouhov_muthen_2014" in cited
     reason = "not estimable: more than 12 groups: those with most clients are compared"
     assert rows_of(table, rater="client", site="s00")["reason"].tolist() == [reason]
 

@@ -189,6 +189,29 @@ def test_a_planted_intercept_of_one_rater_is_found(seed):
     assert (np.abs(rows["mean"] + 0.5) < 3.5 * rows["std_error"]).all()
 
 
+def test_alignment_finds_the_parameters_that_differ_among_many_groups():
+    random = generator(12, "invariance", "alignment")
+    means, spreads = random.normal(0, 0.4, 20), np.exp(random.normal(0, 0.15, 20))
+    means[0], spreads[0] = 0.0, 1.0
+    planted = {("intercept", "i3", "g04"), ("intercept", "i9", "g11"), ("loading", "i6", "g15")}
+    groups, names = [], [f"g{place:02d}" for place in range(20)]
+    for name, mean, spread in zip(names, means, spreads):
+        changes = {
+            kind: [(int(item[1:]), 0.8) for one, item, group in planted if (one, group) == (kind, name)]
+            for kind in ("loading", "intercept")
+        }
+        groups.append(moments_of(answers(random, 400, changes["loading"], changes["intercept"], mean, spread)))
+    found = invariance_of_groups(FACTORS, groups, names)
+    table = invariance.aligned_differences(found.steps[0].fitted, FACTORS, groups, names)
+    assert len(table) == 2 * 12 * 20
+    largest = table.loc[table["difference"].abs().nlargest(3).index]
+    assert set(zip(largest["kind"], largest["item"], largest["group"])) == planted
+    others = table.drop(largest.index)
+    assert (others["difference"].abs() > 2 * others["std_error"]).mean() < 0.10
+    spread_of_z = (others["difference"] / others["std_error"]).std()
+    assert 0.7 < spread_of_z < 1.2
+
+
 def test_improper_and_impossible_models_are_named_and_nothing_follows():
     random = generator(9, "invariance", "improper")
     values = answers(random, 200)[:, :4]

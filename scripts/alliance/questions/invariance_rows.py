@@ -14,7 +14,10 @@ from alliance.statistics import invariance
 from alliance.statistics.invariance import Invariance, Step
 
 MAY_COMPARE = "may_compare"
+ALIGNMENT = "alignment"
 MANY_GROUPS = 10
+DIFFERS, ERRORS = 0.2, 2.0
+"""Convention: after alignment a parameter differs where it lies further from the mean over groups, in SD of the item and in errors."""
 POOR_CFI, POOR_RMSEA = 0.90, 0.10
 """Conventions: below and above, the configural model is said to fit poorly."""
 KEYS = ("instrument", "form", "derived_from", "rater", "window", "across", "groups")
@@ -94,6 +97,18 @@ def sequence_rows(result: Invariance | None, caution: str, common: Mapping[str, 
         identity = {"model": one.model, "index": f"{one.kind} of {one.item}", "decision": step.decision, "estimate_type": one.kind}
         rows.append({**common, **place, **identity, **numbers, **_status(cautions, step.fitted.reason)})
     return rows + _mean_rows(result, cautions, common, site_of_group)
+
+
+def alignment_rows(differences: pd.DataFrame, cautions: Sequence[str], common: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the shares of loadings and intercepts that differ, from :func:`alliance.statistics.invariance.aligned_differences`."""
+    size = differences["difference"].abs()
+    differs = (size > DIFFERS) & (size > ERRORS * differences["std_error"])
+    words = f"share that differs from the mean over groups by more than {DIFFERS:g} SD of the item and {ERRORS:g} standard errors"
+    rows = []
+    for kind, chosen in differs.groupby(differences["kind"], sort=True):
+        identity = {"model": ALIGNMENT, "index": f"{kind}s", "decision": words, "estimate_type": "share"}
+        rows.append({**common, **identity, **_status(cautions), "estimate": float(chosen.mean())})
+    return rows
 
 
 def _poor_fit(step: Step) -> str:

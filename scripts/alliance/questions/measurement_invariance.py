@@ -15,7 +15,16 @@ from alliance.instruments.registry import TOTAL, Instrument
 from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.correlations import therapist_codes
-from alliance.questions.invariance_rows import MANY_GROUPS, listed, no_row, sequence_rows, with_one_factor
+from alliance.questions.invariance_rows import (
+    ALIGNMENT,
+    DIFFERS,
+    MANY_GROUPS,
+    alignment_rows,
+    listed,
+    no_row,
+    sequence_rows,
+    with_one_factor,
+)
 from alliance.questions.item_answers import ItemAnswers, attended_for, item_answers
 from alliance.questions.item_moments import (
     block_keys,
@@ -39,7 +48,7 @@ from alliance.statistics.structural_fit import Moments
 SITES, LANGUAGES, RATERS, SESSIONS = "sites", "languages", "raters", "sessions"
 CLAIM = "A15"
 CONSTRUCTS = ("alliance",)
-MOST_PARAMETERS = 4000
+MOST_PARAMETERS = 3000
 """Parameters of the configural model of all groups together; above, the groups with most clients are compared (time and memory)."""
 
 
@@ -453,6 +462,10 @@ def _groups_tested(
         lambda factors: invariance.invariance_of_groups(factors, moments, names, cutoffs, share, options["pooling"]["level"]),
     )
     found = sequence_rows(result, caution, common, site_of_group=across == SITES)
+    if many and result is not None and result.steps[0].fitted.fit is not None:
+        configural = result.steps[0].fitted
+        differences = invariance.aligned_differences(configural, result.factors, moments, names)
+        found += alignment_rows(differences, [caution, configural.reason], common)
     clients = {one.name: (one.n_clients, len(one.sites)) for one in kept}
     for row in found:
         if row.get("groups") in clients and row["status"] != "not_estimable":
@@ -532,6 +545,15 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
                 "Where a step failed, the parameter with the largest score test was freed in all groups, one at a time, in at most "
                 f"{settings['largest_freed_share']:.0%} of the items and with at least {invariance.FEWEST_EQUAL} items a factor equal.",
                 ("byrne_shavelson_muthen_1989", "sorbom_1989"),
+            )
+        )
+    if table["model"].eq(ALIGNMENT).any():
+        sentences.append(
+            Sentence(
+                f"Over more than {MANY_GROUPS} groups, where exact tests nearly always fail, the configural loadings and intercepts were "
+                f"aligned, and the share that differs from the mean by more than {DIFFERS:g} standard deviations of the item and by two "
+                "standard errors is stated beside the tests.",
+                ("asparouhov_muthen_2014",),
             )
         )
     if LANGUAGES in kinds:

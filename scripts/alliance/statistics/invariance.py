@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from alliance.statistics.alignment import align
 from alliance.statistics.distributions import chi_squared_p
 from alliance.statistics.structural_fit import Comparison, Moments, StructuralFit, compare, fit_structural, score_test
 from alliance.statistics.structural_model import Layout, layout, parse_structural
@@ -133,13 +134,14 @@ class Invariance:
     steps : tuple of Step
     groups : tuple of str
         Groups or occasions; the first is the reference.
-    factors : tuple of str
+    factors : dict of str to tuple of str
+        Items of each factor.
     n_items : int
     """
 
     steps: tuple[Step, ...]
     groups: tuple[str, ...]
-    factors: tuple[str, ...]
+    factors: Mapping[str, tuple[str, ...]]
     n_items: int
 
     @property
@@ -207,6 +209,56 @@ def _of_item(fitted: StructuralFit, freed: Freed, group: str) -> pd.Series:
     name = variable(freed.item, group) if len(fitted.groups) == 1 else freed.item
     own = rows[rows["op"].eq(op) & rows[side].eq(name)]
     return own.iloc[0] if len(fitted.groups) == 1 else own[own["group"].eq(group)].iloc[0]
+
+
+def aligned_differences(
+    configural: StructuralFit, factors: Mapping[str, Sequence[str]], moments: Sequence[Moments], groups: Sequence[str]
+) -> pd.DataFrame:
+    """Return how far each group's loadings and intercepts lie from their means over groups, after alignment.
+
+    For many groups, where exact tests always fail (Asparouhov & Muthén, 2014).
+
+    Parameters
+    ----------
+    configural : StructuralFit
+        Of :func:`invariance_of_groups`.
+    factors, moments, groups
+        As there.
+
+    Returns
+    -------
+    DataFrame
+        ``kind, factor, item, group, difference, std_error``, in standard deviations of the item within groups. Standard errors take the
+        factor's means and standard deviations as known.
+    """
+    sizes = np.array([one.n for one in moments], dtype=float)
+    rows, frames = configural.parameters, []
+    for factor, items in factors.items():
+        names = list(items)
+        variances = []
+        for one in moments:
+            places = [list(one.names).index(name) for name in names]
+            variances.append((one.n - 1) * np.diagonal(np.asarray(one.covariance, dtype=float))[places])
+        unit = np.sqrt(np.sum(variances, axis=0) / (sizes - 1).sum())
+        loadings = rows[rows["op"].eq("=~") & rows["lhs"].eq(factor)].set_index(["group", "rhs"])
+        levels = rows[rows["op"].eq("~1")].set_index(["group", "lhs"])
+        index = pd.MultiIndex.from_product([groups, names])
+        shape = (len(groups), len(names))
+        slope, slope_error, level, level_error = (
+            table[column].reindex(index).to_numpy().reshape(shape) / unit
+            for table in (loadings, levels)
+            for column in ("estimate", "std_error")
+        )
+        aligned = align(slope, level, sizes)
+        scale = aligned.deviation[:, None]
+        errors = {LOADING: slope_error / scale, INTERCEPT: np.hypot(level_error, aligned.mean[:, None] * slope_error / scale)}
+        for kind, values in ((LOADING, aligned.loadings), (INTERCEPT, aligned.intercepts)):
+            difference = values - np.average(values, axis=0, weights=sizes)
+            table = {"item": np.tile(names, len(groups)), "group": np.repeat(list(groups), len(names))}
+            frames.append(
+                pd.DataFrame({"kind": kind, "factor": factor, **table, "difference": difference.ravel(), "std_error": errors[kind].ravel()})
+            )
+    return pd.concat(frames, ignore_index=True)
 
 
 def variable(name: str, occasion: str) -> str:
@@ -377,7 +429,7 @@ def _tested(models: _Models, cutoffs: Cutoffs, largest_freed_share: float) -> In
             steps.append(found)
             freed = frozenset(one.item for one in found.freed)
             loadings, intercepts = (freed, none) if step == METRIC else (loadings, freed)
-    return Invariance(tuple(steps), models.groups, tuple(models.factors), len(models.items))
+    return Invariance(tuple(steps), models.groups, models.factors, len(models.items))
 
 
 def _why_not_tested(before: Step) -> str:
