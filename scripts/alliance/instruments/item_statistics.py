@@ -12,6 +12,7 @@ import pandas as pd
 
 from alliance.instruments.registry import Instrument, Response
 from alliance.instruments.scoring import answers, item_columns, response_limits, without_improvement_items
+from alliance.statistics.internal_consistency import alpha, item_rest_correlations
 
 ITEM_COLUMNS = (
     *("site", "instrument", "rater", "timepoint", "scale", "item", "n", "mean", "sd", "minimum", "maximum", "share_at_maximum"),
@@ -127,45 +128,6 @@ def scale_covariance(moments: ItemMoments, instrument: Instrument, scale: str) -
     return items, covariance
 
 
-def item_rest_correlations(covariance: np.ndarray) -> np.ndarray:
-    """Return each item's correlation with the sum of the other items.
-
-    Parameters
-    ----------
-    covariance : ndarray of shape (k, k)
-        Covariances of the scored items.
-
-    Returns
-    -------
-    ndarray of shape (k,)
-        NaN where the item or the rest does not vary, or k < 2.
-    """
-    variance = np.diag(covariance)
-    with_all = covariance.sum(axis=1)
-    rest_variance = covariance.sum() - 2 * with_all + variance
-    product = variance * rest_variance
-    defined = product > 1e-20
-    return np.divide(with_all - variance, np.sqrt(np.where(defined, product, 1.0)), out=np.full(len(variance), np.nan), where=defined)
-
-
-def alpha(covariance: np.ndarray) -> float:
-    """Return Cronbach's alpha (Cronbach 1951, Psychometrika 16, 297-334, eq. 2) from the covariances of the scored items.
-
-    Parameters
-    ----------
-    covariance : ndarray of shape (k, k)
-
-    Returns
-    -------
-    float
-        NaN for fewer than two items, undefined covariances or a sum that does not vary.
-    """
-    k, total = len(covariance), float(covariance.sum())
-    if k < 2 or not math.isfinite(total) or total <= 1e-12:
-        return math.nan
-    return k / (k - 1) * (1 - float(np.trace(covariance)) / total)
-
-
 def item_statistics(
     ratings: pd.DataFrame, instrument: Instrument, options: Mapping[str, Any] | None = None, grouped: Grouped | None = None
 ) -> pd.DataFrame:
@@ -217,7 +179,7 @@ def reliabilities(
     """
     instrument = _reduced(instrument, options)
     records = [
-        (rater, timepoint, scale, alpha(covariance) if len(items) == len(instrument.scale_items(scale)) else math.nan)
+        (rater, timepoint, scale, float(alpha(covariance)) if len(items) == len(instrument.scale_items(scale)) else math.nan)
         for rater, timepoint, moments in (groups(ratings, instrument) if grouped is None else grouped)
         for scale in _item_scales(instrument)
         for items, covariance in [scale_covariance(moments, instrument, scale)]

@@ -16,6 +16,8 @@ from alliance.configuration.validation import StrictModel, parse
 
 Rater = Literal["client", "therapist", "observer"]
 Unit = Literal["mean", "sum"]
+Direction = Literal["higher_is_better", "higher_is_worse"]
+Approach = Literal["homogeneous", "blended"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Number = int | float
 ItemNumber = Annotated[int, Field(ge=1, le=999)]
@@ -37,6 +39,13 @@ class Response(StrictModel):
     values: list[Number] | None = None
 
 
+class Content(StrictModel):
+    """Why a construct is said to be measured: how sure it is, and where it stands."""
+
+    certainty: Literal["high", "medium", "low"]
+    source: Annotated[str, Field(min_length=1)]
+
+
 class Scale(StrictModel):
     """One scale: its items, or the scales whose items it unites.
 
@@ -50,6 +59,11 @@ class Scale(StrictModel):
         Number of items where the item numbers are not known.
     facet : str, optional
         What is measured; scales of two instruments are the same variable only where their facets are equal.
+    measures : dict of str to Content
+        Constructs of the alliance that the scale is meant to measure (:mod:`alliance.instruments.content`), whatever its items; empty:
+        not known. Scales of two instruments that share one are parallel.
+    direction : str, optional
+        Where it differs from the instrument's: what higher scores of this scale mean.
     reversed : bool
         False: reversed items enter this scale as they were answered.
     method : str, optional
@@ -65,6 +79,8 @@ class Scale(StrictModel):
     of: list[Name] | None = None
     n_items: Annotated[int, Field(ge=1)] | None = None
     facet: Name | None = None
+    measures: dict[Name, Content] = Field(default_factory=dict)
+    direction: Direction | None = None
     reversed: bool = True
     method: Literal["sum", "mean", "count_above_minimum", "mean_above_minimum"] | None = None
     max_missing: Annotated[int, Field(ge=0)] | None = None
@@ -126,7 +142,11 @@ class Derivation(StrictModel):
 
 
 class Instrument(StrictModel):
-    """One questionnaire, rating scale or coding system; see ``docs/design.md`` section 4."""
+    """One questionnaire, rating scale or coding system; see ``docs/design.md`` section 4.
+
+    ``content`` names the constructs of the alliance that the instrument as a whole monitors, ``approach`` whether its scales come from
+    one theory (homogeneous) or several (blended).
+    """
 
     key: Name
     name: str
@@ -142,7 +162,9 @@ class Instrument(StrictModel):
     total: Scale | None = None
     shared_items: bool = False
     score: Score = Field(default_factory=Score)
-    direction: Literal["higher_is_better", "higher_is_worse"] = "higher_is_better"
+    direction: Direction = "higher_is_better"
+    content: dict[Name, Content] = Field(default_factory=dict)
+    approach: Approach | None = None
     missing: Missing = Field(default_factory=Missing)
     derive_from: Derivation | None = None
     certainty: Literal["high", "medium", "low", "structure_only"]
@@ -201,6 +223,11 @@ class Instrument(StrictModel):
         """Return what a scale measures; only scales with equal facets are one variable across instruments."""
         declared = self.composites.get(scale)
         return declared.facet if declared is not None and declared.facet else f"{self.key}.{scale}"
+
+    def higher_is_worse(self, scale: str) -> bool:
+        """Return whether higher scores of a scale mean less of what is wanted."""
+        declared = self.composites.get(scale)
+        return ((declared.direction if declared is not None else None) or self.direction) == "higher_is_worse"
 
     def possible_range(self, scale: str, unit: str, response: Response | None = None) -> tuple[float, float] | None:
         """Return the lowest and highest possible score of a scale.

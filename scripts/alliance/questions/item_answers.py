@@ -15,6 +15,7 @@ from alliance.questions.site_data import SiteData
 from alliance.variables.client import attended_sessions, in_window
 
 SESSION = "session"
+ALL_SESSIONS = "all sessions"
 
 
 @dataclass(frozen=True)

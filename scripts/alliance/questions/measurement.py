@@ -28,6 +28,7 @@ from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 
 estimate_reads = (
+    "scoring",
     "alliance.instruments",
     "alliance.windows",
     "empathy.instruments",

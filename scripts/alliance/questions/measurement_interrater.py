@@ -2,27 +2,175 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from alliance.instruments.registry import TOTAL
+from alliance.instruments.scoring import score
+from alliance.questions import effects
+from alliance.questions.contract import POOLED, WITH_NUMBERS
+from alliance.questions.correlations import therapist_codes
+from alliance.questions.item_answers import ALL_SESSIONS
+from alliance.questions.outcome_measures import PREFERRED
 from alliance.questions.part import Part
-from alliance.questions.sentences import Sentence
+from alliance.questions.sentences import Sentence, pooling_sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
+from alliance.statistics.interrater import FORMS, Interrater, intraclass, mean_differences
+
+HEADLINE = "ICC(2,k)"
+SOURCES = {"target": "sessions", "rater": "raters", "error": "rest"}
+_KEYS = ["instrument", "rater", "window", "instrument_scale", "form", "definition", "headline", "estimate_type"]
+_SCALES = {effects.COMPLEMENT: ("icc", "generalizability"), "identity": ("variance_component", "mean_difference")}
+_METHOD = {"mean_squares": "mean_squares", "reml": "mixed_model"}
 
 
 def estimate(site: SiteData, options: Mapping[str, Any]) -> Part:
-    """Return one site's rows."""
-    return Part()
+    """Return the agreement of raters at one site: all sessions that at least two raters of one kind rated, for every scale."""
+    part = Part()
+    level = options["pooling"]["level"]
+    found: dict[tuple[str, str, str], Interrater] = {}
+    for instrument, rater, scale, ratings in _rated_together(site, options):
+        identity = {"instrument": instrument, "rater": rater, "window": ALL_SESSIONS, "instrument_scale": scale, "level": "session"}
+        found[rater, scale, instrument] = intraclass(ratings, level=level)
+        _add_agreement(part, identity, found[rater, scale, instrument])
+        _add_differences(part, identity, ratings, level)
+    for rater in sorted({rater for rater, scale, _ in found if scale == TOTAL}):
+        chosen = next((name for name in options["alliance"]["instruments"] if (rater, TOTAL, name) in found), None)
+        if chosen is not None:
+            identity = {"instrument": PREFERRED, "rater": rater, "window": ALL_SESSIONS, "instrument_scale": TOTAL, "level": "session"}
+            _add_agreement(part, identity, found[rater, TOTAL, chosen])
+    if not found:
+        kind = "the site publishes correlations only" if site.published is not None else "no session has"
+        reason = f"not estimable: needs at least two raters of one kind at one session; {kind if 'site' in kind else 'has none'}"
+        part.add(_row({}, HEADLINE, "icc", status="not_estimable", reason=reason, method="none", headline="yes"))
+    return part
+
+
+def _row(identity: Mapping[str, Any], form: str, kind: str, **fields: Any) -> dict[str, Any]:
+    merged = {"headline": "no", **identity, "form": form, "estimate_type": kind, **fields}
+    names = ("instrument", "rater", "instrument_scale", "form", "estimate_type")
+    return {**merged, "parameter": ".".join(str(merged[name]) for name in names if merged.get(name))}
+
+
+def _rated_together(site: SiteData, options: Mapping[str, Any]) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Yield instrument, kind of rater, scale and single ratings, where some session has several raters of a kind."""
+    for key in sorted(site.ratings):
+        instrument = site.instruments.get(key)
+        ratings = site.ratings[key]
+        if instrument is None or "rater_no" not in ratings:
+            continue
+        for rater, rows in ratings.groupby("rater", sort=True, observed=True):
+            occasion = ["client_no", "timepoint", "session"]
+            rows = rows[rows["session"].notna().to_numpy(dtype=bool)]
+            if not rows.duplicated(occasion).any():
+                continue
+            scored = [
+                score(own.reset_index(drop=True), instrument, options["scoring"]).assign(rater_no=number)
+                for number, own in rows.groupby("rater_no", sort=True)
+            ]
+            scores = pd.concat([one for one in scored if len(one)], ignore_index=True)
+            for scale, own in scores.groupby("scale", sort=True, observed=True):
+                own = own[own["score"].notna().to_numpy(dtype=bool)]
+                if own.duplicated(occasion).any():
+                    yield key, str(rater), str(scale), _long(own, site)
+
+
+def _long(scores: pd.DataFrame, site: SiteData) -> pd.DataFrame:
+    client = scores["client_no"].to_numpy(dtype="int64")
+    ratings = pd.DataFrame(
+        {
+            "target": scores.groupby(["client_no", "timepoint", "session"], sort=True).ngroup().to_numpy(),
+            "rater": scores["rater_no"].to_numpy(dtype="int64"),
+            "value": scores["score"].to_numpy(dtype=float),
+            "client": client,
+        }
+    )
+    everyone = pd.Index(np.unique(client))
+    codes, known = therapist_codes(everyone, site.clients, site.scores)
+    return ratings.assign(therapist=codes[everyone.get_indexer(client)]) if known else ratings
+
+
+def _counts(found: Interrater) -> dict[str, Any]:
+    return {
+        "n_sessions": found.n_targets,
+        "n_clients": found.n_clients,
+        "n_therapists": found.n_therapists or None,
+        "share_missing": None,
+        "n_raters": found.raters_of_target,
+    }
+
+
+def _add_agreement(part: Part, identity: Mapping[str, Any], found: Interrater) -> None:
+    counts = _counts(found)
+    for form, meaning in FORMS.items():
+        one = found.coefficients[form]
+        n_raters = counts["n_raters"] if meaning.average else 1.0
+        keys = {
+            **identity,
+            **counts,
+            "definition": meaning.definition,
+            "n_raters": n_raters,
+            "headline": "yes" if form == HEADLINE else "no",
+        }
+        if one.status == "not_estimable":
+            reason = f"not estimable: {one.reason}"
+            part.add(_row(keys, form, "icc", status="not_estimable", reason=reason, method="none", n_raters=None))
+            continue
+        limits = {"ci_low": one.ci_low, "ci_high": one.ci_high} if np.isfinite(one.ci_low) and np.isfinite(one.ci_high) else {}
+        fields = {"estimate": one.estimate, "method": _METHOD[found.estimator], "status": one.status, "reason": one.reason, **limits}
+        part.add(_row(keys, form, "icc", **fields), one.std_error**2)
+    for name, share in found.shares.items():
+        fields = {"estimate": share, "method": _METHOD[found.estimator], "status": "estimated", "definition": "agreement"}
+        part.add(_row({**identity, **counts, "n_raters": 1.0}, SOURCES[name], "variance_component", **fields))
+
+
+def _add_differences(part: Part, identity: Mapping[str, Any], ratings: pd.DataFrame, level: float) -> None:
+    for row in mean_differences(ratings, level=level).itertuples(index=False):
+        keys = {**identity, "n_sessions": row.n_targets, "n_clients": row.n_clients, "definition": "agreement", "n_raters": 2.0}
+        form = f"rater {row.first} minus rater {row.second}"
+        if row.status == "not_estimable":
+            reason = f"not estimable: {row.reason}"
+            part.add(_row(keys, form, "mean_difference", status="not_estimable", reason=reason, method="none"))
+            continue
+        fields = {"estimate": row.difference, "ci_low": row.ci_low, "ci_high": row.ci_high, "method": row.method}
+        part.add(_row(keys, form, "mean_difference", **fields, status=row.status, reason=row.reason), row.std_error**2)
 
 
 def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the table: rows of the sites and pooled rows."""
-    return pd.DataFrame()
+    """Return the table: rows of the sites, and coefficients pooled on the scale of ln(1 - ICC).
+
+    Differences between two raters are of the raters of one site and are not pooled; shares of variance have no standard error.
+    """
+    pooling = options["pooling"]
+    frames = []
+    for scale, kinds in _SCALES.items():
+        own = effects.scaled(gathered[gathered["estimate_type"].isin(kinds)], scale)
+        if own.empty:
+            continue
+        frames.append(effects.site_rows(own, scale, pooling["level"]))
+        if scale == effects.COMPLEMENT:
+            frames.append(effects.pooled_rows(own[own["instrument"].ne("")], _KEYS, scale, pooling))
+    groups = pd.DataFrame([{**dict.fromkeys(_KEYS, ""), "form": HEADLINE, "headline": "yes", "estimate_type": "icc"}])
+    frames.append(effects.absent_site_rows(summaries, groups, effects.COMPLEMENT))
+    return effects.stack(*frames)
 
 
 def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     """Return what was done in this run, with citation keys."""
-    return []
+    found = table[table["status"].isin(WITH_NUMBERS) & table["estimate_type"].eq("icc")]
+    if found.empty:
+        return [Sentence("Agreement of raters could not be estimated: no site has two raters of one kind at one session.")]
+    text = (
+        "Agreement of raters of the same sessions is an intraclass correlation, its form named; the headline is ICC(2,k), agreement of the "
+        "mean over the raters that a session has."
+    )
+    sentences = [Sentence(text, ("shrout_fleiss_1979", "mcgraw_wong_1996"))]
+    if "mixed_model" in set(found["method"]):
+        sentences.append(Sentence("Where sessions differ in their raters, components of variance come from restricted maximum likelihood."))
+    if found["site"].eq(POOLED).any():
+        sentences.append(pooling_sentence(options["pooling"], "Intraclass correlations were pooled as ln(1 - ICC)"))
+    return sentences

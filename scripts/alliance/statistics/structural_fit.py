@@ -372,8 +372,7 @@ def _extended(found: _Solution) -> tuple[list[tuple[str, str, str]], Slots]:
     for pool in ([name for name in plan.observed if name not in plan.exogenous], list(plan.latent)):
         for first, one in enumerate(pool):
             for other in pool[first + 1 :]:
-                tied = {("~", one, other), ("~", other, one), ("=~", one, other), ("=~", other, one)} & there
-                if ("~~", *sorted((one, other))) not in there and not tied:
+                if ("~~", *sorted((one, other))) not in there:
                     candidates.append((one, "~~", other, COVARIANCES, at[one], at[other]))
     terms += [candidate[:3] for candidate in candidates]
     kind, row, col = (np.array([candidate[place] for candidate in candidates], dtype=int) for place in (3, 4, 5))
@@ -580,7 +579,7 @@ def _report(model: StructuralModel, found: _Solution, units: Units, names: tuple
         for index, term in enumerate(plan.terms)
     ]
     estimate, standard_flat = raw.ravel(), standard.ravel()
-    error, error_standard = np.where(is_free & (errors > 0), errors, np.nan).ravel(), errors_standard.ravel()
+    error, error_standard = np.where(is_free & (errors * found.slot_scale > 1e-10), errors, np.nan).ravel(), errors_standard.ravel()
     error_standard = np.where(error_standard > 1e-12, error_standard, np.nan)
     if model.defined:
         extra = [_defined(model, found, raw, errors, None), _defined(model, found, standard, errors_standard, to_free)]

@@ -33,7 +33,7 @@ def _own_columns(table: pd.DataFrame) -> list[str]:
 
 
 def _keys(table: pd.DataFrame, row: Any) -> str:
-    return ", ".join(str(getattr(row, name)) for name in _own_columns(table) if getattr(row, name, None) not in ("", None))
+    return ", ".join(str(getattr(row, name)) for name in _own_columns(table) if not pd.isna(getattr(row, name)) and getattr(row, name) != "")
 
 
 def _table(data: ReportData, question: str, name: str, table: pd.DataFrame) -> Table:
@@ -42,7 +42,7 @@ def _table(data: ReportData, question: str, name: str, table: pd.DataFrame) -> T
     rows = tuple(
         (
             Cell(common.words(row.estimate_type)),
-            *(Cell(str(getattr(row, key)) if getattr(row, key) == getattr(row, key) else "") for key in own),
+            *(Cell(str(getattr(row, key)) if pd.notna(getattr(row, key)) else "") for key in own),
             *common.estimate_cells(data, row, pooled="i2" in table),
         )
         for row in chosen.itertuples()

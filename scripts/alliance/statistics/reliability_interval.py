@@ -1,0 +1,115 @@
+"""Reliability coefficients with intervals on the scale of ln(1 - reliability), and groups of clients to leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from alliance.statistics.distributions import critical_value
+from alliance.statistics.jackknife import leave_one_out_covariance
+from alliance.statistics.resampling import generator
+
+CLIENT_GROUPS = 50
+
+
+@dataclass(frozen=True)
+class Coefficient:
+    """A reliability with its interval, symmetric on the scale of ln(1 - reliability). Numbers are NaN where there is none.
+
+    Attributes
+    ----------
+    estimate, std_error, ci_low, ci_high : float
+        ``std_error`` is that of the coefficient itself (delta method).
+    status, reason : str
+        ``estimated``, ``flagged`` or ``not_estimable``, and why.
+    """
+
+    estimate: float
+    std_error: float
+    ci_low: float
+    ci_high: float
+    status: str = "estimated"
+    reason: str = ""
+
+
+def no_coefficient(reason: str) -> Coefficient:
+    """Return a coefficient that has no estimate."""
+    return Coefficient(np.nan, np.nan, np.nan, np.nan, "not_estimable", reason)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What leaving out each unit in turn gives.
+
+    Attributes
+    ----------
+    std_error : ndarray, shape (m,)
+        Of ln(1 - reliability); NaN where a coefficient does not exist without one of the units.
+    df : float
+        Units - 1.
+    method : str
+        ``cluster_jackknife`` or ``client_jackknife``.
+    caution : str
+        Why clients are taken as independent, where therapists are known.
+    """
+
+    std_error: np.ndarray
+    df: float
+    method: str
+    caution: str
+
+    def coefficient(self, which: int, estimate: float, level: float, cautions: str = "") -> Coefficient:
+        """Return the estimate of the coefficient at one position with its interval."""
+        error = float(self.std_error[which])
+        margin = float(critical_value(level, self.df)) * error
+        low, high = (1 - (1 - estimate) * np.exp(sign * margin) for sign in (1, -1))
+        reasons = [text for text in (cautions, self.caution) if text]
+        if not np.isfinite(error):
+            unit = "therapists" if self.method == "cluster_jackknife" else "clients"
+            reasons.append(f"no interval: without one of the {unit} there is no estimate")
+        return Coefficient(
+            float(estimate),
+            float((1 - estimate) * error),
+            float(low),
+            float(high),
+            "flagged" if reasons else "estimated",
+            "; ".join(reasons),
+        )
+
+
+def leave_out(without: Callable[[np.ndarray, int], np.ndarray], therapists: np.ndarray | None, clients: int, min_clusters: int) -> LeftOut:
+    """Return the errors of reliabilities by leaving out each therapist in turn, or clients.
+
+    With fewer than ``min_clusters`` therapists clients are taken as independent: each is left out in turn, or, of more than 100, each of 50
+    random groups.
+
+    Parameters
+    ----------
+    without : callable
+        Takes codes 0.. of the unit of each client and the number of units, and returns the coefficients without each, shape (units, m).
+    therapists : ndarray of int, shape (clients,), or None
+        Codes 0.. of the therapist of each client.
+    clients : int
+        Number of clients, in an order that does not depend on the order of rows.
+    min_clusters : int
+        Fewer therapists: clients are taken as independent.
+    """
+    caution = ""
+    if therapists is not None:
+        count = int(therapists.max()) + 1
+        if count >= min_clusters:
+            return LeftOut(_error(without(therapists, count)), count - 1.0, "cluster_jackknife", "")
+        caution = f"fewer than {min_clusters} therapists ({count}): clients taken as independent"
+    groups = clients if clients <= 2 * CLIENT_GROUPS else CLIENT_GROUPS
+    units = np.arange(clients)
+    if groups < clients:
+        units = generator(0, "groups of clients").permutation(units % groups)
+    return LeftOut(_error(without(units, groups)), groups - 1.0, "client_jackknife", caution)
+
+
+def _error(values: np.ndarray) -> np.ndarray:
+    usable = np.isfinite(values).all(axis=0)
+    logs = np.log1p(-np.where(usable, values, 0.0))
+    return np.where(usable, np.sqrt(np.diagonal(leave_one_out_covariance(logs))), np.nan)

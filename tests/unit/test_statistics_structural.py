@@ -1,0 +1,203 @@
+"""Structural equation models: syntax, known populations, what cannot be estimated, improper solutions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from alliance.statistics.resampling import generator
+from alliance.statistics.structural_fit import ModelSyntaxError, Moments, compare, fit_structural, modification_indices, parse_structural
+from alliance.statistics.structural_model import layout
+
+ONE = "f =~ x1 + x2 + x3 + x4"
+TWO = "f =~ x1 + x2 + x3\ng =~ y1 + y2 + y3"
+NAMES = ("x1", "x2", "x3", "y1", "y2", "y3")
+
+
+def population(loadings: tuple[float, ...] = (1.0, 0.8, 1.2, 1.0, 1.5, 0.7), between: float = 0.3) -> np.ndarray:
+    """Return the covariance matrix of two factors with variances 0.8 and 1.1."""
+    pattern = np.zeros((6, 2))
+    pattern[:3, 0], pattern[3:, 1] = loadings[:3], loadings[3:]
+    return pattern @ np.array([[0.8, between], [between, 1.1]]) @ pattern.T + np.diag([0.5, 0.6, 0.7, 0.4, 0.9, 0.8])
+
+
+def moments_of(covariance: np.ndarray, n: float = 200, mean: np.ndarray | None = None, names: tuple[str, ...] = NAMES) -> Moments:
+    return Moments(n, covariance * n / (n - 1), mean, names)
+
+
+def value(fitted: object, lhs: str, op: str, rhs: str, group: str = "1", column: str = "estimate") -> float:
+    table = fitted.parameters
+    row = table[(table["lhs"] == lhs) & (table["op"] == op) & (table["rhs"] == rhs) & (table["group"] == group)]
+    assert len(row) == 1
+    return float(row[column].iloc[0])
+
+
+@pytest.mark.parametrize(
+    ("syntax", "line", "said", "suggested"),
+    [
+        ("f =~ x1 + x22", 1, "unknown variable 'x22'", "did you mean 'x2'"),
+        ("f =~ x1 + x2\nf ~ f", 2, "cannot predict itself", "leave the term out"),
+        ("f =~ aa*x1 + x2\nab == 1", 2, "uses the label 'ab'", "did you mean"),
+        ("f =~ a*x1 + b*x2\na*b == 1", 2, "not linear", "sums and multiples"),
+        ("f =~ x1 + x1", 1, "stands there twice", "leave one out"),
+        ("f =~ x1 + x2\nf > 0", 2, "inequalities are not supported", "flagged"),
+        ("f =~ 2b*x1", 1, "neither a label nor a number", "c(...)"),
+        ("f =~ x1 + x2\nx1", 2, "holds no '=~'", "bond =~"),
+        ("x1 =~ x2 + y1", 1, "name of an observed variable", "another name"),
+        ("f =~ x1 + x2\nx1 ~ 0", 2, "no intercept", "0*1"),
+    ],
+)
+def test_faults_are_named_with_line_and_suggestion(syntax: str, line: int, said: str, suggested: str) -> None:
+    with pytest.raises(ModelSyntaxError) as caught:
+        parse_structural(syntax, NAMES)
+    problem = next(problem for problem in caught.value.problems if said in problem.message)
+    assert problem.line == line
+    assert suggested.split("'")[0] in problem.suggestion
+
+
+def test_all_faults_are_collected() -> None:
+    with pytest.raises(ModelSyntaxError) as caught:
+        parse_structural("f =~ x1 + x22\nf < 1\nq := zz + 1", NAMES)
+    assert {problem.line for problem in caught.value.problems} == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"group_equal": ["slopes"]}, "'slopes' cannot be equal over groups"),
+        ({"group_equal": ["loadings"], "group_partial": ["f =~ x9"]}, "'f =~ x9' is no term"),
+    ],
+)
+def test_unknown_group_settings_are_named(settings: dict, said: str) -> None:
+    with pytest.raises(ModelSyntaxError, match=said):
+        layout(parse_structural(ONE), 2, **settings)
+
+
+def test_values_for_another_number_of_groups_are_named() -> None:
+    with pytest.raises(ModelSyntaxError, match="has 2 labels or values, there are 3 groups"):
+        layout(parse_structural("f =~ x1 + c(a, b)*x2 + x3"), 3)
+
+
+def test_contradicting_constraints_are_named() -> None:
+    with pytest.raises(ModelSyntaxError, match="line 3: 'a == 2' contradicts"):
+        layout(parse_structural("f =~ x1 + a*x2 + x3\na == 1\na == 2"))
+
+
+def test_population_values_are_found_exactly() -> None:
+    fitted = fit_structural(parse_structural(TWO), moments_of(population()))
+    assert fitted.status == "estimated"
+    assert fitted.fit.chi2 == pytest.approx(0.0, abs=1e-9)
+    assert [value(fitted, "f", "=~", "x3"), value(fitted, "g", "=~", "y2")] == pytest.approx([1.2, 1.5], rel=1e-8)
+    assert fitted.latent_covariances[0].to_numpy() == pytest.approx(np.array([[0.8, 0.3], [0.3, 1.1]]), rel=1e-8)
+    assert value(fitted, "f", "~~", "g", column="standardized") == pytest.approx(0.3 / np.sqrt(0.88), rel=1e-8)
+
+
+def test_units_of_variables_do_not_matter() -> None:
+    random = generator(1, "units")
+    rows = random.multivariate_normal(np.zeros(6), population(), 150)
+    scale = 10.0 ** np.array([-4, 0, 3, 5, -2, 1])
+    plain = fit_structural(parse_structural(TWO), Moments(150, np.cov(rows.T), rows.mean(axis=0), NAMES), mean_structure=True)
+    scaled = fit_structural(
+        parse_structural(TWO), Moments(150, np.cov((rows * scale).T), (rows * scale).mean(axis=0), NAMES), mean_structure=True
+    )
+    assert scaled.fit.chi2 == pytest.approx(plain.fit.chi2, rel=1e-8)
+    assert scaled.parameters["standardized"].to_numpy() == pytest.approx(plain.parameters["standardized"].to_numpy(), abs=1e-8)
+    assert scaled.parameters["statistic"].dropna().to_numpy() == pytest.approx(plain.parameters["statistic"].dropna().to_numpy(), rel=1e-6)
+
+
+def test_order_of_variables_does_not_matter() -> None:
+    random = generator(2, "order")
+    matrix = np.cov(random.multivariate_normal(np.zeros(6), population(), 150).T)
+    turned = [5, 2, 0, 1, 4, 3]
+    one = fit_structural(parse_structural(TWO), Moments(150, matrix, None, NAMES))
+    two = fit_structural(parse_structural(TWO), Moments(150, matrix[np.ix_(turned, turned)], None, [NAMES[index] for index in turned]))
+    assert one.parameters["estimate"].to_numpy() == pytest.approx(two.parameters["estimate"].to_numpy(), rel=1e-12)
+
+
+def test_groups_without_shared_parameters_are_fitted_as_alone() -> None:
+    random = generator(3, "groups")
+    parts = [random.multivariate_normal(np.full(6, 2.0), population(), 60 + 10 * group) for group in range(30)]
+    moments = [Moments(len(part), np.cov(part.T), part.mean(axis=0), NAMES) for part in parts]
+    model = parse_structural(TWO)
+    together = fit_structural(model, moments)
+    alone = [fit_structural(model, one, mean_structure=True) for one in moments]
+    assert together.fit.chi2 == pytest.approx(sum(one.fit.chi2 for one in alone), rel=1e-9)
+    assert together.log_likelihood == pytest.approx(sum(one.log_likelihood for one in alone), rel=1e-10)
+    errors = np.concatenate([one.parameters["std_error"].to_numpy() for one in alone])
+    assert together.parameters["std_error"].to_numpy() == pytest.approx(errors, rel=1e-6, nan_ok=True)
+
+
+def test_difference_of_nested_models_finds_where_groups_differ() -> None:
+    other = population((1.0, 0.8, 2.0, 1.0, 1.5, 0.7))
+    moments = [moments_of(population(), 400, np.zeros(6)), moments_of(other, 400, np.zeros(6))]
+    model = parse_structural(TWO)
+    free = fit_structural(model, moments)
+    equal = fit_structural(model, moments, group_equal=["loadings"])
+    step = compare(equal, free)
+    assert (step.status, step.df) == ("estimated", 4)
+    assert step.p_value < 1e-4
+    indices = modification_indices(equal)
+    released = indices[indices["kind"] == "equal"]
+    assert tuple(released.iloc[0][["lhs", "op", "rhs"]]) == ("f", "=~", "x3")
+    partial = fit_structural(model, moments, group_equal=["loadings"], group_partial=["f =~ x3"])
+    assert partial.fit.chi2 == pytest.approx(0.0, abs=1e-8)
+    assert value(partial, "f", "=~", "x3", "2") == pytest.approx(2.0, rel=1e-6)
+
+
+def test_models_of_other_clients_are_not_compared() -> None:
+    model = parse_structural(TWO)
+    one, two = (fit_structural(model, moments_of(population(), n)) for n in (200, 300))
+    assert compare(one, two).status == "not_estimable"
+    assert "different clients" in compare(one, two).reason
+    assert "not more restricted" in compare(one, one).reason
+
+
+@pytest.mark.parametrize(
+    ("syntax", "moments", "said"),
+    [
+        (TWO, moments_of(population(), 6), "6 clients, 6 variables"),
+        ("f =~ x1 + x2", moments_of(population()), "4 free parameters, the moments allow 3"),
+        ("f =~ NA*x1 + x2 + x3 + y1", moments_of(population()), "not identified: the data do not tell apart"),
+        (TWO, moments_of(np.ones((6, 6)) + np.eye(6) * 1e-12), "singular"),
+        (TWO, moments_of(population() * np.outer([0, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1])), "'x1' does not vary"),
+        (TWO, moments_of(np.where(np.eye(6) > 2, 1.0, np.nan)), "missing values"),
+    ],
+)
+def test_what_cannot_be_estimated_is_said_and_gives_no_number(syntax: str, moments: Moments, said: str) -> None:
+    fitted = fit_structural(parse_structural(syntax), moments)
+    assert fitted.status == "not_estimable"
+    assert said in fitted.reason
+    assert fitted.parameters["estimate"].isna().all()
+    assert fitted.fit is None
+    assert modification_indices(fitted).empty
+
+
+def test_negative_variances_are_flagged() -> None:
+    matrix = np.eye(4)
+    for one, two, correlation in ((0, 1, 0.8), (0, 2, 0.8), (1, 2, 0.5), (0, 3, 0.6), (1, 3, 0.5), (2, 3, 0.5)):
+        matrix[one, two] = matrix[two, one] = correlation
+    fitted = fit_structural(parse_structural(ONE), moments_of(matrix, names=("x1", "x2", "x3", "x4")))
+    assert fitted.status == "flagged"
+    assert "negative variance of x1" in fitted.reason
+    assert fitted.r2.set_index("variable").loc["x1", "r2"] != fitted.r2.set_index("variable").loc["x1", "r2"]
+
+
+def test_correlations_of_factors_beyond_one_are_flagged() -> None:
+    fitted = fit_structural(parse_structural(TWO), moments_of(population(between=0.92) + 0.0))
+    assert fitted.status == "estimated"
+    within = population(between=0.92)
+    within[:3, 3:] *= 1.1
+    within[3:, :3] *= 1.1
+    fitted = fit_structural(parse_structural(TWO), moments_of(within))
+    assert fitted.status == "flagged"
+    assert "correlation of 1.0" in fitted.reason
+    assert "factors f and g" in fitted.reason
+
+
+def test_means_are_needed_where_intercepts_are_parameters() -> None:
+    with pytest.raises(ValueError, match="needs the means"):
+        fit_structural(parse_structural(TWO + "\nx1 ~ 1"), moments_of(population()))
+
+
+def test_lacking_variable_is_named() -> None:
+    with pytest.raises(ValueError, match="lack the variable 'x4'"):
+        fit_structural(parse_structural(ONE), moments_of(population()))
