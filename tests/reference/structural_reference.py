@@ -119,6 +119,91 @@ CASES: dict[str, dict] = {
 }  # fmt: skip
 
 
+TWO = "f =~ x1 + x2 + x3\ng =~ y1 + b*y2 + y3\ng ~ a*f\nproduct := a*b"
+ROW_CASES: dict[str, dict] = {
+    "mlr": {"model": TWO, "data": "skewed", "settings": {"estimator": "MLR"}},
+    "mlr_means": {"model": TWO, "data": "skewed", "settings": {"estimator": "MLR", "meanstructure": True}},
+    "mlm": {"model": TWO, "data": "skewed", "settings": {"estimator": "MLM"}},
+    "mlm_means": {"model": TWO, "data": "skewed", "settings": {"estimator": "MLM", "meanstructure": True}},
+    "cluster": {"model": TWO, "data": "skewed", "settings": {"estimator": "MLR", "cluster": "therapist"}},
+    "mlr_groups": {
+        "model": "f =~ x1 + x2 + x3\ng =~ y1 + y2 + y3",
+        "data": "skewed",
+        "settings": {"estimator": "MLR", "group": "site", "group.equal": ["loadings", "intercepts"]},
+    },
+    "mlr_groups_free": {
+        "model": "f =~ x1 + x2 + x3\ng =~ y1 + y2 + y3",
+        "data": "skewed",
+        "settings": {"estimator": "MLR", "group": "site", "group.equal": ["loadings"]},
+    },
+    "mlm_groups": {
+        "model": "f =~ x1 + x2 + x3\ng =~ y1 + y2 + y3",
+        "data": "skewed",
+        "settings": {"estimator": "MLM", "group": "site", "group.equal": ["loadings"]},
+    },
+    "cluster_groups": {
+        "model": "f =~ x1 + x2 + x3\ng =~ y1 + y2 + y3",
+        "data": "skewed",
+        "settings": {"estimator": "MLR", "cluster": "therapist", "group": "site", "group.equal": ["loadings"]},
+    },
+    "ml_missing": {"model": TWO, "data": "holes", "settings": {"missing": "ml"}},
+    "ml_missing_covariates": {
+        "model": "f =~ x1 + x2 + x3\nf ~ y1 + y2\ny3 ~ f + y1",
+        "data": "holes",
+        "settings": {"missing": "ml"},
+    },
+    "mlr_missing": {"model": TWO, "data": "holes", "settings": {"missing": "ml", "estimator": "MLR"}},
+    "cluster_missing": {"model": TWO, "data": "holes", "settings": {"missing": "ml", "estimator": "MLR", "cluster": "therapist"}},
+    "ml_missing_groups": {
+        "model": "f =~ x1 + x2 + x3\ng =~ y1 + y2 + y3",
+        "data": "holes",
+        "settings": {"missing": "ml", "group": "site", "group.equal": ["loadings", "intercepts"]},
+    },
+    "holzinger_missing": {"model": THREE, "data": "holzinger", "settings": {"missing": "ml"}},
+    "holzinger_missing_mlr": {"model": THREE, "data": "holzinger", "settings": {"missing": "ml", "estimator": "MLR"}},
+    "holzinger_missing_schools": {
+        "model": THREE,
+        "data": "holzinger",
+        "settings": {"missing": "ml", "group": "school", "group.equal": ["loadings", "intercepts"]},
+    },
+}  # fmt: skip
+
+
+def skewed_rows(holes: bool = False) -> pd.DataFrame:
+    """Return six skewed items of clients of 40 therapists at two sites, some missing more often where another item is high."""
+    random = generator(2, "structural_reference")
+    count = 400
+    therapist = random.integers(0, 40, count)
+    level = random.normal(size=(40, 2))[therapist] * 0.5
+    f = level[:, 0] + random.gamma(2.0, size=count) / 2
+    g = 0.5 * f + level[:, 1] + random.gamma(1.5, size=count) / 2
+    columns = {}
+    for item, (name, factor) in enumerate((("x1", f), ("x2", f), ("x3", f), ("y1", g), ("y2", g), ("y3", g))):
+        columns[name] = 5 + item + (0.8 + 0.1 * item) * factor + random.gamma(1.0, size=count)
+    rows = pd.DataFrame(columns)
+    rows["site"] = np.where(therapist < 18, "s1", "s2")
+    rows["therapist"] = therapist
+    rows = rows.sort_values(["site", "therapist"], kind="stable").reset_index(drop=True)
+    if holes:
+        for name, other in (("x2", "x1"), ("y1", "x1"), ("y3", "y2")):
+            rows.loc[random.uniform(size=count) < 1 / (1 + np.exp(-(rows[other] - rows[other].mean()) + 1.5)), name] = np.nan
+        rows.loc[random.uniform(size=count) < 0.08, "x1"] = np.nan
+        rows.loc[random.uniform(size=count) < 0.05, "y2"] = np.nan
+        rows.loc[[3, 77], ["x1", "x2", "x3", "y1", "y2", "y3"]] = np.nan
+    return rows
+
+
+def computed_rows(data: tuple[str, ...] = ("skewed", "holes")) -> dict:
+    """Return what lavaan gives now for models from rows."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        skewed_rows().to_csv(folder / "skewed.csv", index=False, float_format="%.17g")
+        skewed_rows(holes=True).to_csv(folder / "holes.csv", index=False, float_format="%.17g")
+        cases = {key: case for key, case in ROW_CASES.items() if case["data"] in data}
+        (folder / "row_models.json").write_text(json.dumps(cases), encoding="utf-8")
+        return r_script.values("structural_rows.R", folder)
+
+
 def simulated_rows() -> pd.DataFrame:
     """Return four items on two occasions of clients of four sites, with means and scales far from 0 and 1."""
     random = generator(1, "structural_reference")
@@ -146,9 +231,9 @@ def computed() -> dict:
         return r_script.values("structural.R", folder)
 
 
-def stored() -> dict:
+def stored(name: str = "structural") -> dict:
     """Return what lavaan gave when the values were stored."""
-    return json.loads((HERE / "structural.json").read_text(encoding="utf-8"))
+    return json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def table(rows: list[dict]) -> pd.DataFrame:
@@ -162,4 +247,5 @@ def table(rows: list[dict]) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    (HERE / "structural.json").write_text(json.dumps(computed(), indent=None, sort_keys=True) + "\n", encoding="utf-8")
+    (HERE / "structural_rows.json").write_text(json.dumps(computed_rows(), sort_keys=True) + "\n", encoding="utf-8")
+    (HERE / "structural.json").write_text(json.dumps(computed(), sort_keys=True) + "\n", encoding="utf-8")

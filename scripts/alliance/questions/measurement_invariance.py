@@ -15,6 +15,7 @@ from alliance.instruments.registry import TOTAL, Instrument
 from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.correlations import therapist_codes
+from alliance.questions.factor_models import own_scales
 from alliance.questions.invariance_rows import (
     ALIGNMENT,
     DIFFERS,
@@ -90,12 +91,13 @@ def theory_factors(instrument: Instrument) -> dict[str, list[int]]:
 
     One factor where it has one scale, where scales share items, or where a scale has fewer than two.
     """
-    scales = {name: instrument.scale_items(name) for name, one in instrument.scales.items() if one.of is None and one.scored}
-    scales = {name: items for name, items in scales.items() if name != TOTAL and items}
-    numbers = [item for items in scales.values() for item in items]
-    if len(scales) > 1 and len(numbers) == len(set(numbers)) and min(map(len, scales.values())) > 1:
+    items = modelled_items(instrument)
+    number = {item_name(item): item for item in items}
+    scales = {name: [number[item] for item in names] for name, names in own_scales(instrument, items).items() if name != TOTAL}
+    sizes = [len(members) for members in scales.values()]
+    if len(scales) > 1 and sum(sizes) == len(set().union(*scales.values())) and min(sizes) > 1:
         return dict(sorted(scales.items(), key=lambda one: one[1]))
-    return {TOTAL: modelled_items(instrument)}
+    return {TOTAL: items}
 
 
 def _facts(site: SiteData, forms: Sequence[ItemAnswers], options: Mapping[str, Any]) -> dict[str, Any]:

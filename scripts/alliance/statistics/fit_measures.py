@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,70 @@ class FitMeasures:
     rmsea_high: float
     srmr: float
     rmsea_close_p: float | None = None
+
+
+@dataclass(frozen=True)
+class ScaledMeasures:
+    """Fit of a model whose chi-squared is divided by a scaling factor, since data are not normal or not independent.
+
+    Attributes
+    ----------
+    scaling, baseline_scaling : float
+        Scaling factors of the model's and the baseline model's chi-squared.
+    scaled : FitMeasures
+        From the scaled statistics (lavaan's ``.scaled``).
+    cfi_robust, tli_robust, rmsea_robust, rmsea_robust_low, rmsea_robust_high : float or None
+        Estimates of what the measures would be with normal independent data (Brosseau-Liard, Savalei & Li, 2012; Brosseau-Liard & Savalei,
+        2014; lavaan's ``.robust``). None with missing values, for which they do not hold.
+    """
+
+    scaling: float
+    baseline_scaling: float
+    scaled: FitMeasures
+    cfi_robust: float | None
+    tli_robust: float | None
+    rmsea_robust: float | None
+    rmsea_robust_low: float | None
+    rmsea_robust_high: float | None
+
+
+def scaled_measures(plain: FitMeasures, scaling: float, baseline_scaling: float, n: float, groups: int, complete: bool) -> ScaledMeasures:
+    """Return the scaled and robust fit measures of a model.
+
+    Parameters
+    ----------
+    plain : FitMeasures
+        Without scaling.
+    scaling, baseline_scaling : float
+        What chi-squared is divided by.
+    n : float
+        Sample size, the sum over groups.
+    groups : int
+    complete : bool
+        Whether there are no missing values.
+    """
+    df, baseline_df = plain.df, plain.baseline_df
+    scaled = measures(plain.chi2 / scaling, df, plain.baseline_chi2 / baseline_scaling, baseline_df, n, plain.srmr, groups)
+    if df > 0:
+        # As lavaan: the unscaled statistic is referred to the chi-squared with its mean, scaling times df.
+        trace = scaling * df
+        low, high = (float(np.sqrt(bound / n / trace * groups)) for bound in noncentrality_interval(plain.chi2, trace))
+        close = _above(plain.chi2, trace, n * trace * CLOSE_FIT**2 / groups)
+        scaled = replace(scaled, rmsea_low=low, rmsea_high=high, rmsea_close_p=close)
+    if not complete or df == 0:
+        return ScaledMeasures(scaling, baseline_scaling, scaled, None, None, None, None, None)
+    excess, base = plain.chi2 - scaling * df, plain.baseline_chi2 - baseline_scaling * baseline_df
+    largest = max(base, excess, 0.0)
+    bounds = [float(np.sqrt(scaling * bound / n / df * groups)) for bound in noncentrality_interval(scaled.chi2, df)]
+    return ScaledMeasures(
+        scaling,
+        baseline_scaling,
+        scaled,
+        1 - max(excess, 0.0) / largest if largest > 0 else 1.0,
+        1 - excess * baseline_df / (base * df) if base > 0 else None,
+        float(np.sqrt(max(excess, 0.0) / n / df * groups)),
+        *bounds,
+    )
 
 
 def measures(chi2: float, df: int, baseline_chi2: float, baseline_df: int, n: float, srmr: float, groups: int = 1) -> FitMeasures:

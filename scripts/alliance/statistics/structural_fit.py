@@ -1,4 +1,6 @@
-"""Structural equation models with latent variables by maximum likelihood, for one or several groups, from means and covariances.
+"""Structural equation models with latent variables by maximum likelihood, for one or several groups.
+
+From means and covariances, from complete rows, or from rows with missing values (full information maximum likelihood).
 
 Defaults and definitions are those of lavaan (Rosseel, 2012) with ``likelihood = "normal"``: covariances have the divisor n, chi-squared is
 n times the discrepancy.
@@ -7,7 +9,8 @@ n times the discrepancy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,7 +18,23 @@ from numpy.typing import ArrayLike
 
 from alliance.statistics import structural_likelihood as likelihood
 from alliance.statistics.distributions import chi_squared_p, critical_value, two_sided_p
-from alliance.statistics.fit_measures import FitMeasures, measures, srmr
+from alliance.statistics.fit_measures import FitMeasures, ScaledMeasures, measures, scaled_measures, srmr
+from alliance.statistics.structural_cases import (
+    Cases,
+    baseline_slots,
+    cases_of,
+    centred,
+    fitted_moments,
+    meat,
+    moment_meat,
+    moment_trace,
+    moments_in,
+    own_parameters,
+    robust_trace,
+    saturated_moments,
+    saturated_slots,
+    scores,
+)
 from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, PATHS, Slots, State, Units
 from alliance.statistics.structural_model import Layout, ModelSyntaxError, Problem, StructuralModel, layout, parse_structural
 from alliance.statistics.structural_optimum import SINGULAR, Arrow, Parameters, maximise, slots_of, start_values
@@ -110,8 +129,13 @@ class StructuralFit:
     n : tuple of int
         Clients by group.
     groups : tuple of str
+    n_clusters : tuple of int
+        Clusters by group; empty without.
+    scaled : ScaledMeasures or None
+        Scaled chi-squared and what follows from it, with robust errors.
     method : str
-        How standard errors were made: ``expected``.
+        How standard errors were made: ``expected`` or ``observed`` information, ``robust``, ``cluster_robust``, ``satorra_bentler`` or
+        ``moment_covariance``.
     status, reason : str
         ``estimated``, ``flagged`` or ``not_estimable``, and why.
     """
@@ -129,7 +153,9 @@ class StructuralFit:
     bic: float | None
     n_parameters: int
     n: tuple[int, ...]
+    n_clusters: tuple[int, ...]
     groups: tuple[str, ...]
+    scaled: ScaledMeasures | None
     method: str
     status: str
     reason: str
@@ -162,13 +188,44 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class _Data:
+    """The data of all groups: moments of each (saturated estimates, divisor n), and of each pattern of missing values."""
+
+    n: np.ndarray
+    covariances: np.ndarray
+    means: np.ndarray
+    units: Units
+    cases: Cases | None = None
+    acov: list[np.ndarray] | None = None
+    fault: str = ""
+
+    @property
+    def complete(self) -> bool:
+        return self.units.complete
+
+    def scaled(self, scale: np.ndarray) -> _Data:
+        """Return the same with observed variables divided by ``scale``."""
+        square = np.outer(scale, scale)
+        units = replace(self.units, covariance=self.units.covariance / square, mean=self.units.mean / scale)
+        cases = None if self.cases is None else self.cases.scaled(scale)
+        acov = None
+        if self.acov is not None:
+            elements = square[np.triu_indices(scale.size)]
+            acov = []
+            for one in self.acov:
+                size = np.r_[scale, elements] if len(one) > elements.size else elements
+                acov.append(one / np.outer(size, size))
+        return _Data(self.n, self.covariances / square, self.means / scale, units, cases, acov)
+
+
+@dataclass(frozen=True)
 class _Solution:
     """What later computations need: everything in units in which variables have pooled standard deviations of 1."""
 
     layout: Layout
     slots: Slots
     parameters: Parameters
-    units: Units
+    data: _Data
     means: bool
     free: np.ndarray
     state: State
@@ -177,12 +234,27 @@ class _Solution:
     free_scale: np.ndarray
     variable_scale: np.ndarray
     vcov: np.ndarray
+    errors: str
+
+    @property
+    def units(self) -> Units:
+        return self.data.units
+
+    def information(self, slots: Slots) -> np.ndarray:
+        """Return the information that score tests use, shape (G, s, s)."""
+        make = likelihood.observed_information if self.errors in ("observed", "robust") else likelihood.expected_information
+        return make(slots, self.state, self.units)
 
 
 def fit_structural(
     model: StructuralModel,
-    moments: Sequence[Moments] | Moments,
+    moments: Sequence[Moments] | Moments | None = None,
     *,
+    rows: Sequence[pd.DataFrame] | pd.DataFrame | None = None,
+    clusters: Sequence[ArrayLike] | None = None,
+    missing: Literal["listwise", "ml"] = "listwise",
+    errors: Literal["expected", "observed", "robust", "satorra_bentler"] | None = None,
+    acov: Sequence[ArrayLike] | None = None,
     groups: Sequence[str] | None = None,
     mean_structure: bool | None = None,
     group_equal: Sequence[str] = (),
@@ -190,24 +262,40 @@ def fit_structural(
     fixed_x: bool = False,
     level: float = 0.95,
 ) -> StructuralFit:
-    """Fit a structural equation model to the moments of one or several groups.
+    """Fit a structural equation model to one or several groups, from their moments or their rows.
 
     Parameters
     ----------
     model : StructuralModel
         From :func:`parse_structural`.
-    moments : Moments or sequence of Moments
+    moments : Moments or sequence of Moments, optional
         One a group, with the model's variables.
+    rows : DataFrame or sequence of DataFrame, optional
+        One a group, in place of moments.
+    clusters : sequence of array_like, optional
+        For each group, which cluster (therapist) each of its rows belongs to; rows without one are left out.
+    missing : {"listwise", "ml"}
+        Whether rows with missing values are left out or used (full information maximum likelihood, lavaan's ``missing = "ml"``; always with
+        a mean structure).
+    errors : {"expected", "observed", "robust", "satorra_bentler"}, optional
+        Standard errors and test. ``expected`` and ``observed`` information suppose normal independent rows. ``robust``: sandwich of the
+        observed information, with clusters of whole clusters (times G / (G - 1)), and the chi-squared of Yuan & Bentler as Mplus and
+        lavaan (``MLR``) scale it. ``satorra_bentler``: expected information, and the chi-squared of Satorra & Bentler (1994; ``MLM``), for
+        complete rows. By default ``robust`` with clusters, else ``observed`` with ``missing = "ml"``, else ``expected``.
+    acov : sequence of array_like, optional
+        For each group of ``moments`` the sampling covariance of its means (with a mean structure) and then the elements of its covariance
+        matrix (upper triangle row by row, as :func:`alliance.statistics.covariance.elements` has them), in the order of ``names``: from
+        :func:`alliance.statistics.covariance.sandwich` or a jackknife. Standard errors and a scaled chi-squared then rest on it.
     groups : sequence of str, optional
         Names of the groups; their numbers from 1 otherwise.
     mean_structure : bool, optional
-        Whether intercepts are parameters. By default as in lavaan: with several groups that all have means, and where the model or
-        ``group_equal`` needs them.
+        Whether intercepts are parameters. By default as in lavaan: with several groups that all have means, with clusters, with
+        ``missing = "ml"``, and where the model or ``group_equal`` needs them.
     group_equal, group_partial : sequence of str
         What is equal over groups, and which terms are free all the same; see :func:`alliance.statistics.structural_model.layout`.
     fixed_x : bool
         Whether moments of exogenous observed variables are taken as known, as lavaan's ``sem`` does by default; they then count neither
-        as parameters nor in the likelihood, and the baseline model keeps them.
+        as parameters nor in the likelihood. Only with ``errors = "expected"``.
     level : float
         Confidence level of the intervals.
 
@@ -216,27 +304,56 @@ def fit_structural(
     ModelSyntaxError
         The model does not go with the groups.
     ValueError
-        A variable of the model is not among the moments, or means are needed and missing.
+        Neither moments nor rows; a variable of the model is not among them; means are needed and missing; settings that exclude each
+        other.
     """
-    given = [moments] if isinstance(moments, Moments) else list(moments)
-    names = tuple(str(index + 1) for index in range(len(given))) if groups is None else tuple(str(name) for name in groups)
-    if not given or len(names) != len(given):
-        raise ValueError("every group needs its moments and a name")
-    with_means = all(one.mean is not None for one in given)
-    written = any(term.op == "~1" for term in model.terms) or any(kind in ("intercepts", "means") for kind in group_equal)
-    means = mean_structure if mean_structure is not None else written or (len(given) > 1 and with_means)
+    if (moments is None) == (rows is None):
+        raise ValueError("give either moments or rows")
+    given = [moments] if isinstance(moments, Moments) else None if moments is None else list(moments)
+    frames = [rows] if isinstance(rows, pd.DataFrame) else None if rows is None else list(rows)
+    count = len(given if given is not None else frames)
+    names = tuple(str(index + 1) for index in range(count)) if groups is None else tuple(str(name) for name in groups)
+    if not count or len(names) != count:
+        raise ValueError("every group needs its data and a name")
+    kind = errors or ("robust" if clusters is not None else "observed" if missing == "ml" else "expected")
+    _check_settings(kind, given is not None, clusters is not None, missing, acov is not None, fixed_x)
+    with_means = given is None or all(one.mean is not None for one in given)
+    written = any(term.op == "~1" for term in model.terms) or any(name in ("intercepts", "means") for name in group_equal)
+    means = mean_structure
+    if means is None:
+        means = written or missing == "ml" or clusters is not None or (count > 1 and with_means)
     if means and not with_means:
         raise ValueError("a mean structure needs the means of every group")
-    plan = layout(model, len(given), mean_structure=means, group_equal=group_equal, group_partial=group_partial, fixed_x=fixed_x)
-    units = _units(given, model.observed)
-    fault = _fault(plan, units, names, model.observed)
+    if missing == "ml" and not means:
+        raise ValueError("with missing values the means are part of the model")
+    plan = layout(model, count, mean_structure=means, group_equal=group_equal, group_partial=group_partial, fixed_x=fixed_x)
+    if given is not None:
+        data = _data_of_moments(given, model.observed, acov, means)
+    else:
+        data = _data_of_rows(frames, clusters, model.observed, missing == "ml", names)
+    fault = data.fault or _fault(plan, data, names, model.observed)
     if fault:
-        return _no_fit(model, plan, units, names, fault)
-    return _fitted(model, plan, units, names, means, level)
+        return _no_fit(model, plan, data, names, fault)
+    return _fitted(model, plan, data, names, means, level, "moment_covariance" if acov is not None else kind)
+
+
+def _check_settings(errors: str, summaries: bool, clustered: bool, missing: str, with_acov: bool, fixed_x: bool) -> None:
+    if summaries and (errors not in ("expected", "observed") or clustered or missing == "ml"):
+        raise ValueError("robust errors, clusters and missing values need rows")
+    if with_acov and not summaries:
+        raise ValueError("acov goes with moments; rows give their own")
+    if clustered and errors != "robust":
+        raise ValueError("with clusters the errors are robust")
+    if errors == "satorra_bentler" and missing == "ml":
+        raise ValueError("the Satorra-Bentler test is for complete rows")
+    if fixed_x and (errors != "expected" or with_acov or missing == "ml"):
+        raise ValueError("fixed_x goes with errors of the expected information only")
 
 
 def compare(restricted: StructuralFit, full: StructuralFit) -> Comparison:
     """Return the chi-squared difference test of a model that is nested in another, fitted to the same data.
+
+    With robust errors the difference is scaled (Satorra & Bentler, 2001).
 
     Parameters
     ----------
@@ -259,12 +376,20 @@ def compare(restricted: StructuralFit, full: StructuralFit) -> Comparison:
     notes = [fitted.reason for fitted in (restricted, full) if fitted.status == "flagged"]
     if chi2 < -1e-6 * max(1.0, two.chi2):
         notes.append("the restricted model fits better than the full one: they are not nested")
+    if restricted.scaled is not None and full.scaled is not None:
+        factor = (one.df * restricted.scaled.scaling - two.df * full.scaled.scaling) / df
+        if factor <= 0:
+            reason = f"the scaling factor of the difference is not positive ({factor:.3f})"
+            return Comparison(None, None, None, *changes, "not_estimable", reason)
+        chi2 /= factor
     p_value = float(chi_squared_p(max(chi2, 0.0), df))
     return Comparison(chi2, df, p_value, *changes, "flagged" if notes else "estimated", "; ".join(dict.fromkeys(notes)))
 
 
 def modification_indices(fitted: StructuralFit) -> pd.DataFrame:
-    """Return what freeing one parameter would do: score tests (Sörbom, 1989) with the expected information, 1 df each.
+    """Return what freeing one parameter would do: score tests (Sörbom, 1989), 1 df each.
+
+    With the expected information, or the observed one where the errors rest on it.
 
     Candidates are cross-loadings, residual covariances and covariances of factors that the model leaves out, fixed parameters, and each
     term that is equal to others (``kind`` ``equal``): what releasing it in its group would do.
@@ -281,7 +406,7 @@ def modification_indices(fitted: StructuralFit) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     terms, wide = _extended(found)
     slope = likelihood.gradient(wide, found.state, found.units)
-    information = likelihood.expected_information(wide, found.state, found.units)
+    information = found.information(wide)
     known = found.slots.kind.size
     scale = _slot_scale(wide, found.variable_scale)
     inverse = found.arrow.inverse()
@@ -380,24 +505,83 @@ def _extended(found: _Solution) -> tuple[list[tuple[str, str, str]], Slots]:
     return terms, wide
 
 
-def _units(given: Sequence[Moments], observed: Sequence[str]) -> Units:
-    covariances, means = [], []
-    for one in given:
+def _data_of_moments(given: Sequence[Moments], observed: Sequence[str], acov: Sequence[ArrayLike] | None, means: bool) -> _Data:
+    covariances, levels, sampling = [], [], []
+    for group, one in enumerate(given):
         names = list(one.names)
-        lacking = [name for name in observed if name not in names]
-        if lacking:
-            raise ValueError(f"the moments lack the variable '{lacking[0]}'")
-        which = [names.index(name) for name in observed]
-        covariances.append(np.asarray(one.covariance, dtype=float)[np.ix_(which, which)] * ((one.n - 1) / one.n))
-        means.append(np.zeros(len(which)) if one.mean is None else np.asarray(one.mean, dtype=float)[which])
+        which = _places(names, observed)
+        factor = (one.n - 1) / one.n
+        covariances.append(np.asarray(one.covariance, dtype=float)[np.ix_(which, which)] * factor)
+        levels.append(np.zeros(len(which)) if one.mean is None else np.asarray(one.mean, dtype=float)[which])
+        if acov is not None:
+            sampling.append(_sampling(np.asarray(acov[group], dtype=float), len(names), which, factor, means))
     count = len(given)
-    return Units(
-        np.array([float(one.n) for one in given]),
-        np.arange(count),
-        np.stack(covariances),
-        np.stack(means),
-        np.ones((count, len(observed)), dtype=bool),
-    )
+    n, covariance, mean = np.array([float(one.n) for one in given]), np.stack(covariances), np.stack(levels)
+    units = Units(n, np.arange(count), covariance, mean, np.ones((count, len(observed)), dtype=bool))
+    return _Data(n, covariance, mean, units, None, sampling if acov is not None else None)
+
+
+def _places(names: list[str], observed: Sequence[str]) -> list[int]:
+    lacking = [name for name in observed if name not in names]
+    if lacking:
+        raise ValueError(f"the data lack the variable '{lacking[0]}'")
+    return [names.index(name) for name in observed]
+
+
+def _sampling(acov: np.ndarray, size: int, which: list[int], factor: float, means: bool) -> np.ndarray:
+    """Return the part of a sampling covariance of moments that the model needs, in its order, for covariances with divisor n."""
+    count = size * (size + 1) // 2 + (size if means else 0)
+    if acov.shape != (count, count):
+        raise ValueError(f"acov has the shape {acov.shape}, {count} moments need {(count, count)}")
+    place = np.zeros((size, size), dtype=int)
+    rows, columns = np.triu_indices(size)
+    place[rows, columns] = place[columns, rows] = np.arange(rows.size) + (size if means else 0)
+    chosen = place[np.ix_(which, which)][np.triu_indices(len(which))]
+    scale = np.full(chosen.size, factor)
+    if means:
+        chosen, scale = np.r_[which, chosen], np.r_[np.ones(len(which)), scale]
+    return acov[np.ix_(chosen, chosen)] * np.outer(scale, scale)
+
+
+def _data_of_rows(
+    frames: Sequence[pd.DataFrame],
+    clusters: Sequence[ArrayLike] | None,
+    observed: Sequence[str],
+    keep_incomplete: bool,
+    names: tuple[str, ...],
+) -> _Data:
+    for frame in frames:
+        _places([str(name) for name in frame.columns], observed)
+    count, p = len(frames), len(observed)
+    units, cases = cases_of(frames, clusters, observed, keep_incomplete)
+    n = np.bincount(cases.group, minlength=count).astype(float)
+    means, covariances = np.zeros((count, p)), np.tile(np.eye(p), (count, 1, 1))
+    empty = _Data(n, covariances, means, units, cases)
+    for group, name in enumerate(names):
+        where = f" in group {name}" if count > 1 else ""
+        if n[group] < p + 1:
+            return replace(empty, fault=f"needs more clients than variables{where}: {n[group]:g} clients, {p} variables")
+        if cases.cluster is not None and cases.n_clusters[group] < 2:
+            return replace(empty, fault=f"needs at least two clusters{where}: has {cases.n_clusters[group]}")
+        here = units.group == group
+        together = np.einsum("j,ja,jb->ab", units.n[here], units.observed[here], units.observed[here])
+        if together.min() < 2:
+            one, two = np.unravel_index(np.argmin(together), together.shape)
+            return replace(empty, fault=f"'{observed[one]}' and '{observed[two]}' are not observed together{where}")
+    if units.complete:
+        return _Data(n, units.covariance, units.mean, units, cases)
+    weight = units.n[:, None] * units.observed
+    centre = (weight * units.mean).sum(axis=0) / weight.sum(axis=0)
+    spread = np.diagonal(units.covariance, axis1=1, axis2=2) + (units.mean - centre) ** 2
+    scale = np.sqrt((weight * spread).sum(axis=0) / weight.sum(axis=0))
+    if not (scale > 0).all():
+        return replace(empty, fault=f"'{observed[int(np.argmin(scale))]}' does not vary")
+    # EM starts at the means of each group; values are moved so that large means cost no digits.
+    moved = np.where(units.observed, (units.mean - centre) / scale, 0.0)
+    standard = replace(units, covariance=units.covariance / np.outer(scale, scale), mean=moved)
+    means, covariances, converged = saturated_moments(standard, count)
+    fault = "" if converged else "no convergence: means and covariances cannot be estimated from the incomplete rows"
+    return _Data(n, covariances * np.outer(scale, scale), means * scale + centre, units, cases, fault=fault)
 
 
 def _degrees_of_freedom(plan: Layout) -> int:
@@ -406,7 +590,7 @@ def _degrees_of_freedom(plan: Layout) -> int:
     return groups * moments - len(plan.free_names)
 
 
-def _fault(plan: Layout, units: Units, names: tuple[str, ...], observed: tuple[str, ...]) -> str:
+def _fault(plan: Layout, data: _Data, names: tuple[str, ...], observed: tuple[str, ...]) -> str:
     """Return why a model cannot be fitted, empty if it can."""
     df = _degrees_of_freedom(plan)
     if df < 0:
@@ -414,10 +598,10 @@ def _fault(plan: Layout, units: Units, names: tuple[str, ...], observed: tuple[s
         return f"not identified: {len(plan.free_names)} free parameters, the moments allow {count}"
     for group, name in enumerate(names):
         where = f" in group {name}" if len(names) > 1 else ""
-        if units.n[group] < len(observed) + 1:
-            return f"needs more clients than variables{where}: {units.n[group]:g} clients, {len(observed)} variables"
-        matrix = units.covariance[group]
-        if not np.isfinite(matrix).all() or not np.isfinite(units.mean[group]).all():
+        if data.n[group] < len(observed) + 1:
+            return f"needs more clients than variables{where}: {data.n[group]:g} clients, {len(observed)} variables"
+        matrix = data.covariances[group]
+        if not np.isfinite(matrix).all() or not np.isfinite(data.means[group]).all():
             return f"the moments have missing values{where}"
         variance = np.diagonal(matrix)
         constant = [name for name, value in zip(observed, variance) if value <= 0]
@@ -435,11 +619,10 @@ def _slot_scale(slots: Slots, scale: np.ndarray) -> np.ndarray:
     return np.where(slots.kind == PATHS, second / first, np.where(slots.kind == COVARIANCES, 1 / (first * second), 1 / first))
 
 
-def _variable_scale(plan: Layout, slots: Slots, units: Units) -> np.ndarray:
+def _variable_scale(plan: Layout, slots: Slots, data: _Data) -> np.ndarray:
     """Return pooled standard deviations of observed variables, and for factors that of their marker."""
     scale = np.ones(slots.m)
-    pooled = np.average(units.covariance, axis=0, weights=units.n)
-    scale[: slots.p] = np.sqrt(np.diagonal(pooled))
+    scale[: slots.p] = np.sqrt(np.diagonal(np.average(data.covariances, axis=0, weights=data.n)))
     for _ in plan.latent:
         for index, term in enumerate(plan.terms):
             if term.op == "=~" and plan.column[0, index] < 0 and plan.constant[0, index] != 0:
@@ -447,41 +630,75 @@ def _variable_scale(plan: Layout, slots: Slots, units: Units) -> np.ndarray:
     return scale
 
 
-def _fitted(model: StructuralModel, plan: Layout, units: Units, names: tuple[str, ...], means: bool, level: float) -> StructuralFit:
+def _fitted(
+    model: StructuralModel, plan: Layout, data: _Data, names: tuple[str, ...], means: bool, level: float, errors: str
+) -> StructuralFit:
     slots = slots_of(plan)
-    scale = _variable_scale(plan, slots, units)
+    scale = _variable_scale(plan, slots, data)
     slot_scale = _slot_scale(slots, scale)
     if plan.fixed_x:
-        plan = _with_known_x(plan, slots, units)
+        plan = _with_known_x(plan, slots, data)
     raw = Parameters.of(plan)
     free_scale = _free_scale(raw, slot_scale)
     parameters = raw.scaled(slot_scale, free_scale)
-    observed = scale[: slots.p]
-    scaled = Units(units.n, units.group, units.covariance / np.outer(observed, observed), units.mean / observed, units.observed)
+    scaled = data.scaled(scale[: slots.p])
     constant = np.where(plan.column < 0, parameters.constant, np.nan)
     best = None
-    for start in (start_values(plan, slots, constant, scaled.covariance, scaled.mean), _plain_start(plan, slots, constant, scaled)):
-        found = maximise(slots, parameters, scaled, means, parameters.nearest(start))
+    for start in (start_values(plan, slots, constant, scaled.covariances, scaled.means), _plain_start(plan, slots, constant, scaled)):
+        found = maximise(slots, parameters, scaled.units, means, parameters.nearest(start))
         if best is None or (found.converged and not best.converged):
             best = found
         if best.converged:
             break
     if best.state is None:
-        return _no_fit(model, plan, units, names, "no start values with a positive definite covariance matrix were found")
-    arrow = Arrow.of(parameters, likelihood.expected_information(slots, best.state, scaled))
+        return _no_fit(model, plan, data, names, "no start values with a positive definite covariance matrix were found")
+    arrow = Arrow.of(parameters, likelihood.expected_information(slots, best.state, scaled.units))
+    if errors in ("observed", "robust") and arrow.smallest >= SINGULAR:
+        arrow = Arrow.of(parameters, likelihood.observed_information(slots, best.state, scaled.units))
     if arrow.smallest < SINGULAR:
         weight = np.abs(arrow.direction)
         most = [plan.free_names[index] for index in np.argsort(-weight, kind="stable")[:3] if weight[index] > 0.1 * weight.max()]
         reason = f"not identified: the data do not tell apart {', '.join(most)} (smallest eigenvalue {arrow.smallest:.1e})"
-        return _no_fit(model, plan, units, names, reason)
+        return _no_fit(model, plan, data, names, reason)
     if not best.converged:
-        return _no_fit(model, plan, units, names, f"no convergence: the likelihood still rose after {best.steps} steps")
+        return _no_fit(model, plan, data, names, f"no convergence: the likelihood still rose after {best.steps} steps")
     vcov = arrow.inverse()
-    solution = _Solution(plan, slots, parameters, scaled, means, best.free, best.state, arrow, slot_scale, free_scale, scale, vcov)
-    return _report(model, solution, units, names, level)
+    middle = _middle(slots, parameters, best.state, scaled, means, errors)
+    solution = _Solution(
+        plan,
+        slots,
+        parameters,
+        scaled,
+        means,
+        best.free,
+        best.state,
+        arrow,
+        slot_scale,
+        free_scale,
+        scale,
+        vcov if middle is None else vcov @ middle @ vcov,
+        errors,
+    )
+    traces = None if middle is None else _traces(solution, float(np.sum(vcov * middle)))
+    return _report(model, solution, data, names, level, traces)
 
 
-def _with_known_x(plan: Layout, slots: Slots, units: Units) -> Layout:
+def _middle(slots: Slots, parameters: Parameters, at: State, data: _Data, means: bool, errors: str) -> np.ndarray | None:
+    """Return the middle of the sandwich of free parameters, None where errors rest on the information alone."""
+    if errors == "moment_covariance":
+        total = np.zeros((parameters.count, parameters.count))
+        blocks = moment_meat(slots, at, data.units, data.acov, means)
+        for own, mixed, block in zip(parameters.columns, parameters.mixing, blocks):
+            total[np.ix_(own, own)] += mixed.T @ block @ mixed
+        return total
+    if errors not in ("robust", "satorra_bentler"):
+        return None
+    centre = errors == "satorra_bentler"
+    values = scores(slots, at, data.cases, data.units, means, around_data=centre)
+    return meat(parameters, centred(values, data.cases) if centre else values, data.cases)
+
+
+def _with_known_x(plan: Layout, slots: Slots, data: _Data) -> Layout:
     constant = plan.constant.copy()
     exogenous = {plan.observed.index(name) for name in plan.exogenous}
     for index in range(slots.kind.size):
@@ -489,10 +706,10 @@ def _with_known_x(plan: Layout, slots: Slots, units: Units) -> Layout:
         if row not in exogenous:
             continue
         if slots.kind[index] == COVARIANCES and col in exogenous:
-            constant[:, index] = units.covariance[:, row, col]
+            constant[:, index] = data.covariances[:, row, col]
         elif slots.kind[index] == INTERCEPTS:
-            constant[:, index] = units.mean[:, row]
-    return Layout(**{**{name: getattr(plan, name) for name in plan.__dataclass_fields__}, "constant": constant})
+            constant[:, index] = data.means[:, row]
+    return replace(plan, constant=constant)
 
 
 def _free_scale(raw: Parameters, slot_scale: np.ndarray) -> np.ndarray:
@@ -505,7 +722,7 @@ def _free_scale(raw: Parameters, slot_scale: np.ndarray) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1), 1.0)
 
 
-def _plain_start(plan: Layout, slots: Slots, constant: np.ndarray, scaled: Units) -> np.ndarray:
+def _plain_start(plan: Layout, slots: Slots, constant: np.ndarray, scaled: _Data) -> np.ndarray:
     """Return a second start: equal loadings, small factor variances, half of every observed variance unexplained."""
     values = np.zeros_like(constant)
     is_loading = np.array([term.op == "=~" for term in plan.terms], dtype=bool)
@@ -514,11 +731,11 @@ def _plain_start(plan: Layout, slots: Slots, constant: np.ndarray, scaled: Units
     values[:, is_loading] = 1.0
     values[:, variance] = 0.05
     exogenous = np.isin(slots.row, [plan.observed.index(name) for name in plan.exogenous])
-    values[:, observed] = 0.5 * np.diagonal(scaled.covariance, axis1=1, axis2=2)[:, slots.row[observed]]
+    values[:, observed] = 0.5 * np.diagonal(scaled.covariances, axis1=1, axis2=2)[:, slots.row[observed]]
     known = (slots.kind == COVARIANCES) & exogenous & np.isin(slots.col, slots.row[exogenous]) & (slots.row < slots.p)
-    values[:, known] = scaled.covariance[:, slots.row[known], np.minimum(slots.col[known], slots.p - 1)]
+    values[:, known] = scaled.covariances[:, slots.row[known], np.minimum(slots.col[known], slots.p - 1)]
     intercepts = (slots.kind == INTERCEPTS) & (slots.row < slots.p)
-    values[:, intercepts] = scaled.mean[:, slots.row[intercepts]]
+    values[:, intercepts] = scaled.means[:, slots.row[intercepts]]
     return np.where(np.isfinite(constant), constant, values)
 
 
@@ -559,7 +776,14 @@ def standardized(slots: Slots, at: State, values: np.ndarray) -> tuple[np.ndarra
     return result, slopes
 
 
-def _report(model: StructuralModel, found: _Solution, units: Units, names: tuple[str, ...], level: float) -> StructuralFit:
+def _report(
+    model: StructuralModel,
+    found: _Solution,
+    data: _Data,
+    names: tuple[str, ...],
+    level: float,
+    traces: tuple[float, float] | None,
+) -> StructuralFit:
     plan, slots, parameters, at = found.layout, found.slots, found.parameters, found.state
     values = parameters.slots(found.free)
     standard, slopes = standardized(slots, at, values)
@@ -602,16 +826,18 @@ def _report(model: StructuralModel, found: _Solution, units: Units, names: tuple
         standardized_high=standard_flat + margin * error_standard,
     )
     notes = _improper(plan, slots, at, values, names)
-    fit, log_likelihood = _measures(plan, found, units)
+    fit, log_likelihood, notes_of_fit = _measures(plan, found)
+    notes += notes_of_fit
     count = len(plan.free_names)
+    scaled = None if traces is None else _scaled(fit, traces, data, notes)
     raw_vcov = found.vcov * np.outer(found.free_scale, found.free_scale)
     p, scale = slots.p, found.variable_scale
     sigma = at.total[:, :p, :p] * np.outer(scale[:p], scale[:p])
     latent = at.total[:, p:, p:] * np.outer(scale[p:], scale[p:])
-    mean = at.level[:, :p] * scale[:p] if found.means else units.mean
+    mean = at.level[:, :p] * scale[:p] if found.means else data.means
     labels = list(plan.observed)
-    deviation = np.sqrt(np.diagonal(units.covariance, axis1=1, axis2=2))
-    residuals = (units.covariance - sigma) / (deviation[:, :, None] * deviation[:, None, :])
+    deviation = np.sqrt(np.diagonal(data.covariances, axis1=1, axis2=2))
+    residuals = (data.covariances - sigma) / (deviation[:, :, None] * deviation[:, None, :])
     return StructuralFit(
         parameters=table[list(COLUMNS)],
         vcov=pd.DataFrame(raw_vcov, index=list(plan.free_names), columns=list(plan.free_names)),
@@ -623,11 +849,13 @@ def _report(model: StructuralModel, found: _Solution, units: Units, names: tuple
         fit=fit,
         log_likelihood=log_likelihood,
         aic=-2 * log_likelihood + 2 * count,
-        bic=-2 * log_likelihood + count * float(np.log(units.n.sum())),
+        bic=-2 * log_likelihood + count * float(np.log(data.n.sum())),
         n_parameters=count,
-        n=tuple(int(value) for value in units.n),
+        n=tuple(int(value) for value in data.n),
+        n_clusters=() if data.cases is None else data.cases.n_clusters,
         groups=names,
-        method="expected",
+        scaled=scaled,
+        method="cluster_robust" if data.cases is not None and data.cases.cluster is not None else found.errors,
         status="flagged" if notes else "estimated",
         reason="; ".join(notes),
         _solution=found,
@@ -705,36 +933,93 @@ def _explained(plan: Layout, slots: Slots, at: State, values: np.ndarray, names:
     return pd.DataFrame(rows, columns=["group", "variable", "r2"])
 
 
-def _measures(plan: Layout, found: _Solution, units: Units) -> tuple[FitMeasures, float]:
-    at, scaled, p = found.state, found.units, found.slots.p
-    n, total = scaled.n, float(scaled.n.sum())
-    log_det = np.linalg.slogdet(scaled.covariance)[1]
-    discrepancy = likelihood.discrepancy(at, scaled)
-    chi2 = discrepancy - float(n @ (log_det + p))
-    # Covariances of exogenous variables stay in lavaan's baseline model, whether they are taken as known or not.
+def _baseline(found: _Solution) -> tuple[Slots, np.ndarray | None]:
+    """Return the slots of the baseline model and its estimates, None without convergence.
+
+    Covariances of exogenous variables stay in it, as in lavaan.
+    """
+    plan, data, p = found.layout, found.data, found.slots.p
+    exogenous = [plan.observed.index(name) for name in plan.exogenous]
+    slots = baseline_slots(p, found.means, exogenous)
+    start = moments_in(slots, data.covariances, data.means)
+    return slots, start if data.complete else fitted_moments(slots, found.units, start)
+
+
+def _discrepancies(found: _Solution) -> tuple[float, float, float | None]:
+    """Return minus twice the log-likelihood, without its constant, of the model, the saturated and the baseline model."""
+    units, means = found.units, found.means
+    slots = saturated_slots(found.slots.p, means)
+    values = moments_in(slots, found.data.covariances, found.data.means)
+    saturated = likelihood.discrepancy(likelihood.state(slots, values, units, means), units)
+    slots, values = _baseline(found)
+    baseline = None if values is None else likelihood.discrepancy(likelihood.state(slots, values, units, means), units)
+    return likelihood.discrepancy(found.state, units), saturated, baseline
+
+
+def _measures(plan: Layout, found: _Solution) -> tuple[FitMeasures, float, list[str]]:
+    at, data, p, means = found.state, found.data, found.slots.p, found.means
+    n, total, scale = data.n, float(data.n.sum()), found.variable_scale[:p]
+    discrepancy, saturated, baseline = _discrepancies(found)
     x = [plan.observed.index(name) for name in plan.exogenous]
-    variance = np.diagonal(scaled.covariance, axis1=1, axis2=2)
-    rest = [index for index in range(p) if index not in x]
-    known = np.linalg.slogdet(scaled.covariance[:, x][:, :, x])[1] if x else np.zeros(len(n))
-    baseline = float(n @ (np.log(variance[:, rest]).sum(axis=1) + known - log_det))
+    notes = [] if baseline is not None else ["the baseline model did not converge: no CFI and TLI"]
     baseline_df = len(n) * (p * (p - 1) // 2 - len(x) * (len(x) - 1) // 2)
-    means = found.means
     value = srmr(
-        list(scaled.covariance),
-        list(at.total[:, :p, :p]),
-        n,
-        list(scaled.mean) if means else None,
-        list(at.level[:, :p]) if means else None,
+        list(data.covariances), list(at.total[:, :p, :p]), n, list(data.means) if means else None, list(at.level[:, :p]) if means else None
     )
-    fit = measures(chi2, _degrees_of_freedom(plan), baseline, baseline_df, total, value, len(n))
-    log_likelihood = -(discrepancy + total * p * np.log(2 * np.pi)) / 2 - total * float(np.log(found.variable_scale[:p]).sum())
+    base = np.nan if baseline is None else baseline - saturated
+    fit = measures(discrepancy - saturated, _degrees_of_freedom(plan), base, baseline_df, total, value, len(n))
+    if baseline is None:
+        fit = replace(fit, cfi=None, tli=None)
+    per_row = found.units.observed * (np.log(2 * np.pi) + 2 * np.log(scale))
+    log_likelihood = -(discrepancy + float(found.units.n @ per_row.sum(axis=1))) / 2
     if x and plan.fixed_x:
-        of_x = n @ (known + 2 * np.log(found.variable_scale[x]).sum() + len(x) * (1 + np.log(2 * np.pi)))
-        log_likelihood += float(of_x) / 2
-    return fit, log_likelihood
+        known = np.linalg.slogdet(data.covariances[:, x][:, :, x])[1]
+        log_likelihood += float(n @ (known + 2 * np.log(scale[x]).sum() + len(x) * (1 + np.log(2 * np.pi)))) / 2
+    return fit, log_likelihood, notes
 
 
-def _no_fit(model: StructuralModel, plan: Layout, units: Units, names: tuple[str, ...], reason: str) -> StructuralFit:
+def _traces(found: _Solution, of_model: float) -> tuple[float, float]:
+    """Return the traces that scale the chi-squared of the model and of the baseline model: scaling factor times degrees of freedom."""
+    data, units, means, at = found.data, found.units, found.means, found.state
+    base, base_values = _baseline(found)
+    if base_values is None:
+        return np.nan, np.nan
+    full = saturated_slots(found.slots.p, means)
+    if found.errors == "robust":
+        values = moments_in(full, data.covariances, data.means)
+        saturated = robust_trace(full, values, data.cases, units, means)
+        return saturated - of_model, saturated - robust_trace(base, base_values, data.cases, units, means)
+    own = own_parameters(*base_values.shape)
+    base_at = likelihood.state(base, base_values, units, means)
+    base_information = Arrow.of(own, likelihood.expected_information(base, base_at, units))
+    if found.errors == "satorra_bentler":
+        middle = meat(own, centred(scores(base, base_at, data.cases, units, means, around_data=True), data.cases), data.cases)
+        whole, base_whole = (moment_trace(one, data.cases, units, means) for one in (at, base_at))
+        return whole - of_model, base_whole - float(np.trace(base_information.solve(middle)))
+    count = own.count // len(data.n)
+    middle = np.zeros((own.count, own.count))
+    for group, block in enumerate(moment_meat(base, base_at, units, data.acov, means)):
+        place = slice(group * count, (group + 1) * count)
+        middle[place, place] = block
+    wholes = []
+    for one in (at, base_at):
+        sigma, level = one.total[:, : full.p, : full.p], one.level[:, : full.p]
+        weight = likelihood.expected_information(full, likelihood.state(full, moments_in(full, sigma, level), units, means), units)
+        wholes.append(sum(float(np.sum(block * sampling)) for block, sampling in zip(weight, data.acov)))
+    return wholes[0] - of_model, wholes[1] - float(np.trace(base_information.solve(middle)))
+
+
+def _scaled(fit: FitMeasures, traces: tuple[float, float], data: _Data, notes: list[str]) -> ScaledMeasures | None:
+    if fit.df == 0:
+        return None
+    scaling, baseline_scaling = traces[0] / fit.df, traces[1] / fit.baseline_df
+    if not (scaling > 0 and baseline_scaling > 0):
+        notes.append(f"no scaled chi-squared: its scaling factor is not positive ({scaling:.3f})")
+        return None
+    return scaled_measures(fit, scaling, baseline_scaling, float(data.n.sum()), len(data.n), data.complete)
+
+
+def _no_fit(model: StructuralModel, plan: Layout, data: _Data, names: tuple[str, ...], reason: str) -> StructuralFit:
     rows = [
         (name, term.lhs, term.op, term.rhs, plan.labels[group][index], bool(plan.column[group, index] >= 0))
         for group, name in enumerate(names)
@@ -756,8 +1041,10 @@ def _no_fit(model: StructuralModel, plan: Layout, units: Units, names: tuple[str
         aic=None,
         bic=None,
         n_parameters=len(free),
-        n=tuple(int(value) if np.isfinite(value) else 0 for value in units.n),
+        n=tuple(int(value) if np.isfinite(value) else 0 for value in data.n),
+        n_clusters=() if data.cases is None else data.cases.n_clusters,
         groups=names,
+        scaled=None,
         method="",
         status="not_estimable",
         reason=reason,

@@ -17,7 +17,7 @@ QUESTION = "convergent_validity"
 PAIR = ("level", "comparison", "instrument1", "scale1", "rater1", "instrument2", "scale2", "rater2")
 LIMITS = (
     "A high correlation does not show that both measure the alliance: one person filled in both, and a shared mood or halo raises it.",
-    "Correlations are not corrected for unreliability; two measures cannot share more variance than their reliabilities allow.",
+    "Shared variance is not corrected for unreliability; two measures cannot share more variance than their reliabilities allow.",
     "Subscales with different names or facets are different variables; a correlation between them says nothing about which is right.",
     "Levels of two measures cannot be compared here, only the order of clients.",
 )
@@ -61,17 +61,24 @@ def pair_label(row: Any) -> str:
     return f"{common.measure(row.instrument1, row.scale1, row.rater1)} and {common.measure(row.instrument2, row.scale2, row.rater2)}"
 
 
+def headline_rows(overlap: pd.DataFrame) -> pd.DataFrame:
+    """Return the pooled rows to read first: means of the sites' means, and the smallest and the largest of the pooled pairs."""
+    rows = common.pooled_rows(overlap, pairs_kind="all")
+    basis = rows["estimate_type"].map({"r_squared_mean": "sites", "r_squared_minimum": "pairs", "r_squared_maximum": "pairs"})
+    return rows[rows["basis"] == basis]
+
+
 def _overlap_rows(overlap: pd.DataFrame, **keys: str) -> dict[str, Any]:
-    rows = common.pooled_rows(overlap, **keys)
+    rows = common.select(headline_rows(overlap), **keys)
     return {row.estimate_type.removeprefix("r_squared_"): row for row in rows.itertuples()}
 
 
 def overlap_table(data: ReportData, overlap: pd.DataFrame) -> Table:
     """Return smallest, mean and largest shared variance by level and rater."""
     rows = []
-    for (level, rater), _ in common.rows_by(common.pooled_rows(overlap), ("level", "rater")):
+    for (level, rater), _ in common.rows_by(headline_rows(overlap), ("level", "rater")):
         found = _overlap_rows(overlap, level=level, rater=rater)
-        first = next(iter(found.values()))
+        first = found.get("minimum") or next(iter(found.values()))
         rows.append(
             (
                 Cell({"total": "Total scales", "subscale": "Subscales"}.get(level, level)),
@@ -110,7 +117,9 @@ def _share_cell(row: Any) -> Cell:
 
 
 def benchmark_name(table: str, row: Any) -> str:
-    """Return what a published figure is about."""
+    """Return what a published figure is about; empty for rows that are not shown beside one."""
+    if table != "overlap_summary" or row.pairs_kind != "all" or row.basis != ("sites" if row.estimate_type == "r_squared_mean" else "pairs"):
+        return ""
     kind = {"minimum": "smallest", "mean": "mean", "maximum": "largest"}.get(
         row.estimate_type.removeprefix("r_squared_"), row.estimate_type
     )
@@ -120,7 +129,7 @@ def benchmark_name(table: str, row: Any) -> str:
 
 def overlap_sentence(data: ReportData, overlap: pd.DataFrame, level: str) -> str:
     """Return how much variance pairs of one level share, over all raters; empty where nothing was estimated."""
-    rows = common.pooled_rows(overlap, level=level)
+    rows = common.select(headline_rows(overlap), level=level)
     if not len(rows):
         return ""
     raters = list(dict.fromkeys(rows["rater"]))
@@ -131,7 +140,7 @@ def overlap_sentence(data: ReportData, overlap: pd.DataFrame, level: str) -> str
     return (
         f"Pairs of {name} from two instruments rated by the same person share {numbers.percent(found['mean'].estimate)} of their "
         f"variance on average (from {numbers.percent(found['minimum'].estimate)} to {numbers.percent(found['maximum'].estimate)}; "
-        f"{common.plural(found['mean'].n_pairs, 'pair')}, {common.plural(found['mean'].n_sites, 'site')})."
+        f"{common.plural(found['minimum'].n_pairs, 'pair')}, {common.plural(found['mean'].n_sites, 'site')})."
     )
 
 

@@ -1,0 +1,276 @@
+"""Structural equation models from rows: patterns of missing values, saturated moments, casewise scores, robust covariances and tests.
+
+Scores and information matrices of the model, of the saturated model and of the baseline model come from one set of functions: the latter
+two are models whose parameters are the moments themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from alliance.statistics import structural_likelihood as likelihood
+from alliance.statistics.covariance import cluster_codes, cluster_sums
+from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, Slots, State, Units
+from alliance.statistics.structural_optimum import Arrow, Parameters, maximise
+
+_EM_STEPS = 5000
+_EM_CLOSE = 1e-9
+_EM_ROUGH = 1e-3
+_NEWTON_LIMIT = 200
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Rows with at least one observed value.
+
+    Attributes
+    ----------
+    values : ndarray, shape (n, p)
+        Zero where missing.
+    unit : ndarray of int, shape (n,)
+        Pattern (within its group) of each row, an index of :class:`Units`.
+    group : ndarray of int, shape (n,)
+    cluster : ndarray of int, shape (n,), or None
+        Codes, numbered within groups.
+    n_clusters : tuple of int
+        By group; empty without clusters.
+    """
+
+    values: np.ndarray
+    unit: np.ndarray
+    group: np.ndarray
+    cluster: np.ndarray | None
+    n_clusters: tuple[int, ...]
+
+    def scaled(self, scale: np.ndarray) -> Cases:
+        """Return the same with variables divided by ``scale``."""
+        return replace(self, values=self.values / scale)
+
+
+def cases_of(
+    rows: Sequence[pd.DataFrame], clusters: Sequence[ArrayLike] | None, observed: Sequence[str], keep_incomplete: bool
+) -> tuple[Units, Cases]:
+    """Return rows by group and pattern of missing values; rows without a cluster are left out.
+
+    Parameters
+    ----------
+    rows : sequence of DataFrame
+        One a group, with the columns ``observed``.
+    clusters : sequence of array_like, optional
+        Which cluster each row belongs to.
+    keep_incomplete : bool
+        Whether rows with some missing values are used; those with none observed never are.
+    """
+    values, units, groups, codes, counts = [], [], [], [], []
+    patterns: list[tuple[int, np.ndarray]] = []
+    for group, frame in enumerate(rows):
+        matrix = frame[list(observed)].to_numpy(dtype=float)
+        there = np.isfinite(matrix)
+        usable = there.any(axis=1) if keep_incomplete else there.all(axis=1)
+        if clusters is not None:
+            named = np.asarray(clusters[group], dtype=object)
+            if len(named) != len(matrix):
+                raise ValueError("every row needs its cluster")
+            usable &= ~pd.isna(named)
+            code, count = cluster_codes(named[usable])
+            codes.append(code)
+            counts.append(count)
+        matrix, there = matrix[usable], there[usable]
+        keys, where = np.unique(there, axis=0, return_inverse=True)
+        values.append(np.where(there, matrix, 0.0))
+        units.append(where.ravel() + len(patterns))
+        groups.append(np.full(len(matrix), group))
+        patterns.extend((group, key) for key in keys)
+    joined, unit = np.concatenate(values), np.concatenate(units)
+    p = len(observed)
+    n, means, covariances = np.zeros(len(patterns)), np.zeros((len(patterns), p)), np.zeros((len(patterns), p, p))
+    order = np.argsort(unit, kind="stable")
+    bounds = np.searchsorted(unit[order], np.arange(len(patterns) + 1))
+    for index in range(len(patterns)):
+        part = joined[order[bounds[index] : bounds[index + 1]]]
+        n[index], means[index] = len(part), part.mean(axis=0)
+        centred = part - means[index]
+        covariances[index] = centred.T @ centred / len(part)
+    observed_here = np.array([key for _, key in patterns]).reshape(len(patterns), p)
+    group_of = np.array([group for group, _ in patterns], dtype=int)
+    cluster = np.concatenate(codes) if clusters is not None else None
+    return (
+        Units(n, group_of, covariances, means, observed_here),
+        Cases(joined, unit, np.concatenate(groups), cluster, tuple(counts)),
+    )
+
+
+def saturated_slots(p: int, means: bool) -> Slots:
+    """Return the slots of the model without restrictions: means, then elements of the covariance matrix."""
+    first, second = np.triu_indices(p)
+    level = np.arange(p if means else 0)
+    kind = np.r_[np.full(level.size, INTERCEPTS), np.full(first.size, COVARIANCES)]
+    return Slots(kind, np.r_[level, first], np.r_[np.zeros_like(level), second], p, p)
+
+
+def baseline_slots(p: int, means: bool, exogenous: Sequence[int]) -> Slots:
+    """Return the slots of the model in which only exogenous variables covary."""
+    full = saturated_slots(p, means)
+    keep = (full.kind == INTERCEPTS) | (full.row == full.col) | (np.isin(full.row, exogenous) & np.isin(full.col, exogenous))
+    return Slots(full.kind[keep], full.row[keep], full.col[keep], p, p)
+
+
+def moments_in(slots: Slots, covariances: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Return the moments that slots of a saturated or baseline model stand for, shape (G, s)."""
+    return np.where(slots.kind == INTERCEPTS, means[:, slots.row], covariances[:, slots.row, slots.col])
+
+
+def own_parameters(groups: int, size: int) -> Parameters:
+    """Return parameters of which every slot of every group is one."""
+    columns = [np.arange(size) + group * size for group in range(groups)]
+    return Parameters(columns, [np.eye(size)] * groups, np.zeros((groups, size)), np.array([], dtype=int), groups * size)
+
+
+def fitted_moments(slots: Slots, units: Units, start: np.ndarray) -> np.ndarray | None:
+    """Return the maximum likelihood estimates of a saturated or baseline model from incomplete data, None without convergence."""
+    parameters = own_parameters(*start.shape)
+    best = maximise(slots, parameters, units, True, start.ravel())
+    return parameters.slots(best.free) if best.converged else None
+
+
+def saturated_moments(units: Units, groups: int) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return means and covariances of incomplete data by maximum likelihood, shapes (G, p) and (G, p, p), and whether they converged.
+
+    EM on the sufficient statistics of each pattern (Little & Rubin, 2002, ch. 11), then Newton's method while the number of moments is
+    moderate; in units in which variables have standard deviations near 1.
+    """
+    p = units.mean.shape[1]
+    means, covariances, converged = np.zeros((groups, p)), np.zeros((groups, p, p)), True
+    slots = saturated_slots(p, True)
+    quick = slots.kind.size <= _NEWTON_LIMIT
+    for group in range(groups):
+        here = units.group == group
+        part = Units(units.n[here], np.zeros(here.sum(), dtype=int), units.covariance[here], units.mean[here], units.observed[here])
+        mean, covariance, close = _em(part, _EM_ROUGH if quick else _EM_CLOSE)
+        if quick and close:
+            found = fitted_moments(slots, part, moments_in(slots, covariance[None], mean[None]))
+            if found is not None:
+                mean = found[0, :p]
+                covariance[slots.row[p:], slots.col[p:]] = found[0, p:]
+                covariance[slots.col[p:], slots.row[p:]] = found[0, p:]
+            else:
+                mean, covariance, close = _em(part, _EM_CLOSE)
+        means[group], covariances[group], converged = mean, covariance, converged and close
+    return means, covariances, converged
+
+
+def _em(units: Units, tolerance: float) -> tuple[np.ndarray, np.ndarray, bool]:
+    n = units.n
+    weight = n[:, None] * units.observed
+    count = weight.sum(axis=0)
+    mean = (weight * units.mean).sum(axis=0) / count
+    spread = np.diagonal(units.covariance, axis1=1, axis2=2) + (units.mean - mean) ** 2
+    covariance = np.diag((weight * spread).sum(axis=0) / count)
+    total = n.sum()
+    for _ in range(_EM_STEPS):
+        stacked = np.broadcast_to(covariance, units.covariance.shape)
+        inverse, _ = likelihood.padded_inverse(stacked, units.observed)
+        predict = covariance @ inverse
+        gap = np.where(units.observed, units.mean - mean, 0.0)
+        moved = (predict @ gap[..., None])[..., 0]
+        second = predict @ units.covariance @ np.swapaxes(predict, 1, 2) + moved[:, :, None] * moved[:, None, :]
+        second += covariance - predict @ covariance
+        shift = n @ moved / total
+        new = np.tensordot(n, second, axes=1) / total - np.outer(shift, shift)
+        change = max(np.abs(new - covariance).max(), np.abs(shift).max())
+        mean, covariance = mean + shift, (new + new.T) / 2
+        if change < tolerance:
+            return mean, covariance, True
+    return mean, covariance, False
+
+
+def scores(slots: Slots, at: State, cases: Cases, units: Units, means: bool, around_data: bool = False) -> np.ndarray:
+    """Return each row's derivatives of the log-likelihood by the slots of its group, shape (n, s).
+
+    ``around_data`` takes deviations from the observed in place of the implied means.
+    """
+    basis = np.concatenate([at.path[:, : slots.p], at.total[:, : slots.p]], axis=2)
+    result = np.zeros((len(cases.values), slots.kind.size))
+    weight, row, other = slots.weight, slots.row, slots.other
+    for unit in range(len(units.n)):
+        here = np.flatnonzero(cases.unit == unit)
+        group = units.group[unit]
+        centre = at.level[group, : slots.p] if means and not around_data else units.mean[unit]
+        gap = np.where(units.observed[unit], cases.values[here] - centre, 0.0)
+        pulled = gap @ (at.inverse[unit] @ basis[group])
+        product = basis[group].T @ at.inverse[unit] @ basis[group]
+        part = weight * (pulled[:, row] * pulled[:, other] - product[row, other])
+        factor = np.where(slots.kind == INTERCEPTS, 1.0, np.where(slots.kind == COVARIANCES, 0.0, at.level[group, slots.col]))
+        result[here] = part + factor * pulled[:, row] if means else part
+    return result
+
+
+def meat(parameters: Parameters, values: np.ndarray, cases: Cases) -> np.ndarray:
+    """Return the sum of squares of the scores of free parameters, of whole clusters where there are any (times G / (G - 1))."""
+    total = np.zeros((parameters.count, parameters.count))
+    for group, (own, mixed) in enumerate(zip(parameters.columns, parameters.mixing)):
+        here = cases.group == group
+        part, factor = values[here] @ mixed, 1.0
+        if cases.cluster is not None:
+            count = cases.n_clusters[group]
+            part, factor = cluster_sums(part, cases.cluster[here], count), count / (count - 1)
+        total[np.ix_(own, own)] += factor * (part.T @ part)
+    return total
+
+
+def robust_trace(slots: Slots, values: np.ndarray, cases: Cases, units: Units, means: bool) -> float:
+    """Return the trace of the inverse observed information times the scores' sum of squares, for a saturated or baseline model.
+
+    Parameters
+    ----------
+    values : ndarray, shape (G, s)
+        The estimates.
+    """
+    at = likelihood.state(slots, values, units, means)
+    parameters = own_parameters(*values.shape)
+    information = Arrow.of(parameters, likelihood.observed_information(slots, at, units))
+    return float(np.trace(information.solve(meat(parameters, scores(slots, at, cases, units, means), cases))))
+
+
+def centred(values: np.ndarray, cases: Cases) -> np.ndarray:
+    """Return scores minus their mean in each group."""
+    sums = cluster_sums(values, cases.group, int(cases.group.max()) + 1)
+    return values - (sums / np.bincount(cases.group)[:, None])[cases.group]
+
+
+def moment_trace(at: State, cases: Cases, units: Units, means: bool) -> float:
+    """Return the trace of W Gamma by group, summed: W the normal-theory weight at the implied moments, Gamma the fourth moments.
+
+    Complete data (Satorra & Bentler, 1994); never forms either matrix.
+    """
+    total = 0.0
+    for unit in range(len(units.n)):
+        gap = cases.values[cases.unit == unit] - units.mean[unit]
+        inverse = at.inverse[unit]
+        spread = inverse @ units.covariance[unit] @ inverse
+        size = np.einsum("na,ab,nb->n", gap, inverse, gap)
+        cross = np.einsum("na,ab,nb->n", gap, spread, gap)
+        constant = np.trace(spread @ units.covariance[unit])
+        total += float(np.mean((size**2 - 2 * cross + constant) / 2 + (size if means else 0.0)))
+    return total
+
+
+def moment_meat(slots: Slots, at: State, units: Units, acov: Sequence[np.ndarray], means: bool) -> list[np.ndarray]:
+    """Return Delta' W acov W Delta by group, for a sampling covariance of the moments (means, then elements of the matrix)."""
+    first, second = np.triu_indices(slots.p)
+    half = np.where(first == second, 0.5, 1.0)[:, None]
+    level, change = likelihood.moment_slopes(slots, at)
+    blocks = []
+    for group, one in enumerate(acov):
+        inverse = at.inverse[group]
+        turned = np.einsum("ab,bcs,cd->ads", inverse, change[group], inverse, optimize=True)[first, second] * half
+        if means:
+            turned = np.concatenate([inverse @ level[group], turned])
+        turned = units.n[group] * turned
+        blocks.append(turned.T @ one @ turned)
+    return blocks
