@@ -109,6 +109,7 @@ def convergent_validity(draw: random.Random) -> dict[str, pd.DataFrame]:
     left_out: list[dict[str, Any]] = []
     for pair in pairs:
         keys = dict(zip(names, pair)) | {"shared_items": "no", "window": "session_3", "same_rater": "yes" if pair[4] == pair[7] else "no"}
+        keys |= {"parallel": "unknown" if pair[0] == "subscale" else "yes", "opposed": "no"}
         found = estimates(keys, "correlation", pair[8], draw)
         rows += found
         for row in found:
@@ -117,7 +118,7 @@ def convergent_validity(draw: random.Random) -> dict[str, pd.DataFrame]:
             rows.append({**row, **square, **ends, **dict.fromkeys(("std_error", *HETEROGENEITY))})
         left_out += [{**found[-1], "site_left_out": site, "estimate": found[-1]["estimate"] + draw.gauss(0, 0.01)} for site in SITES[:-1]]
     keys = dict(zip(names, ("total", "instruments", "calpas_p", "total", "client", "wai_sr", "total", "client")))
-    keys |= {"shared_items": "no", "window": "session_3", "same_rater": "yes"}
+    keys |= {"shared_items": "no", "window": "session_3", "same_rater": "yes", "parallel": "yes", "opposed": "no"}
     rows.append(
         absent(keys, "correlation", POOLED, "not estimable: needs calpas_p total and wai_sr total of one session at 2 sites or more; has 0")
     )
@@ -125,12 +126,20 @@ def convergent_validity(draw: random.Random) -> dict[str, pd.DataFrame]:
     for level, values in (("total", (0.37, 0.49, 0.61)), ("subscale", (0.05, 0.29, 0.44))):
         for rater in ("all", "client"):
             for kind, value in zip(("minimum", "mean", "maximum"), values):
-                row = estimates({"level": level, "rater": rater, "n_pairs": 4}, f"r_squared_{kind}", value, draw)[-1]
+                keys = {"level": level, "rater": rater, "pairs_kind": "all", "instrument": "", "approach": "", "basis": "pairs", "n_pairs": 4}
+                row = estimates(keys, f"r_squared_{kind}", value, draw)[-1]
+                if kind == "mean":
+                    overlap.append({**row, "basis": "sites", "scale": "identity", "n_pairs": 9})
                 row |= {"estimate": value, "ci_low": None, "ci_high": None, "method": "over_pairs", "scale": "identity", "std_error": None}
-                overlap.append(row)
+                overlap.append({**row, **dict.fromkeys(HETEROGENEITY)})
+    keys = {"comparison": "instruments", "instrument1": "haq_2", "rater1": "client", "instrument2": "wai_sr", "rater2": "client"}
+    keys |= {"alliance_scale": "total", "window": "early", "outcome_instrument": "core_10", "outcome_scale": "total"}
+    keys |= {"outcome_rater": "client", "timepoint": "post", "form": "ancova", "contrast": "first - second"}
+    predicted = [{**row, "scale": "identity"} for row in estimates(keys, "correlation_contrast", -0.03, draw)]
     return {
         "pairs": finished(pd.DataFrame(rows), "convergent_validity", "pairs"),
         "overlap_summary": finished(pd.DataFrame(overlap), "convergent_validity", "overlap_summary"),
+        "predictive_contrast": finished(pd.DataFrame(predicted), "convergent_validity", "predictive_contrast"),
         "leave_one_out": finished(pd.DataFrame(left_out), "convergent_validity", "leave_one_out"),
     }
 

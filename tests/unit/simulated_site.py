@@ -89,7 +89,7 @@ OPTIONS = {
                 "alliance": ["task", "bond", "goal"],
             },
         },
-        "convergent_validity": {"enabled": True, "timepoint_window": "session_3"},
+        "convergent_validity": {"enabled": True, "timepoint_window": "session_3", "equivalence_bound": 0.1},
         "client_factors": {
             "enabled": True,
             "window": "early",

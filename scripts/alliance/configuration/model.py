@@ -159,6 +159,7 @@ class Resampling(StrictModel):
 class ConvergentValidity(StrictModel):
     enabled: bool = True
     timepoint_window: Name = "early"
+    equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
 
 class Variable(StrictModel):

@@ -62,6 +62,13 @@ ESTIMATE_TYPES = {
     "r_squared_minimum": "smallest shared variance of a set of pairs",
     "r_squared_maximum": "largest shared variance of a set of pairs",
     "r_squared_mean": "mean shared variance of a set of pairs",
+    "r_squared_contrast": "difference of two mean shared variances, first minus second",
+    "correlation_minimum": "smallest correlation of two scales of one instrument",
+    "correlation_maximum": "largest correlation of two scales of one instrument",
+    "correlation_mean": "mean correlation of the scales of one instrument (or mean of such means), better with better",
+    "correlation_disattenuated_mean": "the same of correlations corrected for unreliability",
+    "correlation_disattenuated_contrast": "difference of two such means, first minus second",
+    "htmt": "heterotrait-monotrait ratio: mean |r| between the items of two scales over that within them; near 1: one construct",
     "path_unstandardised": "path coefficient in the units of its variables",
     "path_standardised": "path coefficient of standardised variables",
     "covariance_unstandardised": "covariance or variance in a path model, in the units of its variables",
@@ -148,7 +155,7 @@ METHODS = {
     "two_stage_sem": "one path model fitted to the correlation matrix pooled over sites",
     "n_weighted": "mean of site x factor correlations weighted by numbers of clients, as in the 1991 meta-analysis; no standard error",
     "difference_of_means": "difference of two pooled means; its error knows that the same clients stand in both",
-    "over_pairs": "smallest, largest or mean over the pairs of the `pairs` table",
+    "over_pairs": "smallest, largest or mean over pairs, without standard error",
     "none": "nothing was computed",
 }
 
@@ -195,7 +202,8 @@ class Table:
 
 _PAIR_KEYS = {
     "level": "total (two total scales) or subscale (two subscales)",
-    "comparison": "instruments (two instruments, one rater) or raters (one instrument, two raters)",
+    "comparison": "instruments (two instruments, one rater), raters (one instrument, two raters) or scales (two subscales of one instrument, "
+    "one rater)",
     "instrument1": "first instrument",
     "scale1": "its scale",
     "rater1": "its rater",
@@ -204,6 +212,9 @@ _PAIR_KEYS = {
     "rater2": "its rater",
     "same_rater": "yes: one person gave both ratings, so the correlation holds shared perception too",
     "shared_items": "yes: the scores have items in common (a short form derived from the long form), so they are not two measures",
+    "parallel": "yes: both scales are meant to measure the same (totals: the alliance as a whole); no: known to be meant for different "
+    "constructs; unknown: the instrument files do not say what one of them measures",
+    "opposed": "yes: higher is better in one and worse in the other, so a negative correlation is agreement",
     "window": "sessions over which both scores are averaged",
 }
 _MODEL_KEYS = {"model": "path model of the configuration", "parameter": "parameter as the model writes it"}
@@ -259,6 +270,18 @@ _EQUIVALENCE = {
     "bound": "largest difference that counts as none (`questions.alliance_outcome.equivalence_bound`)",
     "p_equivalence": "p value of the test that the difference lies inside the bounds (two one-sided tests)",
     "decision": "equivalent, different, equivalent_and_different or undecided; never 'no difference' from a test that found none",
+}
+
+_PREDICTION_KEYS = {
+    "comparison": "instruments (one rater) or raters (one instrument)",
+    "instrument1": "first instrument; (preferred): the first of the configuration that the site has from each rater",
+    "rater1": "its rater",
+    "instrument2": "second instrument",
+    "rater2": "its rater",
+    "alliance_scale": "scale of both",
+    "window": EFFECT_KEYS["window"],
+    **{key: meaning for key, meaning in _OUTCOME_KEYS.items() if key != "form"},
+    "form": "zero_order, or ancova (given the intake level)",
 }
 
 TABLES = (
@@ -487,21 +510,46 @@ TABLES = (
     Table(
         "convergent_validity",
         "pairs",
-        "Correlation and shared variance of every pair of alliance measures at the same sessions.",
+        "Every pair of alliance measures at the same sessions: correlation, shared variance, the correlation corrected for the unreliability "
+        "of both, and HTMT.",
         _PAIR_KEYS,
-        ("correlation", "r_squared"),
+        ("correlation", "r_squared", "correlation_disattenuated", "htmt"),
     ),
     Table(
         "convergent_validity",
         "overlap_summary",
-        "Smallest, largest and mean shared variance over the pairs of two instruments with one rater.",
+        "Overlap of sets of pairs: smallest, largest and mean shared variance of two instruments with one rater, parallel against other "
+        "subscales, client against therapist; correlations of the scales of one instrument. Headline: basis `sites` for means and "
+        "differences, basis `pairs` for the smallest and the largest.",
         {
             "level": "total or subscale",
-            "rater": "client, therapist, observer, or all of them together",
-            "n_pairs": "number of pairs; pairs with shared items are left out",
+            "rater": "client, therapist, observer, or all of them together; two raters: first minus second",
+            "pairs_kind": "all, parallel or non_parallel pairs of two instruments (two of them: first minus second); within_instrument",
+            "instrument": "instrument whose scales are correlated; (all): mean over instruments; empty: pairs of two instruments",
+            "approach": "homogeneous (one theory) or blended instruments, as the instrument files have it; two of them: first minus second",
+            "basis": "site: over the site's pairs; sites: the sites' values pooled; pairs: over the pooled pairs",
+            "n_pairs": "number of pairs (basis sites: summed over sites); pairs with shared items are left out",
         },
-        ("r_squared_minimum", "r_squared_maximum", "r_squared_mean"),
-        heterogeneity=False,
+        (
+            *("r_squared_minimum", "r_squared_maximum", "r_squared_mean", "r_squared_contrast"),
+            *("correlation_minimum", "correlation_maximum", "correlation_mean", "correlation_disattenuated_mean"),
+            *("correlation_contrast", "correlation_disattenuated_contrast"),
+        ),
+    ),
+    Table(
+        "convergent_validity",
+        "predictive_contrast",
+        "Do the measures predict the outcome equally? Two instruments of one rater, or two raters of one instrument, on the clients who have "
+        "both: their correlations with the outcome and the difference.",
+        {
+            **_PREDICTION_KEYS,
+            "contrast": "first or second: the correlation of that measure; first - second: their difference",
+            **{**_EQUIVALENCE, "bound": "largest difference that counts as none (`questions.convergent_validity.equivalence_bound`)"},
+            "t_independent": "Williams' t of the difference, which takes clients as independent and normal (for reference)",
+            "p_independent": "its p value",
+        },
+        ("correlation", "partial_correlation", "correlation_contrast"),
+        numbers=("bound", "p_equivalence", "t_independent", "p_independent"),
     ),
     Table(
         "convergent_validity",
@@ -671,6 +719,11 @@ DESCRIPTIVE = {
     "convergent_validity": {
         "pair_level": TEXT,
         **{key: TEXT for key in _PAIR_KEYS if key != "level"},
+        **dict.fromkeys(("rater", "pairs_kind", "instrument", "approach"), TEXT),
+        "n_pairs": COUNT,
+        **{key: TEXT for key in _PREDICTION_KEYS},
+        "contrast": TEXT,
+        **dict.fromkeys(("t_independent", "p_independent"), NUMBER),
     },
     "path_models": {"lhs": TEXT, "op": TEXT, "rhs": TEXT, "ci_low": NUMBER, "ci_high": NUMBER},
     "client_factors": {key: TEXT for key in _FACTOR_KEYS},

@@ -66,9 +66,16 @@ def scaled(gathered: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def rows_by_scale(
-    chosen: pd.DataFrame, keys: Sequence[str], summaries: Sequence[SiteSummary], options: Mapping[str, Any]
+    chosen: pd.DataFrame,
+    keys: Sequence[str],
+    summaries: Sequence[SiteSummary],
+    options: Mapping[str, Any],
+    nothing: str = NOTHING,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the site rows (with those of absent sites) and the pooled rows of effects, each on its scale."""
+    """Return the site rows (with those of absent sites) and the pooled rows of effects, each on its scale.
+
+    ``nothing`` is the reason of a site that takes part but has none of these effects.
+    """
     pooling = options["pooling"]
     sites, pooled = [], []
     for scale, part in scaled(chosen, options).groupby("scale", sort=True):
@@ -77,17 +84,19 @@ def rows_by_scale(
         sites += [
             effects.site_rows(part, scale, pooling["level"]),
             effects.absent_site_rows(summaries, groups, scale),
-            _without_rows(chosen, summaries, groups, scale),
+            _without_rows(chosen, summaries, groups, scale, nothing),
         ]
         pooled.append(together)
     return effects.stack(*sites), effects.stack(*pooled)
 
 
-def _without_rows(chosen: pd.DataFrame, summaries: Sequence[SiteSummary], groups: pd.DataFrame, scale: str) -> pd.DataFrame:
+def _without_rows(
+    chosen: pd.DataFrame, summaries: Sequence[SiteSummary], groups: pd.DataFrame, scale: str, reason: str
+) -> pd.DataFrame:
     """Return a not-estimable row for every key and every site that takes part but has nothing of this kind."""
     present = set(chosen["site"])
     frames = [
-        groups.assign(site=one.site, status="not_estimable", reason=NOTHING, scale=scale, method="none", n_sites=0)
+        groups.assign(site=one.site, status="not_estimable", reason=reason, scale=scale, method="none", n_sites=0)
         for one in summaries
         if one.status == "ok" and one.site not in present
     ]
@@ -112,7 +121,8 @@ def tables_of(
             sites, pooled = rows_by_scale(models[name], keys, summaries, options)
             if name == "moderators":
                 pooled = effects.stack(pooled, between_sites(models["effects"], summaries, options))
-                sites, pooled = (with_equivalence(rows, options) for rows in (sites, pooled))
+                bound = options["questions"]["alliance_outcome"]["equivalence_bound"]
+                sites, pooled = (with_equivalence(rows, bound, options["pooling"]) for rows in (sites, pooled))
             if name == "levels":
                 pooled = effects.stack(_with_one_stage(pooled, one_stage), between_site_part(summaries, options))
             found[name] = effects.stack(sites, pooled)
@@ -440,25 +450,34 @@ def between_sites(chosen: pd.DataFrame, summaries: Sequence[SiteSummary], option
     return pd.DataFrame(rows)
 
 
-def with_equivalence(rows: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFrame:
-    """Return rows of contrasts with the test that their difference is smaller than the bound of the configuration."""
+def with_equivalence(rows: pd.DataFrame, bound: float, pooling: Mapping[str, Any]) -> pd.DataFrame:
+    """Return rows of contrasts with the test that their difference is smaller than a bound.
+
+    Parameters
+    ----------
+    rows : DataFrame
+    bound : float
+        Largest difference that counts as none, on the scale of the rows.
+    pooling : mapping
+        Section ``pooling`` of the configuration.
+    """
     from alliance.statistics.equivalence import equivalence
 
-    bound, level = options["questions"]["alliance_outcome"]["equivalence_bound"], options["pooling"]["level"]
+    level = pooling["level"]
     tested = ("correlation_contrast", "interaction_standardised")
     filled = []
     for row in rows.to_dict("records"):
         if row.get("estimate_type") in tested and row.get("status") in WITH_NUMBERS and pd.notna(row.get("std_error")):
-            df = _degrees_of_freedom(row, options)
+            df = _degrees_of_freedom(row, pooling)
             found = equivalence(row["estimate"], row["std_error"], (-bound, bound), df, level)
             row |= {"bound": bound, "p_equivalence": found.p_tost, "decision": found.decision}
         filled.append(row)
     return pd.DataFrame(filled)
 
 
-def _degrees_of_freedom(row: Mapping[str, Any], options: Mapping[str, Any]) -> float | None:
+def _degrees_of_freedom(row: Mapping[str, Any], pooling: Mapping[str, Any]) -> float | None:
     if row["site"] == POOLED:
-        return None if options["pooling"]["interval"] == "z" else float(row["n_sites"]) - 1
+        return None if pooling["interval"] == "z" else float(row["n_sites"]) - 1
     return float(row["n_therapists"]) - 1 if row["method"] == "cluster_jackknife" else None
 
 
