@@ -19,6 +19,7 @@ def build(data: ReportData, question: str) -> Chapter:
         id=slug(question),
         title=common.words(question),
         question=f"Results of the question “{common.words(question).lower()}”, pooled over sites.",
+        sources=(question,),
         blocks=tuple(_table(data, question, name, table) for name, table in tables.items()),
         missing=tuple(message for table in tables.values() for message in _missing(data, table)),
     )
