@@ -77,7 +77,7 @@ def scale_scores(names, values, *, rater="client", session=3, therapist_no=None)
 
 
 def raters_scores(n, random, *, trait=0.8, therapist=(0.5, 0.6), observer=None, error=0.5, therapist_no=None) -> list[pd.DataFrame]:
-    """Return task, bond and goal of the WAI-S by client, therapist and observer: trait loadings, loadings on the rater's own view, error."""
+    """Return task, bond and goal of the WAI-S by client, therapist and observer: trait loadings, those on the rater's own view, error."""
     view = random.standard_normal((n, 1))
     names = ["wai_s.task", "wai_s.bond", "wai_s.goal"]
 

@@ -158,7 +158,7 @@ METHODS = {
     "two_stage_sem": "one path or factor model fitted to the correlation matrix pooled over sites",
     "n_weighted": "mean of site x factor correlations weighted by numbers of clients, as in the 1991 meta-analysis; no standard error",
     "difference_of_means": "difference of two pooled means; its error knows that the same clients stand in both",
-    "over_pairs": "smallest, largest or mean over pairs, without standard error",
+    "over_pairs": "smallest, largest or mean over pairs (or over loadings of one group), without standard error",
     "none": "nothing was computed",
 }
 

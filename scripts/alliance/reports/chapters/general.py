@@ -34,7 +34,9 @@ def _own_columns(table: pd.DataFrame) -> list[str]:
 
 
 def _keys(table: pd.DataFrame, row: Any) -> str:
-    return ", ".join(str(getattr(row, name)) for name in _own_columns(table) if not pd.isna(getattr(row, name)) and getattr(row, name) != "")
+    return ", ".join(
+        str(getattr(row, name)) for name in _own_columns(table) if not pd.isna(getattr(row, name)) and getattr(row, name) != ""
+    )
 
 
 def _table(data: ReportData, question: str, name: str, table: pd.DataFrame) -> Table:
