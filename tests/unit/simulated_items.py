@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from alliance.instruments.registry import load_registry
 from alliance.questions.site_data import SiteData
-from simulated_site import score_rows
 from support import PROJECT
+from unit.simulated_site import score_rows
 
 REGISTRY = load_registry([PROJECT / "workflow" / "instruments"])
 GENERAL, OWN, ERROR = 0.7, 0.4, 0.6
@@ -77,7 +77,7 @@ def scale_scores(names, values, *, rater="client", session=3, therapist_no=None)
 
 
 def raters_scores(n, random, *, trait=0.8, therapist=(0.5, 0.6), observer=None, error=0.5, therapist_no=None) -> list[pd.DataFrame]:
-    """Return task, bond and goal of the WAI-S by client, therapist and observer: trait loadings, those on the rater's own view, error."""
+    """Return task, bond and goal of the WAI-S by client, therapist and observer: loadings on the client's view and on their own, error."""
     view = random.standard_normal((n, 1))
     names = ["wai_s.task", "wai_s.bond", "wai_s.goal"]
 

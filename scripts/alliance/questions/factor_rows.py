@@ -265,6 +265,10 @@ def _comparisons(fits: Mapping[str, tuple[FactorModel, StructuralFit]], sample: 
             yield {**fields, "method": "none", "status": "not_estimable", "reason": reason}, np.nan
             continue
         test = compare(restricted, full)
+        if test.chi2 is None and restricted.scaled is not None and full.scaled is not None:
+            test = compare(replace(restricted, scaled=None), replace(full, scaled=None))
+            note = "clients taken as independent: the scaled difference does not exist (its scaling factor is not positive)"
+            reason, status, fields = "; ".join(one for one in (reason, note) if one), "flagged", {**fields, "method": NORMAL}
         if test.chi2 is None:
             yield {**fields, "method": "none", "status": "not_estimable", "reason": f"not estimable: {test.reason}"}, np.nan
             continue
