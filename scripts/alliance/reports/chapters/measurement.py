@@ -30,7 +30,7 @@ def build(data: ReportData) -> Chapter:
     told = {part: part.findings(data) for part in (reliability, overlap, structure)}
     return Chapter(
         id="measurement",
-        title="Measurement: are the measures reliable, and do they measure the same?",
+        title="Measurement",
         question="How far can the scores be trusted, which factors do they hold, how much do the measures overlap, and what may be "
         "compared?",
         sources=QUESTIONS,
@@ -56,7 +56,9 @@ def build(data: ReportData) -> Chapter:
 
 
 def _benchmark_name(data: ReportData, table: str, row: Any) -> str:
-    return measurement_reliability.benchmark_name(data, table, row) or measurement_structure.benchmark_name(data, table, row)
+    if table == "components":
+        return measurement_structure.benchmark_name(data, row)
+    return measurement_reliability.benchmark_name(data, table, row)
 
 
 def missing(data: ReportData) -> tuple[str, ...]:

@@ -22,6 +22,9 @@ LEVELS = {"total": "total scales", "subscale": "subscales"}
 KINDS = {"all": "all", "parallel": "meant to measure the same", "non_parallel": "meant to measure different things"}
 ENDS = ("minimum", "mean", "maximum")
 SMALLEST_LARGEST = {"minimum": "smallest", "mean": "mean", "maximum": "largest"}
+MEANING = (
+    "What they do not share is error of measurement or a different side of the alliance: one measure can stand for another only so far."
+)
 MOST_MEASURES = 24
 MOST_ROWS = 100
 FOLDED_ROWS = 20
@@ -66,25 +69,10 @@ def overlap_sentence(data: ReportData, level: str) -> str:
     )
 
 
-def meaning_sentence(data: ReportData) -> str:
-    """Return what the mean overlap of total scales says about using one measure for another."""
-    mean = overlap_rows(data, "total", "all").get("mean")
-    if mean is None or not common.has_number(mean):
-        return ""
-    return (
-        f"That is, {numbers.percent(1 - mean.estimate)} of what one such total tells about clients, on average, is not told by the other: "
-        "part of it is error of measurement, part may be a different side of the alliance."
-    )
-
-
 def findings(data: ReportData) -> list[str]:
     """Return how much measures share."""
     total = overlap_sentence(data, "total")
-    return [
-        sentence
-        for sentence in (" ".join((total, meaning_sentence(data))) if total else "", overlap_sentence(data, "subscale"))
-        if sentence
-    ]
+    return [sentence for sentence in (f"{total} {MEANING}" if total else "", overlap_sentence(data, "subscale")) if sentence]
 
 
 def beside_the_review(data: ReportData) -> str:
@@ -173,8 +161,9 @@ def rater_sentences(data: ReportData) -> list[str]:
 def overlap_table(data: ReportData) -> Table:
     """Return smallest, mean and largest shared variance by level, rater and kind of pair."""
     rows = []
+    kinds = set(common.table_of(data, QUESTION, "overlap_summary")["pairs_kind"])
     for level, scales in LEVELS.items():
-        for kind, kind_words in KINDS.items():
+        for kind, kind_words in KINDS.items() if "parallel" in kinds else (("all", ""),):
             for rater in ("all", "client", "therapist", "observer"):
                 found = overlap_rows(data, level, rater, kind)
                 if not found or (kind != "all" and not any(map(common.has_number, found.values()))):
@@ -462,9 +451,10 @@ def content(data: ReportData) -> Blocks:
         label = common.words(first.label or construct) + (" (core)" if first.core else "")
         rows.append((Cell(label), *(Cell(_scales(by_instrument.get(key))) for key in instruments)))
     both = [common.instrument_name(key) for key in instruments if _has_cores(matrix, key)]
+    amount = numbers.count(len(both)) if both else "none"
     told = (
-        f"Of {common.plural(len(instruments), 'instrument')} that the sites used and whose content is known, {numbers.count(len(both))} "
-        "cover both cores that the review names, personal attachment and collaboration" + (f": {', '.join(both)}." if both else ".")
+        f"The content of {common.plural(len(instruments), 'instrument')} that the sites used is known; {amount} "
+        "of them cover both cores that the review names, personal attachment and collaboration" + (f": {', '.join(both)}." if both else ".")
     )
     return [
         Part("measurement-content", "Who measures what?", (told,)),
@@ -514,7 +504,9 @@ def prediction_sentences(data: ReportData) -> list[str]:
     rows = with_number(prediction_rows(data))
     sentences = []
     for comparison, what in (("instruments", "Two instruments"), ("raters", "Two raters of one instrument")):
-        own = common.select(rows, comparison=comparison, form="zero_order")
+        own = common.select(rows, comparison=comparison)
+        form = next((name for name in FORMS if name in set(own["form"])), "")
+        own = common.select(own, form=form)
         by_decision: dict[str, list[Any]] = {}
         for row in own.itertuples():
             by_decision.setdefault(row.decision, []).append(row)
@@ -531,7 +523,8 @@ def prediction_sentences(data: ReportData) -> list[str]:
                 + (f"; and {numbers.count(more)} more" if more > 0 else "")
             )
         if told:
-            sentences.append(f"{what}, difference of their correlations with the outcome: {'. '.join(common.words(one) for one in told)}.")
+            shown = ". ".join(common.words(one) for one in told)
+            sentences.append(f"{what}, difference of their correlations with the outcome ({FORMS[form]}): {shown}.")
     return sentences
 
 
@@ -602,10 +595,17 @@ def prediction(data: ReportData) -> Blocks:
 
 def benchmark_name(table: str, row: Any) -> str:
     """Return what a published figure is about; empty for rows that the chapter does not show."""
-    name = row.estimate_type.removeprefix("r_squared_")
-    if table != "overlap_summary" or name not in SMALLEST_LARGEST or row.pairs_kind != "all":
+    if table == "pairs":
+        return f"Shared variance of {pair_label(row)}"
+    if table != "overlap_summary":
         return ""
-    if row.basis != ("sites" if name == "mean" else "pairs"):
+    name = row.estimate_type.removeprefix("r_squared_")
+    if row.pairs_kind == "within_instrument":
+        subject = minus(row.approach) if row.approach else common.instrument_name(row.instrument)
+        return f"Correlations of the scales of one instrument, {subject}, {row.estimate_type.partition('_')[2]}, rater: {row.rater}"
+    if name == "contrast":
+        return f"Difference of mean shared variance, {minus(row.rater if ' - ' in row.rater else row.pairs_kind)}"
+    if row.pairs_kind != "all" or row.basis != ("sites" if name == "mean" else "pairs"):
         return ""
     return f"Shared variance of {LEVELS.get(row.level, row.level)}, {SMALLEST_LARGEST[name]}, rater: {row.rater}"
 

@@ -17,6 +17,7 @@ from alliance.reports.inputs import ReportData
 
 Blocks = list[Table | Figure | Part]
 QUESTION = "measurement"
+PREFERRED = "(preferred)"
 TOTAL = "total"
 SYMBOLS = {
     "alpha": "α",
@@ -32,11 +33,15 @@ MEANINGS = {
     "omega_ordinal": "omega of ordered answers",
 }
 COEFFICIENTS = {
+    "omega_within": "within clients (ω)",
+    "omega_between": "between clients, of their true means (ω)",
+    "omega_of_means": "between clients, of their observed means (ω)",
+    "alpha_within": "within clients (α)",
+    "alpha_between": "between clients, of their true means (α)",
     "R_1F": "between clients, one session (R1F)",
-    "R_KF": "between clients, mean of all sessions (RKF)",
-    "R_C": "of change from session to session (RC)",
-    "within": "omega within clients",
-    "between": "omega between clients",
+    "R_KF": "between clients, mean of their sessions (RKF)",
+    "R_C": "of change from session to session, sessions fixed (RC)",
+    "R_CN": "of change from session to session, sessions nested (RCN)",
     "lag 1": "from one session to the next",
 }
 ONE_SCALE = ["instrument", "rater", "instrument_scale", "derived_from"]
@@ -44,8 +49,14 @@ MOST_GROUPS = 30
 
 
 def reliability_of(data: ReportData) -> pd.DataFrame:
-    """Return the rows on scales, not items, in the main window or over sessions."""
-    return common.select(common.table_of(data, QUESTION, "reliability"), item="")
+    """Return the rows on scales of named instruments, not items."""
+    table = common.table_of(data, QUESTION, "reliability")
+    return table[table["item"].eq("") & ~table["instrument"].isin(("", PREFERRED))]
+
+
+def preferred_rows(data: ReportData, **keys: str) -> pd.DataFrame:
+    """Return the pooled rows on each rater's first alliance instrument of the configuration, whichever a site has."""
+    return common.pooled_rows(common.table_of(data, QUESTION, "reliability"), instrument=PREFERRED, **keys)
 
 
 def main_window(data: ReportData) -> str:
@@ -232,13 +243,12 @@ def scale_table(data: ReportData) -> Table:
         weakest[key] = (f"item {row['item']} ({numbers.bounded(row['estimate'], data.decimals)})", row["estimate"])
     rows = []
     for key, group in common.rows_by(in_order(pooled, data), ONE_SCALE):
-        found = {row.estimate_type: row for row in group.itertuples() if not row.coefficient}
+        found = {row.estimate_type: row for row in group.itertuples()}
         shown = [row for kind, row in found.items() if kind in SYMBOLS]
         if not shown:
             continue
         first = next((row for row in shown if row.headline == "yes"), None)
         remarks = dict.fromkeys(common.remark(row) for row in shown if common.remark(row))
-        share = next((row for row in group.itertuples() if row.estimate_type == "share"), None)
         rows.append(
             (
                 Cell(scale_name(shown[0])),
@@ -248,7 +258,7 @@ def scale_table(data: ReportData) -> Table:
                 *(_cell(data, found.get(kind)) for kind in ("alpha_ordinal", "omega_hierarchical", "omega_total_schmid_leiman")),
                 _cell(data, found.get("inter_item_correlation")),
                 Cell(*weakest.get(key, (numbers.UNKNOWN, ""))),
-                _cell(data, share),
+                _cell(data, found.get("share")),
                 common.count_cell(shown[0].n_items),
                 common.count_cell((first or shown[0]).n_sites),
                 common.count_cell((first or shown[0]).n_clients),
@@ -310,7 +320,7 @@ def change_sentences(data: ReportData) -> list[str]:
     told = []
     for (instrument, rater), group in common.rows_by(rows, ("instrument", "rater")):
         found = {row.coefficient: row for row in group.itertuples()}
-        for change, persons in (("R_C", "R_KF"), ("within", "between")):
+        for change, persons in (("omega_within", "omega_of_means"), ("R_C", "R_KF")):
             if change in found and persons in found:
                 told.append(
                     f"{common.instrument_name(instrument)}, {rater}: {common.estimate_text(found[change], data.decimals)} for change from "
@@ -348,30 +358,37 @@ def session_table(data: ReportData) -> list[Table]:
 
 def contrast_rows(data: ReportData) -> pd.DataFrame:
     """Return the pooled differences of reliability between raters of the same dyads."""
-    pooled = common.pooled_rows(reliability_of(data), window=main_window(data))
-    return in_order(pooled[pooled["contrast"].ne("") & pooled["estimate_type"].eq("reliability_contrast")], data)
+    table = common.table_of(data, QUESTION, "reliability")
+    return common.pooled_rows(table, window=main_window(data), estimate_type="reliability_contrast")
 
 
 def contrast_name(row: Any) -> str:
     """Return a difference of raters in words."""
-    kind = f" ({row.coefficient.replace('_', ' ')})" if row.coefficient else ""
-    return f"{common.measure(row.instrument, row.instrument_scale)}, {minus(row.contrast)}{kind}"
+    name = "" if row.instrument == PREFERRED else f"{common.measure(row.instrument, row.instrument_scale)}, "
+    return f"{name}{minus(row.contrast)}" + (f" ({SYMBOLS.get(row.coefficient, row.coefficient)})" if row.coefficient else "")
 
 
 def rater_sentences(data: ReportData) -> list[str]:
     """Return what raters' reliabilities are beside the review's, and their differences on the same dyads."""
-    rows = common.pooled_rows(of_totals(headline_rows(data)))
     by_rater = []
+    rows = preferred_rows(data, window=main_window(data), contrast="", estimate_type="alpha")
+    agreed = common.pooled_rows(common.table_of(data, QUESTION, "interrater"), instrument=PREFERRED, headline="yes")
     for rater in RATERS:
-        own = with_number(common.select(rows, rater=rater))
-        if len(own):
-            ends = list(dict.fromkeys(numbers.bounded(one, data.decimals) for one in (own["estimate"].min(), own["estimate"].max())))
-            known = [one for one in own["published"].dropna().unique()]
-            review = f" (the review: about {numbers.bounded(known[0], data.decimals)})" if known else ""
-            by_rater.append(f"{rater} {' to '.join(ends)}{review}")
-    named = [(contrast_name(row), row) for row in contrast_rows(data).itertuples() if row.instrument_scale == TOTAL]
-    sentences = [f"Reliability of total scores by rater: {'; '.join(by_rater)}."] if by_rater else []
-    return [*sentences, common.contrast_list(data, "Differences between raters of the same dyads", named)]
+        own = [*common.select(rows, rater=rater).itertuples(), *common.select(agreed, rater=rater).itertuples()]
+        shown = [f"{_coefficient(row)} {value(data, row)}{_review(data, row)}" for row in own if common.has_number(row)]
+        if shown:
+            by_rater.append(f"{rater} {', '.join(shown)}")
+    named = [(contrast_name(row), row) for row in contrast_rows(data).itertuples()]
+    sentences = [f"By rater (the first alliance instrument of the configuration at each site): {'; '.join(by_rater)}."] if by_rater else []
+    return [*sentences, common.contrast_list(data, "Differences of reliability between raters of the same dyads", named)]
+
+
+def _coefficient(row: Any) -> str:
+    return SYMBOLS.get(row.estimate_type) or f"agreement {row.form}"
+
+
+def _review(data: ReportData, row: Any) -> str:
+    return f" (the review: about {numbers.bounded(row.published, data.decimals)})" if numbers.known(row.published) else ""
 
 
 def contrast_table(data: ReportData) -> list[Table]:
@@ -393,7 +410,8 @@ def contrast_table(data: ReportData) -> list[Table]:
 
 def observer_rows(data: ReportData) -> pd.DataFrame:
     """Return the pooled rows on agreement of several raters of the same sessions."""
-    return in_order(common.pooled_rows(common.table_of(data, QUESTION, "interrater")), data)
+    table = common.table_of(data, QUESTION, "interrater")
+    return in_order(common.pooled_rows(table[table["instrument"].ne(PREFERRED)]), data)
 
 
 def agreement_name(row: Any) -> str:
@@ -465,9 +483,12 @@ def named_rows(data: ReportData) -> list[tuple[Any, str]]:
 
 def benchmark_name(data: ReportData, table: str, row: Any) -> str:
     """Return what a published figure is about; empty for rows that the chapter does not show."""
-    if table == "reliability" and row.window == main_window(data) and not row.derived_from and not row.item:
-        return f"Reliability of {scale_label(row)} ({symbol(row)})"
-    return agreement_name(row) if table == "interrater" else ""
+    if row.instrument != PREFERRED:
+        return ""
+    if table == "reliability":
+        first = row.window == main_window(data) and not row.contrast
+        return f"Reliability of the first instrument of the configuration, {row.rater} ({symbol(row)})" if first else ""
+    return f"Agreement on the first instrument of the configuration, {row.rater}, {row.form}"
 
 
 def headline_name(row: Any) -> str:

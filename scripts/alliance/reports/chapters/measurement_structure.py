@@ -83,6 +83,12 @@ def indicator_words(name: str) -> str:
     return common.measure(*parts[:3]) if len(parts) > 1 else name.replace("_", " ")
 
 
+def _natural(name: str) -> tuple[int, str]:
+    """Return a sorting key that puts item 2 before item 10."""
+    digits = name.lstrip("i")
+    return (int(digits), "") if digits.isdigit() else (0, name)
+
+
 def fits(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return the indices of fit of every model that was fitted."""
     chosen = rows[rows["estimate_type"].eq("fit_index")].rename(columns={"index": "name"})
@@ -187,6 +193,9 @@ def diagram(data: ReportData, group: pd.DataFrame, id: str) -> list[Figure]:
     indicators = list(dict.fromkeys(row.indicator for row in loadings if row.factor != "general"))
     indicators += [row.indicator for row in loadings if row.indicator not in indicators]
     indicators = [name for name in dict.fromkeys(indicators) if name not in factors]
+    owner = {row.indicator: factors.index(row.factor) for row in loadings if row.factor != "general"}
+    indicators.sort(key=lambda name: (owner.get(name, 0), _natural(name)))
+    loadings.sort(key=lambda row: (factors.index(row.factor), _natural(row.indicator)))
     nodes = {f"factor {name}": Node(name.replace("_", " "), True) for name in factors}
     nodes |= {name: Node(indicator_words(name)) for name in indicators}
     edges = [
@@ -443,7 +452,8 @@ def invariance_finding(data: ReportData) -> str:
         else "Means of observed scores may not be compared over any of the groups tested"
     )
     rest = len(rows) - len(levels)
-    return f"{told}{f'; not for the other {numbers.count(rest)} comparisons tested' if levels and rest else ''}."
+    other = "one other comparison" if rest == 1 else f"{numbers.count(rest)} other comparisons"
+    return f"{told}{f'; not for the {other} tested'.replace('the one', 'one') if levels and rest else ''}."
 
 
 def invariance(data: ReportData) -> Blocks:
@@ -573,7 +583,7 @@ def raters(data: ReportData) -> Blocks:
         kind: {_key(row): row for row in with_number(common.select(rows, estimate_type=kind)).itertuples()}
         for kind in ("consistency", "method_specificity")
     }
-    keys = [key for key in shares["consistency"] if key in shares["method_specificity"]]
+    keys = [key for key, row in shares["consistency"].items() if key in shares["method_specificity"] and row.rater != row.reference]
     if not keys:
         return []
     bars = [f"{indicator_words(key[3])}, {key[2]}" for key in keys]
@@ -582,7 +592,7 @@ def raters(data: ReportData) -> Blocks:
     names = [f"shared with the {reference}’s view", "the rater’s own"]
     sentences = []
     for rater in dict.fromkeys(key[2] for key in keys):
-        own = [shares["consistency"][key] for key in keys if key[2] == rater and rater != reference]
+        own = [shares["consistency"][key] for key in keys if key[2] == rater]
         if own:
             low, high = min(row.estimate for row in own), max(row.estimate for row in own)
             span = (
@@ -700,8 +710,6 @@ def named_rows(data: ReportData) -> list[tuple[Any, str]]:
     return named + [(row, f"First component, {component_name(row)}") for row in component_rows(data).itertuples()]
 
 
-def benchmark_name(data: ReportData, table: str, row: Any) -> str:
-    """Return what a published figure is about; empty for rows that the chapter does not show."""
-    if table == "components":
-        return f"Loading on the first component, {component_name(row)}, {row.rater}, {row.window.replace('_', ' ')}"
-    return ""
+def benchmark_name(data: ReportData, row: Any) -> str:
+    """Return what a published figure on the composite is about."""
+    return f"Loading on the first component, {component_name(row)}, {row.rater}, {row.window.replace('_', ' ')}"
