@@ -194,7 +194,7 @@ def structures(draw: random.Random) -> list[dict[str, Any]]:
     plain = {"method": "pooled_covariance", "scale": "identity", **dict.fromkeys(HETEROGENEITY)}
 
     def pooled(keys: dict[str, str], kind: str, value: float, **extra: Any) -> None:
-        blank = {"factor": "", "indicator": "", "index": ""}
+        blank = {"factor": "", "indicator": "", "index": "", "headline": "yes"}
         row = {**estimates({**blank, **keys}, kind, 0.5, draw)[-1], **plain, "estimate": value, "ci_low": None, "ci_high": None}
         rows.append({**row, "std_error": None, **extra})
 
@@ -214,11 +214,11 @@ def structures(draw: random.Random) -> list[dict[str, Any]]:
             pooled({**keys, "factor": factor, "indicator": f"i{item}"}, "loading_standardised", value, **ends, **status)
         if model != "one_factor":
             pooled({**keys, "factor": "bond ~~ task_goal"}, "factor_correlation", 0.83, ci_low=0.77, ci_high=0.89, **status)
-    pooled(measure_keys(model="one_factor - bond_task_goal", index="cfi"), "fit_difference", -0.045)
+    pooled(measure_keys(model="one_factor against bond_task_goal", index="cfi"), "fit_difference", -0.045)
     keys = measure_keys(model="bifactor")
     pooled({**keys, "factor": "general"}, "omega_hierarchical", 0.84)
     pooled({**keys, "factor": "bond"}, "omega_subscale", 0.12)
-    keys = measure_keys("(all)", model="two_cores")
+    keys = measure_keys("(all measures)", model="two_cores")
     for index, value in {"chi2": 4.1, "df": 4.0, "cfi": 0.999, "rmsea": 0.012, "srmr": 0.01, "bic": 812.0}.items():
         pooled({**keys, "index": index}, "fit_index", value)
     for factor, indicator in (
@@ -262,7 +262,8 @@ def measurement(draw: random.Random) -> dict[str, pd.DataFrame]:
     compared.append(absent(keys, "fit_index", POOLED, "not estimable: needs two languages; has de only"))
     views: list[dict[str, Any]] = []
     for rater, consistency in (("client", 1.0), ("therapist", 0.22)):
-        keys = {"instruments": "wai_sr, wai_sr", "window": "session_3", "reference": "client", "rater": rater, "indicator": "bond"}
+        keys = {"instruments": "wai_sr", "raters": "client, therapist", "window": "session_3", "reference": "client"}
+        keys |= {"rater": rater, "indicator": "bond", "factor": "", "index": ""}
         shares = {"consistency": consistency, "method_specificity": 1 - consistency, "reliability": 0.87}
         for kind, share in shares.items():
             row = estimates(keys, kind, 0.5, draw, scale="identity")[-1]

@@ -31,8 +31,7 @@ def build(data: ReportData) -> Chapter:
     return Chapter(
         id="measurement",
         title="Measurement",
-        question="How far can the scores be trusted, which factors do they hold, how much do the measures overlap, and what may be "
-        "compared?",
+        question="Are the measures reliable, do they measure the same thing, and what may be compared?",
         sources=QUESTIONS,
         headlines=(*told[reliability][:1], *told[overlap][:1]),
         findings=tuple(sentence for sentences in told.values() for sentence in sentences),
@@ -42,7 +41,7 @@ def build(data: ReportData) -> Chapter:
             *overlap.overlap(data),
             *overlap.content(data),
             *structure.structure(data),
-            *structure.cores(data),
+            *structure.together(data),
             *structure.invariance(data),
             *structure.raters(data),
             *structure.composite(data),

@@ -147,9 +147,8 @@ def low_sentence(data: ReportData) -> str:
     more = len(low) - common.NAMED_SUBJECTS
     named = "; ".join(low[: common.NAMED_SUBJECTS]) + (f"; and {numbers.count(more)} more" if more > 0 else "")
     return (
-        f"Below {shown}, the limit of the configuration, pooled over sites: {named}. Correlations with "
-        f"{'it' if len(low) == 1 else 'them'} are "
-        "lower than those of the thing measured."
+        f"Below {shown}, the limit of the configuration, pooled over sites: {named}. Correlations with {'it' if len(low) == 1 else 'them'} "
+        "are lower than those of the thing measured."
     )
 
 
@@ -245,7 +244,7 @@ def scale_table(data: ReportData) -> Table:
     for key, group in common.rows_by(in_order(pooled, data), ONE_SCALE):
         found = {row.estimate_type: row for row in group.itertuples()}
         shown = [row for kind, row in found.items() if kind in SYMBOLS]
-        if not shown:
+        if not any(map(common.has_number, shown)):
             continue
         first = next((row for row in shown if row.headline == "yes"), None)
         remarks = dict.fromkeys(common.remark(row) for row in shown if common.remark(row))
@@ -281,11 +280,9 @@ def scale_table(data: ReportData) -> Table:
         columns,
         tuple(rows),
         note=f"Read first: the coefficient the study calls the reliability of that score. With {numbers.count(few)} answers an item or "
-        "fewer that "
-        "is categorical ω, since answers are ordered steps; ordinal α is of answers thought continuous, not of the score. At the ceiling: "
-        "share "
-        "of clients with the highest possible score. Other windows and all items: tables/measurement/reliability.csv.",
-        empty="No scale has answers to its items.",
+        "fewer that is categorical ω, since answers are ordered steps; ordinal α is of answers thought continuous, not of the score. At "
+        "the ceiling: share of clients with the highest possible score. Other windows and all items: tables/measurement/reliability.csv.",
+        empty="No scale could be pooled over sites.",
     )
 
 
@@ -317,6 +314,7 @@ def session_name(row: Any) -> str:
 def change_sentences(data: ReportData) -> list[str]:
     """Return how reliable changes within clients are against differences between clients, of total scores."""
     rows = with_number(of_totals(session_rows(data)))
+    rows = rows[[getattr(data.instruments.get(key), "construct", "alliance") == "alliance" for key in rows["instrument"]]]
     told = []
     for (instrument, rater), group in common.rows_by(rows, ("instrument", "rater")):
         found = {row.coefficient: row for row in group.itertuples()}
@@ -324,8 +322,7 @@ def change_sentences(data: ReportData) -> list[str]:
             if change in found and persons in found:
                 told.append(
                     f"{common.instrument_name(instrument)}, {rater}: {common.estimate_text(found[change], data.decimals)} for change from "
-                    "session "
-                    f"to session, {common.estimate_text(found[persons], data.decimals)} for differences between clients"
+                    f"session to session, {common.estimate_text(found[persons], data.decimals)} for differences between clients"
                 )
                 break
     if not told:
@@ -349,8 +346,7 @@ def session_table(data: ReportData) -> list[Table]:
             columns,
             cells,
             note="Within clients: how far differences between sessions of one client are more than error. Stability is no reliability: it "
-            "falls "
-            "where clients truly change.",
+            "falls where clients truly change.",
             folded=True,
         )
     ]
@@ -428,10 +424,14 @@ def observers(data: ReportData) -> Blocks:
     sentences = []
     for row in with_number(rows[rows["headline"].eq("yes")]).itertuples():
         average = row.form.endswith(",k)")
-        what = f"the mean of {numbers.decimal(row.n_raters, 1).removesuffix('.0')} raters" if average else "a single rater"
+        amount = (
+            f"{numbers.decimal(row.n_raters, 1).removesuffix('.0')} raters" if numbers.known(row.n_raters) else "all raters of a session"
+        )
+        what = f"the mean of {amount}" if average else "a single rater"
         sentences.append(
-            f"{common.measure(row.instrument, row.instrument_scale)}, {row.rater}: {what} has {row.form}{numbers.SPACE}={numbers.SPACE}"
-            f"{value(data, row)}, {'absolute agreement' if row.definition == 'agreement' else row.definition}."
+            f"{common.measure(row.instrument, row.instrument_scale)}, {row.rater}: {what} has "
+            f"{row.form}{numbers.SPACE}={numbers.SPACE}{value(data, row)}, "
+            f"{'absolute agreement' if row.definition == 'agreement' else row.definition}{_vague(row)}."
         )
     cells = tuple(
         (
@@ -457,10 +457,14 @@ def observers(data: ReportData) -> Blocks:
             columns,
             cells,
             note="ICC(2,k): raters drawn from many, mean of k of them; agreement counts differences in level as error, consistency does "
-            "not. Used: "
-            "the reliability of the score that the analyses use.",
+            "not. Used: the reliability of the score that the analyses use.",
         ),
     ]
+
+
+def _vague(row: Any) -> str:
+    """Say where an interval holds zero and so leaves open whether raters agree at all; intervals of two sites easily do."""
+    return "; the interval holds zero, so how far raters agree is not known" if numbers.known(row.ci_low) and row.ci_low <= 0 else ""
 
 
 def _agreement_kind(row: Any) -> str:
@@ -474,11 +478,13 @@ def _agreement_kind(row: Any) -> str:
 
 def named_rows(data: ReportData) -> list[tuple[Any, str]]:
     """Return the pooled rows that these parts show, with their names."""
-    pooled = common.pooled_rows(reliability_of(data), contrast="", window=main_window(data))
-    named = [(row, f"{scale_label(row)}, {symbol(row)}") for row in in_order(pooled, data).itertuples() if row.estimate_type in SYMBOLS]
-    named += [(row, f"{scale_label(row)}, {session_name(row)}") for row in session_rows(data).itertuples()]
+    first = common.pooled_rows(common.select(headline_rows(data), derived_from=""))
+    sessions = session_rows(data)
+    sessions = sessions[sessions["headline"].eq("yes") & sessions["derived_from"].eq("")]
+    named = [(row, f"Reliability of {headline_name(row)}") for row in first.itertuples()]
+    named += [(row, f"Reliability over sessions of {scale_label(row)}, {session_name(row)}") for row in sessions.itertuples()]
     named += [(row, contrast_name(row)) for row in contrast_rows(data).itertuples()]
-    return named + [(row, agreement_name(row)) for row in observer_rows(data).itertuples()]
+    return named + [(row, agreement_name(row)) for row in observer_rows(data).itertuples() if row.headline == "yes"]
 
 
 def benchmark_name(data: ReportData, table: str, row: Any) -> str:
