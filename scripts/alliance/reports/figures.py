@@ -129,7 +129,8 @@ def forest(
         for index, row in enumerate(rows):
             y = top + step * (index + (0.72 if narrow and labelled else 0.5))
             if labelled:
-                shown = textwrap.shorten(row.label, 44 if narrow else 36, placeholder="…") or row.label[:36]
+                room = 44 if narrow else 88 if row.kind == "heading" else 36
+                shown = textwrap.shorten(row.label, room, placeholder="…") or row.label[:room]
                 write(
                     axes,
                     left if narrow else 0.1,

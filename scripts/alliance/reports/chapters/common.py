@@ -84,6 +84,7 @@ SITE_LEFT_OUT = "site left out"
 REMARK_CHARACTERS = 200
 NAMED_SUBJECTS = 8
 SHORT_NAMES = {
+    "(preferred)": "first of the configuration",
     "haq_1": "HAq-I",
     "haq_2": "HAq-II",
     "blri_empathy16": "BLRI empathy",

@@ -30,9 +30,8 @@ def build(data: ReportData) -> Chapter:
     told = {part: part.findings(data) for part in (reliability, overlap, structure)}
     return Chapter(
         id="measurement",
-        title="Measurement: are the measures reliable, and do they measure the same?",
-        question="How far can the scores be trusted, which factors do they hold, how much do the measures overlap, and what may be "
-        "compared?",
+        title="Measurement",
+        question="Are the measures reliable, do they measure the same thing, and what may be compared?",
         sources=QUESTIONS,
         headlines=(*told[reliability][:1], *told[overlap][:1]),
         findings=tuple(sentence for sentences in told.values() for sentence in sentences),
@@ -42,7 +41,7 @@ def build(data: ReportData) -> Chapter:
             *overlap.overlap(data),
             *overlap.content(data),
             *structure.structure(data),
-            *structure.cores(data),
+            *structure.together(data),
             *structure.invariance(data),
             *structure.raters(data),
             *structure.composite(data),
@@ -56,7 +55,9 @@ def build(data: ReportData) -> Chapter:
 
 
 def _benchmark_name(data: ReportData, table: str, row: Any) -> str:
-    return measurement_reliability.benchmark_name(data, table, row) or measurement_structure.benchmark_name(data, table, row)
+    if table == "components":
+        return measurement_structure.benchmark_name(data, row)
+    return measurement_reliability.benchmark_name(data, table, row)
 
 
 def missing(data: ReportData) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from alliance.reports import figures_measurement, numbers
 from alliance.reports.chapters import common
 from alliance.reports.chapters.measurement_reliability import Blocks, with_number
 from alliance.reports.chapters.outcome_parts import DECISIONS, minus
-from alliance.reports.elements import Cell, Column, Figure, Part, Table, number_cell
+from alliance.reports.elements import Cell, Column, Figure, Part, Table, listed, number_cell
 from alliance.reports.inputs import ReportData
 
 QUESTION = "convergent_validity"
@@ -22,9 +22,13 @@ LEVELS = {"total": "total scales", "subscale": "subscales"}
 KINDS = {"all": "all", "parallel": "meant to measure the same", "non_parallel": "meant to measure different things"}
 ENDS = ("minimum", "mean", "maximum")
 SMALLEST_LARGEST = {"minimum": "smallest", "mean": "mean", "maximum": "largest"}
+MEANING = (
+    "What they do not share is error of measurement or a different side of the alliance: one measure can stand for another only so far."
+)
 MOST_MEASURES = 24
-MOST_ROWS = 100
+MOST_ROWS = 60
 FOLDED_ROWS = 20
+APPROACHES = "homogeneous - blended"
 FORMS = {"zero_order": "simple correlation", "ancova": "given the intake level"}
 
 
@@ -60,31 +64,16 @@ def overlap_sentence(data: ReportData, level: str) -> str:
         return ""
     mean = found["mean"]
     return (
-        f"Pairs of {LEVELS[level]} from two instruments rated by the same person share {numbers.percent(mean.estimate)} of their "
-        f"variance on average (from {numbers.percent(found['minimum'].estimate)} to {numbers.percent(found['maximum'].estimate)}; "
+        f"Pairs of {LEVELS[level]} from two instruments rated by the same person share {numbers.percent(mean.estimate)} of their variance "
+        f"on average (from {numbers.percent(found['minimum'].estimate)} to {numbers.percent(found['maximum'].estimate)}; "
         f"{common.plural(found['minimum'].n_pairs, 'pair')}, {common.plural(mean.n_sites, 'site')})."
-    )
-
-
-def meaning_sentence(data: ReportData) -> str:
-    """Return what the mean overlap of total scales says about using one measure for another."""
-    mean = overlap_rows(data, "total", "all").get("mean")
-    if mean is None or not common.has_number(mean):
-        return ""
-    return (
-        f"That is, {numbers.percent(1 - mean.estimate)} of what one such total tells about clients, on average, is not told by the other: "
-        "part of it is error of measurement, part may be a different side of the alliance."
     )
 
 
 def findings(data: ReportData) -> list[str]:
     """Return how much measures share."""
     total = overlap_sentence(data, "total")
-    return [
-        sentence
-        for sentence in (" ".join((total, meaning_sentence(data))) if total else "", overlap_sentence(data, "subscale"))
-        if sentence
-    ]
+    return [sentence for sentence in (f"{total} {MEANING}" if total else "", overlap_sentence(data, "subscale")) if sentence]
 
 
 def beside_the_review(data: ReportData) -> str:
@@ -124,10 +113,21 @@ def contrast_sentences(data: ReportData) -> list[str]:
         verdict = clear[0] if row.ci_low > 0 else clear[1] if row.ci_high < 0 else "which share more cannot be told"
         ends = f"{data.level} CI [{numbers.points(row.ci_low)}, {numbers.points(row.ci_high)}]"
         sentences.append(f"{what}: difference of mean shared variance {numbers.points(row.estimate)}, {ends}; {verdict}.")
-    chosen = summary[summary["approach"].eq("homogeneous - blended") & summary["estimate_type"].eq("correlation_contrast")]
+    chosen = approach_rows(common.select(summary, approach=APPROACHES, estimate_type="correlation_contrast"))
     named = [(row.rater if row.rater != "all" else "all raters", row) for row in chosen.itertuples()]
     lead = "Mean correlation of the scales of one instrument, homogeneous minus blended instruments"
     return [*sentences, common.contrast_list(data, lead, named)]
+
+
+def approach_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the difference of homogeneous and blended instruments once a rater: over all sites where that could be estimated."""
+    return (
+        rows.assign(_place=rows["method"].ne("difference_of_means"))
+        .sort_values("_place", kind="stable")
+        .drop_duplicates(["rater", "estimate_type"])
+        .drop(columns="_place")
+        .sort_index()
+    )
 
 
 def overlap(data: ReportData) -> Blocks:
@@ -173,8 +173,9 @@ def rater_sentences(data: ReportData) -> list[str]:
 def overlap_table(data: ReportData) -> Table:
     """Return smallest, mean and largest shared variance by level, rater and kind of pair."""
     rows = []
+    kinds = set(common.table_of(data, QUESTION, "overlap_summary")["pairs_kind"])
     for level, scales in LEVELS.items():
-        for kind, kind_words in KINDS.items():
+        for kind, kind_words in KINDS.items() if "parallel" in kinds else (("all", ""),):
             for rater in ("all", "client", "therapist", "observer"):
                 found = overlap_rows(data, level, rater, kind)
                 if not found or (kind != "all" and not any(map(common.has_number, found.values()))):
@@ -213,10 +214,8 @@ def overlap_table(data: ReportData) -> Table:
         ),
         rows=tuple(rows),
         note="Shared variance is the squared correlation. The mean is pooled over sites, smallest and largest are those of the pooled "
-        "pairs. Pairs "
-        "that share items (a short form and its long form) are left out. Which scales are meant to measure the same: see the table of "
-        "contents "
-        "of the measures.",
+        "pairs. Pairs that share items (a short form and its long form) are left out. Which scales are meant to measure the same: see the "
+        "table of contents of the measures.",
         empty="No two alliance measures were sent for the same sessions.",
     )
 
@@ -236,6 +235,8 @@ def _share_cell(row: Any) -> Cell:
 def within_table(data: ReportData) -> list[Table]:
     """Return how strongly the scales of one instrument correlate, by instrument and rater."""
     summary = common.pooled_rows(common.table_of(data, QUESTION, "overlap_summary"), pairs_kind="within_instrument")
+    contrasts = summary["approach"].eq(APPROACHES)
+    summary = pd.concat([summary[~contrasts], approach_rows(summary[contrasts])])
     rows = []
     for (instrument, approach, rater), group in common.rows_by(summary, ("instrument", "approach", "rater")):
         found = {row.estimate_type: row for row in group.itertuples() if common.has_number(row)}
@@ -355,16 +356,13 @@ def _map(data: ReportData, level: str) -> list[Figure]:
             title=f"Map of overlap: variance that {LEVELS[level]} share, pooled over sites",
             alt=(
                 f"Map of the variance shared by {numbers.count(len(kept))} {LEVELS[level]}. The most is {numbers.percent(high.estimate)} "
-                "between "
-                f"{pair_label(high)}; the least is {numbers.percent(low.estimate)} between {pair_label(low)}.{also}"
+                f"between {pair_label(high)}; the least is {numbers.percent(low.estimate)} between {pair_label(low)}.{also}"
             ),
             svg=figures_measurement.overlap_map(labels, below, above),
             narrow=figures_measurement.overlap_map(labels, below, above, narrow=True),
             note="Percent of variance. Below the diagonal as measured, above it corrected for the unreliability of both scores (an "
-            "estimate of what "
-            "error-free scores would share). A dash marks pairs that no site sent for the same sessions, or that differ in more than one "
-            f"thing.{also}"
-            f"{left_out}",
+            "estimate of what error-free scores would share). A dash marks pairs that no site sent for the same sessions, or that differ "
+            f"in more than one thing.{also}{left_out}",
             data=Table(
                 id=f"overlap-map-{level}-data",
                 caption=f"Variance that {LEVELS[level]} share",
@@ -392,12 +390,12 @@ def pair_table(data: ReportData, level: str, comparison: str, caption: str) -> T
         kind: {_pair(row): row for row in common.select(chosen, estimate_type=kind).itertuples()}
         for kind in ("r_squared", "correlation_disattenuated", "htmt")
     }
-    listed = sorted(
+    ordered = sorted(
         common.select(chosen, estimate_type="correlation").itertuples(),
         key=lambda row: (not common.has_number(row), -(0 if pd.isna(row.n_sites) else int(row.n_sites))),
     )
     rows = []
-    for row in listed[:MOST_ROWS]:
+    for row in ordered[:MOST_ROWS]:
         cells = common.estimate_cells(data, row)
         label = pair_label(row) + (" (share items)" if row.shared_items == "yes" else "")
         parallel = row.parallel if comparison == "instruments" and level == "subscale" else ""
@@ -413,8 +411,8 @@ def pair_table(data: ReportData, level: str, comparison: str, caption: str) -> T
         )
     columns = common.estimate_columns(data, "r")
     more = (
-        f" The {numbers.count(MOST_ROWS)} pairs that most sites sent; all {numbers.count(len(listed))}: "
-        "tables/convergent_validity/pairs.csv." * (len(listed) > MOST_ROWS)
+        f" The {numbers.count(MOST_ROWS)} pairs that most sites sent; all {numbers.count(len(ordered))}: "
+        "tables/convergent_validity/pairs.csv." * (len(ordered) > MOST_ROWS)
     )
     return Table(
         id=f"pairs-{level}-{comparison}",
@@ -463,8 +461,8 @@ def content(data: ReportData) -> Blocks:
         rows.append((Cell(label), *(Cell(_scales(by_instrument.get(key))) for key in instruments)))
     both = [common.instrument_name(key) for key in instruments if _has_cores(matrix, key)]
     told = (
-        f"Of {common.plural(len(instruments), 'instrument')} that the sites used and whose content is known, {numbers.count(len(both))} "
-        "cover both cores that the review names, personal attachment and collaboration" + (f": {', '.join(both)}." if both else ".")
+        f"The content of {common.plural(len(instruments), 'instrument')} that the sites used is known. Both cores that the review names, "
+        f"personal attachment and collaboration, are covered by {listed(both) if both else 'none of them'}."
     )
     return [
         Part("measurement-content", "Who measures what?", (told,)),
@@ -474,10 +472,8 @@ def content(data: ReportData) -> Blocks:
             (Column("Construct", wide=True), *(Column(common.instrument_name(key)) for key in instruments)),
             tuple(rows),
             note="Scales that are meant to measure a construct; “as a whole” where the instrument monitors it without a scale of its own; "
-            "a question "
-            "mark where that is not certain. From the instrument files, which a study may change; sources stand there. A name is no "
-            "proof: the "
-            "maps above show what scales share.",
+            "a question mark where that is not certain. From the instrument files, which a study may change; sources stand there. A name "
+            "is no proof: the maps above show what scales share.",
             emphasised=frozenset(emphasised),
         ),
     ]
@@ -494,44 +490,53 @@ def _has_cores(matrix: pd.DataFrame, instrument: str) -> bool:
     return own.loc[own["core"].astype(bool), "construct"].nunique() == matrix.loc[matrix["core"].astype(bool), "construct"].nunique() > 1
 
 
-def contrast_name(data: ReportData, row: Any) -> str:
-    """Return which two measures are compared as predictors of which outcome."""
-    first, second = ((getattr(row, f"instrument{n}"), getattr(row, f"rater{n}")) for n in (1, 2))
-    names = ["first of the configuration" if key == "(preferred)" else common.instrument_name(key) for key, _ in (first, second)]
+def compared_name(row: Any) -> str:
+    """Return which two measures are compared."""
+    names = [common.instrument_name(key) for key in (row.instrument1, row.instrument2)]
     raters = row.comparison == "raters"
-    compared = f"{names[0]}, {first[1]} minus {second[1]}" if raters else f"{names[0]} minus {names[1]}, {first[1]}"
-    return f"{compared}; outcome {common.measure(row.outcome_instrument, row.outcome_scale)}, {row.outcome_rater}"
+    return f"{names[0]}, {row.rater1} minus {row.rater2}" if raters else f"{names[0]} minus {names[1]}, {row.rater1}"
+
+
+def contrast_name(row: Any) -> str:
+    """Return which two measures are compared as predictors of which outcome."""
+    return f"{compared_name(row)}; outcome {common.measure(row.outcome_instrument, row.outcome_scale)}, {row.outcome_rater}"
 
 
 def prediction_rows(data: ReportData) -> pd.DataFrame:
-    """Return the pooled differences of two measures' correlations with the outcome."""
-    pooled = common.pooled_rows(common.table_of(data, QUESTION, "predictive_contrast"))
-    return pooled[pooled["estimate_type"].eq("correlation_contrast")]
+    """Return the pooled differences of two measures' correlations with the outcome: the study's outcome, window and rater first."""
+    pooled = common.pooled_rows(common.table_of(data, QUESTION, "predictive_contrast"), estimate_type="correlation_contrast")
+    outcome = data.options["outcome"]
+    order = {name: place for place, name in enumerate(outcome["instruments"])}
+    keys = pd.DataFrame(
+        {
+            "silent": ~pooled["status"].isin(common.WITH_NUMBERS),
+            "window": pooled["window"].ne(data.options["alliance"]["window"]),
+            "instrument": pooled["outcome_instrument"].map(order).fillna(len(order)),
+            "rater": pooled["outcome_rater"].ne(outcome["rater"]),
+            "form": pooled["form"].map({name: place for place, name in enumerate(FORMS)}),
+        }
+    )
+    return pooled.loc[keys.sort_values(list(keys), kind="stable").index]
 
 
 def prediction_sentences(data: ReportData) -> list[str]:
-    """Return what the tests of difference and of equivalence say, form by form, without a claim of equality from a test that found none."""
+    """Return what the tests of difference and of equivalence say about the first outcome and form, for instruments and for raters."""
     rows = with_number(prediction_rows(data))
     sentences = []
     for comparison, what in (("instruments", "Two instruments"), ("raters", "Two raters of one instrument")):
-        own = common.select(rows, comparison=comparison, form="zero_order")
-        by_decision: dict[str, list[Any]] = {}
+        own = common.select(rows, comparison=comparison)
+        if own.empty:
+            continue
+        first = next(own.itertuples())
+        same = ("window", "outcome_instrument", "outcome_scale", "outcome_rater", "timepoint", "form")
+        own = common.select(own, **{name: getattr(first, name) for name in same})
+        by_decision: dict[str, list[str]] = {}
         for row in own.itertuples():
-            by_decision.setdefault(row.decision, []).append(row)
-        told = []
-        for decision, found in by_decision.items():
-            named = [
-                f"{contrast_name(data, row)} ({common.estimate_text(row, data.decimals)} {common.interval_text(row, data.decimals)})"
-                for row in found
-            ]
-            more = len(named) - 3
-            told.append(
-                f"{DECISIONS.get(decision, decision or 'not tested')} in {numbers.count(len(found))} of {numbers.count(len(own))}: "
-                + "; ".join(named[:3])
-                + (f"; and {numbers.count(more)} more" if more > 0 else "")
-            )
-        if told:
-            sentences.append(f"{what}, difference of their correlations with the outcome: {'. '.join(common.words(one) for one in told)}.")
+            shown = f"{compared_name(row)} {common.estimate_text(row, data.decimals)} {common.interval_text(row, data.decimals)}"
+            by_decision.setdefault(DECISIONS.get(row.decision, "not tested"), []).append(shown)
+        outcome = f"{common.measure(first.outcome_instrument, first.outcome_scale)}, {first.outcome_rater}, {FORMS[first.form]}"
+        told = "; ".join(f"{decision}: {', '.join(found)}" for decision, found in by_decision.items())
+        sentences.append(f"{what}, difference of their correlations with the outcome ({outcome}; {data.level} CI). {common.words(told)}.")
     return sentences
 
 
@@ -560,12 +565,12 @@ def prediction(data: ReportData) -> Blocks:
         if row.estimate_type != "correlation_contrast"
     }
     cells = []
-    for row in sorted(rows.itertuples(), key=lambda one: (not common.has_number(one), one.form != "zero_order"))[:MOST_ROWS]:
+    for row in rows.head(MOST_ROWS).itertuples():
         identity = tuple(getattr(row, key) for key in keys)
         estimate = common.estimate_cells(data, row)
         cells.append(
             (
-                Cell(contrast_name(data, row)),
+                Cell(contrast_name(row)),
                 Cell(row.window.replace("_", " ")),
                 Cell(FORMS.get(row.form, row.form)),
                 *(_coefficient_cell(data, alone.get((identity, name))) for name in ("first", "second")),
@@ -576,6 +581,7 @@ def prediction(data: ReportData) -> Blocks:
         )
     columns = common.estimate_columns(data, "Difference")
     bound = numbers.bounded(data.options["questions"][QUESTION]["equivalence_bound"], data.decimals)
+    more = " All others: tables/convergent_validity/predictive_contrast.csv." * (len(rows) > MOST_ROWS)
     return [
         Part("measurement-prediction", "Do the measures predict the outcome equally?", tuple(prediction_sentences(data))),
         Table(
@@ -593,8 +599,7 @@ def prediction(data: ReportData) -> Blocks:
             ),
             tuple(cells),
             note=f"A difference counts as too small to matter where it is shown to lie within ±{bound} (two one-sided tests); that a test "
-            "found no "
-            "difference is no proof that there is none. Undecided: neither is shown.",
+            f"found no difference is no proof that there is none. Undecided: neither is shown.{more}",
             folded=len(cells) > FOLDED_ROWS,
         ),
     ]
@@ -602,10 +607,17 @@ def prediction(data: ReportData) -> Blocks:
 
 def benchmark_name(table: str, row: Any) -> str:
     """Return what a published figure is about; empty for rows that the chapter does not show."""
-    name = row.estimate_type.removeprefix("r_squared_")
-    if table != "overlap_summary" or name not in SMALLEST_LARGEST or row.pairs_kind != "all":
+    if table == "pairs":
+        return f"Shared variance of {pair_label(row)}"
+    if table != "overlap_summary":
         return ""
-    if row.basis != ("sites" if name == "mean" else "pairs"):
+    name = row.estimate_type.removeprefix("r_squared_")
+    if row.pairs_kind == "within_instrument":
+        subject = minus(row.approach) if row.approach else common.instrument_name(row.instrument)
+        return f"Correlations of the scales of one instrument, {subject}, {row.estimate_type.partition('_')[2]}, rater: {row.rater}"
+    if name == "contrast":
+        return f"Difference of mean shared variance, {minus(row.rater if ' - ' in row.rater else row.pairs_kind)}"
+    if row.pairs_kind != "all" or row.basis != ("sites" if name == "mean" else "pairs"):
         return ""
     return f"Shared variance of {LEVELS.get(row.level, row.level)}, {SMALLEST_LARGEST[name]}, rater: {row.rater}"
 
@@ -619,4 +631,4 @@ def named_rows(data: ReportData) -> list[tuple[Any, str]]:
             row = overlap_rows(data, level, "all", kind).get("mean")
             if row is not None:
                 named.append((row, f"Mean shared variance of {scales}" + ("" if kind == "all" else f" {words}")))
-    return named + [(row, contrast_name(data, row)) for row in prediction_rows(data).itertuples()]
+    return named + [(row, contrast_name(row)) for row in prediction_rows(data).itertuples()]

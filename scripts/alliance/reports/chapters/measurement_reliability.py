@@ -17,6 +17,7 @@ from alliance.reports.inputs import ReportData
 
 Blocks = list[Table | Figure | Part]
 QUESTION = "measurement"
+PREFERRED = "(preferred)"
 TOTAL = "total"
 SYMBOLS = {
     "alpha": "α",
@@ -32,11 +33,15 @@ MEANINGS = {
     "omega_ordinal": "omega of ordered answers",
 }
 COEFFICIENTS = {
+    "omega_within": "within clients (ω)",
+    "omega_between": "between clients, of their true means (ω)",
+    "omega_of_means": "between clients, of their observed means (ω)",
+    "alpha_within": "within clients (α)",
+    "alpha_between": "between clients, of their true means (α)",
     "R_1F": "between clients, one session (R1F)",
-    "R_KF": "between clients, mean of all sessions (RKF)",
-    "R_C": "of change from session to session (RC)",
-    "within": "omega within clients",
-    "between": "omega between clients",
+    "R_KF": "between clients, mean of their sessions (RKF)",
+    "R_C": "of change from session to session, sessions fixed (RC)",
+    "R_CN": "of change from session to session, sessions nested (RCN)",
     "lag 1": "from one session to the next",
 }
 ONE_SCALE = ["instrument", "rater", "instrument_scale", "derived_from"]
@@ -44,8 +49,14 @@ MOST_GROUPS = 30
 
 
 def reliability_of(data: ReportData) -> pd.DataFrame:
-    """Return the rows on scales, not items, in the main window or over sessions."""
-    return common.select(common.table_of(data, QUESTION, "reliability"), item="")
+    """Return the rows on scales of named instruments, not items."""
+    table = common.table_of(data, QUESTION, "reliability")
+    return table[table["item"].eq("") & ~table["instrument"].isin(("", PREFERRED))]
+
+
+def preferred_rows(data: ReportData, **keys: str) -> pd.DataFrame:
+    """Return the pooled rows on each rater's first alliance instrument of the configuration, whichever a site has."""
+    return common.pooled_rows(common.table_of(data, QUESTION, "reliability"), instrument=PREFERRED, **keys)
 
 
 def main_window(data: ReportData) -> str:
@@ -136,9 +147,8 @@ def low_sentence(data: ReportData) -> str:
     more = len(low) - common.NAMED_SUBJECTS
     named = "; ".join(low[: common.NAMED_SUBJECTS]) + (f"; and {numbers.count(more)} more" if more > 0 else "")
     return (
-        f"Below {shown}, the limit of the configuration, pooled over sites: {named}. Correlations with "
-        f"{'it' if len(low) == 1 else 'them'} are "
-        "lower than those of the thing measured."
+        f"Below {shown}, the limit of the configuration, pooled over sites: {named}. Correlations with {'it' if len(low) == 1 else 'them'} "
+        "are lower than those of the thing measured."
     )
 
 
@@ -232,13 +242,12 @@ def scale_table(data: ReportData) -> Table:
         weakest[key] = (f"item {row['item']} ({numbers.bounded(row['estimate'], data.decimals)})", row["estimate"])
     rows = []
     for key, group in common.rows_by(in_order(pooled, data), ONE_SCALE):
-        found = {row.estimate_type: row for row in group.itertuples() if not row.coefficient}
+        found = {row.estimate_type: row for row in group.itertuples()}
         shown = [row for kind, row in found.items() if kind in SYMBOLS]
-        if not shown:
+        if not any(map(common.has_number, shown)):
             continue
         first = next((row for row in shown if row.headline == "yes"), None)
         remarks = dict.fromkeys(common.remark(row) for row in shown if common.remark(row))
-        share = next((row for row in group.itertuples() if row.estimate_type == "share"), None)
         rows.append(
             (
                 Cell(scale_name(shown[0])),
@@ -248,7 +257,7 @@ def scale_table(data: ReportData) -> Table:
                 *(_cell(data, found.get(kind)) for kind in ("alpha_ordinal", "omega_hierarchical", "omega_total_schmid_leiman")),
                 _cell(data, found.get("inter_item_correlation")),
                 Cell(*weakest.get(key, (numbers.UNKNOWN, ""))),
-                _cell(data, share),
+                _cell(data, found.get("share")),
                 common.count_cell(shown[0].n_items),
                 common.count_cell((first or shown[0]).n_sites),
                 common.count_cell((first or shown[0]).n_clients),
@@ -271,11 +280,9 @@ def scale_table(data: ReportData) -> Table:
         columns,
         tuple(rows),
         note=f"Read first: the coefficient the study calls the reliability of that score. With {numbers.count(few)} answers an item or "
-        "fewer that "
-        "is categorical ω, since answers are ordered steps; ordinal α is of answers thought continuous, not of the score. At the ceiling: "
-        "share "
-        "of clients with the highest possible score. Other windows and all items: tables/measurement/reliability.csv.",
-        empty="No scale has answers to its items.",
+        "fewer that is categorical ω, since answers are ordered steps; ordinal α is of answers thought continuous, not of the score. At "
+        "the ceiling: share of clients with the highest possible score. Other windows and all items: tables/measurement/reliability.csv.",
+        empty="No scale could be pooled over sites.",
     )
 
 
@@ -307,15 +314,15 @@ def session_name(row: Any) -> str:
 def change_sentences(data: ReportData) -> list[str]:
     """Return how reliable changes within clients are against differences between clients, of total scores."""
     rows = with_number(of_totals(session_rows(data)))
+    rows = rows[[getattr(data.instruments.get(key), "construct", "alliance") == "alliance" for key in rows["instrument"]]]
     told = []
     for (instrument, rater), group in common.rows_by(rows, ("instrument", "rater")):
         found = {row.coefficient: row for row in group.itertuples()}
-        for change, persons in (("R_C", "R_KF"), ("within", "between")):
+        for change, persons in (("omega_within", "omega_of_means"), ("R_C", "R_KF")):
             if change in found and persons in found:
                 told.append(
                     f"{common.instrument_name(instrument)}, {rater}: {common.estimate_text(found[change], data.decimals)} for change from "
-                    "session "
-                    f"to session, {common.estimate_text(found[persons], data.decimals)} for differences between clients"
+                    f"session to session, {common.estimate_text(found[persons], data.decimals)} for differences between clients"
                 )
                 break
     if not told:
@@ -339,8 +346,7 @@ def session_table(data: ReportData) -> list[Table]:
             columns,
             cells,
             note="Within clients: how far differences between sessions of one client are more than error. Stability is no reliability: it "
-            "falls "
-            "where clients truly change.",
+            "falls where clients truly change.",
             folded=True,
         )
     ]
@@ -348,30 +354,37 @@ def session_table(data: ReportData) -> list[Table]:
 
 def contrast_rows(data: ReportData) -> pd.DataFrame:
     """Return the pooled differences of reliability between raters of the same dyads."""
-    pooled = common.pooled_rows(reliability_of(data), window=main_window(data))
-    return in_order(pooled[pooled["contrast"].ne("") & pooled["estimate_type"].eq("reliability_contrast")], data)
+    table = common.table_of(data, QUESTION, "reliability")
+    return common.pooled_rows(table, window=main_window(data), estimate_type="reliability_contrast")
 
 
 def contrast_name(row: Any) -> str:
     """Return a difference of raters in words."""
-    kind = f" ({row.coefficient.replace('_', ' ')})" if row.coefficient else ""
-    return f"{common.measure(row.instrument, row.instrument_scale)}, {minus(row.contrast)}{kind}"
+    name = "" if row.instrument == PREFERRED else f"{common.measure(row.instrument, row.instrument_scale)}, "
+    return f"{name}{minus(row.contrast)}" + (f" ({SYMBOLS.get(row.coefficient, row.coefficient)})" if row.coefficient else "")
 
 
 def rater_sentences(data: ReportData) -> list[str]:
     """Return what raters' reliabilities are beside the review's, and their differences on the same dyads."""
-    rows = common.pooled_rows(of_totals(headline_rows(data)))
     by_rater = []
+    rows = preferred_rows(data, window=main_window(data), contrast="", estimate_type="alpha")
+    agreed = common.pooled_rows(common.table_of(data, QUESTION, "interrater"), instrument=PREFERRED, headline="yes")
     for rater in RATERS:
-        own = with_number(common.select(rows, rater=rater))
-        if len(own):
-            ends = list(dict.fromkeys(numbers.bounded(one, data.decimals) for one in (own["estimate"].min(), own["estimate"].max())))
-            known = [one for one in own["published"].dropna().unique()]
-            review = f" (the review: about {numbers.bounded(known[0], data.decimals)})" if known else ""
-            by_rater.append(f"{rater} {' to '.join(ends)}{review}")
-    named = [(contrast_name(row), row) for row in contrast_rows(data).itertuples() if row.instrument_scale == TOTAL]
-    sentences = [f"Reliability of total scores by rater: {'; '.join(by_rater)}."] if by_rater else []
-    return [*sentences, common.contrast_list(data, "Differences between raters of the same dyads", named)]
+        own = [*common.select(rows, rater=rater).itertuples(), *common.select(agreed, rater=rater).itertuples()]
+        shown = [f"{_coefficient(row)} {value(data, row)}{_review(data, row)}" for row in own if common.has_number(row)]
+        if shown:
+            by_rater.append(f"{rater} {', '.join(shown)}")
+    named = [(contrast_name(row), row) for row in contrast_rows(data).itertuples()]
+    sentences = [f"By rater (the first alliance instrument of the configuration at each site): {'; '.join(by_rater)}."] if by_rater else []
+    return [*sentences, common.contrast_list(data, "Differences of reliability between raters of the same dyads", named)]
+
+
+def _coefficient(row: Any) -> str:
+    return SYMBOLS.get(row.estimate_type) or f"agreement {row.form}"
+
+
+def _review(data: ReportData, row: Any) -> str:
+    return f" (the review: about {numbers.bounded(row.published, data.decimals)})" if numbers.known(row.published) else ""
 
 
 def contrast_table(data: ReportData) -> list[Table]:
@@ -393,7 +406,8 @@ def contrast_table(data: ReportData) -> list[Table]:
 
 def observer_rows(data: ReportData) -> pd.DataFrame:
     """Return the pooled rows on agreement of several raters of the same sessions."""
-    return in_order(common.pooled_rows(common.table_of(data, QUESTION, "interrater")), data)
+    table = common.table_of(data, QUESTION, "interrater")
+    return in_order(common.pooled_rows(table[table["instrument"].ne(PREFERRED)]), data)
 
 
 def agreement_name(row: Any) -> str:
@@ -410,10 +424,14 @@ def observers(data: ReportData) -> Blocks:
     sentences = []
     for row in with_number(rows[rows["headline"].eq("yes")]).itertuples():
         average = row.form.endswith(",k)")
-        what = f"the mean of {numbers.decimal(row.n_raters, 1).removesuffix('.0')} raters" if average else "a single rater"
+        amount = (
+            f"{numbers.decimal(row.n_raters, 1).removesuffix('.0')} raters" if numbers.known(row.n_raters) else "all raters of a session"
+        )
+        what = f"the mean of {amount}" if average else "a single rater"
         sentences.append(
-            f"{common.measure(row.instrument, row.instrument_scale)}, {row.rater}: {what} has {row.form}{numbers.SPACE}={numbers.SPACE}"
-            f"{value(data, row)}, {'absolute agreement' if row.definition == 'agreement' else row.definition}."
+            f"{common.measure(row.instrument, row.instrument_scale)}, {row.rater}: {what} has "
+            f"{row.form}{numbers.SPACE}={numbers.SPACE}{value(data, row)}, "
+            f"{'absolute agreement' if row.definition == 'agreement' else row.definition}{_vague(row)}."
         )
     cells = tuple(
         (
@@ -439,10 +457,14 @@ def observers(data: ReportData) -> Blocks:
             columns,
             cells,
             note="ICC(2,k): raters drawn from many, mean of k of them; agreement counts differences in level as error, consistency does "
-            "not. Used: "
-            "the reliability of the score that the analyses use.",
+            "not. Used: the reliability of the score that the analyses use.",
         ),
     ]
+
+
+def _vague(row: Any) -> str:
+    """Say where an interval holds zero and so leaves open whether raters agree at all; intervals of two sites easily do."""
+    return "; the interval holds zero, so how far raters agree is not known" if numbers.known(row.ci_low) and row.ci_low <= 0 else ""
 
 
 def _agreement_kind(row: Any) -> str:
@@ -456,18 +478,23 @@ def _agreement_kind(row: Any) -> str:
 
 def named_rows(data: ReportData) -> list[tuple[Any, str]]:
     """Return the pooled rows that these parts show, with their names."""
-    pooled = common.pooled_rows(reliability_of(data), contrast="", window=main_window(data))
-    named = [(row, f"{scale_label(row)}, {symbol(row)}") for row in in_order(pooled, data).itertuples() if row.estimate_type in SYMBOLS]
-    named += [(row, f"{scale_label(row)}, {session_name(row)}") for row in session_rows(data).itertuples()]
+    first = common.pooled_rows(common.select(headline_rows(data), derived_from=""))
+    sessions = session_rows(data)
+    sessions = sessions[sessions["headline"].eq("yes") & sessions["derived_from"].eq("")]
+    named = [(row, f"Reliability of {headline_name(row)}") for row in first.itertuples()]
+    named += [(row, f"Reliability over sessions of {scale_label(row)}, {session_name(row)}") for row in sessions.itertuples()]
     named += [(row, contrast_name(row)) for row in contrast_rows(data).itertuples()]
-    return named + [(row, agreement_name(row)) for row in observer_rows(data).itertuples()]
+    return named + [(row, agreement_name(row)) for row in observer_rows(data).itertuples() if row.headline == "yes"]
 
 
 def benchmark_name(data: ReportData, table: str, row: Any) -> str:
     """Return what a published figure is about; empty for rows that the chapter does not show."""
-    if table == "reliability" and row.window == main_window(data) and not row.derived_from and not row.item:
-        return f"Reliability of {scale_label(row)} ({symbol(row)})"
-    return agreement_name(row) if table == "interrater" else ""
+    if row.instrument != PREFERRED:
+        return ""
+    if table == "reliability":
+        first = row.window == main_window(data) and not row.contrast
+        return f"Reliability of the first instrument of the configuration, {row.rater} ({symbol(row)})" if first else ""
+    return f"Agreement on the first instrument of the configuration, {row.rater}, {row.form}"
 
 
 def headline_name(row: Any) -> str:

@@ -25,6 +25,16 @@ MODELS = {
     "bifactor": "general and specific factors (bifactor)",
     "one_core": "one core",
     "two_cores": "two cores: attachment and collaboration",
+    "one_construct": "one construct",
+    "constructs": "a factor for each construct",
+}
+JOINT = {
+    "(all measures)": ("measurement-cores", "Two cores over all instruments?", "All measures together"),
+    "(relationship)": (
+        "measurement-relationship",
+        "Alliance, transference and real relationship: distinct or one?",
+        "Alliance, transference and real relationship",
+    ),
 }
 INDICES = {
     "chi2": "χ²",
@@ -48,30 +58,26 @@ STEPS = {
 }
 ACROSS = {"sites": "sites", "languages": "languages", "raters": "raters", "sessions": "sessions"}
 MAY_COMPARE = "may_compare"
+SUM = "(sum)"
 MOST_CORRELATED = 4
 SUMMARY_VARIABLES = {"(smallest)": "smallest", "(largest)": "largest"}
 
 
 def structure_rows(data: ReportData) -> pd.DataFrame:
     """Return the pooled rows on factors in the main window."""
-    pooled = common.pooled_rows(common.table_of(data, QUESTION, "structure"))
-    return in_order(pooled[pooled["window"].isin((main_window(data), ""))], data)
-
-
-def is_joint(instrument: str) -> bool:
-    """Tell whether rows are about the measures of several instruments together."""
-    return not instrument or instrument.startswith("(")
+    pooled = common.pooled_rows(common.table_of(data, QUESTION, "structure"), window=main_window(data))
+    return in_order(pooled[pooled["headline"].ne("no")], data)
 
 
 def subject(instrument: str, rater: str, derived_from: str = "") -> str:
     """Return whose factors are told."""
-    name = "All measures together" if is_joint(instrument) else common.instrument_name(instrument)
+    name = JOINT[instrument][2] if instrument in JOINT else common.instrument_name(instrument)
     return f"{name}{f' (from {common.instrument_name(derived_from)})' if derived_from else ''}{f', {rater}' if rater else ''}"
 
 
 def model_words(model: str) -> str:
     """Return a factor model in words; two models in a comparison as one against the other."""
-    parts = [MODELS.get(part, part.replace("_", " ")) for part in re.split(r" - | against | vs ", model)]
+    parts = [MODELS.get(part, part.replace("_", " ")) for part in model.split(" against ")]
     return " against ".join(parts)
 
 
@@ -81,6 +87,12 @@ def indicator_words(name: str) -> str:
         return f"item {name.lstrip('i')}"
     parts = name.split(".")
     return common.measure(*parts[:3]) if len(parts) > 1 else name.replace("_", " ")
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """Return a sorting key that puts item 2 before item 10."""
+    digits = name.lstrip("i")
+    return (int(digits), "") if digits.isdigit() else (0, name)
 
 
 def fits(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -115,7 +127,7 @@ def main_group(data: ReportData, rows: pd.DataFrame) -> pd.DataFrame:
     loaded = with_number(common.select(rows, estimate_type="loading_standardised", derived_from=""))
     there = set(zip(loaded["instrument"], loaded["rater"]))
     raters = dict.fromkeys((data.options["alliance"]["rater"], *RATERS))
-    for instrument in dict.fromkeys((*data.options["alliance"]["instruments"], *sorted(one for one, _ in there if not is_joint(one)))):
+    for instrument in dict.fromkeys((*data.options["alliance"]["instruments"], *sorted(one for one, _ in there if one not in JOINT))):
         for rater in raters:
             if (instrument, rater) in there:
                 return common.select(rows, instrument=instrument, rater=rater, derived_from="")
@@ -147,7 +159,7 @@ def _fit_words(found: Mapping[str, Any]) -> str:
 def structure(data: ReportData) -> Blocks:
     """Return the factors of the main instrument as a diagram, and how all models fit."""
     rows = structure_rows(data)
-    own = rows[~rows["instrument"].map(is_joint)]
+    own = rows[~rows["instrument"].isin(JOINT)]
     if own.empty:
         return []
     return [
@@ -187,6 +199,9 @@ def diagram(data: ReportData, group: pd.DataFrame, id: str) -> list[Figure]:
     indicators = list(dict.fromkeys(row.indicator for row in loadings if row.factor != "general"))
     indicators += [row.indicator for row in loadings if row.indicator not in indicators]
     indicators = [name for name in dict.fromkeys(indicators) if name not in factors]
+    owner = {row.indicator: factors.index(row.factor) for row in loadings if row.factor != "general"}
+    indicators.sort(key=lambda name: (owner.get(name, 0), _natural(name)))
+    loadings.sort(key=lambda row: (factors.index(row.factor), _natural(row.indicator)))
     nodes = {f"factor {name}": Node(name.replace("_", " "), True) for name in factors}
     nodes |= {name: Node(indicator_words(name)) for name in indicators}
     edges = [
@@ -194,7 +209,7 @@ def diagram(data: ReportData, group: pd.DataFrame, id: str) -> list[Figure]:
         for row in loadings
     ]
     correlations = list(with_number(common.select(own, estimate_type="factor_correlation")).itertuples())
-    pairs = [(tuple(re.split(r" ~~ | and | with | - |, ", row.factor)), row) for row in correlations]
+    pairs = [(tuple(row.factor.split(" ~~ ")), row) for row in correlations]
     pairs = [(pair, row) for pair, row in pairs if len(pair) == 2 and set(pair) <= set(factors)]
     drawn = pairs if len(factors) <= MOST_CORRELATED else []
     edges += [_edge(data, f"factor {a}", f"factor {b}", row, mutual=True) for (a, b), row in drawn]
@@ -223,9 +238,8 @@ def diagram(data: ReportData, group: pd.DataFrame, id: str) -> list[Figure]:
             + (f" Correlations of factors: {'; '.join(between)}." if between else ""),
             svg=factor_diagram(nodes, edges),
             narrow=factor_diagram(nodes, edges, narrow=True),
-            note=f"Ellipses are factors, boxes {'scales' if is_joint(first.instrument) else 'items'}, numbers standardised loadings with "
-            f"{data.level} "
-            f"intervals; curves are correlations of factors. Drawn: {why}.{''.join(f' {one}.' for one in cautions)}"
+            note=f"Ellipses are factors, boxes {'scales' if first.instrument in JOINT else 'items'}, numbers standardised loadings with "
+            f"{data.level} intervals; curves are correlations of factors. Drawn: {why}.{''.join(f' {one}.' for one in cautions)}"
             + ("" if drawn or not pairs else " Correlations of the factors stand in the data of the figure."),
             data=Table(
                 f"diagram-{id}-data",
@@ -274,8 +288,8 @@ def fit_table(data: ReportData, rows: pd.DataFrame, id: str, caption: str) -> Ta
         ),
         tuple(cells),
         note="Marked: the model drawn or preferred (lowest BIC of proper solutions). A better fit of a model with more parameters is no "
-        "proof that its "
-        "factors matter; a poor solution (negative variance, correlation beyond 1) is named in the remark and never preferred.",
+        "proof that its factors matter; a poor solution (negative variance, correlation beyond 1) is named in the remark and never "
+        "preferred.",
         empty="No model could be fitted.",
         emphasised=frozenset(emphasised),
     )
@@ -376,30 +390,38 @@ def bifactor_table(data: ReportData, rows: pd.DataFrame) -> list[Table]:
     ]
 
 
-def cores(data: ReportData) -> Blocks:
-    """Return whether the scales of all instruments have the two cores that the review names."""
+def together(data: ReportData) -> Blocks:
+    """Return whether the scales of all instruments have two cores, and whether alliance, transference and real relationship are one."""
     rows = structure_rows(data)
-    joint = rows[rows["instrument"].map(is_joint)]
-    if joint.empty or joint["status"].eq("not_estimable").all():
-        return []
-    sentences = []
-    for _, group in common.rows_by(joint, ("instrument", "rater")):
-        told = fit_sentence(data, group)
-        correlations = with_number(common.select(group, estimate_type="factor_correlation"))
-        for row in correlations[correlations["model"].eq("two_cores")].itertuples():
-            apart = numbers.known(row.ci_high) and row.ci_high < 1
+    blocks: Blocks = []
+    for instrument, (id, title, name) in JOINT.items():
+        joint = with_number(common.select(rows, instrument=instrument))
+        if joint.empty:
+            continue
+        groups = [group for _, group in common.rows_by(joint, ("rater",))]
+        slug = id.removeprefix("measurement-")
+        sentences = tuple(sentence for group in groups for sentence in (fit_sentence(data, group), apart_sentence(data, group)) if sentence)
+        drawn = next((found for group in groups if (found := diagram(data, group, slug))), [])
+        blocks += [
+            Part(id, title, sentences),
+            *drawn,
+            fit_table(data, joint, f"{slug}-fit", f"How well models of the scales fit: {name.lower()}"),
+        ]
+    return blocks
+
+
+def apart_sentence(data: ReportData, group: pd.DataFrame) -> str:
+    """Return whether the factors of scales of several instruments can be told apart, by the intervals of their correlations."""
+    correlations = with_number(common.select(group, estimate_type="factor_correlation"))
+    told = []
+    for row in correlations.itertuples():
+        if numbers.known(row.ci_high):
+            apart = row.ci_high < 1
             meaning = (
                 "the interval leaves out 1, so they are not the same" if apart else "the interval holds 1, so they cannot be told apart"
             )
-            told += f" The two cores correlate {value(data, row)}: {meaning}." if numbers.known(row.ci_high) else ""
-        sentences.append(told)
-    groups = [group for _, group in common.rows_by(joint, ("instrument", "rater"))]
-    drawn = next((found for group in groups if (found := diagram(data, group, "cores"))), [])
-    return [
-        Part("measurement-cores", "Two cores over all instruments?", tuple(one for one in sentences if one)),
-        *drawn,
-        fit_table(data, joint, "cores-fit", "How well one and two cores fit the scales of all instruments"),
-    ]
+            told.append(f"{row.factor.replace(' ~~ ', ' and ').replace('_', ' ')} correlate {value(data, row)}: {meaning}")
+    return f"{common.words(next(group.itertuples()).rater)}: {'; '.join(told)}." if told else ""
 
 
 def invariance_rows(data: ReportData) -> pd.DataFrame:
@@ -443,7 +465,8 @@ def invariance_finding(data: ReportData) -> str:
         else "Means of observed scores may not be compared over any of the groups tested"
     )
     rest = len(rows) - len(levels)
-    return f"{told}{f'; not for the other {numbers.count(rest)} comparisons tested' if levels and rest else ''}."
+    other = "one other comparison" if rest == 1 else f"{numbers.count(rest)} other comparisons"
+    return f"{told}{f'; not for the {other} tested'.replace('the one', 'one') if levels and rest else ''}."
 
 
 def invariance(data: ReportData) -> Blocks:
@@ -473,8 +496,7 @@ def invariance(data: ReportData) -> Blocks:
             ),
             cells,
             note="Correlations may be compared where loadings are equal, means only where intercepts are equal too; where that was not "
-            "shown, no means are "
-            "compared in this report. Cut-offs are conventions of the configuration.",
+            "shown, no means are compared in this report. Cut-offs are conventions of the configuration.",
         ),
         *step_table(data),
         *mean_table(data),
@@ -554,59 +576,43 @@ def mean_table(data: ReportData) -> list[Table]:
 
 
 def method_rows(data: ReportData) -> pd.DataFrame:
-    """Return the pooled shares of each rater's own view."""
-    return in_order(
-        common.pooled_rows(common.table_of(data, QUESTION, "multitrait_multimethod")).assign(instrument=lambda one: one["instruments"]),
-        data,
-    )
+    """Return the pooled shares of each rater's own view, from the model with the most raters."""
+    table = common.pooled_rows(common.table_of(data, QUESTION, "multitrait_multimethod"))
+    known = with_number(table)
+    widest = known.assign(size=known["raters"].str.split(", ").str.len()).sort_values("size", kind="stable", ascending=False)
+    widest = widest.drop_duplicates(["instruments", "rater"])[["instruments", "rater", "raters"]]
+    kept = table.merge(widest, on=["instruments", "rater", "raters"])
+    return kept if len(kept) else table
 
 
 def method_name(row: Any) -> str:
     """Return whose indicator a row is about."""
-    return f"{indicator_words(row.indicator)}, {row.rater}" if row.indicator else row.rater
+    name = "sum of scales" if row.indicator == SUM else indicator_words(row.indicator)
+    return f"{name}, {row.rater}" if row.indicator else row.rater or "raters of the same sessions"
 
 
 def raters(data: ReportData) -> Blocks:
     """Return how much of each rater's view is shared with the reference rater's and how much is its own."""
     rows = method_rows(data)
-    shares = {
-        kind: {_key(row): row for row in with_number(common.select(rows, estimate_type=kind)).itertuples()}
-        for kind in ("consistency", "method_specificity")
-    }
-    keys = [key for key in shares["consistency"] if key in shares["method_specificity"]]
+    kinds = ("consistency", "method_specificity")
+    shares = {kind: {_key(row): row for row in with_number(common.select(rows, estimate_type=kind)).itertuples()} for kind in kinds}
+    keys = [key for key, row in shares["consistency"].items() if key in shares["method_specificity"] and row.rater != row.reference]
     if not keys:
         return []
-    bars = [f"{indicator_words(key[3])}, {key[2]}" for key in keys]
-    parts = [[shares[kind][key].estimate for kind in ("consistency", "method_specificity")] for key in keys]
-    reference = shares["consistency"][keys[0]].reference
+    own = [shares["consistency"][key] for key in keys]
+    bars = [method_name(row) for row in own]
+    parts = [[shares[kind][key].estimate for kind in kinds] for key in keys]
+    reference = own[0].reference
     names = [f"shared with the {reference}’s view", "the rater’s own"]
-    sentences = []
-    for rater in dict.fromkeys(key[2] for key in keys):
-        own = [shares["consistency"][key] for key in keys if key[2] == rater and rater != reference]
-        if own:
-            low, high = min(row.estimate for row in own), max(row.estimate for row in own)
-            span = (
-                numbers.percent(low)
-                if numbers.percent(low) == numbers.percent(high)
-                else f"{numbers.percent(low)} to {numbers.percent(high)}"
-            )
-            sentences.append(
-                f"Of what the {rater}’s scores measure without error, {span} is shared with the {reference}’s view of the alliance; the "
-                "rest is the "
-                f"{rater}’s own view."
-            )
-    for row in with_number(common.select(rows, estimate_type="factor_correlation")).itertuples():
-        sentences.append(f"The own views of {row.rater.replace(' - ', ' and ').replace(', ', ' and ')} correlate {value(data, row)}.")
-    kept = rows[rows["estimate_type"].isin(("consistency", "method_specificity", "reliability"))]
-    words = {"consistency": f"shared with the {reference}’s view", "method_specificity": "the rater’s own", "reliability": "reliability"}
+    words = {**dict(zip(kinds, names)), "reliability": "reliability"}
     cells = tuple(
         (Cell(row.instruments.replace("_", "-")), Cell(method_name(row)), Cell(words[row.estimate_type]), *common.estimate_cells(data, row))
-        for row in kept.itertuples()
+        for row in rows[rows["estimate_type"].isin(words)].itertuples()
     )
     columns = (Column("Instruments"), Column("Scale and rater"), Column("Share"), *common.estimate_columns(data, "Estimate"))
     told = "; ".join(f"{bar} {numbers.percent(part[0])}" for bar, part in zip(bars, parts))
     return [
-        Part("measurement-raters", "Do raters see the same alliance?", tuple(sentences)),
+        Part("measurement-raters", "Do raters see the same alliance?", tuple(view_sentences(data, rows, own))),
         Figure(
             id="rater-shares",
             title=f"What raters share with the {reference}’s view, and what is their own",
@@ -614,11 +620,28 @@ def raters(data: ReportData) -> Blocks:
             svg=figures_outcome.stacked_shares(bars, names, parts),
             narrow=figures_outcome.stacked_shares(bars, names, parts, narrow=True),
             note="Shares of what a score measures without error (multitrait-multimethod model with a reference rater, CT-C(M-1)). Own is "
-            "not wrong: "
-            f"the {reference} is the reference by configuration, not by being right.",
+            f"not wrong: the {reference} is the reference by configuration, not by being right.",
             data=Table("rater-shares-data", "Shared and own parts of raters’ views, pooled over sites", columns, cells),
         ),
     ]
+
+
+def view_sentences(data: ReportData, rows: pd.DataFrame, consistencies: list[Any]) -> list[str]:
+    """Return how much of each rater's view is shared with the reference rater's, and how far the own views of raters go together."""
+    sentences = []
+    for rater in dict.fromkeys(row.rater for row in consistencies):
+        found = [row for row in consistencies if row.rater == rater]
+        whole = [row for row in found if row.indicator == SUM] or found
+        ends = (min(row.estimate for row in whole), max(row.estimate for row in whole))
+        span = " to ".join(dict.fromkeys(numbers.percent(end) for end in ends))
+        what = "the sum of the scales measures" if len(whole) == 1 and whole[0].indicator == SUM else "the scales measure"
+        sentences.append(
+            f"{common.words(rater)}: of what {what} without error, {span} is shared with the {whole[0].reference}’s view of the alliance; "
+            f"the rest is the {rater}’s own view."
+        )
+    for row in with_number(common.select(rows, estimate_type="factor_correlation")).itertuples():
+        sentences.append(f"The own views of {row.rater.replace(' ~~ ', ' and ')} correlate {value(data, row)}.")
+    return sentences
 
 
 def _key(row: Any) -> tuple[str, str, str, str]:
@@ -659,8 +682,7 @@ def composite(data: ReportData) -> Blocks:
     for row in with_number(common.select(rows, estimate_type="component_share")).itertuples():
         sentences.append(
             f"The first component takes {numbers.percent(row.estimate)} of the variance of all scores ({row.rater}, "
-            f"{row.window.replace('_', ' ')}), "
-            f"{data.level} CI {common.interval_text(row, data.decimals)}."
+            f"{row.window.replace('_', ' ')}), {data.level} CI {common.interval_text(row, data.decimals)}."
         )
     cells = tuple(
         (Cell(component_name(row)), Cell(row.group), Cell(row.rater), Cell(row.window.replace("_", " ")), *common.estimate_cells(data, row))
@@ -677,8 +699,7 @@ def composite(data: ReportData) -> Blocks:
             svg=figures.forest(drawn, **arguments),
             narrow=figures.forest(drawn, **arguments, narrow=True),
             note="Correlation of each score with the component. One person rated them all, so a common mood raises every loading; high "
-            "loadings do not show "
-            "that conditions and alliance are the same.",
+            "loadings do not show that conditions and alliance are the same.",
             data=Table("composite-data", "Loadings on the first component, pooled over sites", columns, cells),
         ),
     ]
@@ -700,8 +721,6 @@ def named_rows(data: ReportData) -> list[tuple[Any, str]]:
     return named + [(row, f"First component, {component_name(row)}") for row in component_rows(data).itertuples()]
 
 
-def benchmark_name(data: ReportData, table: str, row: Any) -> str:
-    """Return what a published figure is about; empty for rows that the chapter does not show."""
-    if table == "components":
-        return f"Loading on the first component, {component_name(row)}, {row.rater}, {row.window.replace('_', ' ')}"
-    return ""
+def benchmark_name(data: ReportData, row: Any) -> str:
+    """Return what a published figure on the composite is about."""
+    return f"Loading on the first component, {component_name(row)}, {row.rater}, {row.window.replace('_', ' ')}"
