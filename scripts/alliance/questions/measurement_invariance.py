@@ -536,8 +536,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
             ("cheung_rensvold_2002", "chen_2007"),
         ),
         Sentence(
-            "Clients were taken as independent and answers as normal: where clients share therapists, chi-squared is too large and standard "
-            "errors of means are too small."
+            "Clients were taken as independent and answers as normal: where clients share therapists, chi-squared is too large and "
+            "standard errors of means are too small."
         ),
         Sentence(
             "CFI compares with uncorrelated items whose means and variances are free in every group and occasion; against a baseline that "

@@ -38,7 +38,7 @@ from alliance.statistics.structural_cases import (
 )
 from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, PATHS, Slots, State, Units
 from alliance.statistics.structural_model import Layout, ModelSyntaxError, Problem, StructuralModel, layout, parse_structural
-from alliance.statistics.structural_optimum import SINGULAR, Arrow, Parameters, maximise, slots_of, start_values
+from alliance.statistics.structural_optimum import DIVERGED, SINGULAR, Arrow, Parameters, maximise, slots_of, start_values
 
 __all__ = [
     "Comparison",
@@ -660,7 +660,8 @@ def _fitted(
         reason = f"not identified: the data do not tell apart {', '.join(most)} (smallest eigenvalue {arrow.smallest:.1e})"
         return _no_fit(model, plan, data, names, reason)
     if not best.converged:
-        return _no_fit(model, plan, data, names, f"no convergence: the likelihood still rose after {best.steps} steps")
+        what = "estimates grow without bound" if float(np.abs(best.free).max()) > DIVERGED else "the likelihood still rose"
+        return _no_fit(model, plan, data, names, f"no convergence: {what} after {best.steps} steps")
     if errors in ("observed", "robust"):
         arrow = Arrow.of(parameters, likelihood.observed_information(slots, best.state, scaled.units))
         if arrow.smallest < SINGULAR:
@@ -742,11 +743,12 @@ def _plain_start(plan: Layout, slots: Slots, constant: np.ndarray, scaled: _Data
 def standardized(slots: Slots, at: State, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the completely standardised slots, shape (G, s), and their derivatives by the slots, shape (G, s, s).
 
-    Residual covariances are divided by the residual standard deviations, as lavaan does.
+    Residual covariances are divided by the residual standard deviations, as lavaan does. NaN where a variance is negative.
     """
     total = np.diagonal(at.total, axis1=1, axis2=2)
     row, col = slots.row, slots.col
-    deviation = np.sqrt(total)
+    with np.errstate(invalid="ignore"):
+        deviation = np.sqrt(total)
     groups, size = values.shape
     # Derivative of the logarithm of each variable's standard deviation by each slot.
     logs = slots.weight * at.path[:, :, row] * np.where(slots.kind == PATHS, at.total[:, :, col], at.path[:, :, col])
