@@ -12,6 +12,7 @@ from alliance.questions import measurement_multitrait_multimethod, measurement_s
 from alliance.questions.factor_models import instrument_models
 from alliance.questions.factor_rows import Sample, model_rows
 from alliance.questions.rater_models import model_of, rater_rows
+from alliance.statistics.correlation_factors import fit_correlation_factors
 from unit.simulated_items import REGISTRY
 from unit.simulated_site import OPTIONS
 
@@ -44,6 +45,7 @@ def wai() -> dict[str, pd.DataFrame]:
 def test_stored_values_are_what_r_gives_now() -> None:
     now = reference.computed()
     assert now.keys() == STORED.keys()
+    assert now.pop("weighted") == {key: pytest.approx(value, rel=1e-5) for key, value in STORED["weighted"].items()}
     for name, case in now.items():
         for key, value in case["fit"].items():
             then = STORED[name]["fit"][key]
@@ -153,3 +155,11 @@ def test_the_site_chooses_the_scales_that_were_compared() -> None:
     own = pd.DataFrame(part.rows)
     three = own[own["raters"].eq("client, observer, therapist") & own["index"].eq("chi2")]["estimate"]
     assert three.tolist() == pytest.approx([STORED["raters.three"]["fit"]["chisq.scaled"]], rel=1e-4)
+
+
+def test_weighted_least_squares_equals_direct_minimisation() -> None:
+    known = STORED["weighted"]
+    found = fit_correlation_factors(*reference.correlations()[:1], reference.FACTOR, reference.correlations()[1])
+    assert [*found.loadings, found.correlations[0, 1]] == pytest.approx(known["estimate"], rel=1e-5)
+    assert [*found.loading_errors, found.correlation_errors[0, 1]] == pytest.approx(known["std_error"], rel=1e-5)
+    assert (found.chi2, found.df) == (pytest.approx(known["chi2"], rel=1e-7), 4)
