@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import r_script
 from alliance.questions.factor_models import FactorModel, instrument_models
-from alliance.questions.rater_models import model_of
 from alliance.questions.site_data import SiteData
 from alliance.statistics.covariance import olkin_finn
+from alliance.statistics.rater_model import model_of
 from unit.simulated_items import REGISTRY, bifactor_answers, item_frame, item_site, raters_scores, wai_site
 
 HERE = Path(__file__).resolve().parent

@@ -241,8 +241,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     used = set(found["method"])
     if ROBUST in used:
         text = (
-            "With ten therapists or more, standard errors and chi-squares respect clients who share a therapist, CFI, TLI and RMSEA are "
-            "corrected likewise, and differences of chi-squares are scaled."
+            "With ten therapists or more, standard errors (intervals by t with therapists - 1) and chi-squares respect clients who share a "
+            "therapist, CFI, TLI and RMSEA are corrected likewise, and differences of chi-squares are scaled."
         )
         sentences.append(Sentence(text, ("yuan_bentler_2000", "satorra_bentler_2001", "brosseau_liard_savalei_2014")))
     if POOLED_COVARIANCE in used:
