@@ -115,7 +115,7 @@ def _plain(models: Sequence[FactorModel | AbsentModel]) -> list[dict[str, Any]]:
     return [
         {"name": one.name, "reason": one.reason}
         if isinstance(one, AbsentModel)
-        else {"name": one.name, "general": one.general, "factors": {factor: list(names) for factor, names in one.factors.items()}}
+        else {"name": one.name, "general": one.general, "factors": [[factor, list(names)] for factor, names in one.factors.items()]}
         for one in models
     ]
 
@@ -124,7 +124,7 @@ def _read(models: Sequence[Mapping[str, Any]]) -> list[FactorModel | AbsentModel
     return [
         AbsentModel(one["name"], one["reason"])
         if "reason" in one
-        else FactorModel(one["name"], {factor: tuple(names) for factor, names in one["factors"].items()}, one["general"])
+        else FactorModel(one["name"], {factor: tuple(names) for factor, names in one["factors"]}, one["general"])
         for one in models
     ]
 
