@@ -10,7 +10,8 @@ from alliance.statistics import structural_likelihood as likelihood
 from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, PATHS, Slots, State, Units
 from alliance.statistics.structural_model import Layout
 
-STEPS = 500
+STEPS = 150
+DIVERGED = 1e4
 SINGULAR = 1e-10
 _SCORING_STEPS = 5
 _CLOSE = 1e-9
@@ -229,6 +230,8 @@ def maximise(slots: Slots, parameters: Parameters, units: Units, means: bool, st
         ridge = ridge / 10 if length == 1.0 else ridge
         if small:
             return Optimum(free, at, True, count)
+        if float(np.abs(free).max()) > DIVERGED:
+            return Optimum(free, at, False, count)
     return Optimum(free, at, False, STEPS)
 
 
