@@ -87,7 +87,7 @@ ESTIMATE_TYPES = {
     "variance_share": "share (0-1) of the variance that lies at a level (intraclass correlation)",
     "reliability_of_means": "reliability (0-1) of the mean of a therapist's clients, median over therapists",
     "criterion_met": "1: the criterion is met, 0: it is not",
-    "share": "share (0-1) of clients or sites",
+    "share": "share (0-1) of clients, sites, or what the row names",
     "count": "number of parameters, in the row's words",
     "mean_difference": "difference of two means, in the unit the row names",
     "mean": "mean, in the unit the row names",
@@ -116,6 +116,8 @@ ESTIMATE_TYPES = {
     "chi2_difference": "difference of the chi-squares of two nested models",
     "fit_difference": "difference of a fit index of two models, named in `index`",
     "latent_mean": "mean of a factor against the reference group, in SD of the reference group",
+    "intercept": "answer to an item that is expected of a client at the reference group's mean of its factor",
+    "score_test": "chi-squared by which fit would improve at least if one equality over all groups were given up (score test)",
     "consistency": "share of an indicator's true variance that the trait as the reference rater sees it explains",
     "method_specificity": "share of an indicator's true variance that is particular to its rater",
     "reliability": "share of an indicator's variance that the factors explain",
@@ -156,7 +158,7 @@ METHODS = {
     "two_stage_sem": "one path or factor model fitted to the correlation matrix pooled over sites",
     "n_weighted": "mean of site x factor correlations weighted by numbers of clients, as in the 1991 meta-analysis; no standard error",
     "difference_of_means": "difference of two pooled means; its error knows that the same clients stand in both",
-    "over_pairs": "smallest, largest or mean over pairs, without standard error",
+    "over_pairs": "smallest, largest or mean over pairs (or over loadings of one group), without standard error",
     "none": "nothing was computed",
 }
 
@@ -203,8 +205,8 @@ class Table:
 
 _PAIR_KEYS = {
     "level": "total (two total scales) or subscale (two subscales)",
-    "comparison": "instruments (two instruments, one rater), raters (one instrument, two raters) or scales (two subscales of one instrument, "
-    "one rater)",
+    "comparison": "instruments (two instruments, one rater), raters (one instrument, two raters) or scales (two subscales of one "
+    "instrument, one rater)",
     "instrument1": "first instrument",
     "scale1": "its scale",
     "rater1": "its rater",
@@ -476,12 +478,12 @@ TABLES = (
         {
             **_MEASURE_KEYS,
             "across": "sites, languages, raters or sessions",
-            "groups": "the groups compared",
-            "model": "configural, metric, scalar, strict; partial_metric, partial_scalar where parameters were freed",
-            "index": "index of fit, or the parameter that was freed",
-            "decision": "holds, fails, or not_estimable, by the cut-offs of the configuration; what may be compared",
+            "groups": "the groups compared, the reference first; one group for its mean or its value of a freed parameter",
+            "model": "configural, metric, scalar, strict; partial_metric, partial_scalar: parameters were freed; alignment (many groups)",
+            "index": "index of fit; parameter that was freed, or how many; factor of a mean; may_compare: conclusion (estimate: groups)",
+            "decision": "holds, fails, or not_estimable, by the cut-offs of the configuration; in rows of may_compare what may be compared",
         },
-        ("fit_index", "fit_difference", "chi2_difference", "latent_mean", "loading", "count"),
+        ("fit_index", "fit_difference", "chi2_difference", "score_test", "latent_mean", "loading", "intercept", "share", "count"),
         heterogeneity=False,
     ),
     Table(
@@ -516,8 +518,8 @@ TABLES = (
     Table(
         "convergent_validity",
         "pairs",
-        "Every pair of alliance measures at the same sessions: correlation, shared variance, the correlation corrected for the unreliability "
-        "of both, and HTMT.",
+        "Every pair of alliance measures at the same sessions: correlation, shared variance, the correlation corrected for the "
+        "unreliability of both, and HTMT.",
         _PAIR_KEYS,
         ("correlation", "r_squared", "correlation_disattenuated", "htmt"),
     ),
@@ -526,7 +528,7 @@ TABLES = (
         "overlap_summary",
         "Overlap of sets of pairs: smallest, largest and mean shared variance of two instruments with one rater, parallel against other "
         "subscales, client against therapist; correlations of the scales of one instrument. Headline: basis `sites` for means and "
-        "differences, basis `pairs` for the smallest and the largest.",
+        "differences, basis `pairs` for the smallest and the largest. Intervals of shared variance and of mean r end at what is possible.",
         {
             "level": "total or subscale",
             "rater": "client, therapist, observer, or all of them together; two raters: first minus second",
@@ -545,8 +547,8 @@ TABLES = (
     Table(
         "convergent_validity",
         "predictive_contrast",
-        "Do the measures predict the outcome equally? Two instruments of one rater, or two raters of one instrument, on the clients who have "
-        "both: their correlations with the outcome and the difference.",
+        "Do the measures predict the outcome equally? Two instruments of one rater, or two raters of one instrument, on the clients who "
+        "have both: their correlations with the outcome and the difference.",
         {
             **_PREDICTION_KEYS,
             "contrast": "first or second: the correlation of that measure; first - second: their difference",

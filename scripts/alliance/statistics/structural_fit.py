@@ -52,6 +52,7 @@ __all__ = [
     "fit_structural",
     "modification_indices",
     "parse_structural",
+    "score_test",
 ]
 
 COLUMNS = (
@@ -442,6 +443,44 @@ def modification_indices(fitted: StructuralFit) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=columns)
     table["p_value"] = chi_squared_p(table["chi2"].to_numpy(dtype=float), np.ones(len(table)))
     return table.sort_values("chi2", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def score_test(fitted: StructuralFit, plans: Sequence[Layout]) -> list[tuple[float, int]]:
+    """Return the score tests of less restricted forms of a fitted model, with the expected information (Sörbom, 1989).
+
+    Parameters
+    ----------
+    fitted : StructuralFit
+    plans : sequence of Layout
+        Models with the same terms in the same order that give up some of the fitted model's restrictions.
+
+    Returns
+    -------
+    list of (float, int)
+        Chi-squared and degrees of freedom of each; NaN where the less restricted model is not identified.
+
+    Raises
+    ------
+    ValueError
+        There is no fit, or a model has other terms.
+    """
+    found = fitted._solution
+    if found is None:
+        raise ValueError(f"no score test without a fit: {fitted.reason}")
+    slope = likelihood.gradient(found.slots, found.state, found.units)
+    information = likelihood.expected_information(found.slots, found.state, found.units)
+    keys = [term.key for term in found.layout.terms]
+    tests = []
+    for plan in plans:
+        if [term.key for term in plan.terms] != keys:
+            raise ValueError("the models of a score test have the same terms")
+        raw = Parameters.of(plan)
+        parameters = raw.scaled(found.slot_scale, _free_scale(raw, found.slot_scale))
+        arrow = Arrow.of(parameters, information)
+        free = parameters.gathered(slope)
+        chi2 = float(free @ arrow.solve(free)) if arrow.smallest >= SINGULAR else np.nan
+        tests.append((chi2, len(plan.free_names) - len(found.layout.free_names)))
+    return tests
 
 
 def _extended(found: _Solution) -> tuple[list[tuple[str, str, str]], Slots]:
