@@ -50,4 +50,28 @@ for (name in names(cases)) {
   test <- suppressWarnings(lavTestLRT(fits[[against]], fits[[name]], method = "satorra.bentler.2001"))
   values[[name]]$difference <- list(chi2 = test[["Chisq diff"]][2], df = test[["Df diff"]][2], p_value = test[["Pr(>Chisq)"]][2])
 }
+# Correlations of scales, factors by weighted least squares: minimised by R's general optimiser, slopes by differences.
+weighted <- function(given) {
+  r <- matrix(unlist(given$correlation), length(given$factor))
+  v <- matrix(unlist(given$vcov), nrow(r) * (nrow(r) - 1) / 2)
+  pairs <- t(combn(nrow(r), 2))
+  of <- unlist(given$factor)
+  observed <- r[pairs]
+  implied <- function(free) {
+    phi <- ifelse(of[pairs[, 1]] == of[pairs[, 2]], 1, free[length(free)])
+    free[pairs[, 1]] * free[pairs[, 2]] * phi
+  }
+  away <- function(free) {
+    left <- observed - implied(free)
+    sum(left * solve(v, left))
+  }
+  start <- optim(c(rep(0.6, nrow(r)), 0.5), away, method = "BFGS", control = list(maxit = 5000, reltol = 1e-15))
+  free <- nlm(away, start$par, gradtol = 1e-12, steptol = 1e-14, iterlim = 5000)$estimate
+  slope <- sapply(seq_along(free), function(at) {
+    step <- replace(numeric(length(free)), at, 1e-6)
+    (implied(free + step) - implied(free - step)) / 2e-6
+  })
+  list(estimate = free, std_error = sqrt(diag(solve(t(slope) %*% solve(v) %*% slope))), chi2 = away(free))
+}
+values$weighted <- weighted(fromJSON(file.path(folder, "correlations.json"), simplifyVector = FALSE))
 cat(toJSON(values, digits = NA, auto_unbox = TRUE, na = "null", null = "null"))

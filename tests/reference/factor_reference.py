@@ -14,15 +14,16 @@ import numpy as np
 import pandas as pd
 import r_script
 from alliance.questions.factor_models import FactorModel, instrument_models
-from alliance.questions.rater_models import model_of
 from alliance.questions.site_data import SiteData
+from alliance.statistics.covariance import olkin_finn
+from alliance.statistics.rater_model import model_of
 from unit.simulated_items import REGISTRY, bifactor_answers, item_frame, item_site, raters_scores, wai_site
 
 HERE = Path(__file__).resolve().parent
 ITEMS = list(range(1, 13))
 TWO = ["client.task", "client.bond", "therapist.task", "therapist.bond"]
 THREE = [f"{rater}.{scale}" for rater in ("client", "observer", "therapist") for scale in ("bond", "goal", "task")]
-CORES = {"attachment": ("arm_28.bond", "wai_s.bond"), "collaboration": ("arm_28.partnership", "wai_s.goal", "wai_s.task")}
+FACTOR = [0, 0, 1, 1, 1]
 
 
 def wai() -> SiteData:
@@ -83,6 +84,17 @@ def _bifactor(model: FactorModel) -> str:
     return "\n".join(lines)
 
 
+def correlations() -> tuple[np.ndarray, np.ndarray]:
+    """Return correlations of five variables of two factors in 200 clients, and their sampling covariance."""
+    loadings = np.array([0.8, 0.7, 0.6, 0.75, 0.65])
+    between = np.where(np.equal.outer(FACTOR, FACTOR), 1, 0.7)
+    population = np.outer(loadings, loadings) * between
+    np.fill_diagonal(population, 1)
+    rows = np.random.default_rng(13).multivariate_normal(np.zeros(5), population, 200)
+    r = np.corrcoef(rows, rowvar=False)
+    return r, olkin_finn(r, 200)
+
+
 def cases() -> dict[str, dict[str, Any]]:
     """Return the models that lavaan fits, by name."""
     models = {model.name: model for model in instrument_models(REGISTRY["wai_s"], ITEMS)}
@@ -111,6 +123,9 @@ def computed() -> dict[str, Any]:
         rows_of(ordinal_site(), "wai_sr").drop(columns="therapist").to_csv(Path(folder) / "wai_sr.csv", index=False)
         rater_rows(raters()).to_csv(Path(folder) / "raters.csv", index=False)
         (Path(folder) / "models.json").write_text(json.dumps(cases()), encoding="utf-8")
+        r, v = correlations()
+        given = {"correlation": r.ravel().tolist(), "vcov": v.ravel().tolist(), "factor": FACTOR}
+        (Path(folder) / "correlations.json").write_text(json.dumps(given), encoding="utf-8")
         return r_script.values("factor_models.R", folder)
 
 

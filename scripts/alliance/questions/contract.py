@@ -496,7 +496,7 @@ TABLES = (
             "window": _MEASURE_KEYS["window"],
             "reference": "rater whose view defines the trait",
             "rater": "who rated; two raters for the correlation of their own parts",
-            "indicator": "scale; (sum): sum of the rater's scales",
+            "indicator": "scale; (sum): sum of the rater's scales (standardised where a site published correlations)",
             "factor": "trait, or own: what is particular to the rater",
             "index": "index of fit",
         },

@@ -21,6 +21,7 @@ INTERVALS = {
     "exact": "95 % exact intervals",
     "profile": "95 % profile-likelihood intervals",
     "clustered_score": "95 % score intervals that respect therapists",
+    "delta": "95 % intervals by the delta method",
     "rubin": "95 % intervals by Rubin's rules",
 }
 

@@ -12,6 +12,7 @@ import pandas as pd
 from alliance.questions.factor_models import COMPARISONS, AbsentModel, FactorModel, nested
 from alliance.statistics.bifactor import Share, bifactor
 from alliance.statistics.covariance import cluster_codes
+from alliance.statistics.distributions import critical_value
 from alliance.statistics.resampling import MIN_CLUSTERS
 from alliance.statistics.structural_fit import Moments, StructuralFit, compare, fit_structural, parse_structural
 
@@ -61,6 +62,11 @@ class Sample:
     def n_therapists(self) -> int | None:
         """Number of therapists, None where not known."""
         return None if self.therapists is None else cluster_codes(self.therapists)[1]
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom of intervals: therapists less one where errors are robust, else infinite."""
+        return self.n_therapists - 1.0 if self.robust else np.inf
 
     @property
     def robust(self) -> bool:
@@ -192,10 +198,10 @@ def _joined(found: StructuralFit, *notes: str) -> tuple[str, str]:
 def _rows_of(model: FactorModel, found: StructuralFit, sample: Sample, level: float) -> Iterator[Row]:
     common = {"structure": model.name, "method": method_of(found, sample)}
     yield from fit_rows(found, common)
-    table = found.parameters
+    table, margin = found.parameters, margin_of(found, sample, level)
     for row in table[table["op"].eq("=~")].itertuples():
-        yield _standardised(
-            row, {**common, "factor": row.lhs, "indicator": row.rhs, "estimate_type": "loading_standardised"}, *_joined(found)
+        yield standardised(
+            row, margin, {**common, "factor": row.lhs, "indicator": row.rhs, "estimate_type": "loading_standardised"}, *_joined(found)
         )
     latent = set(model.factors)
     between = table[table["op"].eq("~~") & table["lhs"].isin(latent) & table["rhs"].isin(latent) & table["lhs"].ne(table["rhs"])]
@@ -204,22 +210,28 @@ def _rows_of(model: FactorModel, found: StructuralFit, sample: Sample, level: fl
             same = abs(row.standardized) > SAME_FACTOR
             note = f"the two factors are not to be interpreted apart: they correlate above {SAME_FACTOR:g}" if same else ""
             factors = {"factor": f"{row.lhs} ~~ {row.rhs}", "estimate_type": "factor_correlation"}
-            yield _standardised(row, {**common, **factors}, *_joined(found, note))
+            yield standardised(row, margin, {**common, **factors}, *_joined(found, note))
     negative = table[table["op"].eq("~~") & table["lhs"].eq(table["rhs"]) & table["standardized"].lt(0) & ~table["lhs"].isin(latent)]
     for row in negative.itertuples():
         fields = {**common, "indicator": row.lhs, "estimate_type": "residual_variance_standardised"}
-        yield _standardised(row, fields, *_joined(found))
+        yield standardised(row, margin, fields, *_joined(found))
     if model.general:
-        yield from _shares(model, found, common, level)
+        yield from _shares(model, found, common, level, sample.df if found.scaled is not None else np.inf)
 
 
-def _standardised(row: Any, fields: Mapping[str, Any], status: str, reason: str) -> Row:
-    error = row.std_error_standardized
-    limits = {"ci_low": row.standardized_low, "ci_high": row.standardized_high} if np.isfinite(error) else {}
-    return {**fields, "estimate": row.standardized, "status": status, "reason": reason, **limits}, error**2
+def standardised(row: Any, margin: float, fields: Mapping[str, Any], status: str, reason: str) -> Row:
+    """Return the row of a standardised parameter, with the interval of ``margin`` standard errors."""
+    value, error = row.standardized, row.std_error_standardized
+    limits = {"ci_low": value - margin * error, "ci_high": value + margin * error} if np.isfinite(error) else {}
+    return {**fields, "estimate": value, "status": status, "reason": reason, **limits}, error**2
 
 
-def _shares(model: FactorModel, found: StructuralFit, common: Mapping[str, Any], level: float) -> Iterator[Row]:
+def margin_of(found: StructuralFit, sample: Sample, level: float) -> float:
+    """Return how many standard errors an interval reaches: by t (therapists - 1) where errors respect therapists, else by the normal."""
+    return float(critical_value(level, sample.df if found.scaled is not None else np.inf))
+
+
+def _shares(model: FactorModel, found: StructuralFit, common: Mapping[str, Any], level: float, df: float) -> Iterator[Row]:
     of = {name: factor for factor, names in model.factors.items() for name in names}
     items, factors = list(model.indicators), list(model.factors)
     names = [f"{model.general}=~{item}" for item in items]
@@ -233,7 +245,7 @@ def _shares(model: FactorModel, found: StructuralFit, common: Mapping[str, Any],
             yield {**fields, "reason": f"not estimable: {reason}"}, np.nan
         return
     vcov = found.vcov.loc[names, names].to_numpy()
-    shares = bifactor(*estimates, [factors.index(of[item]) for item in items], vcov, level=level)
+    shares = bifactor(*estimates, [factors.index(of[item]) for item in items], vcov, level=level, df=df)
     named = [(shares.omega_hierarchical, "omega_hierarchical", model.general)]
     named += [(share, "omega_subscale", factor) for share, factor in zip(shares.omega_subscale, factors)]
     named.append((shares.explained_common_variance, "explained_common_variance", model.general))

@@ -16,11 +16,12 @@ from alliance.questions.factor_rows import FIRST_INDEX, FIT, POOLED_COVARIANCE, 
 from alliance.questions.item_moments import main_window, pooled_within
 from alliance.questions.moments import COLUMNS, Block, matrix_rows, moment_rows, read_block
 from alliance.questions.part import Part, stacked
-from alliance.questions.rater_models import MIN_INDICATORS, RaterModel, model_of, rater_rows
+from alliance.questions.rater_models import rater_rows
 from alliance.questions.score_occasions import ScaleBy, occasions, published_block, published_scales, session_scores, subscales
 from alliance.questions.sentences import Sentence, pooling_sentence
 from alliance.questions.site_data import COVARIANCE, SiteData
 from alliance.questions.summary import SiteSummary
+from alliance.statistics.rater_model import MIN_INDICATORS, RaterModel, model_of
 
 PREFIX = "raters"
 _SCALES = {

@@ -115,7 +115,7 @@ def _plain(models: Sequence[FactorModel | AbsentModel]) -> list[dict[str, Any]]:
     return [
         {"name": one.name, "reason": one.reason}
         if isinstance(one, AbsentModel)
-        else {"name": one.name, "general": one.general, "factors": {factor: list(names) for factor, names in one.factors.items()}}
+        else {"name": one.name, "general": one.general, "factors": [[factor, list(names)] for factor, names in one.factors.items()]}
         for one in models
     ]
 
@@ -124,7 +124,7 @@ def _read(models: Sequence[Mapping[str, Any]]) -> list[FactorModel | AbsentModel
     return [
         AbsentModel(one["name"], one["reason"])
         if "reason" in one
-        else FactorModel(one["name"], {factor: tuple(names) for factor, names in one["factors"].items()}, one["general"])
+        else FactorModel(one["name"], {factor: tuple(names) for factor, names in one["factors"]}, one["general"])
         for one in models
     ]
 
@@ -241,8 +241,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     used = set(found["method"])
     if ROBUST in used:
         text = (
-            "With ten therapists or more, standard errors and chi-squares respect clients who share a therapist, CFI, TLI and RMSEA are "
-            "corrected likewise, and differences of chi-squares are scaled."
+            "With ten therapists or more, standard errors (intervals by t with therapists - 1) and chi-squares respect clients who share a "
+            "therapist, CFI, TLI and RMSEA are corrected likewise, and differences of chi-squares are scaled."
         )
         sentences.append(Sentence(text, ("yuan_bentler_2000", "satorra_bentler_2001", "brosseau_liard_savalei_2014")))
     if POOLED_COVARIANCE in used:

@@ -46,7 +46,14 @@ class Bifactor:
 
 
 def bifactor(
-    general: ArrayLike, group_loadings: ArrayLike, residuals: ArrayLike, groups: Sequence[int], vcov: ArrayLike, *, level: float = 0.95
+    general: ArrayLike,
+    group_loadings: ArrayLike,
+    residuals: ArrayLike,
+    groups: Sequence[int],
+    vcov: ArrayLike,
+    *,
+    level: float = 0.95,
+    df: float = np.inf,
 ) -> Bifactor:
     """Return what the factors of a bifactor model explain.
 
@@ -62,6 +69,8 @@ def bifactor(
         Sampling covariance of the three vectors, one after the other.
     level : float
         Confidence level.
+    df : float
+        Degrees of freedom of the intervals' t.
     """
     of = np.asarray(groups, dtype=int)
     k, count = len(of), int(of.max()) + 1
@@ -82,7 +91,7 @@ def bifactor(
     deviation = np.sqrt(values[:k] ** 2 + values[k : 2 * k] ** 2 + values[2 * k :])
     slopes = jacobian(shares, values, np.concatenate([deviation, deviation, deviation**2]))
     errors = np.sqrt(np.maximum(np.einsum("ab,bc,ac->a", slopes, np.asarray(vcov, dtype=float), slopes), 0.0))
-    margin = float(critical_value(level)) * errors / (1 - estimates)
+    margin = float(critical_value(level, df)) * errors / (1 - estimates)
     centre = -np.log1p(-estimates)
     found = [
         Share(*(float(value) for value in one))
