@@ -46,7 +46,7 @@ def with_one_factor(
 
 def one_factor_in_place(factors: Mapping[str, Sequence[str]], reason: str) -> str:
     """Return the caution of tests with one factor in place of the theory's."""
-    return f"one factor of all items in place of {', '.join(factors)}, which have no admissible solution everywhere ({_cut(reason)})"
+    return f"one factor of all items in place of {', '.join(factors)}, which have no admissible solution ({_cut(reason)})"
 
 
 def _cut(text: str, length: int = 200) -> str:

@@ -426,12 +426,13 @@ def _groups_tested(
     enough = [one for one in groups if one.n_clients >= needed]
     what = f"clients who answered all {p} items"
     small = {one.name: f"needs {needed} {what}; has {one.n_clients}" for one in groups if one.n_clients < needed}
-    factors, caution, improper = _admissible(measure.factors, enough)
     # The largest group is the reference, so that its mean of 0 and SD of 1 rest on most clients.
-    ordered = sorted((one for one in enough if one.name not in improper), key=lambda one: (-one.n_clients, one.name))
+    ordered = sorted(enough, key=lambda one: (-one.n_clients, one.name))
     most = max(2, MOST_PARAMETERS // (3 * p + len(measure.factors) * (len(measure.factors) - 1) // 2))
     beyond = {one.name: f"more than {most} groups: those with most clients are compared" for one in ordered[most:]}
-    kept = [ordered[0], *sorted(ordered[1:most], key=lambda one: one.name)] if ordered else []
+    factors, caution, improper = _admissible(measure.factors, ordered[:most])
+    ordered = [one for one in ordered[:most] if one.name not in improper]
+    kept = [*ordered[:1], *sorted(ordered[1:], key=lambda one: one.name)]
     keys = {
         "instrument": measure.instrument,
         "form": measure.form,
@@ -481,17 +482,17 @@ def _groups_tested(
 def _admissible(factors: Mapping[str, Sequence[str]], groups: Sequence[_Group]) -> tuple[Mapping[str, Sequence[str]], str, dict[str, str]]:
     """Return the factors that are tested, a caution where they are not those of the theory, and groups without an admissible solution.
 
-    One factor of all items stands in where it has a solution in a group in which the factors of the theory have none.
+    Groups without one are left out; where half of all groups or more would be, or all but one, one factor of all items is tested.
     """
     if not invariance.identified(factors):
         return factors, TOO_FEW_ITEMS, {}
     moments, names = [one.moments for one in groups], [one.name for one in groups]
     improper = invariance.inadmissible_groups(factors, moments, names)
-    caution = ""
-    if improper and len(factors) > 1:
+    left, caution = len(groups) - len(improper), ""
+    if improper and len(factors) > 1 and (left < 2 or 2 * left <= len(groups)):
         one = {TOTAL: [item for items in factors.values() for item in items]}
         still = invariance.inadmissible_groups(one, moments, names)
-        if set(improper) - set(still):
+        if len(still) < len(improper):
             first = min(set(improper) - set(still))
             caution = one_factor_in_place(factors, f"{first}: {improper[first]}")
             factors, improper = one, still
