@@ -49,7 +49,13 @@ def ratings() -> pd.DataFrame:
             occasion = 0.3 * _normals(20 + 10 * number + session, CLIENTS)
             noise = _normals(60 + 10 * number + session, CLIENTS, 12)
             gaps = np.random.Generator(np.random.PCG64(100 + 10 * number + session)).random((CLIENTS, 13))
-            frame = {"client": np.arange(1, CLIENTS + 1), "therapist": therapist, "session": session, "instrument": instrument, "rater": rater}
+            frame = {
+                "client": np.arange(1, CLIENTS + 1),
+                "therapist": therapist,
+                "session": session,
+                "instrument": instrument,
+                "rater": rater,
+            }
             for scale, items in SCALES[instrument].items():
                 view = weight * (common + facets[scale]) + own + occasion
                 for item in items:

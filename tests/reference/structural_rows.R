@@ -37,6 +37,7 @@ one <- function(case) {
   if (identical(settings$missing, "ml")) settings$em.h1.tol <- 1e-12
   if (identical(settings$missing, "ml")) settings$em.h1.iter.max <- 20000
   fit <- polished(settings)
+  fits[[length(fits) + 1]] <<- fit
   raw <- suppressWarnings(parameterEstimates(fit))
   standard <- suppressWarnings(standardizedSolution(fit))
   raw <- raw[raw$op != "==", ]
@@ -48,5 +49,11 @@ one <- function(case) {
        fit = as.list(measures[intersect(wanted, names(measures))]),
        rows = if (case$data == "holzinger") rows)
 }
+fits <- list()
 invisible(capture.output(values <- lapply(cases, one)))
+names(fits) <- names(cases)
+if ("mlr_groups" %in% names(cases)) {
+  difference <- suppressWarnings(lavTestLRT(fits$mlr_groups_free, fits$mlr_groups))
+  values$difference <- list(chi2 = difference[2, "Chisq diff"], df = difference[2, "Df diff"], p_value = difference[2, "Pr(>Chisq)"])
+}
 cat(toJSON(values, digits = NA, auto_unbox = TRUE, na = "null", null = "null"))

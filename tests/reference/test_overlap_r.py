@@ -34,7 +34,9 @@ def site_of_rows() -> SiteData:
     instruments = load_registry([reference.INSTRUMENTS_FOLDER])
     rows = reference.ratings().rename(columns={"client": "client_no", "therapist": "therapist_no"})
     rows = rows.astype({name: "Int64" for name in ("client_no", "therapist_no", "session")})
-    rows = rows.assign(site="a", client_id="c", therapist_id="t", timepoint="session", date=pd.NaT, rater_no=pd.array([1] * len(rows), dtype="Int64"))
+    rows = rows.assign(
+        site="a", client_id="c", therapist_id="t", timepoint="session", date=pd.NaT, rater_no=pd.array([1] * len(rows), dtype="Int64")
+    )
     ratings = {key: part.reset_index(drop=True) for key, part in rows.groupby("instrument")}
     scores = score_site(ratings, None, instruments, {"derive_short_forms": False})
     own = reference.outcomes()
@@ -101,9 +103,7 @@ def test_a_scale_by_two_raters_is_corrected_as_r_does(tables: dict[str, pd.DataF
 def test_means_of_shared_variance_equal_r(tables: dict[str, pd.DataFrame], kind: str) -> None:
     names = {"contrast": ("parallel - non_parallel", "r_squared_contrast")}
     pairs_kind, estimate_type = names.get(kind, (kind, "r_squared_mean"))
-    row = only(
-        tables["overlap_summary"], site="a", level="subscale", rater="client", pairs_kind=pairs_kind, estimate_type=estimate_type
-    )
+    row = only(tables["overlap_summary"], site="a", level="subscale", rater="client", pairs_kind=pairs_kind, estimate_type=estimate_type)
     close(row, EXPECTED["overlap"][kind], EXACT)
 
 

@@ -126,7 +126,15 @@ def convergent_validity(draw: random.Random) -> dict[str, pd.DataFrame]:
     for level, values in (("total", (0.37, 0.49, 0.61)), ("subscale", (0.05, 0.29, 0.44))):
         for rater in ("all", "client"):
             for kind, value in zip(("minimum", "mean", "maximum"), values):
-                keys = {"level": level, "rater": rater, "pairs_kind": "all", "instrument": "", "approach": "", "basis": "pairs", "n_pairs": 4}
+                keys = {
+                    "level": level,
+                    "rater": rater,
+                    "pairs_kind": "all",
+                    "instrument": "",
+                    "approach": "",
+                    "basis": "pairs",
+                    "n_pairs": 4,
+                }
                 row = estimates(keys, f"r_squared_{kind}", value, draw)[-1]
                 if kind == "mean":
                     overlap.append({**row, "basis": "sites", "scale": "identity", "n_pairs": 9})
@@ -142,6 +150,139 @@ def convergent_validity(draw: random.Random) -> dict[str, pd.DataFrame]:
         "predictive_contrast": finished(pd.DataFrame(predicted), "convergent_validity", "predictive_contrast"),
         "leave_one_out": finished(pd.DataFrame(left_out), "convergent_validity", "leave_one_out"),
     }
+
+
+def measure_keys(instrument: str = "wai_sr", rater: str = "client", **other: str) -> dict[str, str]:
+    """Return the keys of a measure in the main window."""
+    return {"instrument": instrument, "form": instrument, "derived_from": "", "rater": rater, "window": "session_3", **other}
+
+
+def reliabilities(draw: random.Random) -> list[dict[str, Any]]:
+    """Return the rows on reliability."""
+    rows: list[dict[str, Any]] = []
+    for instrument, rater, scale, centre in (
+        ("wai_sr", "client", "total", 0.91),
+        ("wai_sr", "client", "bond", 0.66),
+        ("wai_sr", "therapist", "total", 0.93),
+        ("haq_2", "client", "total", 0.88),
+    ):
+        keys = measure_keys(instrument, rater, instrument_scale=scale, item="", coefficient="", contrast="")
+        sizes = {"n_items": 12, "categories": 5.0 if instrument == "wai_sr" else 6.0}
+        ordinal = instrument == "wai_sr"
+        for kind, shift, first in (("alpha", -0.01, False), ("omega_total", 0.0, not ordinal), ("omega_ordinal", 0.005, ordinal)):
+            found = estimates({**keys, "headline": "yes" if first else "no"}, kind, centre + shift, draw, scale="log", **sizes)
+            rows += [{**row, **sizes, "ci_low": row["estimate"] - 0.02, "ci_high": min(row["estimate"] + 0.015, 0.99)} for row in found]
+        rows += estimates({**keys, "coefficient": "at the highest possible score"}, "share", 0.06, draw, scale="logit")[-1:]
+        rows += estimates({**keys, "item": "7"}, "item_rest_correlation", 0.41, draw)[-1:]
+        rows += estimates({**keys, "item": "9"}, "item_rest_correlation", 0.62, draw)[-1:]
+    keys = measure_keys("calpas_p", instrument_scale="total", item="", coefficient="", contrast="", headline="yes")
+    rows.append(absent(keys, "omega_total", POOLED, "not estimable: needs 2 sites with answers to the items of calpas_p; has 1"))
+    keys = measure_keys(instrument_scale="total", item="", contrast="", headline="no") | {"window": "all sessions"}
+    for coefficient, kind, centre in (("omega_within", "within", 0.71), ("omega_of_means", "between", 0.92)):
+        rows += estimates({**keys, "coefficient": coefficient}, f"reliability_{kind}", centre, draw, scale="log")[-1:]
+    preferred = {**measure_keys("(preferred)", instrument_scale="total", item="", headline="no"), "form": ""}
+    for rater, centre in (("client", 0.9), ("therapist", 0.92)):
+        rows += estimates({**preferred, "rater": rater, "coefficient": "", "contrast": ""}, "alpha", centre, draw, scale="log")[-1:]
+    keys = {**preferred, "rater": "", "coefficient": "alpha", "contrast": "therapist minus client"}
+    rows += estimates(keys, "reliability_contrast", 0.02, draw, scale="identity")[-1:]
+    return rows
+
+
+def structures(draw: random.Random) -> list[dict[str, Any]]:
+    """Return the rows on factors: two models of one instrument, one of which has an improper solution, and the two cores."""
+    rows: list[dict[str, Any]] = []
+    plain = {"method": "pooled_covariance", "scale": "identity", **dict.fromkeys(HETEROGENEITY)}
+
+    def pooled(keys: dict[str, str], kind: str, value: float, **extra: Any) -> None:
+        blank = {"factor": "", "indicator": "", "index": "", "headline": "yes"}
+        row = {**estimates({**blank, **keys}, kind, 0.5, draw)[-1], **plain, "estimate": value, "ci_low": None, "ci_high": None}
+        rows.append({**row, "std_error": None, **extra})
+
+    for model, cfi, bic, status in (
+        ("one_factor", 0.912, 9120.0, {}),
+        ("bond_task_goal", 0.957, 9040.5, {}),
+        ("theory", 0.958, 9030.0, {"status": "flagged", "reason": "task and goal correlate beyond 1"}),
+    ):
+        keys = measure_keys(model=model)
+        for index, value in {"chi2": 141.3, "df": 53.0, "cfi": cfi, "rmsea": 0.061, "srmr": 0.042, "bic": bic}.items():
+            ends = {"ci_low": 0.05, "ci_high": 0.071} if index == "rmsea" else {}
+            pooled({**keys, "index": index}, "fit_index", value, **status, **ends)
+        factors = {"one_factor": ["alliance"] * 12}.get(model, ["bond"] * 4 + ["task_goal"] * 8)
+        for item, factor in enumerate(factors, 1):
+            value = 0.6 + item / 100
+            ends = {"ci_low": value - 0.06, "ci_high": value + 0.06}
+            pooled({**keys, "factor": factor, "indicator": f"i{item}"}, "loading_standardised", value, **ends, **status)
+        if model != "one_factor":
+            pooled({**keys, "factor": "bond ~~ task_goal"}, "factor_correlation", 0.83, ci_low=0.77, ci_high=0.89, **status)
+    pooled(measure_keys(model="one_factor against bond_task_goal", index="cfi"), "fit_difference", -0.045)
+    keys = measure_keys(model="bifactor")
+    pooled({**keys, "factor": "general"}, "omega_hierarchical", 0.84)
+    pooled({**keys, "factor": "bond"}, "omega_subscale", 0.12)
+    keys = measure_keys("(all measures)", model="two_cores")
+    for index, value in {"chi2": 4.1, "df": 4.0, "cfi": 0.999, "rmsea": 0.012, "srmr": 0.01, "bic": 812.0}.items():
+        pooled({**keys, "index": index}, "fit_index", value)
+    for factor, indicator in (
+        ("attachment", "wai_sr.bond"),
+        ("attachment", "haq_2.total"),
+        ("collaboration", "wai_sr.task"),
+        ("collaboration", "wai_sr.goal"),
+    ):
+        pooled({**keys, "factor": factor, "indicator": indicator}, "loading_standardised", 0.77, ci_low=0.7, ci_high=0.84)
+    pooled({**keys, "factor": "attachment ~~ collaboration"}, "factor_correlation", 0.9, ci_low=0.84, ci_high=0.96)
+    return rows
+
+
+def measurement(draw: random.Random) -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on measurement."""
+    agreement: list[dict[str, Any]] = []
+    for instrument in ("vtas", "(preferred)"):
+        keys = {
+            "instrument": instrument,
+            "rater": "observer",
+            "window": "all sessions",
+            "instrument_scale": "total",
+            "definition": "agreement",
+        }
+        for form, centre, raters in (("ICC(2,1)", 0.7, 1.0), ("ICC(2,k)", 0.82, 2.0)):
+            headline = "yes" if form == "ICC(2,k)" else "no"
+            agreement += estimates({**keys, "form": form, "headline": headline, "n_raters": raters}, "icc", centre, draw, scale="log")
+    compared: list[dict[str, Any]] = []
+    for across, model, decision in (
+        ("sites", "metric", "correlations may be compared; means may not"),
+        ("sessions", "strict", "correlations and means may be compared, also of observed scores; their errors are equal too"),
+    ):
+        keys = measure_keys(across=across, groups="all", index="may_compare", model=model, decision=decision)
+        row = {**estimates(keys, "count", 0.5, draw)[-1], "method": "multiple_groups", "scale": "identity", "estimate": 5.0}
+        compared.append({**row, "ci_low": None, "ci_high": None, "std_error": None})
+        for index, value in {"cfi": 0.952, "rmsea": 0.058}.items():
+            fit = {**compared[-1], "index": index, "estimate_type": "fit_index", "estimate": value, "decision": "holds"}
+            change = {**fit, "estimate_type": "fit_difference", "estimate": -0.004}
+            compared += [fit, change]
+    keys = measure_keys(across="languages", groups="", index="chi2", model="configural", decision="not_estimable")
+    compared.append(absent(keys, "fit_index", POOLED, "not estimable: needs two languages; has de only"))
+    views: list[dict[str, Any]] = []
+    for rater, consistency in (("client", 1.0), ("therapist", 0.22)):
+        keys = {"instruments": "wai_sr", "raters": "client, therapist", "window": "session_3", "reference": "client"}
+        keys |= {"rater": rater, "indicator": "bond", "factor": "", "index": ""}
+        shares = {"consistency": consistency, "method_specificity": 1 - consistency, "reliability": 0.87}
+        for kind, share in shares.items():
+            row = estimates(keys, kind, 0.5, draw, scale="identity")[-1]
+            views.append({**row, "estimate": share, "ci_low": max(share - 0.1, 0), "ci_high": min(share + 0.1, 1)})
+    loadings: list[dict[str, Any]] = []
+    for group, variable, centre in (
+        ("condition", "empathy", 0.76),
+        ("alliance", "task", 0.93),
+        ("alliance", "bond", 0.9),
+        ("condition", "(smallest)", 0.76),
+        ("alliance", "(smallest)", 0.9),
+        ("alliance", "(largest)", 0.93),
+    ):
+        keys = {"set": "conditions and alliance", "window": "session_3", "rater": "client", "group": group, "variable": variable}
+        row = estimates(keys, "component_loading", centre, draw)[-1]
+        loadings.append({**row, "estimate": centre, "ci_low": centre - 0.04, "ci_high": centre + 0.03})
+    tables = {"reliability": reliabilities(draw), "interrater": agreement, "structure": structures(draw)}
+    tables |= {"invariance": compared, "multitrait_multimethod": views, "components": loadings}
+    return {name: finished(pd.DataFrame(rows), "measurement", name) for name, rows in tables.items()}
 
 
 def path_models(draw: random.Random) -> dict[str, pd.DataFrame]:
@@ -459,6 +600,7 @@ def study(seed: int = 1) -> ReportData:
         statuses=statuses(),
         issues=issues(),
         tables={
+            "measurement": measurement(random.Random(seed + 1)),
             "convergent_validity": convergent_validity(draw),
             "path_models": path_models(draw),
             "client_factors": client_factors(draw),

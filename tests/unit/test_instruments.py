@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from alliance.configuration.errors import ConfigurationError
 from alliance.instruments import Instrument, Response, load_files, load_registry
+from alliance.instruments.content import SHARED_CONSTRUCTS, content_matrix, parallel
 from alliance.instruments.dictionary import dictionary_entries
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -261,3 +262,53 @@ def test_the_dictionary_says_why_an_instrument_is_off_and_how_to_switch_it_on(re
     assert entries["oq_45_2"]["missing_status"] == "published"
     assert "rounded to a whole number" in entries["oq_45_2"]["missing_rule"]
     assert entries["core_om"]["unit"] == "mean x 10"
+
+
+# Which instruments the review names for each construct (Horvath & Luborsky, 1993, lines 438-443); CALTRAS stands for both versions.
+REVIEW = {
+    "client_contribution": {"calpas_p", "tas_marziali"},
+    "therapist_contribution": {"calpas_p", "tas_marziali"},
+    "goals": {"caltras", "calpas_p", "wai_36", "wai_s", "haq_1", "ha_r", "ha_cs"},
+    "capacity": {"haq_1", "ha_r", "ha_cs", "vtas", "caltras", "calpas_p"},
+    "tasks": {"caltras", "calpas_p", "wai_36", "wai_s"},
+    "participation": {"haq_1", "ha_r", "ha_cs", "caltras", "calpas_p", "vtas"},
+}
+
+
+def test_the_content_matrix_of_instruments_is_that_of_the_review():
+    matrix = content_matrix(load_registry([SHIPPED]))
+    whole = matrix[matrix["scale"].eq("")]
+    named = whole.groupby("construct")["instrument"].agg(set).to_dict()
+    families = {"wai_36", "wai_s", "haq_1", "ha_r", "ha_cs", "calpas_p", "caltras", "vtas", "vpps", "tas_marziali"}
+    assert named == {**REVIEW, "attachment": families, "collaboration": families}
+    assert set(matrix["construct"]) == set(SHARED_CONSTRUCTS)
+    assert set(matrix.loc[matrix["core"], "construct"]) == {"attachment", "collaboration"}
+    assert matrix["source"].ne("").all()
+
+
+def test_homogeneous_and_blended_instruments_are_those_of_the_review():
+    approach = {key: one.approach for key, one in load_registry([SHIPPED]).items() if one.approach}
+    assert {key for key, kind in approach.items() if kind == "homogeneous"} == {"wai_36", "wai_s", "wai_sr", "haq_1", "ha_r", "ha_cs"}
+    assert {key for key, kind in approach.items() if kind == "blended"} == {"calpas_p", "caltras", "vtas", "vpps", "tas_marziali"}
+
+
+def test_parallel_scales_share_a_construct_or_a_facet():
+    registry = load_registry([SHIPPED])
+
+    def judged(first, scale1, second, scale2):
+        return parallel(registry[first], scale1, registry[second], scale2)
+
+    assert judged("wai_36", "goal", "calpas_p", "working_strategy_consensus") == "yes"
+    assert judged("wai_36", "bond", "calpas_p", "working_strategy_consensus") == "no"
+    assert judged("wai_36", "bond", "haq_2", "positive") == "unknown"
+    assert judged("wai_36", "total", "haq_2", "total") == "yes"
+    assert judged("tas_marziali", "client_negative", "vtas", "patient_contribution") == "yes"
+    assert judged("tas_marziali", "client_negative", "vtas", "therapist_contribution") == "no"
+    assert judged("haq_1", "type_2", "arm_28", "partnership") == "yes"
+    assert parallel(None, "bond", registry["wai_36"], "bond") == "unknown"
+    assert [registry["tas_marziali"].higher_is_worse(scale) for scale in ("client_positive", "client_negative", "total")] == [
+        False,
+        True,
+        False,
+    ]
+    assert registry["core_10"].higher_is_worse("total")

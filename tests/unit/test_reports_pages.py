@@ -21,8 +21,9 @@ import report_study
 from alliance.issues import why_left_out
 from alliance.questions import coverage
 from alliance.questions.contract import POOLED
-from alliance.reports import chapters, figures, numbers, page, pages, site_page, study_page
-from alliance.reports.chapters import alliance_outcome, common, published
+from alliance.reports import chapters, diagram, figures, numbers, page, pages, site_page, study_page
+from alliance.reports.chapters import alliance_outcome, common, measurement, published
+from alliance.reports.diagram import Edge, Node
 from alliance.reports.elements import Figure, Part, Verdict
 from support import PROJECT
 
@@ -77,6 +78,8 @@ def printed_values(study) -> set[str]:
                 for value in table[name].dropna().astype(float).unique():
                     shown |= {
                         numbers.bounded(value, study.decimals),
+                        numbers.bounded(value, study.decimals + 1),
+                        numbers.points(value).partition(numbers.SPACE)[0],
                         numbers.decimal(value, study.decimals),
                         numbers.decimal(value, study.decimals + 1),
                         numbers.percent(value),
@@ -413,15 +416,9 @@ def test_figures_are_drawn_in_bounded_elements_whatever_the_number_of_sites():
 
 
 def test_a_figure_holds_no_text_elements_that_depend_on_fonts_of_the_machine():
-    drawing = figures.path_diagram({"a": "Cause", "b": "Effect"}, [figures.Arrow("a", "b", ".30\n[.10, .50]", True)])
+    drawing = diagram.path_diagram({"a": Node("Cause"), "b": Node("Effect")}, [Edge("a", "b", ".30", "[.10, .50]")])
     root = ElementTree.fromstring(drawing)
     assert not [element for element in root.iter() if element.tag.endswith("}text")]
-
-
-def test_the_layers_of_a_path_model_follow_its_arrows():
-    arrows = [("empathy", "alliance"), ("severity", "alliance"), ("alliance", "outcome"), ("empathy", "outcome")]
-    found = figures.layers(["empathy", "severity", "alliance", "outcome"], arrows)
-    assert found == {"empathy": 0, "severity": 0, "alliance": 1, "outcome": 2}
 
 
 def test_a_study_without_any_site_in_the_results_still_gets_its_pages(study):
@@ -438,7 +435,7 @@ def test_a_study_without_any_site_in_the_results_still_gets_its_pages(study):
 
 def test_a_question_without_a_chapter_of_its_own_is_shown_all_the_same(study, monkeypatch):
     tables = {**study.tables, "convergent_validity": {"overlap_summary": study.tables["convergent_validity"]["overlap_summary"]}}
-    monkeypatch.delitem(chapters.CHAPTERS, "convergent_validity")
+    monkeypatch.delitem(chapters.CHAPTERS, measurement.QUESTIONS)
     built = chapters.build(dataclasses.replace(study, tables=tables))
     general = next(chapter for chapter in built if chapter.id == "convergent-validity")
     assert general.title == "Convergent validity" and len(general.blocks[0].rows) > 0

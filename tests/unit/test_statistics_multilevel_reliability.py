@@ -154,6 +154,12 @@ def test_two_level_refusals_say_what_is_needed() -> None:
     assert (once.status, once.alpha_within.status, once.method) == ("not_estimable", "not_estimable", "none")
     constant = items * np.array([1, 1, 0, 1, 1, 1])
     assert two_level_reliability(constant, client).reason == "needs items whose answers differ; 1 of 6 are constant"
+    still = items.copy()
+    still[:, 3] = np.round(client / 7)
+    reason = "needs items whose answers differ between sessions of a client; 1 of 6 hardly do"
+    assert two_level_reliability(still, client).reason == reason
+    twice = np.column_stack([items, items[:, 0]])
+    assert two_level_reliability(twice, client).reason == "within clients, one of the items is determined by the others"
     few = two_level_reliability(items, client, client % 3)
     assert few.reason == "fewer than 5 therapists (3): clients taken as independent"
     with pytest.raises(ValueError, match="every client needs one therapist"):

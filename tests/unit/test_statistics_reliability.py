@@ -61,6 +61,15 @@ def test_a_stack_gives_what_single_matrices_give_from_any_start():
         np.testing.assert_allclose(one_factor(stack[place]).omega(), together.omega()[place], rtol=1e-6)
 
 
+def test_derivatives_vanish_at_the_solution():
+    data, _ = clients(80)
+    covariance = np.corrcoef(data.T)
+    fit = one_factor(covariance)
+    inverse = np.linalg.inv(np.outer(fit.loadings, fit.loadings) + np.diag(fit.residuals))
+    slope = inverse - inverse @ covariance @ inverse
+    assert np.abs(slope @ fit.loadings).max() < 1e-6 and np.abs(np.diag(slope)).max() < 1e-6
+
+
 @pytest.mark.parametrize("unit", [1e-3, 1e3])
 def test_omega_does_not_depend_on_the_unit_of_the_items(unit):
     assert omega_total(one_factor_covariance() * unit**2) == pytest.approx(omega_total(one_factor_covariance()), rel=1e-9)

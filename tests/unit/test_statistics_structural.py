@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
+from alliance.statistics.covariance import normal_theory, sandwich
 from alliance.statistics.resampling import generator
 from alliance.statistics.structural_fit import ModelSyntaxError, Moments, compare, fit_structural, modification_indices, parse_structural
 from alliance.statistics.structural_model import layout
@@ -201,3 +203,126 @@ def test_means_are_needed_where_intercepts_are_parameters() -> None:
 def test_lacking_variable_is_named() -> None:
     with pytest.raises(ValueError, match="lack the variable 'x4'"):
         fit_structural(parse_structural(ONE), moments_of(population()))
+
+
+def sample(n: int = 150, seed: int = 5) -> pd.DataFrame:
+    return pd.DataFrame(generator(seed, "rows").multivariate_normal(np.full(6, 3.0), population(), n), columns=list(NAMES))
+
+
+def test_rows_and_their_moments_give_the_same() -> None:
+    rows, model = sample(), parse_structural(TWO)
+    from_rows = fit_structural(model, rows=rows)
+    from_moments = fit_structural(model, Moments(len(rows), rows.cov(), rows.mean(), NAMES))
+    pd.testing.assert_frame_equal(from_rows.parameters, from_moments.parameters, rtol=1e-8)
+    full = fit_structural(model, rows=rows, missing="ml", errors="expected")
+    assert full.fit.chi2 == pytest.approx(from_rows.fit.chi2, rel=1e-8)
+
+
+def test_sampling_covariance_of_normal_moments_gives_the_errors_of_the_expected_information() -> None:
+    model, moments = parse_structural(TWO), moments_of(population(), 200)
+    plain = fit_structural(model, moments)
+    given = fit_structural(model, moments, acov=[normal_theory(moments.covariance, 200)])
+    assert given.method == "moment_covariance"
+    # The sampling covariance of a Wishart matrix has the divisor n - 1, the information n.
+    expected = plain.parameters["std_error"].to_numpy() * np.sqrt(200 / 199)
+    assert given.parameters["std_error"].to_numpy() == pytest.approx(expected, rel=1e-6, nan_ok=True)
+    assert given.scaled.scaling == pytest.approx(200 / 199, rel=1e-6)
+
+
+@pytest.mark.parametrize("means", [False, True])
+def test_sampling_covariance_of_the_rows_gives_what_the_rows_give(means: bool) -> None:
+    rows = sample(300) ** 2
+    n, model = len(rows), parse_structural(TWO)
+    from_rows = fit_structural(model, rows=rows, errors="satorra_bentler", mean_structure=means)
+    centred = (rows - rows.mean()).to_numpy()
+    first, second = np.triu_indices(6)
+    values = centred[:, first] * centred[:, second]
+    values = values * n / (n - 1)
+    values = np.column_stack([centred, values]) if means else values
+    acov = np.cov(values.T, bias=True) / n
+    turned = [5, 2, 0, 1, 4, 3]
+    moments = Moments(n, rows.cov(), rows.mean(), NAMES)
+    given = fit_structural(model, moments, acov=[acov], mean_structure=means)
+    assert given.parameters["std_error"].to_numpy() == pytest.approx(from_rows.parameters["std_error"].to_numpy(), rel=1e-8, nan_ok=True)
+    assert given.scaled.scaling == pytest.approx(from_rows.scaled.scaling, rel=1e-8)
+    assert given.scaled.baseline_scaling == pytest.approx(from_rows.scaled.baseline_scaling, rel=1e-8)
+    if not means:
+        # The same covariances in another order of the variables.
+        names = [NAMES[index] for index in turned]
+        swapped = Moments(n, rows[names].cov(), None, names)
+        again = fit_structural(model, swapped, acov=[sandwich(rows[names])])
+        assert again.parameters["std_error"].to_numpy() == pytest.approx(
+            from_rows.parameters["std_error"].to_numpy() * np.sqrt(n / (n - 1)), rel=1e-8, nan_ok=True
+        )
+
+
+def test_errors_with_clusters_cover_repeated_rows() -> None:
+    rows, model = sample(120), parse_structural(TWO)
+    doubled = pd.concat([rows, rows], ignore_index=True)
+    clusters = [np.tile(np.arange(len(rows)), 2)]
+    one = fit_structural(model, rows=rows, errors="robust", mean_structure=True)
+    two = fit_structural(model, rows=doubled, clusters=clusters)
+    assert two.method == "cluster_robust"
+    assert two.n_clusters == (120,)
+    expected = one.parameters["std_error"].to_numpy() * np.sqrt(120 / 119)
+    assert two.parameters["std_error"].to_numpy() == pytest.approx(expected, rel=1e-6, nan_ok=True)
+
+
+def test_values_missing_by_another_item_do_not_bias() -> None:
+    rows = sample(40_000, 6)
+    rows.loc[rows["x1"] > 3.5, ["x2", "y2"]] = np.nan
+    fitted = fit_structural(parse_structural(TWO), rows=rows, missing="ml")
+    assert value(fitted, "f", "=~", "x2") == pytest.approx(0.8, abs=4 * value(fitted, "f", "=~", "x2", column="std_error"))
+    assert value(fitted, "x2", "~1", "") == pytest.approx(3.0, abs=4 * value(fitted, "x2", "~1", "", column="std_error"))
+    listwise = fit_structural(parse_structural(TWO), rows=rows, mean_structure=True)
+    assert abs(value(listwise, "x2", "~1", "") - 3.0) > 0.2
+    assert listwise.n == (int(rows.notna().all(axis=1).sum()),)
+
+
+def test_incomplete_rows_do_not_depend_on_their_order() -> None:
+    rows = sample(200, 7)
+    rows = rows.mask(generator(8, "holes").uniform(size=rows.shape) < 0.15)
+    model = parse_structural(TWO)
+    one = fit_structural(model, rows=rows, missing="ml", errors="robust")
+    two = fit_structural(model, rows=rows.iloc[::-1], missing="ml", errors="robust")
+    assert one.parameters["std_error"].to_numpy() == pytest.approx(two.parameters["std_error"].to_numpy(), rel=1e-9, nan_ok=True)
+
+
+def never_together() -> pd.DataFrame:
+    rows = sample(100)
+    rows.loc[:49, "x1"] = np.nan
+    rows.loc[50:, "y1"] = np.nan
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"rows": never_together(), "missing": "ml"}, "'x1' and 'y1' are not observed together"),
+        ({"rows": sample(6)}, "6 clients, 6 variables"),
+        ({"rows": sample(30), "clusters": [np.zeros(30)]}, "needs at least two clusters: has 1"),
+        ({"rows": sample(30).assign(x1=1.0)}, "'x1' does not vary"),
+        ({"rows": sample(30).assign(x1=1.0).mask(np.eye(30, 6) > 0), "missing": "ml"}, "'x1' does not vary"),
+        ({"rows": sample(30).iloc[:0]}, "0 clients"),
+    ],
+)
+def test_rows_that_do_not_suffice_are_said(settings: dict, said: str) -> None:
+    fitted = fit_structural(parse_structural(TWO), **settings)
+    assert fitted.status == "not_estimable"
+    assert said in fitted.reason
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "either moments or rows"),
+        ({"moments": moments_of(population()), "errors": "robust"}, "need rows"),
+        ({"rows": sample(), "acov": [np.eye(21)]}, "goes with moments"),
+        ({"moments": moments_of(population()), "acov": [np.eye(20)]}, "21 moments need"),
+        ({"rows": sample(), "missing": "ml", "errors": "satorra_bentler"}, "complete rows"),
+        ({"rows": sample(), "errors": "robust", "fixed_x": True}, "expected information only"),
+    ],
+)
+def test_settings_that_exclude_each_other_are_named(settings: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        fit_structural(parse_structural(TWO), **settings)

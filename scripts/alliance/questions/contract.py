@@ -158,7 +158,7 @@ METHODS = {
     "two_stage_sem": "one path or factor model fitted to the correlation matrix pooled over sites",
     "n_weighted": "mean of site x factor correlations weighted by numbers of clients, as in the 1991 meta-analysis; no standard error",
     "difference_of_means": "difference of two pooled means; its error knows that the same clients stand in both",
-    "over_pairs": "smallest, largest or mean over pairs, without standard error",
+    "over_pairs": "smallest, largest or mean over pairs (or over loadings of one group), without standard error",
     "none": "nothing was computed",
 }
 
@@ -205,8 +205,8 @@ class Table:
 
 _PAIR_KEYS = {
     "level": "total (two total scales) or subscale (two subscales)",
-    "comparison": "instruments (two instruments, one rater), raters (one instrument, two raters) or scales (two subscales of one instrument, "
-    "one rater)",
+    "comparison": "instruments (two instruments, one rater), raters (one instrument, two raters) or scales (two subscales of one "
+    "instrument, one rater)",
     "instrument1": "first instrument",
     "scale1": "its scale",
     "rater1": "its rater",
@@ -491,11 +491,14 @@ TABLES = (
         "multitrait_multimethod",
         "How much of each rater's view is shared with the reference rater's and how much is the rater's own.",
         {
-            "instruments": "instrument of each rater",
+            "instruments": "instrument of each rater; one where all have the same",
+            "raters": "raters in the model",
             "window": _MEASURE_KEYS["window"],
             "reference": "rater whose view defines the trait",
             "rater": "who rated; two raters for the correlation of their own parts",
-            "indicator": "scale, or index of fit",
+            "indicator": "scale; (sum): sum of the rater's scales",
+            "factor": "trait, or own: what is particular to the rater",
+            "index": "index of fit",
         },
         ("consistency", "method_specificity", "reliability", "factor_correlation", "loading_standardised", "fit_index"),
     ),
@@ -515,8 +518,8 @@ TABLES = (
     Table(
         "convergent_validity",
         "pairs",
-        "Every pair of alliance measures at the same sessions: correlation, shared variance, the correlation corrected for the unreliability "
-        "of both, and HTMT.",
+        "Every pair of alliance measures at the same sessions: correlation, shared variance, the correlation corrected for the "
+        "unreliability of both, and HTMT.",
         _PAIR_KEYS,
         ("correlation", "r_squared", "correlation_disattenuated", "htmt"),
     ),
@@ -525,7 +528,7 @@ TABLES = (
         "overlap_summary",
         "Overlap of sets of pairs: smallest, largest and mean shared variance of two instruments with one rater, parallel against other "
         "subscales, client against therapist; correlations of the scales of one instrument. Headline: basis `sites` for means and "
-        "differences, basis `pairs` for the smallest and the largest.",
+        "differences, basis `pairs` for the smallest and the largest. Intervals of shared variance and of mean r end at what is possible.",
         {
             "level": "total or subscale",
             "rater": "client, therapist, observer, or all of them together; two raters: first minus second",
@@ -544,8 +547,8 @@ TABLES = (
     Table(
         "convergent_validity",
         "predictive_contrast",
-        "Do the measures predict the outcome equally? Two instruments of one rater, or two raters of one instrument, on the clients who have "
-        "both: their correlations with the outcome and the difference.",
+        "Do the measures predict the outcome equally? Two instruments of one rater, or two raters of one instrument, on the clients who "
+        "have both: their correlations with the outcome and the difference.",
         {
             **_PREDICTION_KEYS,
             "contrast": "first or second: the correlation of that measure; first - second: their difference",
@@ -714,7 +717,7 @@ DESCRIPTIVE = {
                     "headline",
                 ),
                 *("definition", "factor", "indicator", "index", "across", "groups", "decision", "instruments", "reference", "set", "group"),
-                *("variable", "structure"),
+                *("variable", "structure", "raters"),
             ),
             TEXT,
         ),

@@ -123,9 +123,9 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
     ]
     if estimated["estimate_type"].eq(DISATTENUATED).any():
         text = (
-            "Correlations were corrected for unreliability by omega total of the items at the same sessions (one-factor model); standard "
-            "errors leave out each therapist (or client) in both the correlation and the reliabilities. Corrected correlations at or above 1 "
-            "are flagged, and are pooled as they are."
+            "Correlations were corrected for unreliability by omega total of the items at the same sessions (one-factor model); "
+            "standard errors leave out each therapist (or client) in both the correlation and the reliabilities. Corrected "
+            "correlations at or above 1 are flagged, and are pooled as they are."
         )
         sentences.append(Sentence(text, ("spearman_1904", "mcdonald_1999")))
     if estimated["estimate_type"].eq(HTMT).any():
@@ -134,16 +134,16 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
     overlap = tables["overlap_summary"]
     if overlap.loc[overlap["status"].isin(WITH_NUMBERS), "pairs_kind"].eq("parallel").any():
         text = (
-            "Subscales count as parallel where the instrument files say that both are meant to measure one of the constructs that the review "
-            "finds shared; where a file is silent, a pair is neither parallel nor not."
+            "Subscales count as parallel where the instrument files say that both are meant to measure one of the constructs that the "
+            "review finds shared; where a file is silent, a pair is neither parallel nor not."
         )
         sentences.append(Sentence(text, ("horvath_luborsky_1993",)))
     predicted = tables["predictive_contrast"]
     if predicted["status"].isin(WITH_NUMBERS).any():
         text = (
-            f"Whether two measures predict alike was tested on the clients who have both (window {options['alliance']['window']}): difference "
-            f"of their correlations with the outcome, and two one-sided tests against ±{question['equivalence_bound']:g}; Williams' test, "
-            "which takes clients as independent, stands beside."
+            f"Whether two measures predict alike was tested on the clients who have both (window {options['alliance']['window']}): "
+            f"difference of their correlations with the outcome, and two one-sided tests against ±{question['equivalence_bound']:g}; "
+            "Williams' test, which takes clients as independent, stands beside."
         )
         sentences.append(Sentence(text, ("schuirmann_1987", "steiger_1980")))
     if r["shared_items"].eq("yes").any():

@@ -118,7 +118,7 @@ def model_rows(models: Sequence[FactorModel | AbsentModel], sample: Sample, faul
     for model in models:
         reason = fault or (model.reason if isinstance(model, AbsentModel) else "")
         if not reason:
-            found = _upright(fit(model, sample, level))
+            found = upright(fit(model, sample, level))
             reason = found.reason if found.status == "not_estimable" else ""
         if reason:
             yield not_estimable(model.name, reason)
@@ -134,7 +134,7 @@ def not_estimable(structure: str, reason: str) -> Row:
     return {**fields, "reason": reason if reason.startswith("not estimable") else f"not estimable: {reason}"}, np.nan
 
 
-def _upright(found: StructuralFit) -> StructuralFit:
+def upright(found: StructuralFit) -> StructuralFit:
     """Return the same solution with every factor turned so that its loadings sum to a positive number."""
     table = found.parameters
     if table["standardized"].isna().all():
@@ -178,8 +178,13 @@ def fit_rows(found: StructuralFit, common: Mapping[str, Any]) -> Iterator[Row]:
             yield {**common, "estimate_type": FIT, "index": index, "estimate": float(value), "status": status, "reason": reason}, np.nan
 
 
+def improper(found: StructuralFit) -> str:
+    """Return in words what is improper in a solution; empty where nothing is."""
+    return f"improper solution: {found.reason}" if found.reason else ""
+
+
 def _joined(found: StructuralFit, *notes: str) -> tuple[str, str]:
-    reasons = [f"improper solution: {found.reason}" if found.reason else "", *notes]
+    reasons = [improper(found), *notes]
     reason = "; ".join(note for note in reasons if note)
     return ("flagged" if reason else "estimated"), reason
 
@@ -249,10 +254,8 @@ def _comparisons(fits: Mapping[str, tuple[FactorModel, StructuralFit]], sample: 
         (small, restricted), (large, full) = fits[first], fits[second]
         common = {"structure": f"{first} against {second}", "method": method_of(full, sample)}
         one, two = measures_of(restricted), measures_of(full)
-        improper = [
-            f"improper solution of {name}: {found.reason}" for name, (_, found) in fits.items() if name in (first, second) and found.reason
-        ]
-        status, reason = ("flagged" if improper else "estimated"), "; ".join(improper)
+        notes = [f"{improper(found)} ({name})" for name, (_, found) in fits.items() if name in (first, second) and found.reason]
+        status, reason = ("flagged" if notes else "estimated"), "; ".join(notes)
         for index in ("cfi", "aic", "bic"):
             fields = {**common, "estimate_type": "fit_difference", "index": index, "status": status, "reason": reason}
             yield {**fields, "estimate": float(one[index] - two[index])}, np.nan
@@ -262,6 +265,10 @@ def _comparisons(fits: Mapping[str, tuple[FactorModel, StructuralFit]], sample: 
             yield {**fields, "method": "none", "status": "not_estimable", "reason": reason}, np.nan
             continue
         test = compare(restricted, full)
+        if test.chi2 is None and restricted.scaled is not None and full.scaled is not None:
+            test = compare(replace(restricted, scaled=None), replace(full, scaled=None))
+            note = "clients taken as independent: the scaled difference does not exist (its scaling factor is not positive)"
+            reason, status, fields = "; ".join(one for one in (reason, note) if one), "flagged", {**fields, "method": NORMAL}
         if test.chi2 is None:
             yield {**fields, "method": "none", "status": "not_estimable", "reason": f"not estimable: {test.reason}"}, np.nan
             continue

@@ -16,6 +16,7 @@ from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.correlations import therapist_codes
 from alliance.questions.item_answers import ALL_SESSIONS, SESSION, ItemAnswers, attended_for, item_answers
 from alliance.questions.item_moments import block_keys, item_name, main_window, published_blocks
+from alliance.questions.measurement_stability import add_stability
 from alliance.questions.moments import read_block
 from alliance.questions.outcome_measures import PREFERRED
 from alliance.questions.part import Part
@@ -36,9 +37,9 @@ _ON_COMPLEMENT = (
 )
 _SCALES = {
     effects.COMPLEMENT: _ON_COMPLEMENT,
-    "fisher_z": ("inter_item_correlation", "item_rest_correlation"),
+    "fisher_z": ("inter_item_correlation", "item_rest_correlation", "correlation"),
     "logit": ("share",),
-    "identity": ("reliability_contrast",),
+    "identity": ("reliability_contrast", "correlation_contrast"),
 }
 _ACROSS_SESSIONS = {
     "omega_within": "reliability_within",
@@ -64,6 +65,7 @@ def estimate(site: SiteData, options: Mapping[str, Any]) -> Part:
     if site.published is not None:
         _from_published(part, site, options)
         return part
+    add_stability(part, site, options, _FROM_MOST_TO_LEAST)
     found = list(item_answers(site))
     if not found:
         part.add(_absent({}, "not estimable: needs answers to items; the site sends scale scores only"))
@@ -423,6 +425,9 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     if "omega_total_schmid_leiman" in kinds:
         text = "Omega hierarchical and Schmid-Leiman omega total come from exploratory factors with oblique rotation."
         sentences.append(Sentence(text, ("zinbarg_2005",)))
+    if "correlation" in kinds:
+        text = "Stability is the mean correlation of the scores of one rated session with those of the next."
+        sentences.append(Sentence(text))
     if kinds & {"reliability_within", "reliability_between"}:
         text = (
             "Reliability over sessions was split into differences within and between clients by a two-level factor model and by "

@@ -90,9 +90,7 @@ def rows_by_scale(
     return effects.stack(*sites), effects.stack(*pooled)
 
 
-def _without_rows(
-    chosen: pd.DataFrame, summaries: Sequence[SiteSummary], groups: pd.DataFrame, scale: str, reason: str
-) -> pd.DataFrame:
+def _without_rows(chosen: pd.DataFrame, summaries: Sequence[SiteSummary], groups: pd.DataFrame, scale: str, reason: str) -> pd.DataFrame:
     """Return a not-estimable row for every key and every site that takes part but has nothing of this kind."""
     present = set(chosen["site"])
     frames = [

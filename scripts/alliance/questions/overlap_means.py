@@ -1,4 +1,7 @@
-"""What the pairs of one site say together: range and mean of overlap, parallel scales, raters, scales of one instrument (A7, A8, A11, A12)."""
+"""What the pairs of one site say together: range and mean of overlap, parallel scales, raters, scales of one instrument.
+
+Claims A7, A8, A11 and A12.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,9 @@ def overlap_rows(site: SiteData, pairs: Pairs, derived: frozenset[str]) -> tuple
 def absent_overlap_rows(reason: str) -> tuple[list[dict[str, Any]], list[float]]:
     """Return the rows of a site without pairs, with the reason."""
     rows = [
-        _row({"pair_level": level, "rater": rater, "pairs_kind": kind}, name, {"method": "none", "status": "not_estimable", "reason": reason})
+        _row(
+            {"pair_level": level, "rater": rater, "pairs_kind": kind}, name, {"method": "none", "status": "not_estimable", "reason": reason}
+        )
         for level, rater, kind in groups()
         for name in R_SQUARED
     ]
@@ -101,7 +106,18 @@ def _row(keys: Mapping[str, Any], kind: str, fields: Mapping[str, Any]) -> dict[
 class _Overlap:
     def __init__(self, site: SiteData, pairs: Pairs, derived: frozenset[str]):
         self._site, self._pairs, self._derived = site, pairs, derived
-        names = ("pair_level", "comparison", "rater1", "shared_items", "parallel", "opposed", "instrument1", "instrument2", "scale1", "scale2")
+        names = (
+            "pair_level",
+            "comparison",
+            "rater1",
+            "shared_items",
+            "parallel",
+            "opposed",
+            "instrument1",
+            "instrument2",
+            "scale1",
+            "scale2",
+        )
         self._keys = {name: np.array([row[name] for row in pairs.keys], dtype=object) for name in names}
         self._keys["level"] = self._keys.pop("pair_level")
         self._known = np.isfinite(pairs.values[R])
@@ -159,9 +175,7 @@ class _Overlap:
                 return
         self._difference(keys, "r_squared_contrast", *parts)
 
-    def _difference(
-        self, keys: Mapping[str, Any], kind: str, first: np.ndarray, second: np.ndarray, pairs: Pairs | None = None
-    ) -> None:
+    def _difference(self, keys: Mapping[str, Any], kind: str, first: np.ndarray, second: np.ndarray, pairs: Pairs | None = None) -> None:
         size = len(first)
         self._judge(
             keys,
@@ -199,7 +213,13 @@ class _Overlap:
         for form in sorted(set(zip(self._keys["instrument1"][mask], self._keys["rater1"][mask]))):
             chosen = np.flatnonzero(mask & (self._keys["instrument1"] == form[0]) & (self._keys["rater1"] == form[1]))
             forms[form] = chosen
-            keys = {"pair_level": SUBSCALE, "rater": form[1], "pairs_kind": WITHIN, "instrument": form[0], "approach": self._approach(form[0])}
+            keys = {
+                "pair_level": SUBSCALE,
+                "rater": form[1],
+                "pairs_kind": WITHIN,
+                "instrument": form[0],
+                "approach": self._approach(form[0]),
+            }
             signs = self._signs(chosen)
             for name, function in (("correlation_minimum", np.min), ("correlation_maximum", np.max)):
                 self._judge(keys, name, chosen, _signed(function, signs))
@@ -223,7 +243,9 @@ class _Overlap:
                     self._judge({**common, "approach": kind}, name, *self._weighed([(found, 1.0)]), value)
                 else:
                     by = "" if rater == ALL else f" by the {rater}"
-                    self._absent({**common, "approach": kind}, name, f"not estimable: needs two scales of a {kind} instrument{by}; has none")
+                    self._absent(
+                        {**common, "approach": kind}, name, f"not estimable: needs two scales of a {kind} instrument{by}; has none"
+                    )
             keys = {**common, "approach": APPROACH_CONTRAST}
             if all(parts.values()):
                 self._judge(keys, CONTRASTS[name], *self._weighed([(parts[HOMOGENEOUS], 1.0), (parts[BLENDED], -1.0)]), value)

@@ -696,9 +696,7 @@ def _corrected(
     )
 
 
-def _published_htmt(
-    site: SiteData, row: Mapping[str, Any], pair: tuple[Variable, Variable], minimum: int
-) -> tuple[dict[str, Any], float]:
+def _published_htmt(site: SiteData, row: Mapping[str, Any], pair: tuple[Variable, Variable], minimum: int) -> tuple[dict[str, Any], float]:
     common = {**row, "parameter": f"{row['parameter']} ({HTMT})", "estimate_type": HTMT}
     common.pop("estimate", None)
     absent = {**common, "method": "none", "status": "not_estimable"}
@@ -708,7 +706,11 @@ def _published_htmt(
     covariance, places, n = found
     counted = {"n_clients": None if np.isnan(n) else int(n)}
     if not n >= minimum:
-        return {**absent, **counted, "reason": f"not estimable: needs at least {minimum} clients; has {'' if np.isnan(n) else int(n)}"}, np.nan
+        return {
+            **absent,
+            **counted,
+            "reason": f"not estimable: needs at least {minimum} clients; has {'' if np.isnan(n) else int(n)}",
+        }, np.nan
     r = correlation_matrix(covariance)
     variance = normal_theory_variance(lambda stack: htmt_of_matrix(stack, *places), r, n)
     estimated = {"estimate": float(htmt_of_matrix(r, *places)), "method": "normal_theory", "status": "estimated", "reason": ""}

@@ -27,7 +27,7 @@ from alliance.questions.overlap_means import (
     no_pairs,
 )
 from alliance.questions.overlap_pairs import BEYOND_ONE, DISATTENUATED, PAIRS, SCALES, SHARED, SUBSCALE, R
-from alliance.questions.overlap_prediction import NEEDS_TWO, PREDICTION
+from alliance.questions.overlap_prediction import CONTRAST, NEEDS_TWO, PREDICTION
 from alliance.questions.summary import SiteSummary
 
 KEYS = (
@@ -62,6 +62,7 @@ PREDICTION_KEYS = [
     "contrast",
     "estimate_type",
 ]
+LIMITS = {"r_squared_mean": (0, 1), "r_squared_contrast": (-1, 1), "correlation_mean": (-1, 1)}
 SITE, SITES, OVER_PAIRS = "site", "sites", "pairs"
 
 
@@ -148,7 +149,19 @@ def overlap_table(
     grid = pd.DataFrame([(*one, "", "", kind) for one in groups() for kind in R_SQUARED], columns=OVERLAP_KEYS)
     keys = own[OVERLAP_KEYS].drop_duplicates() if len(own) else grid
     absent = effects.absent_site_rows(summaries, keys, "identity").assign(basis=SITE, n_pairs=0)
-    return effects.stack(sites, absent, pooled, differences, _over_pooled_pairs(pairs))
+    return _inside_limits(effects.stack(sites, absent, pooled, differences, _over_pooled_pairs(pairs)))
+
+
+def _inside_limits(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows whose intervals end where what they are of can end; a cut interval holds the true value as often as before."""
+    ends = [name for name in ("ci_low", "ci_high", "prediction_low", "prediction_high") if name in rows]
+    kinds = rows["estimate_type"]
+    return rows.assign(
+        **{
+            name: rows[name].astype(float).clip(kinds.map(LIMITS).str[0].astype(float), kinds.map(LIMITS).str[1].astype(float))
+            for name in ends
+        }
+    )
 
 
 def _pairs_behind(rows: pd.DataFrame, pooled: pd.DataFrame) -> np.ndarray:
@@ -235,15 +248,23 @@ def _of_pairs(
     if chosen.empty:
         absent = {**common, "status": "not_estimable", "reason": reason, "method": "none"}
         return [{**absent, "estimate_type": kind} for kind in functions]
-    counted = {"n_sites": int(chosen["n_sites"].max()), "n_clients": chosen["n_clients"].max(), "status": "estimated", "method": "over_pairs"}
+    counted = {
+        "n_sites": int(chosen["n_sites"].max()),
+        "n_clients": chosen["n_clients"].max(),
+        "status": "estimated",
+        "method": "over_pairs",
+    }
     return [{**common, **counted, "estimate_type": kind, "estimate": float(function(values))} for kind, function in functions.items()]
 
 
 def prediction_table(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> pd.DataFrame:
     """Return the rows of ``predictive_contrast`` with the test of equivalence, not yet in their final form."""
     own = gathered[gathered["model"].eq(PREDICTION)] if len(gathered) else gathered
+    nothing = f"not estimable: {NEEDS_TWO}; has none"
     if own.empty:
-        return own
-    sites, pooled = rows_by_scale(own, PREDICTION_KEYS, summaries, options, f"not estimable: {NEEDS_TWO}; has none")
+        keys = {"contrast": "first - second", "estimate_type": CONTRAST, "scale": "identity", "method": "none", "status": "not_estimable"}
+        reasons = {one.site: nothing if one.status == "ok" else effects.absence(one) for one in summaries}
+        return pd.DataFrame([{**keys, "site": site, "reason": reason} for site, reason in reasons.items()])
+    sites, pooled = rows_by_scale(own, PREDICTION_KEYS, summaries, options, nothing)
     bound = options["questions"]["convergent_validity"]["equivalence_bound"]
     return effects.stack(*(with_equivalence(rows, bound, options["pooling"]) for rows in (sites, pooled)))

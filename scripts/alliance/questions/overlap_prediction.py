@@ -226,4 +226,4 @@ def _published_contrast(
 
 
 def _unknown(size: Any) -> bool:
-    return size is None or size is not None and not np.isfinite(float(size))
+    return size is None or (size is not None and not np.isfinite(float(size)))

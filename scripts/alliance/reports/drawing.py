@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import math
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,21 @@ def svg(figure: Figure) -> bytes:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return buffer.getvalue()
+    return _compact(buffer.getvalue().decode("utf-8")).encode("utf-8")
+
+
+def _compact(drawing: str) -> str:
+    """Return the same drawing in a quarter less text: without comments, spaces between tags, names nothing refers to and far decimals."""
+    for pattern, shorter in (
+        (r"<!--.*?-->", ""),
+        (r">\s+<", "><"),
+        (r"\s*\n\s*", " "),
+        (r' id="(?:axes|figure|line2d|patch|text)_\d+"', ""),
+        (r"DejaVuSans-(?:Bold-)?", lambda found: "b" if "Bold" in found.group() else "g"),
+        (r"(\d\.\d{3})\d+", r"\1"),
+    ):
+        drawing = re.sub(pattern, shorter, drawing, flags=re.DOTALL)
+    return drawing
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:

@@ -113,11 +113,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Chapter:
-    """One question as it is told to a reader."""
+    """What one or several questions of the configuration found, as it is told to a reader.
+
+    ``question`` is what the reader asks, ``sources`` are the questions of the configuration whose methods are told.
+    """
 
     id: str
     title: str
     question: str
+    sources: tuple[str, ...]
     findings: tuple[str, ...] = ()
     blocks: tuple[Table | Figure | Part | Verdict, ...] = ()
     methods: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.reports import numbers
-from alliance.reports.chapters import alliance_outcome, common, convergent_validity, early_gains, path_models
+from alliance.reports.chapters import alliance_outcome, common, early_gains, measurement_overlap, measurement_reliability, path_models
 from alliance.reports.elements import Cell, Column, Table, listed, number_cell, slug
 from alliance.reports.inputs import EXCLUDED, ReportData
 from alliance.reports.page import Section
@@ -23,10 +23,11 @@ def _rows_of(question: str, name: str) -> Callable[[ReportData], pd.DataFrame]:
 ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...] | None, Callable[[Any], str], str]] = {
     "alliance_outcome": (alliance_outcome.headline_rows, None, lambda row: alliance_outcome.FORM_LABELS[row.form], "Alliance and outcome"),
     "early_gains": (_rows_of("early_gains", "partial"), ("partial_correlation",), early_gains.partial_name, "Alliance beyond early gains"),
+    "measurement": (measurement_reliability.headline_rows, None, measurement_reliability.headline_name, "Reliability of the scores"),
     "convergent_validity": (
         _rows_of("convergent_validity", "pairs"),
         ("correlation",),
-        convergent_validity.pair_label,
+        measurement_overlap.pair_label,
         "Alliance measures with each other",
     ),
     "path_models": (_rows_of("path_models", "parameters"), ("path_standardised",), path_models.path_label, "Paths, standardised"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,9 +26,7 @@ def content(data: ReportData) -> dict[str, Any]:
     """Return what the template of the study page draws."""
     told = {question: methods_text.of_question(data, question) for question in data.tables if data.tables[question]}
     around = methods_text.general(data)
-    parts = [
-        replace(chapter, methods=methods_text.printed(data, told.get(chapter.id.replace("-", "_"), []))) for chapter in chapters.build(data)
-    ]
+    parts = [replace(chapter, methods=methods_text.printed(data, _sentences(told, chapter))) for chapter in chapters.build(data)]
     return {
         "cards": cards(data),
         "headlines": [headline for chapter in parts for headline in chapter.headlines],
@@ -45,6 +43,11 @@ def content(data: ReportData) -> dict[str, Any]:
         "inputs": input_table(data),
         "references": references(data, [*around, *(sentence for sentences in told.values() for sentence in sentences)]),
     }
+
+
+def _sentences(told: Mapping[str, Sequence[Sentence]], chapter: Chapter) -> list[Sentence]:
+    """Return the methods of all questions that a chapter draws on, each sentence once."""
+    return list(dict.fromkeys(sentence for question in chapter.sources for sentence in told.get(question, ())))
 
 
 def sections(content: dict[str, Any]) -> list[Section]:

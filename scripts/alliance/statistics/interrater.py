@@ -139,12 +139,12 @@ def intraclass(
     ValueError
         A column is missing, a rater rated a target twice, or a target has several clients or therapists.
     """
-    data = _coded(ratings)
+    data = coded_ratings(ratings)
     twice = int((data.ratings >= 2).sum())
-    reason = _why_not(data, twice, min_targets)
+    reason = why_not_estimable(data, twice, min_targets)
     if reason:
         return _result(data, None, twice, "none", dict.fromkeys(FORMS, no_coefficient(reason)))
-    crossed_reason = _why_not_crossed(data)
+    crossed_reason = why_raters_are_not_separable(data)
     models = {"unknown": _model(data, None)}
     if not crossed_reason:
         models["fixed"] = _model(data, data.rater)
@@ -181,7 +181,7 @@ def mean_differences(ratings: pd.DataFrame, *, level: float = 0.95, min_clusters
     """
     import pandas as pd
 
-    data = _coded(ratings)
+    data = coded_ratings(ratings)
     if data.rater is None:
         raise ValueError("every rating needs its rater")
     table = np.full((len(data.client), data.n_raters), np.nan)
@@ -209,8 +209,26 @@ def mean_differences(ratings: pd.DataFrame, *, level: float = 0.95, min_clusters
 
 
 @dataclass(frozen=True)
-class _Coded:
-    """Ratings as codes, sorted by client and target; ``client`` is one a target, ``therapist`` one a client."""
+class CodedRatings:
+    """Ratings as codes, sorted by therapist, client, target and rater.
+
+    Attributes
+    ----------
+    target, values : ndarray, shape (n,)
+        Target of each rating, and its value, standardised over all ratings by ``scale``.
+    rater : ndarray, shape (n,), or None
+        Rater of each rating; None where raters are not identified.
+    scale : float
+        Standard deviation of the ratings as given.
+    client : ndarray, shape (targets,)
+        Client of each target.
+    therapist : ndarray, shape (clients,), or None
+        Therapist of each client; None where unknown.
+    rater_names : list
+        What the raters are called.
+    n_raters : int
+        Raters; 0 where they are not identified.
+    """
 
     target: np.ndarray
     rater: np.ndarray | None
@@ -240,7 +258,8 @@ class _Coded:
         return units == len(self.client)
 
 
-def _coded(ratings: pd.DataFrame) -> _Coded:
+def coded_ratings(ratings: pd.DataFrame) -> CodedRatings:
+    """Return ratings as codes; columns and errors as for :func:`intraclass`."""
     import pandas as pd
 
     lacking = [name for name in (TARGET, VALUE) if name not in ratings.columns]
@@ -270,10 +289,11 @@ def _coded(ratings: pd.DataFrame) -> _Coded:
     values = rows[VALUE].to_numpy(dtype=float)
     scale = float(values.std()) if len(values) and values.std() > 0 else 1.0
     centred = (values - values.mean()) / scale if len(values) else values
-    return _Coded(target, rater, centred, scale, client_of_row[first], therapist, names, len(names))
+    return CodedRatings(target, rater, centred, scale, client_of_row[first], therapist, names, len(names))
 
 
-def _why_not(data: _Coded, twice: int, min_targets: int) -> str:
+def why_not_estimable(data: CodedRatings, twice: int, min_targets: int) -> str:
+    """Return why no agreement of raters can be estimated, given how many targets have two ratings, or nothing."""
     if twice == 0:
         return f"needs at least two raters at one session; has {len(data.ratings)} sessions with one rater each"
     if twice < min_targets:
@@ -288,7 +308,8 @@ def _why_not(data: _Coded, twice: int, min_targets: int) -> str:
     return ""
 
 
-def _why_not_crossed(data: _Coded) -> str:
+def why_raters_are_not_separable(data: CodedRatings) -> str:
+    """Return why differences between raters cannot be told from error, or nothing."""
     if data.rater is None:
         return "raters are not identified: only the one-way forms can be estimated"
     found = mean_squares(rating_sums(data.target, np.zeros(len(data.client), dtype=int), data.rater, data.values))
@@ -335,7 +356,7 @@ def _by_mean_squares(squares: MeanSquares, sums: RatingSums) -> tuple[np.ndarray
     return (squares.targets / squares.error - 1) / sums.sizes.max(), raters
 
 
-def _model(data: _Coded, rater: np.ndarray | None) -> _Model:
+def _model(data: CodedRatings, rater: np.ndarray | None) -> _Model:
     by_client = rating_sums(data.target, data.client, rater, data.values)
     sums = by_client.total()
     wanted = data.ratings[0] if rater is None else data.n_raters
@@ -433,7 +454,7 @@ def _mcgraw_wong(squares: MeanSquares, n: int, k: int, level: float) -> tuple[fl
     return tuple(k * limit / (1 + (k - 1) * limit) for limit in (low, high))
 
 
-def _limits(data: _Coded, models: dict[str, _Model], level: float, min_clusters: int) -> tuple[dict[str, _Limits], str]:
+def _limits(data: CodedRatings, models: dict[str, _Model], level: float, min_clusters: int) -> tuple[dict[str, _Limits], str]:
     if data.independent:
         return {name: _independent(model, data.k, level) for name, model in models.items()}, "exact"
 
@@ -445,7 +466,7 @@ def _limits(data: _Coded, models: dict[str, _Model], level: float, min_clusters:
     return {name: _clustered(model, left_out, at, data.k, level) for at, (name, model) in enumerate(models.items())}, left_out.method
 
 
-def _coefficient(form: Form, data: _Coded, models: dict[str, _Model], limits: dict[str, _Limits], level: float) -> Coefficient:
+def _coefficient(form: Form, data: CodedRatings, models: dict[str, _Model], limits: dict[str, _Limits], level: float) -> Coefficient:
     model, k = models["unknown" if form.raters == "unknown" else "fixed"], data.k
     own = limits["unknown" if form.raters == "unknown" else "fixed"]
     estimate = float(model.average(model.targets, k))
@@ -467,7 +488,7 @@ def _coefficient(form: Form, data: _Coded, models: dict[str, _Model], limits: di
     return Coefficient(float(values[0]), float(error), float(low), float(high), status, "; ".join(dict.fromkeys(notes)))
 
 
-def _result(data: _Coded, model: _Model | None, twice: int, interval: str, coefficients: dict[str, Coefficient]) -> Interrater:
+def _result(data: CodedRatings, model: _Model | None, twice: int, interval: str, coefficients: dict[str, Coefficient]) -> Interrater:
     shares: dict[str, float] = {}
     if model is not None:
         parts = np.maximum([model.targets, model.raters, 1.0], 0.0)

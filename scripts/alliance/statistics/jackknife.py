@@ -113,7 +113,7 @@ def jackknife(
         if count >= min_clusters:
             without = _values(function, total - cluster_sums(rows, codes, count), size)
             if np.isfinite(without).all():
-                return Jackknifed(estimate, leave_one_out_covariance(without), count - 1.0, n, count, "cluster_jackknife", "", "")
+                return Jackknifed(estimate, _spread(without), count - 1.0, n, count, "cluster_jackknife", "", "")
         without = _values(function, total - rows, size)
     if not np.isfinite(without).all():
         return _absent(size, n, count, "without one of the clients there is no estimate")
@@ -125,11 +125,10 @@ def jackknife(
             else "without one of the therapists there is no estimate"
         )
         caution = f"{few}: clients taken as independent"
-    return Jackknifed(estimate, leave_one_out_covariance(without), np.inf, n, count, "client_jackknife", "", caution)
+    return Jackknifed(estimate, _spread(without), np.inf, n, count, "client_jackknife", "", caution)
 
 
-def leave_one_out_covariance(without: np.ndarray) -> np.ndarray:
-    """Return the covariance of estimates from their values without each of G groups in turn, shape (G, m) to (m, m)."""
+def _spread(without: np.ndarray) -> np.ndarray:
     groups = len(without)
     deviation = without - without.mean(axis=0)
     return deviation.T @ deviation * ((groups - 1) / groups)

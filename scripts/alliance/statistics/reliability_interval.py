@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from alliance.statistics.distributions import critical_value
-from alliance.statistics.jackknife import leave_one_out_covariance
 from alliance.statistics.resampling import generator
 
 CLIENT_GROUPS = 50
@@ -110,6 +109,7 @@ def leave_out(without: Callable[[np.ndarray, int], np.ndarray], therapists: np.n
 
 
 def _error(values: np.ndarray) -> np.ndarray:
-    usable = np.isfinite(values).all(axis=0)
+    usable = (values < 1).all(axis=0)
     logs = np.log1p(-np.where(usable, values, 0.0))
-    return np.where(usable, np.sqrt(np.diagonal(leave_one_out_covariance(logs))), np.nan)
+    spread = ((logs - logs.mean(axis=0)) ** 2).sum(axis=0) * (len(values) - 1) / len(values)
+    return np.where(usable, np.sqrt(spread), np.nan)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from alliance.statistics import structural_likelihood as likelihood
 from alliance.statistics.covariance import cluster_codes, cluster_sums
 from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, Slots, State, Units
-from alliance.statistics.structural_optimum import Arrow, Parameters, maximise
+from alliance.statistics.structural_optimum import Parameters, maximise
 
 _EM_STEPS = 5000
 _EM_CLOSE = 1e-9
@@ -210,31 +210,37 @@ def scores(slots: Slots, at: State, cases: Cases, units: Units, means: bool, aro
     return result
 
 
-def meat(parameters: Parameters, values: np.ndarray, cases: Cases) -> np.ndarray:
-    """Return the sum of squares of the scores of free parameters, of whole clusters where there are any (times G / (G - 1))."""
-    total = np.zeros((parameters.count, parameters.count))
-    for group, (own, mixed) in enumerate(zip(parameters.columns, parameters.mixing)):
+def group_meats(values: np.ndarray, cases: Cases, groups: int) -> list[np.ndarray]:
+    """Return the sum of squares of scores by group, of whole clusters where there are any (times G / (G - 1))."""
+    blocks = []
+    for group in range(groups):
         here = cases.group == group
-        part, factor = values[here] @ mixed, 1.0
+        part, factor = values[here], 1.0
         if cases.cluster is not None:
             count = cases.n_clusters[group]
             part, factor = cluster_sums(part, cases.cluster[here], count), count / (count - 1)
-        total[np.ix_(own, own)] += factor * (part.T @ part)
+        blocks.append(factor * (part.T @ part))
+    return blocks
+
+
+def meat(parameters: Parameters, blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the middle of the sandwich of free parameters from that of the slots by group."""
+    total = np.zeros((parameters.count, parameters.count))
+    for own, mixed, block in zip(parameters.columns, parameters.mixing, blocks):
+        total[np.ix_(own, own)] += mixed.T @ block @ mixed
     return total
 
 
-def robust_trace(slots: Slots, values: np.ndarray, cases: Cases, units: Units, means: bool) -> float:
-    """Return the trace of the inverse observed information times the scores' sum of squares, for a saturated or baseline model.
+def trace_of_ratio(information: np.ndarray, blocks: Sequence[np.ndarray]) -> float:
+    """Return the trace of the inverse information times the middle of the sandwich, summed over groups without shared parameters."""
+    return float(sum(np.trace(np.linalg.solve(one, block)) for one, block in zip(information, blocks)))
 
-    Parameters
-    ----------
-    values : ndarray, shape (G, s)
-        The estimates.
-    """
+
+def robust_trace(slots: Slots, values: np.ndarray, cases: Cases, units: Units, means: bool) -> float:
+    """Return :func:`trace_of_ratio` for a saturated or baseline model at its estimates, shape (G, s), with the observed information."""
     at = likelihood.state(slots, values, units, means)
-    parameters = own_parameters(*values.shape)
-    information = Arrow.of(parameters, likelihood.observed_information(slots, at, units))
-    return float(np.trace(information.solve(meat(parameters, scores(slots, at, cases, units, means), cases))))
+    blocks = group_meats(scores(slots, at, cases, units, means), cases, len(values))
+    return trace_of_ratio(likelihood.observed_information(slots, at, units), blocks)
 
 
 def centred(values: np.ndarray, cases: Cases) -> np.ndarray:

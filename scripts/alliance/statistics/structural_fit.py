@@ -25,15 +25,16 @@ from alliance.statistics.structural_cases import (
     cases_of,
     centred,
     fitted_moments,
+    group_meats,
     meat,
     moment_meat,
     moment_trace,
     moments_in,
-    own_parameters,
     robust_trace,
     saturated_moments,
     saturated_slots,
     scores,
+    trace_of_ratio,
 )
 from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, PATHS, Slots, State, Units
 from alliance.statistics.structural_model import Layout, ModelSyntaxError, Problem, StructuralModel, layout, parse_structural
@@ -653,8 +654,6 @@ def _fitted(
     if best.state is None:
         return _no_fit(model, plan, data, names, "no start values with a positive definite covariance matrix were found")
     arrow = Arrow.of(parameters, likelihood.expected_information(slots, best.state, scaled.units))
-    if errors in ("observed", "robust") and arrow.smallest >= SINGULAR:
-        arrow = Arrow.of(parameters, likelihood.observed_information(slots, best.state, scaled.units))
     if arrow.smallest < SINGULAR:
         weight = np.abs(arrow.direction)
         most = [plan.free_names[index] for index in np.argsort(-weight, kind="stable")[:3] if weight[index] > 0.1 * weight.max()]
@@ -662,6 +661,11 @@ def _fitted(
         return _no_fit(model, plan, data, names, reason)
     if not best.converged:
         return _no_fit(model, plan, data, names, f"no convergence: the likelihood still rose after {best.steps} steps")
+    if errors in ("observed", "robust"):
+        arrow = Arrow.of(parameters, likelihood.observed_information(slots, best.state, scaled.units))
+        if arrow.smallest < SINGULAR:
+            reason = f"no maximum: the observed information is not positive definite (smallest eigenvalue {arrow.smallest:.1e})"
+            return _no_fit(model, plan, data, names, reason)
     vcov = arrow.inverse()
     middle = _middle(slots, parameters, best.state, scaled, means, errors)
     solution = _Solution(
@@ -686,16 +690,12 @@ def _fitted(
 def _middle(slots: Slots, parameters: Parameters, at: State, data: _Data, means: bool, errors: str) -> np.ndarray | None:
     """Return the middle of the sandwich of free parameters, None where errors rest on the information alone."""
     if errors == "moment_covariance":
-        total = np.zeros((parameters.count, parameters.count))
-        blocks = moment_meat(slots, at, data.units, data.acov, means)
-        for own, mixed, block in zip(parameters.columns, parameters.mixing, blocks):
-            total[np.ix_(own, own)] += mixed.T @ block @ mixed
-        return total
+        return meat(parameters, moment_meat(slots, at, data.units, data.acov, means))
     if errors not in ("robust", "satorra_bentler"):
         return None
     centre = errors == "satorra_bentler"
     values = scores(slots, at, data.cases, data.units, means, around_data=centre)
-    return meat(parameters, centred(values, data.cases) if centre else values, data.cases)
+    return meat(parameters, group_meats(centred(values, data.cases) if centre else values, data.cases, len(data.n)))
 
 
 def _with_known_x(plan: Layout, slots: Slots, data: _Data) -> Layout:
@@ -989,24 +989,18 @@ def _traces(found: _Solution, of_model: float) -> tuple[float, float]:
         values = moments_in(full, data.covariances, data.means)
         saturated = robust_trace(full, values, data.cases, units, means)
         return saturated - of_model, saturated - robust_trace(base, base_values, data.cases, units, means)
-    own = own_parameters(*base_values.shape)
     base_at = likelihood.state(base, base_values, units, means)
-    base_information = Arrow.of(own, likelihood.expected_information(base, base_at, units))
+    information = likelihood.expected_information(base, base_at, units)
     if found.errors == "satorra_bentler":
-        middle = meat(own, centred(scores(base, base_at, data.cases, units, means, around_data=True), data.cases), data.cases)
+        values = centred(scores(base, base_at, data.cases, units, means, around_data=True), data.cases)
         whole, base_whole = (moment_trace(one, data.cases, units, means) for one in (at, base_at))
-        return whole - of_model, base_whole - float(np.trace(base_information.solve(middle)))
-    count = own.count // len(data.n)
-    middle = np.zeros((own.count, own.count))
-    for group, block in enumerate(moment_meat(base, base_at, units, data.acov, means)):
-        place = slice(group * count, (group + 1) * count)
-        middle[place, place] = block
+        return whole - of_model, base_whole - trace_of_ratio(information, group_meats(values, data.cases, len(data.n)))
     wholes = []
     for one in (at, base_at):
         sigma, level = one.total[:, : full.p, : full.p], one.level[:, : full.p]
         weight = likelihood.expected_information(full, likelihood.state(full, moments_in(full, sigma, level), units, means), units)
         wholes.append(sum(float(np.sum(block * sampling)) for block, sampling in zip(weight, data.acov)))
-    return wholes[0] - of_model, wholes[1] - float(np.trace(base_information.solve(middle)))
+    return wholes[0] - of_model, wholes[1] - trace_of_ratio(information, moment_meat(base, base_at, units, data.acov, means))
 
 
 def _scaled(fit: FitMeasures, traces: tuple[float, float], data: _Data, notes: list[str]) -> ScaledMeasures | None:

@@ -16,6 +16,7 @@ import numpy as np
 
 PATHS, COVARIANCES, INTERCEPTS = 0, 1, 2
 _CHUNK = 4_000_000
+_PRODUCTS = 300
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,8 @@ def expected_information(slots: Slots, at: State, units: Units) -> np.ndarray:
     """Return the expected information of the slots, shape (G, s, s)."""
     groups, size = at.path.shape[0], slots.kind.size
     basis, factor = _basis(slots, at), _mean_factor(slots, at)
+    if _by_products(slots, units, groups):
+        return _summed_information(slots, at, units, observed=False)
     result = np.zeros((groups, size, size))
     for chunk in _chunks(units, size):
         group = units.group[chunk]
@@ -178,6 +181,8 @@ def observed_information(slots: Slots, at: State, units: Units) -> np.ndarray:
     groups, size = at.path.shape[0], slots.kind.size
     basis, factor = _basis(slots, at), _mean_factor(slots, at)
     weight, row, other = slots.weight, slots.row, slots.other
+    if _by_products(slots, units, groups):
+        return _summed_information(slots, at, units, observed=True) + _curvature(slots, at, units)
     result = np.zeros((groups, size, size))
     for chunk in _chunks(units, 2 * size):
         group = units.group[chunk]
@@ -195,6 +200,47 @@ def observed_information(slots: Slots, at: State, units: Units) -> np.ndarray:
         blocks += mixed + np.swapaxes(mixed, 1, 2)
         _add(result, group, units.n[chunk], blocks)
     return result + _curvature(slots, at, units)
+
+
+def _by_products(slots: Slots, units: Units, groups: int) -> bool:
+    """Return whether summing products over patterns costs less than summing the information of each pattern."""
+    used = np.unique(np.r_[slots.row, slots.other]).size
+    return len(units.n) > groups and used**4 < _PRODUCTS * slots.kind.size**2
+
+
+def _summed_information(slots: Slots, at: State, units: Units, observed: bool) -> np.ndarray:
+    """Return the information without the curvature of the moments, from products of elements summed over patterns first."""
+    groups, size = at.path.shape[0], slots.kind.size
+    used, where = np.unique(np.r_[slots.row, slots.other], return_inverse=True)
+    u, v = where[:size], where[size:]
+    basis, factor = _basis(slots, at)[:, :, used], _mean_factor(slots, at)
+    count = used.size
+    first, second = (u[:, None] * count + u, v[:, None] * count + v), (u[:, None] * count + v, v[:, None] * count + u)
+    both = slots.weight[:, None] * slots.weight
+    result = np.zeros((groups, size, size))
+    for group in range(groups):
+        here = units.group == group
+        n, inverse, left = units.n[here], at.inverse[here], basis[group]
+        product = left.T @ inverse @ left
+        flat = product.reshape(len(n), -1)
+        doubled = flat
+        if observed:
+            around = left.T @ (inverse @ at.spread[here] @ inverse) @ left
+            doubled = 2 * around.reshape(len(n), -1) - flat
+        table = (n[:, None] * flat).T @ doubled
+        # Each of the two matrices stands first in half of the terms of the trace.
+        table = (table + table.T) / 2
+        block = both * (table[first] + table[second])
+        total = np.tensordot(n, product, axes=1)
+        block += factor[group][:, None] * factor[group] * total[u[:, None], u]
+        if observed:
+            pull = (left.T @ (inverse @ at.gap[here][..., None]))[..., 0]
+            cube = np.tensordot(n[:, None] * pull, product, axes=(0, 0))
+            mixed = cube[u[:, None], v[:, None], u] + cube[v[:, None], u[:, None], u]
+            mixed *= slots.weight[:, None] * factor[group]
+            block += mixed + mixed.T
+        result[group] = block
+    return result
 
 
 def _curvature(slots: Slots, at: State, units: Units) -> np.ndarray:

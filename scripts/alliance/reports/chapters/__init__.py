@@ -1,25 +1,23 @@
-"""One chapter a question; a question without a chapter of its own gets the general one."""
+"""The chapters of the study page; a question without a chapter of its own gets the general one."""
 
 from __future__ import annotations
 
-from alliance.reports.chapters import alliance_outcome, client_factors, convergent_validity, early_gains, general, path_models
+from alliance.reports.chapters import alliance_outcome, client_factors, early_gains, general, measurement, path_models
 from alliance.reports.elements import Chapter
 from alliance.reports.inputs import ReportData
 
 CHAPTERS = {
-    "alliance_outcome": alliance_outcome.build,
-    "early_gains": early_gains.build,
-    "convergent_validity": convergent_validity.build,
-    "path_models": path_models.build,
-    "client_factors": client_factors.build,
+    (alliance_outcome.QUESTION,): alliance_outcome.build,
+    (early_gains.QUESTION,): early_gains.build,
+    measurement.QUESTIONS: measurement.build,
+    (path_models.QUESTION,): path_models.build,
+    (client_factors.QUESTION,): client_factors.build,
 }
+"""What builds a chapter, by the questions it draws on, in the order of the page."""
 
 
 def build(data: ReportData) -> list[Chapter]:
-    """Return the chapters of all questions that have tables: those above in their order, then all others by name."""
-    order = [*CHAPTERS, *sorted(set(data.tables) - set(CHAPTERS))]
-    return [
-        CHAPTERS[question](data) if question in CHAPTERS else general.build(data, question)
-        for question in order
-        if data.tables.get(question)
-    ]
+    """Return the chapters that have tables of at least one of their questions, then all other questions by name."""
+    told = {question for questions in CHAPTERS for question in questions}
+    made = [make(data) for questions, make in CHAPTERS.items() if any(data.tables.get(question) for question in questions)]
+    return made + [general.build(data, question) for question in sorted(set(data.tables) - told) if data.tables[question]]

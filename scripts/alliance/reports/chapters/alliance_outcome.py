@@ -60,6 +60,7 @@ def build(data: ReportData) -> Chapter:
         id="alliance-outcome",
         title="Alliance and outcome",
         question="How strongly does the alliance go with the outcome, for whom, when, and in whose eyes?",
+        sources=(QUESTION,),
         headlines=(headline(data, main),) if main is not None else (),
         findings=findings(data, tables, rows, main),
         blocks=(

@@ -40,6 +40,7 @@ def build(data: ReportData) -> Chapter:
         id="client-factors",
         title="What clients bring: factors at intake and the early alliance",
         question="Which characteristics of clients at intake go with a better alliance early in treatment?",
+        sources=(QUESTION,),
         headlines=(headline(data, means),) if means else (),
         findings=tuple(findings),
         blocks=(

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.issues import brief
+from alliance.questions import contract
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.reports import numbers
 from alliance.reports.elements import Cell, Column, Table, listed, number_cell
@@ -36,14 +37,54 @@ BOUNDED_TYPES = frozenset(
         "slope_contrast",
         "interaction_standardised",
         "reliability_of_means",
+        "alpha",
+        "omega_total",
+        "omega_hierarchical",
+        "omega_total_schmid_leiman",
+        "omega_subscale",
+        "alpha_ordinal",
+        "omega_ordinal",
+        "inter_item_correlation",
+        "item_rest_correlation",
+        "reliability_within",
+        "reliability_between",
+        "reliability_contrast",
+        "reliability",
+        "icc",
+        "generalizability",
+        "loading_standardised",
+        "factor_correlation",
+        "component_loading",
+        "correlation_disattenuated",
+        "correlation_minimum",
+        "correlation_maximum",
+        "correlation_mean",
+        "correlation_disattenuated_mean",
+        "correlation_disattenuated_contrast",
+        "htmt",
     }
 )
-PERCENT_TYPES = frozenset({"share", "variance_share", "share_of_rest", "r_squared_change"})
+PERCENT_TYPES = frozenset(
+    {
+        "share",
+        "variance_share",
+        "share_of_rest",
+        "r_squared_change",
+        "variance_component",
+        "residual_variance_standardised",
+        "explained_common_variance",
+        "uncontaminated_correlations",
+        "consistency",
+        "method_specificity",
+        "component_share",
+    }
+)
 NOT_ESTIMABLE = "not estimable"
 SITE_LEFT_OUT = "site left out"
 REMARK_CHARACTERS = 200
 NAMED_SUBJECTS = 8
 SHORT_NAMES = {
+    "(preferred)": "first of the configuration",
     "haq_1": "HAq-I",
     "haq_2": "HAq-II",
     "blri_empathy16": "BLRI empathy",
@@ -72,6 +113,14 @@ def distinct(table: pd.DataFrame) -> pd.DataFrame:
     """Return each row once that stands several times because several published figures speak to it."""
     beside = ("claim", "published", "difference")
     return table[~table.duplicated([name for name in table.columns if name not in beside])]
+
+
+def table_of(data: ReportData, question: str, name: str) -> pd.DataFrame:
+    """Return a table, each row once; without rows where the question is off or has no such table."""
+    found = data.tables.get(question, {}).get(name)
+    if found is None:
+        return contract.typed(pd.DataFrame(), contract.table_types(contract.table(question, name)))
+    return distinct(found)
 
 
 def select(table: pd.DataFrame, **keys: str) -> pd.DataFrame:

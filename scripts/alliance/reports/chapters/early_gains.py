@@ -63,6 +63,7 @@ def build(data: ReportData) -> Chapter:
         id="early-gains",
         title="Is the alliance an artifact of early gains?",
         question="Do clients rate the alliance well because they are already better, and is that all there is to it?",
+        sources=(QUESTION,),
         headlines=(conclusion,) if any(common.has_number(row) for row in tests) else (),
         findings=findings(data, tables),
         blocks=(

@@ -19,6 +19,7 @@ def build(data: ReportData, question: str) -> Chapter:
         id=slug(question),
         title=common.words(question),
         question=f"Results of the question “{common.words(question).lower()}”, pooled over sites.",
+        sources=(question,),
         blocks=tuple(_table(data, question, name, table) for name, table in tables.items()),
         missing=tuple(message for table in tables.values() for message in _missing(data, table)),
     )
@@ -33,7 +34,9 @@ def _own_columns(table: pd.DataFrame) -> list[str]:
 
 
 def _keys(table: pd.DataFrame, row: Any) -> str:
-    return ", ".join(str(getattr(row, name)) for name in _own_columns(table) if not pd.isna(getattr(row, name)) and getattr(row, name) != "")
+    return ", ".join(
+        str(getattr(row, name)) for name in _own_columns(table) if not pd.isna(getattr(row, name)) and getattr(row, name) != ""
+    )
 
 
 def _table(data: ReportData, question: str, name: str, table: pd.DataFrame) -> Table:

@@ -9,8 +9,8 @@ import pandas as pd
 from alliance.questions.contract import WITH_NUMBERS
 from alliance.reports import figures, numbers
 from alliance.reports.chapters import common, published
+from alliance.reports.diagram import Edge, Node, path_diagram
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Table, number_cell, slug
-from alliance.reports.figures import Arrow
 from alliance.reports.inputs import ReportData
 
 QUESTION = "path_models"
@@ -55,6 +55,7 @@ def build(data: ReportData) -> Chapter:
         id="path-models",
         title="From empathy over the alliance to outcome",
         question="Does the alliance link what the therapist offers early in treatment with what the client gains in the end?",
+        sources=(QUESTION,),
         headlines=tuple(headlines),
         findings=tuple(findings),
         blocks=tuple(blocks),
@@ -111,13 +112,14 @@ def diagram(data: ReportData, parameters: pd.DataFrame, model: str) -> list[Figu
     if not estimated:
         return []
     names = list(dict.fromkeys([*(row.rhs for row in rows.itertuples()), *(row.lhs for row in rows.itertuples())]))
-    nodes = {name: common.words(name) for name in names}
-    arrows = [
-        Arrow(
+    nodes = {name: Node(common.words(name)) for name in names}
+    edges = [
+        Edge(
             row.rhs,
             row.lhs,
-            f"{common.estimate_text(row, data.decimals)}\n{common.interval_text(row, data.decimals)}",
-            numbers.known(row.ci_low) and (row.ci_low > 0 or row.ci_high < 0),
+            common.estimate_text(row, data.decimals),
+            common.interval_text(row, data.decimals),
+            clear=numbers.known(row.ci_low) and (row.ci_low > 0 or row.ci_high < 0),
         )
         for row in estimated
     ]
@@ -129,7 +131,7 @@ def diagram(data: ReportData, parameters: pd.DataFrame, model: str) -> list[Figu
             id=f"diagram-{slug(model)}",
             title=f"{label(data, model)}: standardised paths, pooled over sites",
             alt=f"Path diagram with pooled standardised coefficients and {data.level} intervals: {told}.",
-            svg=figures.path_diagram(nodes, arrows),
+            svg=path_diagram(nodes, edges),
             note=f"Numbers are standardised coefficients with {data.level} intervals. All coefficients stand in the table that follows.",
         )
     ]

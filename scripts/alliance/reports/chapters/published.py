@@ -25,7 +25,7 @@ def tables(data: ReportData, question: str, name: Callable[[str, Any], str]) -> 
     """
     rows = []
     for one in (figure for figure in data.benchmarks if figure.question == question):
-        table = data.tables[question].get(one.table)
+        table = data.tables.get(question, {}).get(one.table)
         if table is None:
             continue
         found = common.pooled_rows(table, claim=one.claim)

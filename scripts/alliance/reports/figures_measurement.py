@@ -1,0 +1,94 @@
+"""Figures of measurement: the map of overlap."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from alliance.reports import numbers
+from alliance.reports.drawing import BLUE, INK, LINE, ORANGE, SOFT, canvas, style, svg, write
+
+SMALLEST_WITH_NUMBERS = 0.27
+
+
+def overlap_map(
+    labels: Sequence[str],
+    shared: Sequence[Sequence[float]],
+    corrected: Sequence[Sequence[float]],
+    *,
+    narrow: bool = False,
+) -> bytes:
+    """Return shared variances as shaded squares: below the diagonal as they are, above it corrected for unreliability.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        One a measure; rows and columns are numbered in this order.
+    shared, corrected : sequence of sequences of float
+        Square matrices of shared variances (0 to 1); NaN where there is none. ``corrected`` may exceed 1; such squares are outlined.
+    narrow : bool
+        True for a 320 px screen: numbers stand in the squares only where they are wide enough.
+
+    Returns
+    -------
+    bytes
+        SVG.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    size = len(labels)
+    width = 3.4 if narrow else 7.2
+    name_width = 1.45 if narrow else 2.6
+    cell = min((width - name_width - 0.12) / max(size, 1), 0.55)
+    top = 0.42
+    bottom = top + cell * size
+    colours = LinearSegmentedColormap.from_list("shared", ["#f4f8fa", BLUE])
+    beyond = False
+    with style():
+        figure, axes = canvas(width, bottom + 0.62)
+        for row, label in enumerate(labels):
+            y = top + cell * row
+            shown = textwrap.shorten(label, 21 if narrow else 36, placeholder="…") or label[:21]
+            write(axes, name_width - 0.06, y + cell / 2, f"{shown}  {row + 1}", 6.6 if narrow else 8, ha="right", va="center")
+            write(
+                axes, name_width + cell * (row + 0.5), top - 0.05, str(row + 1), 6.6 if narrow else 8, ha="center", va="bottom", color=SOFT
+            )
+            for column in range(size):
+                x = name_width + cell * column
+                corners = [x, x + cell, x + cell, x], [y, y, y + cell, y + cell]
+                if column == row:
+                    axes.fill(*corners, facecolor="#dfe3e7", edgecolor="white", linewidth=1)
+                    continue
+                value = (shared if column < row else corrected)[row][column]
+                if not numbers.known(value):
+                    axes.plot([x + cell * 0.4, x + cell * 0.6], [y + cell / 2] * 2, color=LINE, linewidth=1)
+                    continue
+                axes.fill(*corners, facecolor=colours(min(max(value, 0.0), 1.0)), edgecolor="white", linewidth=1)
+                if value > 1:
+                    beyond = True
+                    inner = [x + 0.03, x + cell - 0.03, x + cell - 0.03, x + 0.03, x + 0.03]
+                    axes.plot(inner, [y + 0.03, y + 0.03, y + cell - 0.03, y + cell - 0.03, y + 0.03], color=ORANGE, linewidth=1.4)
+                if cell >= SMALLEST_WITH_NUMBERS:
+                    shown = numbers.percent(value).removesuffix("%")
+                    ink = "white" if value > 0.5 else INK
+                    write(axes, x + cell / 2, y + cell / 2, shown, 7.5, ha="center", va="center", color=ink)
+        write(axes, 0.1, 0.14, "columns have the numbers of the rows", 6.6 if narrow else 8, va="center", color=SOFT)
+        key, length, y = name_width, min(2.0, width - name_width - 0.4), bottom + 0.16
+        for index in range(41):
+            x = key + length * index / 41
+            axes.fill([x, x + length / 40, x + length / 40, x], [y, y, y + 0.1, y + 0.1], color=colours(index / 40), linewidth=0)
+        for value, text in ((0.0, "0%"), (0.5, "50%"), (1.0, "100%")):
+            write(axes, key + length * value, y + 0.14, text, 7.5, ha="center", va="top", color=SOFT)
+        write(axes, key - 0.16, y + 0.05, "shared variance", 7.5, ha="right", va="center", color=SOFT)
+        if beyond:
+            write(
+                axes,
+                width - 0.1 if not narrow else 0.1,
+                bottom + 0.52,
+                "outlined: above 100%",
+                7.5,
+                ha="left" if narrow else "right",
+                va="center",
+                color=ORANGE,
+            )
+        return svg(figure)
