@@ -330,6 +330,7 @@ def test_a_site_without_an_admissible_solution_is_left_out(summaries):
     site = site_of("x", n=150)
     rows = site.ratings["wai_s"]
     constant = summary_of(SiteData(**{**vars(site), "ratings": {"wai_s": rows.assign(i3=4)}}))
+    assert not constant.moments["block"].str.startswith("raters:").any()
     table = table_of([*summaries[:2], constant], only("sites"))
     assert rows_of(table, site="x", across="sites", rater="client")["reason"].tolist() == [
         "not estimable: no admissible solution: 'i3' does not vary"

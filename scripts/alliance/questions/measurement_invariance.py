@@ -74,7 +74,8 @@ def estimate(site: SiteData, options: Mapping[str, Any]) -> Part:
     attended = attended_for(site, windows)
     frames = []
     for one in _pairs(forms, windows, attended, settings["reference_rater"], across):
-        if len(one.values) >= max(options["pooling"]["min_clients"], 2):
+        # Where an item does not vary there is no model, and a summary with a variance of zero would be refused.
+        if len(one.values) >= max(options["pooling"]["min_clients"], 2) and np.ptp(one.values, axis=0).all():
             frames.append(moment_rows(one.block, one.names, one.values))
         for row in _site_rows(one, site, options):
             _add(part, row)
