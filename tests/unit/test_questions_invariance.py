@@ -317,13 +317,33 @@ def test_matrices_that_do_not_suffice_are_told(summaries, scale, means, reason):
     assert rows_of(table, site="p", rater="client", estimate_type="latent_mean")["reason"].tolist() == [f"not estimable: {reason}"]
 
 
-def test_factors_that_cannot_be_told_apart_give_way_to_one(monkeypatch):
-    sites = [site_of(name, n=60, correlation=0.97) for name in "abc"]
+def test_factors_that_cannot_be_told_apart_give_way_to_one():
+    sites = [site_of(name, n=60, correlation=0.9999) for name in "abc"]
     table = table_of([summary_of(site) for site in sites], only("sites"))
     rows = rows_of(table, rater="client", model="configural", estimate_type="fit_index", site=POOLED)
     assert set(rows["status"]) == {"flagged"}
-    assert rows["reason"].str.startswith("one factor of all items in place of task, bond, goal, which are not admissible").all()
+    assert rows["reason"].str.startswith("one factor of all items in place of task, bond, goal, which have no admissible solution").all()
     assert rows_of(rows, index="df")["estimate"].item() == 3 * 54
+
+
+def test_a_site_without_an_admissible_solution_is_left_out(summaries):
+    site = site_of("x", n=150)
+    rows = site.ratings["wai_s"]
+    constant = summary_of(SiteData(**{**vars(site), "ratings": {"wai_s": rows.assign(i3=4)}}))
+    table = table_of([*summaries[:2], constant], only("sites"))
+    assert rows_of(table, site="x", across="sites", rater="client")["reason"].tolist() == [
+        "not estimable: no admissible solution: 'i3' does not vary"
+    ]
+    own = rows_of(table, across="sites", rater="client", site=POOLED, estimate_type="fit_index", model="configural")
+    assert set(own["groups"]) == {"a, b"} and rows_of(own, index="df")["estimate"].item() == 102
+    alone = table_of([summaries[0], constant], only("sites"))
+    reason = rows_of(alone, across="sites", rater="client", site=POOLED)["reason"].item()
+    assert reason.startswith("not estimable: needs two sites") and reason.endswith("no admissible solution: 'i3' does not vary")
+
+
+def test_forms_are_named_though_a_site_lacks_a_rater(summaries):
+    table = table_of([summaries[3], *summaries[:2]], only("sites"))
+    assert set(rows_of(table, across="sites", rater="therapist")["form"]) == {"WAI-S-T"}
 
 
 def test_many_sites_are_named_by_their_number_and_stay_below_the_limit(monkeypatch):

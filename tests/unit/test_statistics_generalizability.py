@@ -91,3 +91,11 @@ def test_what_is_needed_is_said() -> None:
     assert (alone.status, alone.variances, alone.shares) == ("not_estimable", {}, {}) and np.isnan(alone.generalizability(2, 2))
     study, *both = generalizability_with_interval(first)
     assert {one.reason for one in both} == {study.reason} and {one.status for one in both} == {"not_estimable"}
+
+
+def test_there_is_an_interval_where_a_small_variance_is_zero_without_some_therapist() -> None:
+    for seed in range(5):
+        rows = ratings(seed, variances=(1.0, 0.5, 0.2, 0.02, 0.6))
+        _, *both = generalizability_with_interval(rows)
+        for one in both:
+            assert 0 < one.std_error < 0.2 and one.ci_low < one.estimate < one.ci_high < 1

@@ -20,6 +20,7 @@ DIFFERS, ERRORS = 0.2, 2.0
 """Convention: after alignment a parameter differs where it lies further from the mean over groups, in SD of the item and in errors."""
 POOR_CFI, POOR_RMSEA = 0.90, 0.10
 """Conventions: below and above, the configural model is said to fit poorly."""
+TOO_FEW_ITEMS = "a factor alone needs three items, each of several factors two"
 KEYS = ("instrument", "form", "derived_from", "rater", "window", "across", "groups")
 _FIT = ("chi2", "df", "p_value", "cfi", "rmsea", "srmr")
 
@@ -27,12 +28,12 @@ _FIT = ("chi2", "df", "p_value", "cfi", "rmsea", "srmr")
 def with_one_factor(
     factors: Mapping[str, Sequence[str]], test: Callable[[Mapping[str, Sequence[str]]], Invariance]
 ) -> tuple[Invariance | None, str]:
-    """Test with the factors of the theory; where they can't be told apart in some group, with one factor of all items.
+    """Test with the factors of the theory; where they have no admissible solution, with one factor of all items.
 
     Returns the result (None: the model is not identified) and a caution.
     """
     if not invariance.identified(factors):
-        return None, "a factor alone needs three items, each of several factors two"
+        return None, TOO_FEW_ITEMS
     result = test(factors)
     first = result.steps[0]
     if first.decision == invariance.HOLDS or len(factors) == 1:
@@ -40,7 +41,12 @@ def with_one_factor(
     one = test({TOTAL: [item for items in factors.values() for item in items]})
     if one.steps[0].decision != invariance.HOLDS:
         return result, ""
-    return one, f"one factor of all items in place of {', '.join(factors)}, which are not admissible in every group ({_cut(first.reason)})"
+    return one, one_factor_in_place(factors, first.reason)
+
+
+def one_factor_in_place(factors: Mapping[str, Sequence[str]], reason: str) -> str:
+    """Return the caution of tests with one factor in place of the theory's."""
+    return f"one factor of all items in place of {', '.join(factors)}, which have no admissible solution ({_cut(reason)})"
 
 
 def _cut(text: str, length: int = 200) -> str:

@@ -20,9 +20,11 @@ from alliance.questions.invariance_rows import (
     ALIGNMENT,
     DIFFERS,
     MANY_GROUPS,
+    TOO_FEW_ITEMS,
     alignment_rows,
     listed,
     no_row,
+    one_factor_in_place,
     sequence_rows,
     with_one_factor,
 )
@@ -305,6 +307,7 @@ class _Measure:
 def _measures(summaries: Sequence[SiteSummary]) -> list[_Measure]:
     """Return what the sites have; factors and forms as the first site by name has them."""
     found: dict[tuple[str, str], dict[str, int]] = {}
+    forms: dict[tuple[str, str], str] = {}
     instruments: dict[str, Any] = {}
     for one in sorted(summaries, key=lambda one: one.site):
         facts = _facts_of(one)
@@ -312,13 +315,13 @@ def _measures(summaries: Sequence[SiteSummary]) -> list[_Measure]:
             instrument, rater = name.split(":")
             if instrument in facts["instruments"]:
                 found.setdefault((instrument, rater), {})[one.site] = count
-                instruments.setdefault(instrument, facts["instruments"][instrument])
-    measures = []
-    for (instrument, rater), clients in sorted(found.items()):
-        named = instruments[instrument]
-        form = named["forms"].get(f"by_{rater}", instrument)
-        measures.append(_Measure(instrument, rater, form, _factors_of(named), clients))
-    return measures
+                named = facts["instruments"][instrument]
+                instruments.setdefault(instrument, named)
+                forms.setdefault((instrument, rater), named["forms"].get(f"by_{rater}", instrument))
+    return [
+        _Measure(instrument, rater, forms[instrument, rater], _factors_of(instruments[instrument]), clients)
+        for (instrument, rater), clients in sorted(found.items())
+    ]
 
 
 def _facts_of(summary: SiteSummary) -> Mapping[str, Any]:
@@ -427,7 +430,9 @@ def _groups_tested(
     ordered = sorted(enough, key=lambda one: (-one.n_clients, one.name))
     most = max(2, MOST_PARAMETERS // (3 * p + len(measure.factors) * (len(measure.factors) - 1) // 2))
     beyond = {one.name: f"more than {most} groups: those with most clients are compared" for one in ordered[most:]}
-    kept = [ordered[0], *sorted(ordered[1:most], key=lambda one: one.name)] if ordered else []
+    factors, caution, improper = _admissible(measure.factors, ordered[:most])
+    ordered = [one for one in ordered[:most] if one.name not in improper]
+    kept = [*ordered[:1], *sorted(ordered[1:], key=lambda one: one.name)]
     keys = {
         "instrument": measure.instrument,
         "form": measure.form,
@@ -435,7 +440,7 @@ def _groups_tested(
         "window": main_window(options),
         "across": across,
     }
-    left_out = dict(sorted({**left_out, **small, **beyond}.items()))
+    left_out = dict(sorted({**left_out, **small, **improper, **beyond}.items()))
     rows = []
     if across == SITES:
         rows = [no_row({**keys, "site": site, "groups": site}, why, "latent_mean") for site, why in left_out.items()]
@@ -459,10 +464,9 @@ def _groups_tested(
     }
     moments = [one.moments for one in kept]
     cutoffs, share = _cutoffs(options)
-    result, caution = with_one_factor(
-        measure.factors,
-        lambda factors: invariance.invariance_of_groups(factors, moments, names, cutoffs, share, options["pooling"]["level"]),
-    )
+    result = None
+    if invariance.identified(factors):
+        result = invariance.invariance_of_groups(factors, moments, names, cutoffs, share, options["pooling"]["level"])
     found = sequence_rows(result, caution, common, site_of_group=across == SITES)
     if many and result is not None and result.steps[0].fitted.fit is not None:
         configural = result.steps[0].fitted
@@ -473,6 +477,26 @@ def _groups_tested(
         if row.get("groups") in clients and row["status"] != "not_estimable":
             row["n_clients"], row["n_sites"] = clients[row["groups"]]
     return rows + found
+
+
+def _admissible(factors: Mapping[str, Sequence[str]], groups: Sequence[_Group]) -> tuple[Mapping[str, Sequence[str]], str, dict[str, str]]:
+    """Return the factors that are tested, a caution where they are not those of the theory, and groups without an admissible solution.
+
+    Groups without one are left out; where half of all groups or more would be, or all but one, one factor of all items is tested.
+    """
+    if not invariance.identified(factors):
+        return factors, TOO_FEW_ITEMS, {}
+    moments, names = [one.moments for one in groups], [one.name for one in groups]
+    improper = invariance.inadmissible_groups(factors, moments, names)
+    left, caution = len(groups) - len(improper), ""
+    if improper and len(factors) > 1 and (left < 2 or 2 * left <= len(groups)):
+        one = {TOTAL: [item for items in factors.values() for item in items]}
+        still = invariance.inadmissible_groups(one, moments, names)
+        if len(still) < len(improper):
+            first = min(set(improper) - set(still))
+            caution = one_factor_in_place(factors, f"{first}: {improper[first]}")
+            factors, improper = one, still
+    return factors, caution, {name: f"no admissible solution: {reason}" for name, reason in improper.items()}
 
 
 def _over_occasions(across: str, summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -536,8 +560,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
             ("cheung_rensvold_2002", "chen_2007"),
         ),
         Sentence(
-            "Clients were taken as independent and answers as normal: where clients share therapists, chi-squared is too large and standard "
-            "errors of means are too small."
+            "Clients were taken as independent and answers as normal: where clients share therapists, chi-squared is too large and "
+            "standard errors of means are too small."
         ),
         Sentence(
             "CFI compares with uncorrelated items whose means and variances are free in every group and occasion; against a baseline that "

@@ -271,9 +271,10 @@ class ItemsOfSite:
             if (one.instrument.key, one.rater) in given:
                 self._forms[one.instrument.key, one.rater] = one.window(window, attended)
         self._sessions: dict[Variable, np.ndarray | str] = {}
-        self._means: dict[tuple[Variable, tuple[str, str]], np.ndarray | str] = {}
-        self._omegas: dict[tuple[Variable, tuple[str, str], str], Omegas | str] = {}
-        self._within: dict[tuple[Variable, tuple[str, str], str], np.ndarray] = {}
+        # Most forms are given at the same sessions: what depends on the sessions of two forms is kept by these sessions.
+        self._means: dict[tuple[Variable, bytes], np.ndarray | str] = {}
+        self._omegas: dict[tuple[Variable, bytes, str], Omegas | str] = {}
+        self._within: dict[tuple[Variable, bytes, str], np.ndarray] = {}
 
     def _of_sessions(self, variable: Variable) -> np.ndarray | str:
         """Return the answers at every session, shape (sessions, items); several observers averaged."""
@@ -293,13 +294,16 @@ class ItemsOfSite:
             self._sessions[variable] = found
         return self._sessions[variable]
 
+    def _both(self, variable: Variable, other: Variable) -> np.ndarray:
+        return self._given[variable.form] & self._given[other.form]
+
     def answers(self, variable: Variable, other: Variable) -> np.ndarray | str:
         """Return client means of a scale's items over the sessions of both variables' forms, shape (clients, items), or why not."""
-        key = variable, other.form
+        both = self._both(variable, other)
+        key = variable, both.tobytes()
         if key not in self._means:
             found = self._of_sessions(variable)
             if not isinstance(found, str):
-                both = self._given[variable.form] & self._given[other.form]
                 answered = np.isfinite(found) & both[:, None]
                 count = np.add.reduceat(answered.astype(float), self._starts, axis=0)
                 with np.errstate(invalid="ignore", divide="ignore"):
@@ -309,7 +313,7 @@ class ItemsOfSite:
 
     def omega(self, variable: Variable, other: Variable, units: Units, unit: str, min_clients: int) -> Omegas | str:
         """Return omega total of a scale with and without each unit, or why not."""
-        key = variable, other.form, unit
+        key = variable, self._both(variable, other).tobytes(), unit
         if key not in self._omegas:
             items = self.answers(variable, other)
             self._omegas[key] = items if isinstance(items, str) else omega_without(items, units, min_clients)
@@ -322,7 +326,7 @@ class ItemsOfSite:
             return None
         within = []
         for own, other, values in ((first, second, items[0]), (second, first, items[1])):
-            key = own, other.form, unit
+            key = own, self._both(own, other).tobytes(), unit
             if key not in self._within:
                 self._within[key] = mean_within(item_correlations_without(values, values, units))
             within.append(self._within[key])

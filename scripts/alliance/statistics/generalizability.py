@@ -269,9 +269,21 @@ def _fitted(by_client: RatingSums, varying: np.ndarray) -> tuple[np.ndarray, flo
 
 
 def _without(by_client: RatingSums, ratios: np.ndarray, codes: np.ndarray, count: int) -> np.ndarray:
-    """Return the ratios without each group of clients, shape (count, 4); NaN where there are none. Those that are zero stay zero."""
+    """Return the ratios without each group of clients, shape (count, 4); NaN where there are none.
+
+    Those that are zero with all clients stay zero; others may come out negative, unless the likelihood has no maximum there: then they are
+    zero.
+    """
     shared = _shared(by_client)
     used = (codes != np.arange(count)[:, None]).astype(float)
-    start = np.broadcast_to(np.log1p(ratios * shared), (count, len(ratios)))
-    points, converged = newton(lambda points: _deviance(by_client, np.expm1(points) / shared, used)[0], start, ratios > 0)
+
+    def deviance(points: np.ndarray, used: np.ndarray = used) -> np.ndarray:
+        return _deviance(by_client, np.expm1(points) / shared, used)[0]
+
+    start = np.log1p(ratios * shared)
+    points, converged = newton(deviance, np.broadcast_to(start, (count, len(ratios))), ratios > 0)
+    for one in np.flatnonzero(~converged):
+        kept = (ratios > 0) & (points[one] > 0)
+        again, converged[[one]] = newton(lambda p, own=used[one]: deviance(p, own), np.where(kept, start, 0.0)[None], kept)
+        points[one] = again[0]
     return np.where(converged[:, None], np.expm1(points) / shared, np.nan)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from alliance.statistics.alignment import align
 from alliance.statistics.distributions import chi_squared_p
-from alliance.statistics.structural_fit import Comparison, Moments, StructuralFit, compare, fit_structural, score_test
+from alliance.statistics.structural_fit import Comparison, Moments, StructuralFit, StructuralModel, compare, fit_structural, score_test
 from alliance.statistics.structural_model import Layout, layout, parse_structural
 
 CONFIGURAL, METRIC, SCALAR, STRICT = "configural", "metric", "scalar", "strict"
@@ -319,7 +319,7 @@ def invariance_of_groups(
     if any(one.mean is None for one in moments):
         raise ValueError("invariance needs the means of every group")
     factors = {name: tuple(items) for name, items in factors.items()}
-    model = parse_structural("\n".join(f"{name} =~ {' + '.join(items)}" for name, items in factors.items()), std_lv=True)
+    model = _measured(factors)
 
     def partial(loadings: frozenset[str], intercepts: frozenset[str]) -> list[str]:
         free = [f"{name} =~ {item}" for name, items in factors.items() for item in items if item in loadings]
@@ -336,6 +336,22 @@ def invariance_of_groups(
         return layout(model, len(groups), mean_structure=True, group_equal=_EQUAL[step], group_partial=released)
 
     return _tested(_Models(fit, plan, factors, tuple(groups)), cutoffs or Cutoffs(), largest_freed_share)
+
+
+def inadmissible_groups(factors: Mapping[str, Sequence[str]], moments: Sequence[Moments], groups: Sequence[str]) -> dict[str, str]:
+    """Return the groups in which the factors alone have no admissible solution, and why.
+
+    Parameters
+    ----------
+    factors, moments, groups
+        As in :func:`invariance_of_groups`.
+    """
+    fits = (fit_structural(_measured(factors), one, mean_structure=True) for one in moments)
+    return {group: fitted.reason for group, fitted in zip(groups, fits) if fitted.status != "estimated"}
+
+
+def _measured(factors: Mapping[str, Sequence[str]]) -> StructuralModel:
+    return parse_structural("\n".join(f"{name} =~ {' + '.join(items)}" for name, items in factors.items()), std_lv=True)
 
 
 def invariance_of_occasions(
@@ -372,7 +388,7 @@ def invariance_of_occasions(
         raise ValueError("invariance needs means")
     factors = {name: tuple(items) for name, items in factors.items()}
 
-    def model(step: str, loadings: frozenset[str], intercepts: frozenset[str]):
+    def model(step: str, loadings: frozenset[str], intercepts: frozenset[str]) -> StructuralModel:
         return parse_structural(_occasion_syntax(factors, tuple(occasions), step, loadings, intercepts), std_lv=True)
 
     def fit(step: str, loadings: frozenset[str], intercepts: frozenset[str]) -> StructuralFit:
