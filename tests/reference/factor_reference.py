@@ -17,9 +17,11 @@ from alliance.questions.factor_models import FactorModel, instrument_models
 from alliance.questions.site_data import SiteData
 from alliance.statistics.covariance import olkin_finn
 from alliance.statistics.rater_model import model_of
+from statistics_reference import REAL_DATA
 from unit.simulated_items import REGISTRY, bifactor_answers, item_frame, item_site, raters_scores, wai_site
 
 HERE = Path(__file__).resolve().parent
+SAI = REAL_DATA / "psychtools_sai" / "sai.csv"
 ITEMS = list(range(1, 13))
 TWO = ["client.task", "client.bond", "therapist.task", "therapist.bond"]
 THREE = [f"{rater}.{scale}" for rater in ("client", "observer", "therapist") for scale in ("bond", "goal", "task")]
@@ -84,6 +86,20 @@ def _bifactor(model: FactorModel) -> str:
     return "\n".join(lines)
 
 
+POSITIVE = ("calm", "secure", "at.ease", "rested", "comfortable", "confident", "relaxed", "content", "joyful", "pleasant")
+NEGATIVE = ("tense", "regretful", "upset", "worrying", "anxious", "nervous", "jittery", "high.strung", "worried", "rattled")
+SCALES = {"positive": POSITIVE, "negative": NEGATIVE}
+
+
+def sai() -> pd.DataFrame:
+    """Return real answers to twenty items (SOURCE.txt beside the file): the first occasion of every person of three studies, complete."""
+    table = pd.read_csv(SAI)
+    table = table[table["study"].isin(["RIM", "SAM", "XRAY"])].sort_values(["study", "id", "time"], kind="stable")
+    items = table.drop_duplicates(["study", "id"])[["study", *POSITIVE, *NEGATIVE]].dropna()
+    items[list(NEGATIVE)] = 5 - items[list(NEGATIVE)]
+    return items.reset_index(drop=True)
+
+
 def correlations() -> tuple[np.ndarray, np.ndarray]:
     """Return correlations of five variables of two factors in 200 clients, and their sampling covariance."""
     loadings = np.array([0.8, 0.7, 0.6, 0.75, 0.65])
@@ -109,6 +125,10 @@ def cases() -> dict[str, dict[str, Any]]:
             if name in against:
                 found[f"{kind}.{name}"] = {**found[f"{kind}.{name}"], "against": f"{kind}.{against[name]}"}
     one = "alliance =~ " + " + ".join(f"i{item}" for item in ITEMS)
+    for model in (FactorModel("one_factor", {"calmness": (*POSITIVE, *NEGATIVE)}), FactorModel("theory", SCALES)):
+        found[f"sai.{model.name}"] = {"data": "sai", "model": model.syntax}
+    found["sai.bifactor"] = {"data": "sai", "model": _bifactor(FactorModel("bifactor", SCALES, "general")), "orthogonal": True}
+    found["sai.theory"]["against"] = "sai.one_factor"
     found["ordinal"] = {"data": "wai_sr", "model": one, "ordinal": True}
     found["raters.two"] = {"data": "raters", "model": model_of("client", TWO).syntax, "cluster": True}
     found["raters.three"] = {"data": "raters", "model": model_of("client", THREE).syntax, "cluster": True}
@@ -117,12 +137,17 @@ def cases() -> dict[str, dict[str, Any]]:
 
 
 def computed() -> dict[str, Any]:
-    """Return what R gives now."""
+    """Return what R gives now; without the real data where they are not there."""
     with tempfile.TemporaryDirectory() as folder:
         rows_of(wai(), "wai_s").to_csv(Path(folder) / "wai_s.csv", index=False)
         rows_of(ordinal_site(), "wai_sr").drop(columns="therapist").to_csv(Path(folder) / "wai_sr.csv", index=False)
+        models = cases()
+        if SAI.is_file():
+            sai().drop(columns="study").to_csv(Path(folder) / "sai.csv", index=False)
+        else:
+            models = {name: case for name, case in models.items() if case["data"] != "sai"}
         rater_rows(raters()).to_csv(Path(folder) / "raters.csv", index=False)
-        (Path(folder) / "models.json").write_text(json.dumps(cases()), encoding="utf-8")
+        (Path(folder) / "models.json").write_text(json.dumps(models), encoding="utf-8")
         r, v = correlations()
         given = {"correlation": r.ravel().tolist(), "vcov": v.ravel().tolist(), "factor": FACTOR}
         (Path(folder) / "correlations.json").write_text(json.dumps(given), encoding="utf-8")

@@ -111,6 +111,12 @@ def test_a_model_that_scales_do_not_allow_says_what_it_needs(scales, names):
         assert names[model.name] in getattr(model, "reason", "")
 
 
+def test_scales_called_like_the_general_factor_or_an_item_keep_apart_from_them():
+    known = instrument(general=[1, 2, 3], i4=[4, 5, 6])
+    models = {model.name: model for model in instrument_models(known, list(range(1, 7)))}
+    assert list(models["bifactor"].factors) == ["general_scale", "i4_scale"]
+
+
 def test_nested_models_are_told_from_others():
     one, theory, two, bifactor = instrument_models(REGISTRY["wai_s"], list(range(1, 13)))
     assert nested(one, theory) and nested(one, two) and nested(two, theory) and nested(theory, bifactor) and nested(one, bifactor)

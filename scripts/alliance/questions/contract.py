@@ -499,6 +499,7 @@ TABLES = (
             "indicator": "scale; (sum): sum of the rater's scales (standardised where a site published correlations)",
             "factor": "trait, or own: what is particular to the rater",
             "index": "index of fit",
+            "headline": "yes: the number to read first; no: beside it (coefficients of the model of pooled covariances)",
         },
         ("consistency", "method_specificity", "reliability", "factor_correlation", "loading_standardised", "fit_index"),
     ),

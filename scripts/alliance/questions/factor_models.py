@@ -86,7 +86,8 @@ def instrument_models(instrument: Instrument, items: Sequence[int]) -> list[Fact
         return [AbsentModel(ONE_FACTOR, f"needs at least {MIN_ITEMS} items; has {len(items)}")]
     names = tuple(item_name(item) for item in items)
     found: list[FactorModel | AbsentModel] = [FactorModel(ONE_FACTOR, {instrument.construct: names})]
-    scales = own_scales(instrument, items)
+    # A factor must not be called like an item or like the general factor.
+    scales = {f"{name}_scale" if name in (*names, GENERAL) else name: members for name, members in own_scales(instrument, items).items()}
     if len(scales) < 2 or all(len(members) < MIN_SCALE_ITEMS for members in scales.values()):
         return found
     if {name for members in scales.values() for name in members} != set(names):

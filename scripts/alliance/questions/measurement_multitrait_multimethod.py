@@ -31,7 +31,7 @@ _SCALES = {
     "identity": ("loading_standardised", FIT),
 }
 _POOLED = ("consistency", "method_specificity", "reliability", "factor_correlation")
-_KEYS = ["instruments", "raters", "window", "reference", "rater", "indicator", "factor", "index", "estimate_type"]
+_KEYS = ["instruments", "raters", "window", "reference", "rater", "indicator", "factor", "index", "headline", "estimate_type"]
 _IDENTIFYING = ("instruments", "raters", "rater", "estimate_type", "factor", "indicator", "index")
 
 
@@ -87,7 +87,7 @@ def _refused(reason: str) -> dict[str, Any]:
 
 
 def _add(part: Part, identity: Mapping[str, Any], row: Mapping[str, Any], variance: float) -> None:
-    merged = {"level": "client", **identity, **row}
+    merged = {"level": "client", "headline": "yes", **identity, **row}
     part.add({**merged, "parameter": "|".join(str(merged[name]) for name in _IDENTIFYING if merged.get(name))}, variance)
 
 
@@ -200,7 +200,8 @@ def _pooled_models(summaries: Sequence[SiteSummary], options: Mapping[str, Any])
             reason = "; ".join(one for one in (row["reason"], note) if one)
             status = "flagged" if row["status"] == "estimated" and reason else row["status"]
             behind = {"n_clients": n_clients, "sites_behind": len(used), "variance": variance, "n_therapists": None, "n_sessions": None}
-            rows.append({**identity, **row, **behind, "status": status, "reason": reason})
+            headline = "no" if row["estimate_type"] in _POOLED else "yes"
+            rows.append({**identity, **row, **behind, "headline": headline, "status": status, "reason": reason})
     frame = pd.DataFrame(rows)
     if len(frame):
         frame = frame.reindex(columns=sorted({*frame.columns, "estimate", "ci_low", "ci_high", "rater", "indicator", "factor", "index"}))
@@ -226,7 +227,7 @@ def _gaps(found: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mappin
                 continue
             reason = f"needs the scales of {instruments} by {raters} at the same session; has other measures or raters"
             row = _refused(reason) | ({"reason": absent} if absent else {})
-            keys = {"instruments": instruments, "raters": raters, "window": window, "reference": reference}
+            keys = {"instruments": instruments, "raters": raters, "window": window, "reference": reference, "headline": "yes"}
             yield {**keys, **row, "site": summary.site, "scale": "identity", "n_sites": 0}
 
 
@@ -252,6 +253,6 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     if pooled - {POOLED_COVARIANCE}:
         sentences.append(pooling_sentence(options["pooling"], "Coefficients of sites were pooled on these scales"))
     if POOLED_COVARIANCE in pooled:
-        text = "Beside them stands the model fitted to the covariances within sites, pooled, which assumes one structure for all sites."
+        text = "Beside these means, which let sites differ, stands the model of the pooled covariances within sites, one for all."
         sentences.append(Sentence(text))
     return sentences

@@ -578,6 +578,7 @@ def mean_table(data: ReportData) -> list[Table]:
 def method_rows(data: ReportData) -> pd.DataFrame:
     """Return the pooled shares of each rater's own view, from the model with the most raters."""
     table = common.pooled_rows(common.table_of(data, QUESTION, "multitrait_multimethod"))
+    table = table[table["headline"].ne("no")]
     known = with_number(table)
     widest = known.assign(size=known["raters"].str.split(", ").str.len()).sort_values("size", kind="stable", ascending=False)
     widest = widest.drop_duplicates(["instruments", "rater"])[["instruments", "rater", "raters"]]

@@ -70,9 +70,9 @@ def simulate(condition: Condition, random: np.random.Generator, runs: int) -> li
 
 
 def _defined(model: StructuralModel, rows: np.ndarray, therapists: np.ndarray) -> np.ndarray:
-    """Return estimates and standard errors of the coefficients, shape (3, 2); NaN without a proper solution."""
+    """Return estimates and standard errors of the coefficients, shape (3, 2), of improper solutions too, as tables show them; else NaN."""
     fit = fit_structural(model, rows=pd.DataFrame(rows, columns=MODEL.names), clusters=[therapists])
-    if fit.status != "estimated":
+    if fit.status == "not_estimable":
         return np.full((len(ESTIMANDS), 2), np.nan)
     table = fit.parameters[fit.parameters["op"].eq(":=")].set_index("lhs")
     return table.loc[[name for name, _, _ in ESTIMANDS.values()], ["estimate", "std_error"]].to_numpy(dtype=float)
