@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 
@@ -44,6 +45,7 @@ def overlap_map(
     bottom = top + cell * size
     colours = LinearSegmentedColormap.from_list("shared", ["#f4f8fa", BLUE])
     beyond = False
+    dashes: tuple[list[float], list[float]] = ([], [])
     with style():
         figure, axes = canvas(width, bottom + 0.62)
         for row, label in enumerate(labels):
@@ -61,7 +63,8 @@ def overlap_map(
                     continue
                 value = (shared if column < row else corrected)[row][column]
                 if not numbers.known(value):
-                    axes.plot([x + cell * 0.4, x + cell * 0.6], [y + cell / 2] * 2, color=LINE, linewidth=1)
+                    dashes[0].extend((x + cell * 0.4, x + cell * 0.6, math.nan))
+                    dashes[1].extend((y + cell / 2, y + cell / 2, math.nan))
                     continue
                 axes.fill(*corners, facecolor=colours(min(max(value, 0.0), 1.0)), edgecolor="white", linewidth=1)
                 if value > 1:
@@ -72,6 +75,7 @@ def overlap_map(
                     shown = numbers.percent(value).removesuffix("%")
                     ink = "white" if value > 0.5 else INK
                     write(axes, x + cell / 2, y + cell / 2, shown, 7.5, ha="center", va="center", color=ink)
+        axes.plot(*dashes, color=LINE, linewidth=1)
         write(axes, 0.1, 0.14, "columns have the numbers of the rows", 6.6 if narrow else 8, va="center", color=SOFT)
         key, length, y = name_width, min(2.0, width - name_width - 0.4), bottom + 0.16
         for index in range(41):
