@@ -243,8 +243,8 @@ def test_no_means_are_said_to_be_comparable_without_equal_intercepts(study, chap
     table = block(chapter, "invariance")
     labels = [column.label for column in table.columns]
     said = {row[0].text: row[labels.index("What may be compared")].text for row in table.rows}
-    assert said["WAI-SR, client over sites"] == "Correlations may be compared; means may not."
-    assert said["WAI-SR, client over languages"] == "Nothing may be compared: equality was not tested."
+    assert said["WAI-SR (client) over sites"] == "Correlations may be compared; means may not."
+    assert said["WAI-SR (client) over languages"] == "Nothing may be compared: equality was not tested."
     finding = next(one for one in chapter.findings if one.startswith("Means of observed scores"))
     assert "over sessions" in finding and "over sites" not in finding
     invariance = study.tables["measurement"]["invariance"]
@@ -256,8 +256,42 @@ def test_no_means_are_said_to_be_comparable_without_equal_intercepts(study, chap
 def test_raters_are_told_as_shares_of_what_their_scores_measure(study, chapter):
     row = pooled(study, "measurement", "multitrait_multimethod", rater="therapist", estimate_type="consistency")
     figure = block(chapter, "rater-shares")
-    assert f"bond, therapist {numbers.percent(row['estimate'])}" in figure.alt and "bond, client" not in figure.alt
+    assert f"therapist, WAI-SR bond {numbers.percent(row['estimate'])}" in figure.alt and "client, WAI-SR" not in figure.alt
     assert f"{numbers.percent(row['estimate'])} is shared with the client’s view" in block(chapter, "measurement-raters").sentences[0]
+
+
+def test_each_rater_stands_once_with_the_sum_of_scales_from_the_largest_model_over_all_sites(study):
+    table = study.tables["measurement"]["multitrait_multimethod"]
+    one = table[table["rater"].eq("therapist")].assign(indicator="(sum)", method="pooled_covariance")
+    used = "client wai_sr, observer vtas, therapist wai_s"
+    wide = one.assign(instruments=used, raters="client, observer, therapist", estimate=0.31)
+    small = one.assign(instruments="client wai_sr, therapist wai_s", estimate=0.42)
+    rows = [table, wide, wide.assign(method="two_stage_reml", estimate=0.35), small]
+    built = measurement.build(with_tables(study, "measurement", multitrait_multimethod=pd.concat(rows, ignore_index=True)))
+    figure = block(built, "rater-shares")
+    assert figure.alt.endswith("view: therapist, WAI-S (client: WAI-SR) 31%.")
+    told = " ".join(block(built, "measurement-raters").sentences)
+    assert "of what the sum of the scales measures without error, 31% is shared with the client’s view" in told
+
+
+@pytest.mark.parametrize("over_all_sites", [True, False])
+def test_homogeneous_and_blended_instruments_are_compared_once_over_all_sites_where_possible(study, over_all_sites):
+    overlap = study.tables["convergent_validity"]["overlap_summary"]
+    row = overlap[overlap["site"].eq(POOLED) & overlap["estimate_type"].eq("r_squared_mean")].iloc[[0]]
+    keys = {
+        "pairs_kind": "within_instrument",
+        "instrument": "(all)",
+        "approach": "homogeneous - blended",
+        "rater": "client",
+        "basis": "sites",
+    }
+    same = row.assign(
+        **keys, estimate_type="correlation_contrast", method="two_stage_reml", estimate=0.11, ci_low=-0.1, ci_high=0.3, claim=""
+    )
+    rows = [overlap, same] + [same.assign(method="difference_of_means", estimate=0.22, ci_low=0.1)] * over_all_sites
+    given = with_tables(study, "convergent_validity", overlap_summary=pd.concat(rows, ignore_index=True))
+    told = next(one for one in measurement_overlap.contrast_sentences(given) if "homogeneous minus blended" in one)
+    assert ("client .22" in told, "client .11" in told) == (over_all_sites, not over_all_sites)
 
 
 def test_loadings_of_the_composite_stand_beside_the_range_of_the_review(chapter):
@@ -289,7 +323,7 @@ def test_what_could_not_be_estimated_is_listed_with_what_it_needs(chapter):
     for reason in (
         "needs 2 sites with answers to the items of calpas_p; has 1",
         "needs calpas_p total and wai_sr total of one session at 2 sites or more; has 0",
-        "WAI-SR, client over languages: needs two languages; has de only",
+        "WAI-SR (client) over languages: needs two languages; has de only",
     ):
         assert reason in told
 

@@ -140,7 +140,7 @@ def forest(
                     row.kind != "estimate",
                     va="center",
                     zorder=5,
-                    **({"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.8}} if narrow else {}),
+                    **({"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.8}} if narrow or row.kind == "heading" else {}),
                 )
             if not numbers.known(row.estimate):
                 if labelled and not narrow and row.kind != "heading":

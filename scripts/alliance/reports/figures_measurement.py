@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 
@@ -40,38 +41,43 @@ def overlap_map(
     width = 3.4 if narrow else 7.2
     name_width = 1.45 if narrow else 2.6
     cell = min((width - name_width - 0.12) / max(size, 1), 0.55)
+    tall = max(cell, 0.14)
+    every = 1 if cell >= 0.15 else 5
     top = 0.42
-    bottom = top + cell * size
+    bottom = top + tall * size
     colours = LinearSegmentedColormap.from_list("shared", ["#f4f8fa", BLUE])
     beyond = False
+    dashes: tuple[list[float], list[float]] = ([], [])
     with style():
         figure, axes = canvas(width, bottom + 0.62)
         for row, label in enumerate(labels):
-            y = top + cell * row
+            y = top + tall * row
             shown = textwrap.shorten(label, 21 if narrow else 36, placeholder="…") or label[:21]
-            write(axes, name_width - 0.06, y + cell / 2, f"{shown}  {row + 1}", 6.6 if narrow else 8, ha="right", va="center")
-            write(
-                axes, name_width + cell * (row + 0.5), top - 0.05, str(row + 1), 6.6 if narrow else 8, ha="center", va="bottom", color=SOFT
-            )
+            write(axes, name_width - 0.06, y + tall / 2, f"{shown}  {row + 1}", 6.6 if narrow else 8, ha="right", va="center")
+            if row == 0 or (row + 1) % every == 0:
+                x = name_width + cell * (row + 0.5)
+                write(axes, x, top - 0.05, str(row + 1), 6.6 if narrow else 8, ha="center", va="bottom", color=SOFT)
             for column in range(size):
                 x = name_width + cell * column
-                corners = [x, x + cell, x + cell, x], [y, y, y + cell, y + cell]
+                corners = [x, x + cell, x + cell, x], [y, y, y + tall, y + tall]
                 if column == row:
                     axes.fill(*corners, facecolor="#dfe3e7", edgecolor="white", linewidth=1)
                     continue
                 value = (shared if column < row else corrected)[row][column]
                 if not numbers.known(value):
-                    axes.plot([x + cell * 0.4, x + cell * 0.6], [y + cell / 2] * 2, color=LINE, linewidth=1)
+                    dashes[0].extend((x + cell * 0.4, x + cell * 0.6, math.nan))
+                    dashes[1].extend((y + tall / 2, y + tall / 2, math.nan))
                     continue
                 axes.fill(*corners, facecolor=colours(min(max(value, 0.0), 1.0)), edgecolor="white", linewidth=1)
                 if value > 1:
                     beyond = True
                     inner = [x + 0.03, x + cell - 0.03, x + cell - 0.03, x + 0.03, x + 0.03]
-                    axes.plot(inner, [y + 0.03, y + 0.03, y + cell - 0.03, y + cell - 0.03, y + 0.03], color=ORANGE, linewidth=1.4)
+                    axes.plot(inner, [y + 0.03, y + 0.03, y + tall - 0.03, y + tall - 0.03, y + 0.03], color=ORANGE, linewidth=1.4)
                 if cell >= SMALLEST_WITH_NUMBERS:
                     shown = numbers.percent(value).removesuffix("%")
                     ink = "white" if value > 0.5 else INK
-                    write(axes, x + cell / 2, y + cell / 2, shown, 7.5, ha="center", va="center", color=ink)
+                    write(axes, x + cell / 2, y + tall / 2, shown, 7.5, ha="center", va="center", color=ink)
+        axes.plot(*dashes, color=LINE, linewidth=1)
         write(axes, 0.1, 0.14, "columns have the numbers of the rows", 6.6 if narrow else 8, va="center", color=SOFT)
         key, length, y = name_width, min(2.0, width - name_width - 0.4), bottom + 0.16
         for index in range(41):

@@ -188,7 +188,7 @@ def overlap_table(data: ReportData) -> Table:
                         Cell(common.words(scales)),
                         Cell(kind_words),
                         Cell("all together" if rater == "all" else rater),
-                        common.count_cell(counted.n_pairs),
+                        common.count_cell(counted.n_pairs if common.has_number(counted) else None),
                         _share_cell(found.get("minimum")),
                         _share_cell(mean),
                         number_cell(_share_interval(mean) if known else numbers.UNKNOWN, mean.ci_low if known else None),
@@ -213,9 +213,9 @@ def overlap_table(data: ReportData) -> Table:
             Column("Remark", wide=True, optional=True),
         ),
         rows=tuple(rows),
-        note="Shared variance is the squared correlation. The mean is pooled over sites, smallest and largest are those of the pooled "
-        "pairs. Pairs that share items (a short form and its long form) are left out. Which scales are meant to measure the same: see the "
-        "table of contents of the measures.",
+        note="Shared variance is the squared correlation. The mean is the mean of each site’s pairs, pooled over sites; smallest and "
+        "largest are those of the pairs pooled one by one, so the mean need not lie between them where sites have different pairs. Pairs "
+        "that share items (a short form and its long form) are left out. Which scales are meant to measure the same: “Who measures what?”.",
         empty="No two alliance measures were sent for the same sessions.",
     )
 
@@ -390,10 +390,7 @@ def pair_table(data: ReportData, level: str, comparison: str, caption: str) -> T
         kind: {_pair(row): row for row in common.select(chosen, estimate_type=kind).itertuples()}
         for kind in ("r_squared", "correlation_disattenuated", "htmt")
     }
-    ordered = sorted(
-        common.select(chosen, estimate_type="correlation").itertuples(),
-        key=lambda row: (not common.has_number(row), -(0 if pd.isna(row.n_sites) else int(row.n_sites))),
-    )
+    ordered = sorted(with_number(common.select(chosen, estimate_type="correlation")).itertuples(), key=lambda row: -int(row.n_sites))
     rows = []
     for row in ordered[:MOST_ROWS]:
         cells = common.estimate_cells(data, row)
@@ -429,7 +426,7 @@ def pair_table(data: ReportData, level: str, comparison: str, caption: str) -> T
         rows=tuple(rows),
         note="Corrected values can exceed 1 and are then flagged. HTMT near 1: the items of both scales hang together as those of "
         f"one.{more}",
-        empty="No site sent such a pair.",
+        empty="No such pair could be pooled over sites.",
         folded=len(rows) > FOLDED_ROWS,
     )
 
@@ -457,7 +454,7 @@ def content(data: ReportData) -> Blocks:
         if first.core:
             emphasised.add(len(rows))
         by_instrument = {key: own for (key,), own in common.rows_by(group, ("instrument",))}
-        label = common.words(first.label or construct) + (" (core)" if first.core else "")
+        label = common.words((first.label or construct).replace("'", "’")) + (" (core)" if first.core else "")
         rows.append((Cell(label), *(Cell(_scales(by_instrument.get(key))) for key in instruments)))
     both = [common.instrument_name(key) for key in instruments if _has_cores(matrix, key)]
     told = (
@@ -565,7 +562,7 @@ def prediction(data: ReportData) -> Blocks:
         if row.estimate_type != "correlation_contrast"
     }
     cells = []
-    for row in rows.head(MOST_ROWS).itertuples():
+    for row in with_number(rows).head(MOST_ROWS).itertuples():
         identity = tuple(getattr(row, key) for key in keys)
         estimate = common.estimate_cells(data, row)
         cells.append(

@@ -332,8 +332,8 @@ def change_sentences(data: ReportData) -> list[str]:
 
 def session_table(data: ReportData) -> list[Table]:
     """Return reliabilities within and between clients and stability over sessions; none without repeated sessions."""
-    rows = session_rows(data)
-    if not rows["status"].isin(WITH_NUMBERS).any():
+    rows = with_number(common.select(session_rows(data), derived_from=""))
+    if rows.empty:
         return []
     cells = tuple(
         (Cell(scale_name(row)), Cell(row.rater), Cell(session_name(row)), *common.estimate_cells(data, row)) for row in rows.itertuples()
@@ -392,7 +392,7 @@ def contrast_table(data: ReportData) -> list[Table]:
     rows = contrast_rows(data)
     if rows.empty:
         return []
-    cells = tuple((Cell(contrast_name(row)), *common.estimate_cells(data, row)) for row in rows.itertuples())
+    cells = tuple((Cell(contrast_name(row)), *common.estimate_cells(data, row)) for row in with_number(rows).itertuples())
     return [
         Table(
             "reliability-raters",
@@ -422,7 +422,7 @@ def observers(data: ReportData) -> Blocks:
     if rows.empty:
         return []
     sentences = []
-    for row in with_number(rows[rows["headline"].eq("yes")]).itertuples():
+    for row in with_number(common.select(rows, headline="yes", instrument_scale=TOTAL)).itertuples():
         average = row.form.endswith(",k)")
         amount = (
             f"{numbers.decimal(row.n_raters, 1).removesuffix('.0')} raters" if numbers.known(row.n_raters) else "all raters of a session"
@@ -443,7 +443,7 @@ def observers(data: ReportData) -> Blocks:
             number_cell(numbers.decimal(row.n_raters, 1).removesuffix(".0"), row.n_raters),
             *common.estimate_cells(data, row),
         )
-        for row in rows.itertuples()
+        for row in with_number(rows).itertuples()
     )
     columns = (
         *(Column("Measure"), Column("Rater"), Column("Form"), Column("Definition", optional=True), Column("Used", optional=True)),

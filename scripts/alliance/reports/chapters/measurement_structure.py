@@ -260,7 +260,7 @@ def _edge(data: ReportData, source: str, target: str, row: Any, mutual: bool = F
 def fit_table(data: ReportData, rows: pd.DataFrame, id: str, caption: str) -> Table:
     """Return the indices of fit of every model, pooled over sites."""
     cells, emphasised = [], set()
-    for (instrument, rater, derived), group in common.rows_by(rows, ("instrument", "rater", "derived_from")):
+    for (instrument, rater, derived), group in common.rows_by(with_number(rows), ("instrument", "rater", "derived_from")):
         best = best_model(group)[0]
         for model, found in fits(group).items():
             if model == best:
@@ -356,9 +356,11 @@ def comparison_table(data: ReportData, rows: pd.DataFrame) -> list[Table]:
 
 def bifactor_table(data: ReportData, rows: pd.DataFrame) -> list[Table]:
     """Return what the general factor and the scales' own factors explain; none without a bifactor model."""
-    chosen = rows[rows["estimate_type"].isin(BIFACTOR_TYPES)]
+    chosen = with_number(rows[rows["estimate_type"].isin(BIFACTOR_TYPES)])
     if chosen.empty:
         return []
+    place = chosen["estimate_type"].map({name: number for number, name in enumerate(BIFACTOR_TYPES)})
+    chosen = in_order(chosen.loc[place.sort_values(kind="stable").index], data)
     words = {
         "omega_hierarchical": "Total score by the general factor (hierarchical ω)",
         "omega_subscale": "Score of a scale by its own factor beyond the general one",
@@ -438,7 +440,7 @@ def invariance_rows(data: ReportData) -> pd.DataFrame:
 def invariance_name(row: Any) -> str:
     """Return what is compared over which groups."""
     name = common.instrument_name(row.instrument) if row.instrument else "Alliance measures"
-    rater = "" if row.across == "raters" or not row.rater else f", {row.rater}"
+    rater = "" if row.across == "raters" or not row.rater else f" ({row.rater})"
     return f"{name}{rater} over {ACROSS.get(row.across, row.across)}"
 
 
@@ -576,20 +578,52 @@ def mean_table(data: ReportData) -> list[Table]:
 
 
 def method_rows(data: ReportData) -> pd.DataFrame:
-    """Return the pooled shares of each rater's own view, from the model with the most raters."""
+    """Return the pooled shares of each rater's own view, each once: from the model with the most raters, over all sites where possible."""
     table = common.pooled_rows(common.table_of(data, QUESTION, "multitrait_multimethod"))
-    table = table[table["headline"].ne("no")]
-    known = with_number(table)
-    widest = known.assign(size=known["raters"].str.split(", ").str.len()).sort_values("size", kind="stable", ascending=False)
-    widest = widest.drop_duplicates(["instruments", "rater"])[["instruments", "rater", "raters"]]
-    kept = table.merge(widest, on=["instruments", "rater", "raters"])
-    return kept if len(kept) else table
+    if table.empty:
+        return table
+    pairs = [_instruments_of(row) for row in table.itertuples()]
+    silent = ~table.index.isin(with_number(table).index)
+    elsewhere = table["method"].ne("pooled_covariance")
+    table = table.assign(pair=pairs, size=table["raters"].str.count(","), elsewhere=elsewhere, silent=silent)
+    table = table.sort_values(["silent", "size", "elsewhere"], ascending=[True, False, True], kind="stable")
+    once = table.drop_duplicates(["pair", "rater", "indicator", "factor", "index", "estimate_type"]).sort_index()
+    return once.drop(columns=["pair", "size", "elsewhere", "silent"])
+
+
+def _used(row: Any) -> dict[str, str]:
+    """Return the instrument of each rater; none where all have the same."""
+    return dict(one.split(" ", 1) for one in row.instruments.split(", ")) if " " in row.instruments else {}
+
+
+def _instruments_of(row: Any) -> str:
+    """Return the instruments that a row compares: the rater's and the reference rater's."""
+    used = _used(row)
+    own = [used.get(one, row.instruments) for one in row.rater.split(" ~~ ")]
+    return " ".join((*own, used.get(row.reference, row.instruments)))
 
 
 def method_name(row: Any) -> str:
     """Return whose indicator a row is about."""
     name = "sum of scales" if row.indicator == SUM else indicator_words(row.indicator)
     return f"{name}, {row.rater}" if row.indicator else row.rater or "raters of the same sessions"
+
+
+def instruments_words(row: Any) -> str:
+    """Return which instrument each rater used; ``client wai_sr, therapist wai_s`` becomes ``client WAI-SR, therapist WAI-S``."""
+    used = _used(row)
+    if not used:
+        return common.instrument_name(row.instruments)
+    return ", ".join(f"{rater} {common.instrument_name(name)}" for rater, name in used.items())
+
+
+def method_label(row: Any) -> str:
+    """Return a rater with the instrument, and the one of the reference rater where that is another."""
+    used = _used(row)
+    scale = "" if row.indicator == SUM else f" {indicator_words(row.indicator)}"
+    own = common.instrument_name(used.get(row.rater, row.instruments))
+    beside = f" ({row.reference}: {common.instrument_name(used[row.reference])})" if row.reference in used else ""
+    return f"{row.rater}, {own}{scale}{beside}"
 
 
 def raters(data: ReportData) -> Blocks:
@@ -600,14 +634,16 @@ def raters(data: ReportData) -> Blocks:
     keys = [key for key, row in shares["consistency"].items() if key in shares["method_specificity"] and row.rater != row.reference]
     if not keys:
         return []
+    sums = [key for key in keys if key[3] == SUM]
+    keys = sums or keys
     own = [shares["consistency"][key] for key in keys]
-    bars = [method_name(row) for row in own]
+    bars = [method_label(row) for row in own]
     parts = [[shares[kind][key].estimate for kind in kinds] for key in keys]
     reference = own[0].reference
     names = [f"shared with the {reference}’s view", "the rater’s own"]
     words = {**dict(zip(kinds, names)), "reliability": "reliability"}
     cells = tuple(
-        (Cell(row.instruments.replace("_", "-")), Cell(method_name(row)), Cell(words[row.estimate_type]), *common.estimate_cells(data, row))
+        (Cell(instruments_words(row)), Cell(method_name(row)), Cell(words[row.estimate_type]), *common.estimate_cells(data, row))
         for row in rows[rows["estimate_type"].isin(words)].itertuples()
     )
     columns = (Column("Instruments"), Column("Scale and rater"), Column("Share"), *common.estimate_columns(data, "Estimate"))
@@ -635,13 +671,14 @@ def view_sentences(data: ReportData, rows: pd.DataFrame, consistencies: list[Any
         whole = [row for row in found if row.indicator == SUM] or found
         ends = (min(row.estimate for row in whole), max(row.estimate for row in whole))
         span = " to ".join(dict.fromkeys(numbers.percent(end) for end in ends))
-        what = "the sum of the scales measures" if len(whole) == 1 and whole[0].indicator == SUM else "the scales measure"
+        what = "the scales measure" if whole[0].indicator != SUM else "the sum of the scales measures"
         sentences.append(
             f"{common.words(rater)}: of what {what} without error, {span} is shared with the {whole[0].reference}’s view of the alliance; "
             f"the rest is the {rater}’s own view."
         )
     for row in with_number(common.select(rows, estimate_type="factor_correlation")).itertuples():
-        sentences.append(f"The own views of {row.rater.replace(' ~~ ', ' and ')} correlate {value(data, row)}.")
+        views = row.rater.replace(" ~~ ", " and ")
+        sentences.append(f"The own views of {views} ({instruments_words(row)}) correlate {value(data, row)}.")
     return sentences
 
 
