@@ -26,7 +26,7 @@ def foundation_only(study: Path) -> None:
     """Switch off all questions but the foundation's three, so that a run with nothing to do is one of the whole study."""
     config = study / "config.yaml"
     text = config.read_text(encoding="utf-8")
-    for question in ("alliance_outcome", "early_gains"):
+    for question in ("measurement", "alliance_outcome", "early_gains"):
         text, found = re.subn(rf"(\n  {question}:[^\n]*\n    enabled:) true", r"\1 false", text)
         assert found == 1, question
     config.write_text(text, encoding="utf-8")

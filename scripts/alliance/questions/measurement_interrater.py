@@ -19,13 +19,14 @@ from alliance.questions.part import Part
 from alliance.questions.sentences import Sentence, pooling_sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
+from alliance.statistics.generalizability import generalizability_with_interval
 from alliance.statistics.interrater import FORMS, Interrater, intraclass, mean_differences
 
 HEADLINE = "ICC(2,k)"
-SOURCES = {"target": "sessions", "rater": "raters", "error": "rest"}
+CLIENT_MEANS, SESSION_SCORES = "clients' means over sessions", "scores of single sessions"
 _KEYS = ["instrument", "rater", "window", "instrument_scale", "form", "definition", "headline", "estimate_type"]
 _SCALES = {effects.COMPLEMENT: ("icc", "generalizability"), "identity": ("variance_component", "mean_difference")}
-_METHOD = {"mean_squares": "mean_squares", "reml": "mixed_model"}
+_METHOD = {"cluster_jackknife": "cluster_jackknife", "client_jackknife": "client_jackknife", "exact": "mean_squares"}
 
 
 def estimate(site: SiteData, options: Mapping[str, Any]) -> Part:
@@ -37,7 +38,9 @@ def estimate(site: SiteData, options: Mapping[str, Any]) -> Part:
         identity = {"instrument": instrument, "rater": rater, "window": ALL_SESSIONS, "instrument_scale": scale, "level": "session"}
         found[rater, scale, instrument] = intraclass(ratings, level=level)
         _add_agreement(part, identity, found[rater, scale, instrument])
-        _add_differences(part, identity, ratings, level)
+        _add_generalizability(part, identity, ratings, _METHOD.get(found[rater, scale, instrument].interval, "client_jackknife"), level)
+        if found[rater, scale, instrument].n_raters:
+            _add_differences(part, identity, ratings, level)
     for rater in sorted({rater for rater, scale, _ in found if scale == TOTAL}):
         chosen = next((name for name in options["alliance"]["instruments"] if (rater, TOTAL, name) in found), None)
         if chosen is not None:
@@ -121,11 +124,27 @@ def _add_agreement(part: Part, identity: Mapping[str, Any], found: Interrater) -
             part.add(_row(keys, form, "icc", status="not_estimable", reason=reason, method="none", n_raters=None))
             continue
         limits = {"ci_low": one.ci_low, "ci_high": one.ci_high} if np.isfinite(one.ci_low) and np.isfinite(one.ci_high) else {}
-        fields = {"estimate": one.estimate, "method": _METHOD[found.estimator], "status": one.status, "reason": one.reason, **limits}
+        fields = {"estimate": one.estimate, "method": _METHOD[found.interval], "status": one.status, "reason": one.reason, **limits}
         part.add(_row(keys, form, "icc", **fields), one.std_error**2)
-    for name, share in found.shares.items():
-        fields = {"estimate": share, "method": _METHOD[found.estimator], "status": "estimated", "definition": "agreement"}
-        part.add(_row({**identity, **counts, "n_raters": 1.0}, SOURCES[name], "variance_component", **fields))
+
+
+def _add_generalizability(part: Part, identity: Mapping[str, Any], ratings: pd.DataFrame, method: str, level: float) -> None:
+    """Add the sources of variance of single ratings, and how far means over raters (and sessions) order clients (and sessions)."""
+    study, of_clients, of_sessions = generalizability_with_interval(ratings, level=level)
+    counts = {"n_sessions": study.n_sessions, "n_clients": study.n_clients, "definition": "consistency"}
+    keys = {**identity, **counts, "n_raters": study.raters_of_session if study.variances else None}
+    for form, one in ((CLIENT_MEANS, of_clients), (SESSION_SCORES, of_sessions)):
+        if one.status == "not_estimable":
+            reason = f"not estimable: {one.reason}"
+            part.add(_row(keys, form, "generalizability", status="not_estimable", reason=reason, method="none"))
+            continue
+        limits = {"ci_low": one.ci_low, "ci_high": one.ci_high} if np.isfinite(one.ci_low) and np.isfinite(one.ci_high) else {}
+        fields = {"estimate": one.estimate, "method": method, "status": one.status, "reason": one.reason, **limits}
+        part.add(_row(keys, form, "generalizability", **fields), one.std_error**2)
+    for source, share in study.shares.items() if study.variances else ():
+        status = {"status": study.status, "reason": study.reason}
+        row = _row({**keys, "n_raters": 1.0}, source, "variance_component", estimate=share, method="mixed_model", **status)
+        part.add({**row, "definition": ""})
 
 
 def _add_differences(part: Part, identity: Mapping[str, Any], ratings: pd.DataFrame, level: float) -> None:
@@ -169,8 +188,15 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         "mean over the raters that a session has."
     )
     sentences = [Sentence(text, ("shrout_fleiss_1979", "mcgraw_wong_1996"))]
-    if "mixed_model" in set(found["method"]):
-        sentences.append(Sentence("Where sessions differ in their raters, components of variance come from restricted maximum likelihood."))
+    if set(found["method"]) & {"cluster_jackknife", "client_jackknife"}:
+        text = (
+            "Intervals respect sessions of one client and clients of one therapist; those of agreement add how far other raters would "
+            "differ in level. Where sessions differ in their raters, components of variance come from restricted maximum likelihood."
+        )
+        sentences.append(Sentence(text, ("zou_donner_2008",)))
+    if (table["estimate_type"].eq("generalizability") & table["status"].isin(WITH_NUMBERS)).any():
+        text = "Generalizability splits the variance of ratings into clients, their sessions, raters, clients x raters, and the rest."
+        sentences.append(Sentence(text, ("brennan_2001",)))
     if found["site"].eq(POOLED).any():
         sentences.append(pooling_sentence(options["pooling"], "Intraclass correlations were pooled as ln(1 - ICC)"))
     return sentences

@@ -49,7 +49,6 @@ from alliance.statistics.invariance import Cutoffs, Invariance
 from alliance.statistics.structural_fit import Moments
 
 SITES, LANGUAGES, RATERS, SESSIONS = "sites", "languages", "raters", "sessions"
-CLAIM = "A15"
 CONSTRUCTS = ("alliance",)
 MOST_PARAMETERS = 3000
 """Parameters of the configural model of all groups together; above, the groups with most clients are compared (time and memory)."""
@@ -256,7 +255,7 @@ def _needed(variables: int, options: Mapping[str, Any]) -> int:
 
 def _add(part: Part, row: Mapping[str, Any]) -> None:
     """Add a row to a site's summary."""
-    written = {name: value for name, value in row.items() if name not in ("model", "std_error", "claim")}
+    written = {name: value for name, value in row.items() if name not in ("model", "std_error")}
     names = [str(row.get(name, "")) for name in ("across", "instrument", "rater", "window", "groups", "model", "estimate_type", "index")]
     error = row.get("std_error")
     identity = ".".join(name.replace(", ", "+") for name in names if name)
@@ -287,7 +286,7 @@ def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapp
             rows += [no_row({"across": kind, "site": one.site}, effects.absence(one), "latent_mean") for kind in kinds]
     shared = pd.DataFrame([{"site": POOLED, **row} for row in rows])
     table = effects.stack(own, shared)
-    return table.assign(claim=CLAIM, scale="identity") if len(table) else table
+    return table.assign(scale="identity") if len(table) else table
 
 
 @dataclass(frozen=True)
