@@ -16,6 +16,21 @@ score <- function(rows) {
   answered <- rowSums(!is.na(rows[items]))
   ifelse(answered >= 0.8 * length(items), rowMeans(rows[items], na.rm = TRUE), NA)
 }
+# Alpha and omega total of the first occasion, clients with all answers; standard errors of ln(1 - coefficient) leave out each client.
+first_occasion <- function(rows) {
+  x <- as.matrix(rows[rows$time == 1, items]); x <- x[complete.cases(x), , drop = FALSE]
+  n <- nrow(x); k <- ncol(x)
+  alpha_of <- function(s) k / (k - 1) * (1 - sum(diag(s)) / sum(s))
+  if (n < 10) return(list(n = n))
+  logs <- sapply(seq_len(n), function(i) log(1 - alpha_of(cov(x[-i, ]))))
+  found <- list(n = n, alpha = alpha_of(cov(x)), alpha_error = sqrt((n - 1) / n * sum((logs - mean(logs))^2)))
+  fit <- tryCatch(lavaan::cfa(paste("f =~", paste(items, collapse = " + ")), as.data.frame(x), std.lv = TRUE), error = function(e) NULL)
+  if (!is.null(fit) && lavInspect(fit, "converged") && min(diag(lavInspect(fit, "est")$theta)) > 0) {
+    est <- lavInspect(fit, "est")
+    found$omega <- sum(est$lambda)^2 / (sum(est$lambda)^2 + sum(diag(est$theta)))
+  }
+  found
+}
 sites <- list()
 for (label in sort(unique(data$study), method = "radix")) {
   rows <- data[data$study == label, ]
@@ -31,10 +46,16 @@ for (label in sort(unique(data$study), method = "radix")) {
     std <- standardizedSolution(sem("y ~ x", both, fixed.x = FALSE))[1, ]
     entry$stability <- list(n = nrow(both), r = cor(both$x, both$y), slope = unname(coef(lm(y ~ x, both))[2]), std_se = std$se)
   }
+  entry$first <- first_occasion(rows)
   sites[[name]] <- entry
 }
+alphas <- Filter(function(s) !is.null(s$first$alpha), sites)
+fit <- metafor::rma(-log(1 - sapply(alphas, function(s) s$first$alpha)), sei = sapply(alphas, function(s) s$first$alpha_error), method = "REML",
+                    test = "adhoc", control = list(threshold = 1e-12, maxiter = 1000))
+reliability <- list(estimate = 1 - exp(-as.numeric(fit$beta)), se = fit$se, low = 1 - exp(-fit$ci.lb), high = 1 - exp(-fit$ci.ub), tau2 = fit$tau2,
+                    q = fit$QE, k = fit$k)
 both <- Filter(function(s) !is.null(s$stability), sites)
 fit <- metafor::rma(sapply(both, function(s) s$stability$r), sei = sapply(both, function(s) s$stability$std_se), method = "REML", test = "adhoc",
                     control = list(threshold = 1e-12, maxiter = 1000))
 pooled <- list(estimate = as.numeric(fit$beta), se = fit$se, low = fit$ci.lb, high = fit$ci.ub, tau2 = fit$tau2, q = fit$QE, k = fit$k)
-cat(toJSON(list(r = as.character(getRversion()), sites = sites, stability = pooled), auto_unbox = TRUE, digits = NA, pretty = 1), "\n")
+cat(toJSON(list(r = as.character(getRversion()), sites = sites, stability = pooled, reliability = reliability), auto_unbox = TRUE, digits = NA, pretty = 1), "\n")

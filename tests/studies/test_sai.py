@@ -70,3 +70,25 @@ def test_pooled_stability_is_that_of_metafor(results_of, reference):
     parameters = table(results_of("sai"), "path_models/parameters")
     pooled = parameters[(parameters["site"] == POOLED) & (parameters["method"] == "two_stage_reml")]
     assert_pooled_row(row(pooled, parameter=STABILITY, estimate_type="path_standardised"), reference("sai")["stability"])
+
+
+def test_reliability_of_the_first_occasion_is_that_of_r(results_of, reference):
+    reliability = table(results_of("sai"), "measurement/reliability")
+    chosen = reliability[reliability["instrument_scale"].eq("total") & reliability["window"].eq("first")]
+    for site, values in reference("sai")["sites"].items():
+        expected = values["first"]
+        own = chosen[chosen["site"].eq(site)].set_index("estimate_type")
+        if "alpha" not in expected:
+            assert own["status"].get("alpha", "not_estimable") == "not_estimable"
+            continue
+        assert own.loc["alpha", "n_clients"] == expected["n"]
+        assert own.loc["alpha", "estimate"] == pytest.approx(expected["alpha"], rel=1e-9)
+        assert own.loc["alpha", "std_error"] == pytest.approx(expected["alpha_error"], rel=1e-6)
+        if "omega" in expected:
+            assert own.loc["omega_total", "estimate"] == pytest.approx(expected["omega"], rel=1e-5)
+
+
+def test_pooled_reliability_is_that_of_metafor(results_of, reference):
+    reliability = table(results_of("sai"), "measurement/reliability")
+    pooled = row(reliability, site=POOLED, instrument_scale="total", window="first", estimate_type="alpha")
+    assert_pooled_row(pooled, reference("sai")["reliability"])

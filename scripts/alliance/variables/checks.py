@@ -167,8 +167,6 @@ def _measurement_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     if not question["enabled"]:
         return
     base = ("questions", "measurement")
-    if not config["alliance"].get("instruments"):
-        yield ("alliance", "instruments"), "measurement needs an alliance instrument; list one or set questions.measurement.enabled: false"
     if "sessions" in question["invariance"]["across"] and len(question["windows"]) < 2:
         yield (
             (*base, "invariance", "across"),
