@@ -22,11 +22,14 @@ def run(study: Path, cores: int) -> Cost:
     return cost(script("pipeline.py", "run", "--config", str(study / "config.yaml"), "--cores", str(cores)))
 
 
-def foundation_only(study: Path) -> None:
-    """Switch off all questions but the foundation's three, so that a run with nothing to do is one of the whole study."""
+def only(study: Path, questions: str) -> None:
+    """Switch off all other questions in a study's configuration, so that a run with nothing to do is one of the whole study."""
     config = study / "config.yaml"
     text = config.read_text(encoding="utf-8")
-    for question in ("measurement", "alliance_outcome", "early_gains"):
+    section = text.index("\nquestions:")
+    present = re.findall(r"\n  (\w+):[^\n]*\n    enabled: true", text[section:])
+    assert set(questions.split()) <= set(present), questions
+    for question in sorted(set(present) - set(questions.split())):
         text, found = re.subn(rf"(\n  {question}:[^\n]*\n    enabled:) true", r"\1 false", text)
         assert found == 1, question
     config.write_text(text, encoding="utf-8")
@@ -42,7 +45,7 @@ def demo(cores: int) -> None:
         assert full.status == 0
         shutil.rmtree(study / "results")
         shutil.rmtree(study / ".snakemake")
-        foundation_only(study)
+        only(study, FOUNDATION)
         cold = run(study, cores)
         assert cold.status == 0
         nothing = run(study, cores)
@@ -62,7 +65,8 @@ def demo(cores: int) -> None:
     print(f"  all questions   {full.wall:6.1f} s wall             {full.cpu:6.1f} s CPU")
 
 
-def growth(sizes: list[int], cores: int) -> None:
+def growth(sizes: list[int], cores: int, questions: str) -> None:
+    print(f"growth with {questions}")
     before: tuple[int, float] | None = None
     for sites in sizes:
         with tempfile.TemporaryDirectory() as name:
@@ -71,7 +75,7 @@ def growth(sizes: list[int], cores: int) -> None:
                 script("generate_demo.py", "--output", str(study), "--sites", str(sites), "--formats", "csv", "--no-faults", "--seed", "1")
             )
             assert made.status == 0
-            foundation_only(study)
+            only(study, questions)
             cold = run(study, cores)
             assert cold.status == 0, cold
             nothing = run(study, cores)
@@ -89,9 +93,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--sizes", type=int, nargs="*", default=[5, 50, 500], help="numbers of sites")
+    parser.add_argument("--questions", default=FOUNDATION, help="questions of the growing studies, in one argument")
+    parser.add_argument("--growth-only", action="store_true", help="leave out the demo")
     given = parser.parse_args()
-    demo(given.cores)
-    growth(given.sizes, given.cores)
+    if not given.growth_only:
+        demo(given.cores)
+    growth(given.sizes, given.cores, given.questions)
 
 
 if __name__ == "__main__":
