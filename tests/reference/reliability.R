@@ -1,6 +1,8 @@
 # Reference values of reliability by psych, lavaan, semTools and metafor.
 # Usage: Rscript reliability.R FOLDER   (FOLDER holds rows.csv, small.csv, sai.csv)   writes JSON to standard output
-suppressMessages({library(jsonlite); library(psych); library(lavaan); library(GPArotation); library(metafor); library(semTools)})
+suppressMessages({library(jsonlite); library(psych); library(lavaan); library(metafor); library(semTools)})
+here <- dirname(sub("--file=", "", grep("--file=", commandArgs(), value = TRUE)))
+suppressMessages(source(file.path(here, "schmid_leiman.R")))
 folder <- commandArgs(TRUE)[1]
 rows <- read.csv(file.path(folder, "rows.csv"))
 small <- read.csv(file.path(folder, "small.csv"))
@@ -47,31 +49,12 @@ one <- function(d) {
        omega_exact_se = error$se, van_zyl = van_zyl / (n - 1))
 }
 
-# Minres by nlminb and oblimin by GPArotation, both to the last digits, which psych leaves to defaults.
-minres <- function(r, f) {
-  part <- function(psi) {
-    e <- eigen(r - diag(psi), symmetric = TRUE)
-    sum(e$values[-seq_len(f)]^2)
-  }
-  slope <- function(psi) {
-    e <- eigen(r - diag(psi), symmetric = TRUE)
-    -2 * drop(e$vectors[, -seq_len(f), drop = FALSE]^2 %*% e$values[-seq_len(f)])
-  }
-  psi <- nlminb(1 / diag(solve(r)), part, slope, lower = .005, upper = 1, control = list(rel.tol = 1e-15, x.tol = 1e-12, iter.max = 2000))$par
-  e <- eigen(r - diag(psi), symmetric = TRUE)
-  list(load = e$vectors[, seq_len(f), drop = FALSE] %*% diag(sqrt(e$values[seq_len(f)]), f), psi = psi)
-}
 schmid_leiman <- function(d, f) {
   r <- cor(d)
   o <- quiet(omega(r, f, plot = FALSE, flip = FALSE))
-  m <- minres(r, f)
-  turn <- oblimin(varimax(m$load, eps = 1e-14)$loadings[, seq_len(f)], eps = 1e-7, maxit = 5000)
-  phi <- turn$Phi
-  g <- minres(phi, 1)$load[, 1]
-  general <- drop(turn$loadings %*% g)
-  general <- general * sign(sum(general))
+  exact <- schmid_leiman_exact(r, f)
   list(covariance = unname(cov(d)), factors = f, psych = list(omega_h = o$omega_h, omega_t = o$omega.tot, ecv = o$ECV,
-         general = unname(o$schmid$sl[, 1])), omega_h = sum(general)^2 / sum(r), omega_t = 1 - sum(m$psi) / sum(r), general = general)
+         general = unname(o$schmid$sl[, 1])), omega_h = exact$omega_h, omega_t = exact$omega_t, general = exact$general)
 }
 
 # A bifactor model and a model of correlated factors: hand algebra on lavaan's estimates.

@@ -32,23 +32,28 @@ _METHOD = {"cluster_jackknife": "cluster_jackknife", "client_jackknife": "client
 def estimate(site: SiteData, options: Mapping[str, Any]) -> Part:
     """Return the agreement of raters at one site: all sessions that at least two raters of one kind rated, for every scale."""
     part = Part()
-    level = options["pooling"]["level"]
+    level, minimum = options["pooling"]["level"], options["pooling"]["min_clients"]
     found: dict[tuple[str, str, str], Interrater] = {}
     for instrument, rater, scale, ratings in _rated_together(site, options):
         identity = {"instrument": instrument, "rater": rater, "window": ALL_SESSIONS, "instrument_scale": scale, "level": "session"}
+        clients = _clients_rated_twice(ratings)
+        if clients < minimum:
+            reason = f"not estimable: needs at least {minimum} clients with a session that several {rater}s rated; has {clients}"
+            part.add(_row(identity, HEADLINE, "icc", status="not_estimable", reason=reason, method="none", headline="yes"))
+            continue
         found[rater, scale, instrument] = intraclass(ratings, level=level)
         _add_agreement(part, identity, found[rater, scale, instrument])
         _add_generalizability(part, identity, ratings, _METHOD.get(found[rater, scale, instrument].interval, "client_jackknife"), level)
         if found[rater, scale, instrument].n_raters:
-            _add_differences(part, identity, ratings, level)
+            _add_differences(part, identity, ratings, level, minimum)
     for rater in sorted({rater for rater, scale, _ in found if scale == TOTAL}):
         chosen = next((name for name in options["alliance"]["instruments"] if (rater, TOTAL, name) in found), None)
         if chosen is not None:
             identity = {"instrument": PREFERRED, "rater": rater, "window": ALL_SESSIONS, "instrument_scale": TOTAL, "level": "session"}
             _add_agreement(part, identity, found[rater, TOTAL, chosen])
-    if not found:
-        kind = "the site publishes correlations only" if site.published is not None else "no session has"
-        reason = f"not estimable: needs at least two raters of one kind at one session; {kind if 'site' in kind else 'has none'}"
+    if not part.rows:
+        what = "the site publishes correlations only" if site.published is not None else "has none"
+        reason = f"not estimable: needs at least two raters of one kind at one session; {what}"
         part.add(_row({}, HEADLINE, "icc", status="not_estimable", reason=reason, method="none", headline="yes"))
     return part
 
@@ -95,6 +100,11 @@ def _long(scores: pd.DataFrame, site: SiteData) -> pd.DataFrame:
     everyone = pd.Index(np.unique(client))
     codes, known = therapist_codes(everyone, site.clients, site.scores)
     return ratings.assign(therapist=codes[everyone.get_indexer(client)]) if known else ratings
+
+
+def _clients_rated_twice(ratings: pd.DataFrame) -> int:
+    several = ratings["target"].map(ratings["target"].value_counts()).gt(1).to_numpy(dtype=bool)
+    return int(ratings.loc[several, "client"].nunique())
 
 
 def _counts(found: Interrater) -> dict[str, Any]:
@@ -147,12 +157,13 @@ def _add_generalizability(part: Part, identity: Mapping[str, Any], ratings: pd.D
         part.add({**row, "definition": ""})
 
 
-def _add_differences(part: Part, identity: Mapping[str, Any], ratings: pd.DataFrame, level: float) -> None:
+def _add_differences(part: Part, identity: Mapping[str, Any], ratings: pd.DataFrame, level: float, minimum: int) -> None:
     for row in mean_differences(ratings, level=level).itertuples(index=False):
         keys = {**identity, "n_sessions": row.n_targets, "n_clients": row.n_clients, "definition": "agreement", "n_raters": 2.0}
         form = f"rater {row.first} minus rater {row.second}"
-        if row.status == "not_estimable":
-            reason = f"not estimable: {row.reason}"
+        if row.status == "not_estimable" or row.n_clients < minimum:
+            few = f"needs at least {minimum} clients with a session that both rated; has {row.n_clients}"
+            reason = f"not estimable: {few if row.n_clients < minimum else row.reason}"
             part.add(_row(keys, form, "mean_difference", status="not_estimable", reason=reason, method="none"))
             continue
         fields = {"estimate": row.difference, "ci_low": row.ci_low, "ci_high": row.ci_high, "method": row.method}

