@@ -109,7 +109,7 @@ def rows() -> dict[str, pd.DataFrame]:
         c.fill_in("haq_2", "observer", (3,), view=seen - 0.2 * number, rater_no=number)
     # d: six therapists, the third of eight sessions.
     d.fill_in("wai_sr", "client", (3,), own=0.7, missing=0.003)
-    d.fill_in("haq_2", "client", (3,), error=0.9)
+    d.fill_in("haq_2", "client", (3,), view=d.view + 1.1, error=0.6)
     answers = pd.concat([frame for site in sites for frame in site.frames], ignore_index=True)
     columns = [f"i{item}" for item in range(1, 20)]
     attended = [(site.site, site.client, last) for site, last in ((a, 6), (b, 6), (d, 8))]

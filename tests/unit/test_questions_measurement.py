@@ -293,6 +293,10 @@ def test_one_rater_gives_no_agreement_and_no_differences_between_raters():
     alone = observed_site(raters=1)
     rows = measurement_interrater.estimate(alone, OPTIONS).rows
     assert [row["reason"] for row in rows] == ["not estimable: needs at least two raters of one kind at one session; has none"]
+    outside = alone.ratings["wai_s"].assign(timepoint="intake", session=pd.NA).drop_duplicates(["client_no", "rater"])
+    two = pd.concat([outside, outside.assign(rater_no=2)], ignore_index=True).astype({"session": "Int64", "rater_no": "Int64"})
+    rows = measurement_interrater.estimate(dataclasses.replace(alone, ratings={"wai_s": two}), OPTIONS).rows
+    assert [row["reason"] for row in rows] == ["not estimable: needs at least two raters of one kind at one session; has none"]
     contrasts = [
         row for row in measurement_reliability.estimate(wai_site("a", n=40), OPTIONS).rows if row["estimate_type"] == "reliability_contrast"
     ]
