@@ -80,11 +80,11 @@ def test_errors_from_a_covariance_matrix_equal_the_formulas(stored: dict, name: 
     expected = stored["scales"][name]
     n, k = expected["n"], len(expected["covariance"])
     found = from_covariance(array(expected["covariance"]), n)["alpha"]
-    assert found.std_error * (1 - found.estimate) == pytest.approx(np.sqrt(expected["van_zyl"]), rel=1e-7)
+    assert found.std_error == pytest.approx(np.sqrt(expected["van_zyl"]), rel=1e-7)
     assert internal_consistency.alpha_variance(array(expected["covariance"]), n) == pytest.approx(expected["van_zyl"], rel=1e-10)
     omega = from_covariance(array(expected["implied"]), n)["omega_total"]
     assert omega.estimate == pytest.approx(expected["omega_exact"], rel=1e-6)
-    assert omega.std_error * (1 - omega.estimate) == pytest.approx(expected["omega_exact_se"], rel=1e-4)
+    assert omega.std_error == pytest.approx(expected["omega_exact_se"], rel=1e-4)
     low, high = internal_consistency.feldt_interval(expected["alpha"], n, k)
     assert (low, high) == pytest.approx(tuple(expected["feldt"]), abs=1e-9)
 
@@ -104,7 +104,7 @@ def test_variance_of_parallel_items_is_metafors_and_that_of_van_zyl_for_them(sto
     assert found == pytest.approx(stored["abt"]["vi"], rel=1e-12)
     assert np.abs(stored["abt"]["yi"]) == pytest.approx(np.abs(np.log1p(-np.array([0.8, 0.93, 0.7]))), rel=1e-12)
     parallel = np.full((5, 5), 0.4) + 0.6 * np.eye(5)
-    error = from_covariance(parallel, 1002)["alpha"].std_error
+    error = from_covariance(parallel, 1002)["alpha"].ln_error
     assert error**2 * 1001 / 1000 == pytest.approx(internal_consistency.bonett_variance(1002, 5), rel=1e-7)
 
 
@@ -164,8 +164,8 @@ def test_leaving_out_therapists_equals_refits_in_lavaan(stored: dict) -> None:
     assert (found.n, found.n_left_out, found.n_clusters) == (expected["n"], 2, expected["therapists"])
     first, second = found.scales
     jackknife = expected["jackknife"]
-    assert [one.std_error for one in first] == pytest.approx([jackknife["alpha"], jackknife["omega"]], rel=1e-5)
-    assert second[0].std_error == pytest.approx(jackknife["second"], rel=1e-9)
+    assert [one.ln_error for one in first] == pytest.approx([jackknife["alpha"], jackknife["omega"]], rel=1e-5)
+    assert second[0].ln_error == pytest.approx(jackknife["second"], rel=1e-9)
     difference = found.differences[0]
     assert (difference.name, difference.df) == ("alpha", 23)
     assert difference.std_error == pytest.approx(jackknife["difference"], rel=1e-9)
@@ -175,7 +175,7 @@ def test_leaving_out_therapists_equals_refits_in_lavaan(stored: dict) -> None:
 def test_resampled_therapists_give_the_errors_that_resampling_in_r_gives(stored: dict) -> None:
     rows, expected = reference.rows(), stored["clustered"]
     found = compare([rows[reference.ITEMS], rows[reference.SECOND]], rows["therapist"], generator(1, "test"), names=("alpha",), draws=8000)
-    errors = [found.scales[0][0].std_error, found.scales[1][0].std_error, found.differences[0].std_error]
+    errors = [found.scales[0][0].ln_error, found.scales[1][0].ln_error, found.differences[0].std_error]
     # Of 4,000 and 8,000 draws: the Monte Carlo error of the ratio is 1.4 %.
     assert errors == pytest.approx(array(expected["bootstrap"]) * np.sqrt(24 / 23), rel=0.05)
 

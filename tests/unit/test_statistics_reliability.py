@@ -142,7 +142,7 @@ def test_what_reliability_may_not_depend_on(interval):
             assert (one.estimate, one.std_error, one.ci_low, one.ci_high) == pytest.approx(
                 (two.estimate, two.std_error, two.ci_low, two.ci_high), rel=1e-6
             )
-    np.testing.assert_allclose(np.sqrt(np.diag(plain.vcov)), [one.std_error for one in plain.coefficients])
+    np.testing.assert_allclose(np.sqrt(np.diag(plain.vcov)), [one.ln_error for one in plain.coefficients])
 
 
 def test_clients_are_taken_where_therapists_are_few_or_unknown():

@@ -25,6 +25,7 @@ from alliance.questions.site_data import CORRELATION, SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.correlation import MIN_CLUSTERS
 from alliance.statistics.jackknife import covariance_of_sums, cross_products, jackknife
+from alliance.statistics.reliability_interval import Coefficient
 
 RATERS = ("client", "therapist", "observer")
 _KEYS = [
@@ -179,14 +180,14 @@ def _low(estimate: float, limit: float) -> str:
     return f"below {limit:g}: scores of single clients are not reliable (convention)" if estimate < limit else ""
 
 
-def _add_coefficient(part: Part, identity: Mapping[str, Any], kind: str, one: Any, method: str, low: float, error: float) -> None:
-    """Add a coefficient of reliability; ``error`` is the standard error of the coefficient itself, ``low`` what is flagged below."""
+def _add_coefficient(part: Part, identity: Mapping[str, Any], kind: str, one: Coefficient, method: str, low: float) -> None:
+    """Add a coefficient of reliability; ``low`` is what is flagged below."""
     if one.status == "not_estimable":
         part.add(_absent(identity, f"not estimable: {one.reason}", kind))
         return
     limits = {"ci_low": one.ci_low, "ci_high": one.ci_high} if np.isfinite(one.ci_low) and np.isfinite(one.ci_high) else {}
     status = _status([one.reason, _low(one.estimate, low)])
-    part.add(_row(identity, kind, estimate=one.estimate, method=method, **limits, **status), error**2)
+    part.add(_row(identity, kind, estimate=one.estimate, method=method, **limits, **status), one.std_error**2)
 
 
 def _method(found: Any) -> str:
@@ -201,7 +202,7 @@ def _add_of_items(part: Part, identity: Mapping[str, Any], found: Any, ordinal: 
         }
         # Of a general factor that shares its items with others little is a finding, not a fault.
         limit = 0.0 if one.name == "omega_hierarchical" else low
-        _add_coefficient(part, {**identity, **keys}, one.name, one, _method(found), limit, one.std_error * (1 - one.estimate))
+        _add_coefficient(part, {**identity, **keys}, one.name, one, _method(found), limit)
 
 
 def _add_ordinal(part: Part, scale: _Scale, level: float, low: float) -> None:
@@ -210,7 +211,7 @@ def _add_ordinal(part: Part, scale: _Scale, level: float, low: float) -> None:
     found = ordinal_reliability(scale.items, scale.codes, level=level)
     for kind, name, headline in (("omega_ordinal", "categorical_omega", "yes"), ("alpha_ordinal", "ordinal_alpha", "no")):
         one = getattr(found, name)
-        _add_coefficient(part, {**scale.identity, **scale.counts, "headline": headline}, kind, one, found.method, low, one.std_error)
+        _add_coefficient(part, {**scale.identity, **scale.counts, "headline": headline}, kind, one, found.method, low)
 
 
 def _add_correlations(part: Part, scale: _Scale, item_rest: bool) -> None:
@@ -303,7 +304,7 @@ def _across_sessions(part: Part, site: SiteData, answers: ItemAnswers, options: 
         part.add(_absent({**identity, **of_components, "coefficient": "R_C"}, f"not estimable: {over.reason}", "reliability_within"))
     for kind, name, one, method, behind in found:
         keys = {"coefficient": name, "headline": "yes" if name in ("omega_within", "omega_between") else "no"}
-        _add_coefficient(part, {**identity, **behind, **keys}, kind, one, method, low, one.std_error)
+        _add_coefficient(part, {**identity, **behind, **keys}, kind, one, method, low)
 
 
 def _preferred(
@@ -390,9 +391,8 @@ def _from_published(part: Part, site: SiteData, options: Mapping[str, Any]) -> N
             for one in found.coefficients:
                 fields = {**identity, "n_items": len(items), "n_clients": n, "headline": "yes" if one.name == "omega_total" else "no"}
                 noted = replace(one, reason="; ".join(text for text in (one.reason, note) if text))
-                error = one.std_error * (1 - one.estimate)
                 low = options["questions"]["measurement"]["low_reliability"]
-                _add_coefficient(part, fields, one.name, noted, "normal_theory", low, error)
+                _add_coefficient(part, fields, one.name, noted, "normal_theory", low)
     if not part.rows:
         reason = "not estimable: needs covariances of the items of a scale (instrument.i<number>.<rater>); the published matrix holds none"
         part.add(_absent({}, reason))

@@ -1,6 +1,6 @@
 """Reliability of a scale from its scored items, one occasion a client: alpha, omega total and omega hierarchical with intervals.
 
-Standard errors are those of ln(1 - coefficient), on which coefficients are pooled over sites (Bonett, 2010).
+Intervals are found on the scale of ln(1 - coefficient), on which coefficients are pooled over sites (Bonett, 2010).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from alliance.statistics.covariance import cluster_codes, delta, normal_theory
 from alliance.statistics.distributions import critical_value, two_sided_p
 from alliance.statistics.internal_consistency import alpha, item_rest_correlations, mean_inter_item_correlation
 from alliance.statistics.one_factor import CONSTANT, MIN_ITEMS, NOT_IDENTIFIED, OneFactor, one_factor
+from alliance.statistics.reliability_interval import Coefficient, no_coefficient
 from alliance.statistics.schmid_leiman import SchmidLeiman, schmid_leiman
 
 Name = Literal["alpha", "omega_total", "omega_hierarchical", "omega_total_schmid_leiman"]
@@ -33,41 +34,13 @@ _OF_SCHMID_LEIMAN = {"omega_hierarchical": "omega_hierarchical", "omega_total_sc
 
 
 @dataclass(frozen=True)
-class Coefficient:
-    """A coefficient of reliability with its interval. Numbers are NaN where they do not exist; then ``reason`` says why.
-
-    Attributes
-    ----------
-    name : str
-        One of :data:`NAMES`.
-    estimate : float
-        Coefficient.
-    ln_complement, std_error : float
-        ln(1 - estimate) and its standard error.
-    ci_low, ci_high : float
-        Interval of the coefficient.
-    status, reason : str
-        ``estimated``, ``flagged`` or ``not_estimable``, and why.
-    """
-
-    name: Name
-    estimate: float
-    ln_complement: float
-    std_error: float
-    ci_low: float
-    ci_high: float
-    status: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Reliability:
     """Reliability of one scale.
 
     Attributes
     ----------
     coefficients : tuple of Coefficient
-        In the order they were asked for.
+        In the order they were asked for, named as in :data:`NAMES`.
     vcov : ndarray, shape (m, m)
         Sampling covariance of the ln(1 - coefficient)s.
     mean_inter_item : float
@@ -581,20 +554,19 @@ def _coefficient(
     name: Name,
     found: _Found,
     place: int,
-    std_error: float = np.nan,
+    ln_error: float = np.nan,
     low: float = np.nan,
     high: float = np.nan,
     notes: Sequence[str] = (),
 ) -> Coefficient:
     value, reason = float(found.values[place]), found.reasons[place]
     if reason:
-        return Coefficient(name, *[np.nan] * 5, "not_estimable", reason)
+        return no_coefficient(reason, name)
     notes = [*filter(None, [found.doubts[place]]), *notes]
-    ln_complement = float(np.log1p(-value)) if value < 1 else np.nan
-    return Coefficient(name, value, ln_complement, std_error, low, high, "flagged" if notes else "estimated", "; ".join(notes))
+    return Coefficient(value, (1 - value) * ln_error, low, high, "flagged" if notes else "estimated", "; ".join(notes), name)
 
 
 def _absent(names: Sequence[Name], reason: str, k: int, n: int, left_out: int, n_clusters: int) -> Reliability:
-    coefficients = tuple(Coefficient(name, *[np.nan] * 5, "not_estimable", reason) for name in names)
+    coefficients = tuple(no_coefficient(reason, name) for name in names)
     empty = np.full((len(names),) * 2, np.nan)
     return Reliability(coefficients, empty, np.nan, np.full(k, np.nan), np.full((k, k), np.nan), n, left_out, n_clusters, np.inf, "")

@@ -15,7 +15,7 @@ CLIENT_GROUPS = 50
 
 @dataclass(frozen=True)
 class Coefficient:
-    """A reliability with its interval, symmetric on the scale of ln(1 - reliability). Numbers are NaN where there is none.
+    """A coefficient of reliability with its interval. Numbers are NaN where there is none; then ``reason`` says why.
 
     Attributes
     ----------
@@ -23,6 +23,8 @@ class Coefficient:
         ``std_error`` is that of the coefficient itself (delta method).
     status, reason : str
         ``estimated``, ``flagged`` or ``not_estimable``, and why.
+    name : str
+        What it is called, where several stand together.
     """
 
     estimate: float
@@ -31,11 +33,22 @@ class Coefficient:
     ci_high: float
     status: str = "estimated"
     reason: str = ""
+    name: str = ""
+
+    @property
+    def ln_complement(self) -> float:
+        """ln(1 - estimate), on which coefficients are pooled (Bonett, 2010); NaN for a perfect one."""
+        return float(np.log1p(-self.estimate)) if self.estimate < 1 else np.nan
+
+    @property
+    def ln_error(self) -> float:
+        """Standard error of ln(1 - estimate)."""
+        return self.std_error / (1 - self.estimate) if self.estimate < 1 else np.nan
 
 
-def no_coefficient(reason: str) -> Coefficient:
+def no_coefficient(reason: str, name: str = "") -> Coefficient:
     """Return a coefficient that has no estimate."""
-    return Coefficient(np.nan, np.nan, np.nan, np.nan, "not_estimable", reason)
+    return Coefficient(np.nan, np.nan, np.nan, np.nan, "not_estimable", reason, name)
 
 
 @dataclass(frozen=True)

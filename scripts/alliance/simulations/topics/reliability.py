@@ -9,7 +9,8 @@ import numpy as np
 from alliance.simulations.clients import clustered_normal, therapists_of_clients
 from alliance.simulations.framework import LEVEL, SINGLE_SITE, Condition, Intervals
 from alliance.statistics.internal_consistency import alpha
-from alliance.statistics.reliability import HEADLINE, Coefficient, from_covariance, omega_total, reliability
+from alliance.statistics.reliability import HEADLINE, from_covariance, omega_total, reliability
+from alliance.statistics.reliability_interval import Coefficient
 
 DRAWS = 400
 TOLERANCE = 1e-6
@@ -67,7 +68,7 @@ def simulate(condition: Condition, random: np.random.Generator, runs: int) -> li
 
 
 def _intervals(found: list[Coefficient], name: str, interval: str, truth: float) -> Intervals:
-    columns = ("estimate", "ci_low", "ci_high", "ln_complement", "std_error")
+    columns = ("estimate", "ci_low", "ci_high", "ln_complement", "ln_error")
     estimate, low, high, *error = np.array([[getattr(one, column) for column in columns] for one in found]).T
     given = (METHODS[interval], interval, truth, estimate, low, high, tuple(error), SINGLE_SITE)
     return Intervals(name, f"coefficients {name}", "", *given)
