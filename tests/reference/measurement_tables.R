@@ -301,11 +301,18 @@ agreement <- function(site, instrument, rater, scale) {
       add("interrater", site = site, instrument = instrument, preferred = preferred, rater = rater, instrument_scale = scale, form = names[i], estimate_type = "icc", estimate = estimate[i], std_error = error / (1 - estimate[i]), ci_low = limits[1], ci_high = limits[2],
           n = length(unique(client)), sessions = n, therapists = by$therapists, raters = if (i %% 2) 1 else k, search = !complete)
   }
-  parts <- unlist(two[c("target", "rater_no", "Residual")])
-  if (complete) { error <- raters_ms$`Mean Sq`[3]; parts <- pmax(0, c((table$`Mean Sq`[2] - error) / k, (raters_ms$`Mean Sq`[2] - error) / n, error)) }
-  parts <- parts / sum(parts)
-  for (i in 1:3) for (preferred in c(FALSE, if (scale == "total") TRUE))
-    add("interrater", site = site, instrument = instrument, preferred = preferred, rater = rater, instrument_scale = scale, form = c("sessions", "raters", "rest")[i], estimate_type = "variance_component", estimate = parts[[i]], n = length(unique(client)), sessions = n, search = TRUE)
+  # Components of a generalizability study (Brennan, 2001): sessions in clients, raters crossed with both.
+  # The client's own view of a rater shows where at least five clients have two raters with two sessions each; sessions where five clients have two.
+  if (sum(table(client) >= 2) >= 5) {
+  interaction <- sum(rowSums(table(d$client, d$rater_no) >= 2) >= 2) >= 5
+  v <- unlist(components(if (interaction) value ~ (1 | client) + (1 | target) + (1 | rater_no) + (1 | client:rater_no) else value ~ (1 | client) + (1 | target) + (1 | rater_no), d)); names(v)[match(c("target", "rater_no", "Residual"), names(v))] <- c("session", "rater", "residual"); names(v)[names(v) == "client:rater_no"] <- "client x rater"; own <- if (interaction) v[["client x rater"]] else 0
+  s <- 1 / mean(1 / table(client)); true <- v[["client"]] + v[["session"]]
+  means <- v[["client"]] / (v[["client"]] + v[["session"]] / s + own / k + v[["residual"]] / (k * s)); single <- true / (true + (own + v[["residual"]]) / k)
+  common <- list("interrater", site = site, instrument = instrument, preferred = FALSE, rater = rater, instrument_scale = scale, n = length(unique(client)), sessions = n, search = TRUE)
+  for (name in names(v)) do.call(add, c(common, form = name, estimate_type = "variance_component", estimate = v[[name]] / sum(v)))
+  do.call(add, c(common, form = "clients' means over sessions", estimate_type = "generalizability", estimate = means))
+  do.call(add, c(common, form = "scores of single sessions", estimate_type = "generalizability", estimate = single))
+  }
   for (i in seq_len(ncol(x))) for (j in seq_len(ncol(x))) if (i < j) {
     both <- !is.na(x[, i]) & !is.na(x[, j]); difference <- (x[, i] - x[, j])[both]; own <- units_of(site, client[both])
     error <- jackknife(without(own$unit, function(keep) mean(difference[keep])))
