@@ -41,6 +41,7 @@ KEYS = (
     "rater2",
     "same_rater",
     "shared_items",
+    "derived",
     "parallel",
     "opposed",
     "window",
@@ -226,13 +227,15 @@ def _over_pooled_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
     """Return smallest, largest and mean over the pooled pairs, without standard error."""
     here = pairs[pairs["site"].eq(POOLED) & pairs["status"].isin(WITH_NUMBERS)]
     squares = here[here["estimate_type"].eq("r_squared")]
-    arrays = {name: squares[name].to_numpy(dtype=object) for name in ("level", "comparison", "rater1", "shared_items", "parallel")}
+    arrays = {
+        name: squares[name].to_numpy(dtype=object) for name in ("level", "comparison", "rater1", "shared_items", "derived", "parallel")
+    }
     rows = []
     for level, rater, kind in groups():
         keys = {"level": level, "rater": rater, "pairs_kind": kind, "instrument": "", "approach": ""}
         chosen = squares[chosen_pairs(arrays, level, rater, kind).astype(bool)]
         rows += _of_pairs(keys, chosen, chosen["estimate"].to_numpy(dtype=float), R_SQUARED, no_pairs(level, rater, kind))
-    within = here[here["estimate_type"].eq(R) & here["comparison"].eq(SCALES) & here["shared_items"].eq("no")]
+    within = here[here["estimate_type"].eq(R) & here["comparison"].eq(SCALES) & here["shared_items"].eq("no") & here["derived"].eq("no")]
     extremes = {"correlation_minimum": np.min, "correlation_maximum": np.max}
     for (instrument, rater), chosen in within.groupby(["instrument1", "rater1"], sort=True):
         keys = {"level": SUBSCALE, "rater": rater, "pairs_kind": WITHIN, "instrument": instrument, "approach": ""}
