@@ -112,6 +112,14 @@ def test_a_corrected_correlation_beyond_one_is_left_as_it_is_and_flagged_at_site
     assert rows["status"].eq("flagged").all() and rows["reason"].str.contains("1 or above").all()
 
 
+def test_scales_whose_items_do_not_tell_them_apart_are_flagged_at_sites_and_pooled():
+    tables = pooled([item_site(name, seed=seed, spread=1.5) for seed, name in enumerate("abc")])
+    rows = tables["pairs"][tables["pairs"]["estimate_type"].eq("htmt")]
+    told = rows["reason"].astype(str).str.contains("the items do not tell the two scales apart")
+    assert (told == rows["estimate"].gt(0.9)).all() and told.any()
+    assert {POOLED, "a"} <= set(rows.loc[told, "site"]) and rows.loc[told, "status"].eq("flagged").all()
+
+
 def test_a_corrected_correlation_is_that_of_the_reliabilities_of_the_same_clients():
     site = item_site()
     row = only(estimate(site).estimates, estimate_type="correlation_disattenuated", pair_level="total")

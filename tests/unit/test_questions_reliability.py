@@ -55,3 +55,10 @@ def test_a_published_matrix_of_ordinal_items_is_pooled_with_the_omega_of_rows():
     assert own[["n_sites", "headline"]].to_numpy().tolist() == [[3, "no"]]
     ordinal = table[table["instrument"].eq("wai_sr") & table["instrument_scale"].eq("bond") & table["estimate_type"].eq("omega_ordinal")]
     assert ordinal[["n_sites", "headline"]].to_numpy().tolist() == [[2, "yes"]]
+
+
+def test_pooled_ceilings_that_rest_on_half_clients_say_so():
+    table = pooled([answered(name, "wai_sr", seed) for seed, name in enumerate("abc")])
+    row = table[table["estimate_type"].eq("share") & table["instrument_scale"].eq("total")].iloc[0]
+    assert row["estimate"] > 0 and row["status"] == "flagged"
+    assert "half a client was added at 3 sites" in row["reason"] and "of all clients together it is 0.000" in row["reason"]

@@ -47,6 +47,8 @@ SHARED = "the two scores share items, so the correlation is not one of two measu
 BEYOND_ONE = (
     "1 or above: the scores agree as far as their reliabilities allow, or a reliability is underestimated; the number is left as it is"
 )
+LARGEST_HTMT = 0.9
+NOT_APART = f"above {LARGEST_HTMT:g}: the items do not tell the two scales apart (convention)"
 _ITEM = re.compile(r"i([1-9][0-9]*)")
 
 
@@ -443,7 +445,8 @@ def judged_fields(judged: Judged, kind: str) -> dict[str, Any]:
         reason = "not estimable: an item does not vary" if kind == HTMT else "not estimable: there is no estimate"
         return {"estimate_type": kind, "method": "none", "status": "not_estimable", "reason": reason}
     beyond = kind.startswith(DISATTENUATED) and abs(judged.estimate) >= 1
-    reason = "; ".join(part for part in (BEYOND_ONE if beyond else "", judged.caution) if part)
+    alike = kind == HTMT and judged.estimate > LARGEST_HTMT
+    reason = "; ".join(part for part in (BEYOND_ONE if beyond else "", NOT_APART if alike else "", judged.caution) if part)
     return {
         "estimate_type": kind,
         "estimate": judged.estimate,
@@ -718,5 +721,5 @@ def _published_htmt(site: SiteData, row: Mapping[str, Any], pair: tuple[Variable
         }, np.nan
     r = correlation_matrix(covariance)
     variance = normal_theory_variance(lambda stack: htmt_of_matrix(stack, *places), r, n)
-    estimated = {"estimate": float(htmt_of_matrix(r, *places)), "method": "normal_theory", "status": "estimated", "reason": ""}
-    return {**common, **counted, **estimated}, variance
+    judged = Judged(float(htmt_of_matrix(r, *places)), variance, counted["n_clients"], None, "normal_theory", "")
+    return {**common, **counted, **judged_fields(judged, HTMT)}, variance

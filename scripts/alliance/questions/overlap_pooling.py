@@ -26,7 +26,7 @@ from alliance.questions.overlap_means import (
     groups,
     no_pairs,
 )
-from alliance.questions.overlap_pairs import BEYOND_ONE, DISATTENUATED, PAIRS, SCALES, SHARED, SUBSCALE, R
+from alliance.questions.overlap_pairs import BEYOND_ONE, DISATTENUATED, HTMT, LARGEST_HTMT, NOT_APART, PAIRS, SCALES, SHARED, SUBSCALE, R
 from alliance.questions.overlap_prediction import CONTRAST, NEEDS_TWO, PREDICTION
 from alliance.questions.summary import SiteSummary
 
@@ -80,7 +80,7 @@ def pair_tables(
         return own, own
     keys, scale = [*KEYS, "estimate_type"], effects.pooling_scale(options["pooling"])
     sites, pooled = rows_by_scale(own, keys, summaries, options, no_pair)
-    pooled = _flag_beyond_one(_keep_shared_flag(pooled))
+    pooled = _flag_not_apart(_flag_beyond_one(_keep_shared_flag(pooled)))
     rows = effects.stack(sites, pooled)
     correlations = effects.scaled(own[own["estimate_type"].eq(R)], scale)
     left_out = _keep_shared_flag(effects.leave_one_out_rows(correlations, keys, scale, options["pooling"]))
@@ -103,6 +103,12 @@ def _flag_beyond_one(rows: pd.DataFrame) -> pd.DataFrame:
     beyond = rows["estimate_type"].str.startswith(DISATTENUATED) & rows["estimate"].astype(float).abs().ge(1)
     joined = [f"{BEYOND_ONE}; {text}" if text else BEYOND_ONE for text in rows["reason"]]
     return rows.assign(status=rows["status"].where(~beyond, "flagged"), reason=np.where(beyond, joined, rows["reason"]))
+
+
+def _flag_not_apart(rows: pd.DataFrame) -> pd.DataFrame:
+    alike = rows["estimate_type"].eq(HTMT) & rows["estimate"].astype(float).gt(LARGEST_HTMT)
+    joined = [f"{NOT_APART}; {text}" if text else NOT_APART for text in rows["reason"]]
+    return rows.assign(status=rows["status"].where(~alike, "flagged"), reason=np.where(alike, joined, rows["reason"]))
 
 
 def _squared(rows: pd.DataFrame) -> pd.DataFrame:
