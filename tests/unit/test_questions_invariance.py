@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 
 import numpy as np
@@ -412,3 +413,13 @@ def test_numbers_of_clients_are_those_who_answered_all_items(summaries):
     own = [row for row in part.rows if row["across"] == "raters" and row["status"] != "not_estimable"]
     assert {row["n_clients"] for row in own} == {150}
     assert {row["share_missing"] for row in own} == {10 / 160}
+
+
+def test_a_site_with_answers_on_another_range_is_not_compared(summaries):
+    site = site_of("s", n=160)
+    wide = site.ratings["wai_s"].assign(response_min=0, response_max=7)
+    other = summary_of(dataclasses.replace(site, ratings={"wai_s": wide}))
+    table = table_of([*summaries, other])
+    own = table[table["site"].eq("s") & table["across"].eq("sites") & table["rater"].eq("client")]
+    assert own["reason"].tolist() == ["not estimable: its answers go from 0 to 7, elsewhere from 1 to 7"]
+    assert not table.loc[table["across"].eq("sites") & table["site"].eq(POOLED), "groups"].str.contains("s,|, s$").any()

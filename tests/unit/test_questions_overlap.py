@@ -112,6 +112,14 @@ def test_a_corrected_correlation_beyond_one_is_left_as_it_is_and_flagged_at_site
     assert rows["status"].eq("flagged").all() and rows["reason"].str.contains("1 or above").all()
 
 
+def test_scales_whose_items_do_not_tell_them_apart_are_flagged_at_sites_and_pooled():
+    tables = pooled([item_site(name, seed=seed, spread=1.5) for seed, name in enumerate("abc")])
+    rows = tables["pairs"][tables["pairs"]["estimate_type"].eq("htmt")]
+    told = rows["reason"].astype(str).str.contains("the items do not tell the two scales apart")
+    assert (told == rows["estimate"].gt(0.9)).all() and told.any()
+    assert {POOLED, "a"} <= set(rows.loc[told, "site"]) and rows.loc[told, "status"].eq("flagged").all()
+
+
 def test_a_corrected_correlation_is_that_of_the_reliabilities_of_the_same_clients():
     site = item_site()
     row = only(estimate(site).estimates, estimate_type="correlation_disattenuated", pair_level="total")
@@ -385,3 +393,54 @@ def test_two_client_rated_instruments_share_what_the_demo_study_names():
     # What is particular to the other instrument has 1.1 times the SD of what they share, and the shared view varies with SD 1.
     overlap = Parameters().instrument_overlap
     assert abs(row["estimate"] ** 2 - overlap) < 3 * 2 * row["estimate"] * error + 0.03
+
+
+def test_short_forms_scored_from_a_long_form_are_pooled_apart_and_counted_once():
+    clients = np.arange(1, 81)
+
+    def site(name, seed, derived):
+        random = np.random.default_rng(seed)
+        alliance = random.standard_normal(80)
+        rows = [score_rows(clients, alliance + random.standard_normal(80) / 2, instrument="haq_2", session=3)]
+        if derived:
+            rows.append(score_rows(clients, alliance, instrument="wai_36", session=3))
+        short = {"derived_from": "wai_36"} if derived else {}
+        rows.append(score_rows(clients, alliance + random.standard_normal(80) / 5, instrument="wai_sr", session=3, **short))
+        return site_of(rows, name)
+
+    tables = pooled([site("a", 1, True), site("b", 2, True), site("c", 3, False), site("d", 4, False)])
+    pairs = tables["pairs"]
+    short = pairs[pairs["instrument1"].eq("haq_2") & pairs["instrument2"].eq("wai_sr") & pairs["estimate_type"].eq("correlation")]
+    of_pooled = short[short["site"].eq(POOLED)].set_index("derived")
+    assert of_pooled["n_sites"].to_dict() == {"no": 2, "yes": 2}
+    overlap = tables["overlap_summary"]
+    keys = {"level": "total", "rater": "client", "pairs_kind": "all", "estimate_type": "r_squared_mean"}
+    for name, pair in (("a", "wai_36"), ("c", "wai_sr")):
+        row = only(overlap, site=name, **keys)
+        assert row["n_pairs"] == 1
+        square = only(pairs, site=name, instrument1="haq_2", instrument2=pair, estimate_type="r_squared")
+        assert row["estimate"] == pytest.approx(square["estimate"])
+    assert only(overlap, site=POOLED, basis="pairs", **keys)["n_pairs"] == 2
+
+
+def test_scales_that_share_items_share_them_in_a_published_matrix_too():
+    shared = REGISTRY["haq_2"].model_copy(update={"shared_items": True})
+    site = matrix_site(["haq_2.positive.client", "haq_2.negative.client"], np.array([[1, -0.6], [-0.6, 1]]))
+    site = dataclasses.replace(site, instruments={**REGISTRY, "haq_2": shared})
+    row = only(estimate(site).estimates, estimate_type="correlation")
+    assert (row["shared_items"], row["status"]) == ("yes", "flagged")
+    assert "share items" in row["reason"]
+
+
+def test_contrasts_of_raters_who_used_different_instruments_say_so():
+    random = np.random.default_rng(8)
+    clients, common = np.arange(1, 61), np.random.default_rng(9).standard_normal(60)
+    rows = [
+        score_rows(clients, common + random.standard_normal(60), instrument="wai_36", session=3),
+        score_rows(clients, common + random.standard_normal(60), instrument="haq_2", session=3, rater="therapist"),
+        score_rows(clients, common + random.standard_normal(60), instrument="core_10", timepoint="post"),
+    ]
+    table = estimate(site_of(rows)).estimates
+    own = only(table, instrument1="(preferred)", form="zero_order", contrast="first - second", outcome_instrument="core_10")
+    assert own["status"] == "flagged"
+    assert "the raters used different instruments (wai_36 and haq_2)" in own["reason"]

@@ -295,6 +295,28 @@ def test_two_cores_are_fitted_at_a_site_and_over_sites_with_different_measures()
     assert "needs at least 2 scales of attachment" in refused["reason"] and "attachment 1, collaboration 3" in refused["reason"]
 
 
+def test_two_cores_that_correlate_above_the_bound_are_flagged_over_sites():
+    table = pooled([summary_of(core_site(name, 400, seed, phi=0.96)) for seed, name in enumerate("abc", 1)])
+    row = table[table["site"].eq(POOLED) & table["instrument"].eq("(all measures)") & table["estimate_type"].eq("factor_correlation")].iloc[
+        0
+    ]
+    assert row["estimate"] > 0.9 and row["status"] == "flagged"
+    assert "not to be interpreted apart" in row["reason"]
+
+
+def test_sites_with_answers_on_another_range_are_left_out_of_the_pooled_model_and_named(summaries):
+    frame = item_frame("wai_s", np.clip(bifactor_answers("wai_s", 200, np.random.default_rng(5)), 1, 5))
+    other = summary_of(item_site("o", {"wai_s": frame.assign(response_min=1, response_max=5)}))
+    table = pooled([*summaries, other])
+    own = table[table["site"].eq(POOLED) & table["instrument"].eq("wai_s") & table["model"].eq("one_factor")]
+    assert own["n_sites"].eq(3).all()
+    assert own["reason"].str.contains("without o (1 to 5): answers on another range than elsewhere (1 to 7)", regex=False).all()
+    pd.testing.assert_series_equal(
+        own["estimate"].reset_index(drop=True),
+        pooled(summaries).query("site == @POOLED and instrument == 'wai_s' and model == 'one_factor'")["estimate"].reset_index(drop=True),
+    )
+
+
 def test_scales_that_were_never_together_are_left_out_and_named():
     sites = [core_site(name, 300, seed, keep) for name, seed, keep in (("a", 1, range(5)), ("b", 2, range(5)), ("c", 3, [0, 2, 5]))]
     table = pooled([summary_of(site) for site in sites])

@@ -215,6 +215,7 @@ _PAIR_KEYS = {
     "rater2": "its rater",
     "same_rater": "yes: one person gave both ratings, so the correlation holds shared perception too",
     "shared_items": "yes: the scores have items in common (a short form derived from the long form), so they are not two measures",
+    "derived": "yes: a score was taken from the answers to a long form; pooled apart from forms that were filled in, and in no summary",
     "parallel": "yes: both scales are meant to measure the same (totals: the alliance as a whole); no: known to be meant for different "
     "constructs; unknown: the instrument files do not say what one of them measures",
     "opposed": "yes: higher is better in one and worse in the other, so a negative correlation is agreement",

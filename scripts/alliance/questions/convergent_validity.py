@@ -51,7 +51,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     window = options["questions"]["convergent_validity"]["timepoint_window"]
     found = (from_rows if site.published is None else from_published)(site, options, window)
     reason = "" if found.rows else _no_pairs(window)
-    together = absent_overlap_rows(reason) if found.pairs is None else overlap_rows(site, found.pairs, _derived(site))
+    together = absent_overlap_rows(reason) if found.pairs is None else overlap_rows(site, found.pairs)
     predicted = prediction_rows(site, options)
     rows = [*found.rows, *together[0], *predicted[0]]
     largest = largest_counts(rows)
@@ -69,14 +69,6 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
 
 def _no_pairs(window: str) -> str:
     return f"not estimable: needs two alliance measures of the same sessions in window {window}; has none"
-
-
-def _derived(site: SiteData) -> frozenset[str]:
-    """Return the instruments whose scores were derived from a long form at this site."""
-    if site.scores.empty or "derived_from" not in site.scores:
-        return frozenset()
-    derived = site.scores.loc[site.scores["derived_from"].fillna("").ne("").to_numpy(dtype=bool), "instrument"]
-    return frozenset(derived.unique())
 
 
 def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -150,6 +142,12 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         sentences.append(
             Sentence("Pairs of a short form and the long form it was derived from share items; they are flagged and not summarised.")
         )
+    if r["derived"].eq("yes").any():
+        text = (
+            "Short forms scored from the answers to a long form are pooled apart from short forms that were filled in, and do not count in "
+            "ranges and means beside the long form."
+        )
+        sentences.append(Sentence(text))
     if (r["site"].eq(POOLED) & r["status"].isin(WITH_NUMBERS)).any():
         sentences.append(pooling_sentence(options["pooling"]))
     return sentences

@@ -189,6 +189,12 @@ def improper(found: StructuralFit) -> str:
     return f"improper solution: {found.reason}" if found.reason else ""
 
 
+def not_apart(correlation: float) -> str:
+    """Return in words that two factors correlate too highly to be told apart; empty where they do not."""
+    same = abs(correlation) > SAME_FACTOR
+    return f"the two factors are not to be interpreted apart: they correlate above {SAME_FACTOR:g}" if same else ""
+
+
 def _joined(found: StructuralFit, *notes: str) -> tuple[str, str]:
     reasons = [improper(found), *notes]
     reason = "; ".join(note for note in reasons if note)
@@ -207,8 +213,7 @@ def _rows_of(model: FactorModel, found: StructuralFit, sample: Sample, level: fl
     between = table[table["op"].eq("~~") & table["lhs"].isin(latent) & table["rhs"].isin(latent) & table["lhs"].ne(table["rhs"])]
     if not model.general:
         for row in between.itertuples():
-            same = abs(row.standardized) > SAME_FACTOR
-            note = f"the two factors are not to be interpreted apart: they correlate above {SAME_FACTOR:g}" if same else ""
+            note = not_apart(row.standardized)
             factors = {"factor": f"{row.lhs} ~~ {row.rhs}", "estimate_type": "factor_correlation"}
             yield standardised(row, margin, {**common, **factors}, *_joined(found, note))
     negative = table[table["op"].eq("~~") & table["lhs"].eq(table["rhs"]) & table["standardized"].lt(0) & ~table["lhs"].isin(latent)]

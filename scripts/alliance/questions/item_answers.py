@@ -61,6 +61,11 @@ class ItemAnswers:
         return round((self.maximum - self.minimum) / (response.step if response is not None else 1)) + 1
 
     @property
+    def answer_range(self) -> str:
+        """The lowest and highest answer in words; moments of items on other ranges are not comparable."""
+        return f"{self.minimum:g} to {self.maximum:g}"
+
+    @property
     def scales(self) -> dict[str, list[int]]:
         """Item numbers of every scale with at least two items, the total last; a total of one scale's items is left out."""
         found = {name: self.instrument.scale_items(name) for name in self.instrument.scale_names}

@@ -154,6 +154,12 @@ def _published_block(rows: pd.DataFrame, variables: list[str], items: list[int],
     return matrix_rows(block, [item_name(item) for item in items], mean, matrix, int(n), method=method)
 
 
+def usual_range(ranges: Mapping[str, str], clients: Mapping[str, int]) -> str:
+    """Return the range of answers of most clients (sites' ranges and clients by site); empty where none is known."""
+    counts = {one: sum(clients.get(site, 0) for site, own in ranges.items() if own == one) for one in set(ranges.values()) - {""}}
+    return min(counts, key=lambda one: (-counts[one], one)) if counts else ""
+
+
 def pooled_within(blocks: Sequence[Block], names: Sequence[str]) -> tuple[np.ndarray, int, int]:
     """Return the covariance within sites, pooled over sites, its degrees of freedom plus one, and the number of clients.
 

@@ -203,8 +203,11 @@ def _ranges(rows: pd.DataFrame) -> pd.DataFrame:
     for _, own in loadings.groupby(["site", "group"], sort=True):
         ordered = own.sort_values(["estimate", "variable"])
         for name, row in ((SMALLEST, ordered.iloc[0]), (LARGEST, ordered.iloc[-1])):
-            kept = {key: row[key] for key in (*_KEYS, "site", "estimate", "n_sessions", "n_clients", "n_therapists", "n_sites")}
-            found.append({**kept, "variable": name, "scale": "identity", "method": "over_pairs", "status": "estimated"})
+            kept = {
+                key: row[key]
+                for key in (*_KEYS, "site", "estimate", "n_sessions", "n_clients", "n_therapists", "n_sites", "status", "reason")
+            }
+            found.append({**kept, "variable": name, "scale": "identity", "method": "over_pairs"})
     return pd.DataFrame(found)
 
 

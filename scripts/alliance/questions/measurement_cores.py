@@ -14,7 +14,7 @@ from alliance.questions import effects
 from alliance.questions.contract import POOLED
 from alliance.questions.correlations import therapist_codes
 from alliance.questions.factor_models import CORES, FactorModel, core_of
-from alliance.questions.factor_rows import FIRST_INDEX, FIT, Row, Sample, model_rows, not_estimable
+from alliance.questions.factor_rows import FIRST_INDEX, FIT, Row, Sample, model_rows, not_apart, not_estimable
 from alliance.questions.item_moments import main_window
 from alliance.questions.moments import COLUMNS, Block, matrix_rows, moment_rows, read_block
 from alliance.questions.part import stacked
@@ -264,6 +264,8 @@ def _correlation_rows(
         for b in range(a + 1, len(factors)):
             ends = {"std_error": found.correlation_errors[a, b], "ci_low": low[a, b], "ci_high": high[a, b]}
             keys = {"factor": f"{factors[a]} ~~ {factors[b]}", "estimate_type": "factor_correlation"}
+            noted = "; ".join(note for note in (reason, not_apart(found.correlations[a, b])) if note)
+            keys |= {"status": "flagged" if noted else "estimated", "reason": noted}
             yield {**common, **keys, "estimate": found.correlations[a, b], **ends}
 
 

@@ -38,6 +38,7 @@ from alliance.questions.item_moments import (
     modelled_items,
     pooled_within,
     published_blocks,
+    usual_range,
 )
 from alliance.questions.moments import COLUMNS, Block, moment_rows, read_block
 from alliance.questions.part import Part, stacked
@@ -122,7 +123,8 @@ def _facts(site: SiteData, forms: Sequence[ItemAnswers], options: Mapping[str, A
         # Texts, since a list of as many items as there are clients could be taken for rows; 'client' alone is a key of rows.
         named["forms"][f"by_{rater}"] = known.forms.get(rater, known.name)
         named["factors"] = {factor: " ".join(map(str, items)) for factor, items in theory_factors(known).items()}
-    return {"clients": counts, "instruments": instruments}
+    ranges = {f"{one.instrument.key}:{one.rater}": one.answer_range for one in forms}
+    return {"clients": counts, "answers": ranges, "instruments": instruments}
 
 
 @dataclass(frozen=True)
@@ -291,13 +293,17 @@ def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapp
 
 @dataclass(frozen=True)
 class _Measure:
-    """An instrument as one rater filled it in at all sites: its form, the items of each factor, clients with all answers by site."""
+    """An instrument as one rater filled it in at all sites: its form, the items of each factor, clients with all answers by site.
+
+    ``answers`` is the range of answers of most clients; empty where it is not known.
+    """
 
     instrument: str
     rater: str
     form: str
     factors: dict[str, list[str]]
     clients: dict[str, int]
+    answers: str
 
     @property
     def items(self) -> list[str]:
@@ -318,14 +324,20 @@ def _measures(summaries: Sequence[SiteSummary]) -> list[_Measure]:
                 named = facts["instruments"][instrument]
                 instruments.setdefault(instrument, named)
                 forms.setdefault((instrument, rater), named["forms"].get(f"by_{rater}", instrument))
-    return [
-        _Measure(instrument, rater, forms[instrument, rater], _factors_of(instruments[instrument]), clients)
-        for (instrument, rater), clients in sorted(found.items())
-    ]
+    measures = []
+    for (instrument, rater), clients in sorted(found.items()):
+        ranges = {one.site: _range_at(one, instrument, rater) for one in summaries}
+        form, factors = forms[instrument, rater], _factors_of(instruments[instrument])
+        measures.append(_Measure(instrument, rater, form, factors, clients, usual_range(ranges, clients)))
+    return measures
 
 
 def _facts_of(summary: SiteSummary) -> Mapping[str, Any]:
     return summary.facts.get("invariance", {"clients": {}, "instruments": {}})
+
+
+def _range_at(summary: SiteSummary, instrument: str, rater: str) -> str:
+    return _facts_of(summary).get("answers", {}).get(f"{instrument}:{rater}", "")
 
 
 def _factors_of(named: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -353,6 +365,9 @@ def _site_block(summary: SiteSummary, measure: _Measure, options: Mapping[str, A
         return None, f"needs {_needed(len(measure.items), options)} clients who answered all {len(measure.items)} items; has {count}"
     if named is not None and _factors_of(named) != measure.factors:
         return None, "its items form other scales than elsewhere"
+    answers = _range_at(summary, measure.instrument, measure.rater)
+    if answers not in ("", measure.answers):
+        return None, f"its answers go from {answers}, elsewhere from {measure.answers}"
     lacking = [item for item in measure.items if item not in block.names]
     if lacking:
         return None, f"needs all {len(measure.items)} items; without {listed(lacking)}"
@@ -515,7 +530,11 @@ def _over_occasions(across: str, summaries: Sequence[SiteSummary], options: Mapp
             continue
         variables = [invariance.variable(item, one) for one in occasions for item in first.items]
         found = {one.site: read_block(one.moments, name) for one in summaries}
-        blocks = {site: block for site, block in found.items() if block is not None and set(variables) <= set(block.names)}
+        known = [measures[instrument, rater] for rater in raters.split("+") if (instrument, rater) in measures]
+        ranges = {(one.site, own.rater): _range_at(one, instrument, own.rater) for one in summaries for own in known}
+        other = {one.site for one in summaries for own in known if ranges[one.site, own.rater] not in ("", own.answers)}
+        usable = {site: block for site, block in found.items() if block is not None and set(variables) <= set(block.names)}
+        blocks = {site: block for site, block in usable.items() if site not in other}
         forms = [measures[instrument, rater].form for rater in raters.split("+") if (instrument, rater) in measures]
         keys = {
             "instrument": instrument,
@@ -532,6 +551,9 @@ def _over_occasions(across: str, summaries: Sequence[SiteSummary], options: Mapp
             continue
         n_sessions = n_clients if across == RATERS else 2 * n_clients
         common = {**keys, "n_clients": n_clients, "n_sessions": n_sessions, "n_sites": len(blocks), "method": "pooled_covariance"}
+        left_out = sorted(other & set(usable))
+        if left_out:
+            common["reason"] = f"left out: {listed(left_out)} (answers on another range than elsewhere)"
         moments = _moments_of(list(blocks.values()), variables)
         rows += sequence_rows(*_occasions_tested(first.factors, moments, occasions, options), common)
     if not names:

@@ -32,6 +32,7 @@ _KEYS = [
     *("instrument", "form", "derived_from", "rater", "window", "instrument_scale", "item", "coefficient", "contrast", "headline"),
     "estimate_type",
 ]
+_POOLED_BY = [key for key in _KEYS if key != "headline"]
 _ON_COMPLEMENT = (
     *("alpha", "omega_total", "omega_hierarchical", "omega_total_schmid_leiman", "alpha_ordinal", "omega_ordinal"),
     *("reliability_within", "reliability_between"),
@@ -50,7 +51,7 @@ _ACROSS_SESSIONS = {
     "alpha_between": "reliability_between",
 }
 _GENERALIZED = {"r_1f": "reliability_between", "r_kf": "reliability_between", "r_c": "reliability_within", "r_cn": "reliability_within"}
-_SIZED = ["instrument", "instrument_scale"]
+_SIZED = ["instrument", "derived_from", "rater", "instrument_scale"]
 _INTERVAL: dict[str, Any] = {"interval": "jackknife", "min_clusters": MIN_CLUSTERS}
 _FROM_MOST_TO_LEAST = ("therapist", "client", "observer")
 
@@ -407,7 +408,9 @@ def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapp
         if own.empty:
             continue
         named = own[own["instrument"].ne("")]
-        pooled = effects.pooled_rows(named, _KEYS, scale, pooling)
+        pooled = effects.pooled_rows(named, _POOLED_BY, scale, pooling).join(_headlines(named), on=_POOLED_BY)
+        if scale == "logit":
+            pooled = _flag_empty_cells(pooled, named)
         # Sites may have asked on ranges of their own, and preferred instruments differ.
         sizes = named.groupby(_SIZED)[["n_items", "categories"]].agg(lambda size: size.iloc[0] if size.nunique(dropna=False) == 1 else None)
         pooled = pooled.join(sizes, on=_SIZED)
@@ -415,6 +418,27 @@ def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapp
     groups = pd.DataFrame([{**dict.fromkeys(_KEYS, ""), "estimate_type": "omega_total"}])
     frames.append(effects.absent_site_rows(summaries, groups, effects.COMPLEMENT))
     return effects.stack(*frames)
+
+
+def _flag_empty_cells(pooled: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Flag pooled shares that rest on half clients, which sites without a client at the limit (or with all there) are given."""
+    share, n = rows["estimate"].astype(float), rows["n_clients"].astype(float)
+    parts = pd.DataFrame({"empty": share.isin((0.0, 1.0)), "at": share * n, "n": n.where(share.notna())})
+    sums = parts.groupby([rows[key] for key in _POOLED_BY]).sum().reindex(pd.MultiIndex.from_frame(pooled[_POOLED_BY]))
+    hit = pooled["status"].isin(WITH_NUMBERS).to_numpy() & (sums["empty"].to_numpy() > 0)
+    notes = [
+        f"half a client was added at {empty:.0f} sites where none or all are at the limit, so the share errs towards one half; "
+        f"of all clients together it is {at / clients if clients else np.nan:.3f}"
+        for empty, at, clients in sums.to_numpy(dtype=float)
+    ]
+    joined = ["; ".join(text for text in pair if text) for pair in zip(notes, pooled["reason"])]
+    return pooled.assign(status=np.where(hit, "flagged", pooled["status"]), reason=np.where(hit, joined, pooled["reason"]))
+
+
+def _headlines(rows: pd.DataFrame) -> pd.Series:
+    """Return which coefficients are the headline of every site: one that has another headline does not split what is pooled."""
+    every = rows["headline"].eq("yes").groupby([rows[key] for key in _POOLED_BY]).all()
+    return every.map({True: "yes", False: "no"}).rename("headline")
 
 
 def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:

@@ -22,6 +22,7 @@ from alliance.questions.item_moments import (
     pooled_within,
     published_blocks,
     rows_of_items,
+    usual_range,
 )
 from alliance.questions.moments import COLUMNS, Block, read_block
 from alliance.questions.part import Part, stacked
@@ -108,7 +109,8 @@ def _add(
     for row, variance in found:
         complete = {**common, **row}
         part.add({**complete, "parameter": _parameter(complete)}, variance)
-    part.facts.setdefault("models", {})[f"{instrument.key}.{rater}"] = {"form": common["form"], "models": _plain(models)}
+    described = {"form": common["form"], "answers": rows.answers.answer_range if rows is not None else "", "models": _plain(models)}
+    part.facts.setdefault("models", {})[f"{instrument.key}.{rater}"] = described
 
 
 def _plain(models: Sequence[FactorModel | AbsentModel]) -> list[dict[str, Any]]:
@@ -166,9 +168,11 @@ def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapp
 def _pooled(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     window = main_window(options)
     described: dict[str, Mapping[str, Any]] = {}
+    ranges: dict[str, dict[str, str]] = {}
     for summary in summaries:
         for key, models in ((summary.facts.get("structure") or {}).get("models") or {}).items():
             described.setdefault(key, models)
+            ranges.setdefault(key, {})[summary.site] = models.get("answers", "")
     blocks: dict[tuple[str, str], dict[str, Block]] = {}
     for summary in summaries:
         for name in sorted(set(summary.moments["block"])):
@@ -178,18 +182,25 @@ def _pooled(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> Ite
     for (instrument, rater), of_site in sorted(blocks.items()):
         form = described[f"{instrument}.{rater}"]
         common = {"site": POOLED, "instrument": instrument, "form": form["form"], "rater": rater, "window": window, "headline": "yes"}
-        yield from ({**common, **row} for row in _pooled_instrument(_read(form["models"]), of_site, options))
+        yield from (
+            {**common, **row} for row in _pooled_instrument(_read(form["models"]), of_site, ranges[f"{instrument}.{rater}"], options)
+        )
 
 
 def _pooled_instrument(
-    models: list[FactorModel | AbsentModel], of_site: Mapping[str, Block], options: Mapping[str, Any]
+    models: list[FactorModel | AbsentModel], of_site: Mapping[str, Block], ranges: Mapping[str, str], options: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
     pooling = options["pooling"]
     items = next((list(model.indicators) for model in models if isinstance(model, FactorModel)), [])
-    used = [b for b in of_site.values() if b.scale == COVARIANCE and b.complete and set(items) <= set(b.names)]
-    left = sorted(site for site, block in of_site.items() if not any(block is one for one in used))
+    usual = usual_range(ranges, {site: int(block.n[0, 0]) for site, block in of_site.items()})
+    alike = {site: block for site, block in of_site.items() if ranges.get(site, "") in ("", usual)}
+    used = [b for b in alike.values() if b.scale == COVARIANCE and b.complete and set(items) <= set(b.names)]
+    left = sorted(site for site, block in alike.items() if not any(block is one for one in used))
     counts: dict[str, Any] = {"n_sites": len(used), "n_clients": int(sum(block.n[0, 0] for block in used))}
-    note = f"without {', '.join(left)}: pooling needs covariances of all {len(items)} items" if left else ""
+    other = sorted(f"{site} ({ranges[site]})" for site in of_site if site not in alike)
+    notes = [f"without {', '.join(left)}: pooling needs covariances of all {len(items)} items"] if left else []
+    notes += [f"without {', '.join(other)}: answers on another range than elsewhere ({usual})"] if other else []
+    note = "; ".join(notes)
     if len(used) < pooling["min_sites"] or not items:
         reason = effects.too_few_sites(len(used), pooling)
         yield {**not_estimable(ONE_FACTOR, f"{reason}; {note}" if note else reason)[0], **counts}

@@ -49,17 +49,17 @@ def groups() -> Iterator[tuple[str, str, str]]:
 
 
 def chosen_pairs(keys: Mapping[str, np.ndarray], level: str, rater: str, kind: str) -> np.ndarray:
-    """Return which pairs of two instruments belong to a set, as a mask; pairs that share items belong to none.
+    """Return which pairs of two instruments belong to a set, as a mask; pairs that share items, and scores of derived forms, to none.
 
     Parameters
     ----------
     keys : mapping of str to ndarray, shape (pairs,)
-        ``level, comparison, rater1, shared_items, parallel``.
+        ``level, comparison, rater1, shared_items, derived, parallel``.
     level, rater, kind : str
         As :func:`groups` yields.
     """
     parallel = {ALL: ("yes", "no", UNKNOWN), PARALLEL: ("yes",), NON_PARALLEL: ("no",)}[kind]
-    mask = (keys["comparison"] == INSTRUMENTS) & (keys["shared_items"] == "no") & (keys["level"] == level)
+    mask = (keys["comparison"] == INSTRUMENTS) & (keys["shared_items"] == "no") & (keys["derived"] == "no") & (keys["level"] == level)
     return mask & np.isin(keys["parallel"], parallel) & ((keys["rater1"] == rater) | (rater == ALL))
 
 
@@ -71,17 +71,17 @@ def no_pairs(level: str, rater: str, kind: str) -> str:
     return f"not estimable: needs {what} of two instruments{by}{known}; has none"
 
 
-def overlap_rows(site: SiteData, pairs: Pairs, derived: frozenset[str]) -> tuple[list[dict[str, Any]], list[float]]:
+def overlap_rows(site: SiteData, pairs: Pairs) -> tuple[list[dict[str, Any]], list[float]]:
     """Return the rows of one site and the variances of their estimates (NaN: none).
+
+    Scores derived from the answers to a long form are no measures of their own: the long form stands for them.
 
     Parameters
     ----------
     site : SiteData
     pairs : Pairs
-    derived : frozenset of str
-        Instruments whose answers were taken from a long form at this site: no instruments of their own where instruments are averaged.
     """
-    return _Overlap(site, pairs, derived).rows()
+    return _Overlap(site, pairs).rows()
 
 
 def absent_overlap_rows(reason: str) -> tuple[list[dict[str, Any]], list[float]]:
@@ -104,13 +104,14 @@ def _row(keys: Mapping[str, Any], kind: str, fields: Mapping[str, Any]) -> dict[
 
 
 class _Overlap:
-    def __init__(self, site: SiteData, pairs: Pairs, derived: frozenset[str]):
-        self._site, self._pairs, self._derived = site, pairs, derived
+    def __init__(self, site: SiteData, pairs: Pairs):
+        self._site, self._pairs = site, pairs
         names = (
             "pair_level",
             "comparison",
             "rater1",
             "shared_items",
+            "derived",
             "parallel",
             "opposed",
             "instrument1",
@@ -208,7 +209,7 @@ class _Overlap:
 
     def _within(self) -> None:
         """Correlations of the scales of each instrument, and homogeneous against blended instruments (claim A12)."""
-        mask = (self._keys["comparison"] == SCALES) & (self._keys["shared_items"] == "no") & self._known
+        mask = (self._keys["comparison"] == SCALES) & (self._keys["shared_items"] == "no") & (self._keys["derived"] == "no") & self._known
         forms: dict[tuple[str, str], np.ndarray] = {}
         for form in sorted(set(zip(self._keys["instrument1"][mask], self._keys["rater1"][mask]))):
             chosen = np.flatnonzero(mask & (self._keys["instrument1"] == form[0]) & (self._keys["rater1"] == form[1]))
@@ -233,7 +234,7 @@ class _Overlap:
             self._by_approach(forms, rater)
 
     def _by_approach(self, forms: Mapping[tuple[str, str], np.ndarray], rater: str) -> None:
-        own = {form: chosen for form, chosen in forms.items() if form[0] not in self._derived and rater in (ALL, form[1])}
+        own = {form: chosen for form, chosen in forms.items() if rater in (ALL, form[1])}
         for name, value in MEANS.items():
             usable = {form: chosen for form, chosen in own.items() if np.isfinite(self._pairs.values[value][chosen]).all()}
             parts = {kind: [c for form, c in usable.items() if self._approach(form[0]) == kind] for kind in (HOMOGENEOUS, BLENDED)}

@@ -47,6 +47,8 @@ SHARED = "the two scores share items, so the correlation is not one of two measu
 BEYOND_ONE = (
     "1 or above: the scores agree as far as their reliabilities allow, or a reliability is underestimated; the number is left as it is"
 )
+LARGEST_HTMT = 0.9
+NOT_APART = f"above {LARGEST_HTMT:g}: the items do not tell the two scales apart (convention)"
 _ITEM = re.compile(r"i([1-9][0-9]*)")
 
 
@@ -386,7 +388,7 @@ def from_rows(site: SiteData, options: Mapping[str, Any], window: str) -> Found:
     positions = np.array(ends)
     x, y, sessions = _client_means(values[:, positions[:, 0]], values[:, positions[:, 1]], starts)
     given = {form: np.isfinite(values[:, [v.form == form for v in variables]]).any(axis=1) for form in {v.form for v in variables}}
-    keys = [pair_keys(site, variables[i], variables[j], _shared_items(site, variables[i], variables[j], parents), window) for i, j in ends]
+    keys = [pair_keys(site, variables[i], variables[j], parents, window) for i, j in ends]
     pairs = SitePairs(
         variables,
         keys,
@@ -443,7 +445,8 @@ def judged_fields(judged: Judged, kind: str) -> dict[str, Any]:
         reason = "not estimable: an item does not vary" if kind == HTMT else "not estimable: there is no estimate"
         return {"estimate_type": kind, "method": "none", "status": "not_estimable", "reason": reason}
     beyond = kind.startswith(DISATTENUATED) and abs(judged.estimate) >= 1
-    reason = "; ".join(part for part in (BEYOND_ONE if beyond else "", judged.caution) if part)
+    alike = kind == HTMT and judged.estimate > LARGEST_HTMT
+    reason = "; ".join(part for part in (BEYOND_ONE if beyond else "", NOT_APART if alike else "", judged.caution) if part)
     return {
         "estimate_type": kind,
         "estimate": judged.estimate,
@@ -485,8 +488,8 @@ def _shared_items(site: SiteData, first: Variable, second: Variable, parents: Ma
     return second.instrument in one or first.instrument in two or bool(one & two)
 
 
-def pair_keys(site: SiteData, first: Variable, second: Variable, shared: bool, window: str) -> dict[str, Any]:
-    """Return the descriptive columns of a pair."""
+def pair_keys(site: SiteData, first: Variable, second: Variable, parents: Mapping[Variable, frozenset[str]], window: str) -> dict[str, Any]:
+    """Return the descriptive columns of a pair; ``parents`` are the long forms that scores were derived from at this site."""
     first, second = sorted((first, second))
     same = UNKNOWN if UNKNOWN in (first.rater, second.rater) else "yes" if first.rater == second.rater else "no"
     instruments = (site.instruments.get(one.instrument) for one in (first, second))
@@ -505,7 +508,8 @@ def pair_keys(site: SiteData, first: Variable, second: Variable, shared: bool, w
         "scale2": second.scale,
         "rater2": second.rater,
         "same_rater": same,
-        "shared_items": "yes" if shared else "no",
+        "shared_items": "yes" if _shared_items(site, first, second, parents) else "no",
+        "derived": "yes" if parents.get(first) or parents.get(second) else "no",
         "parallel": alike,
         "opposed": "yes" if _worse(one, first.scale) != _worse(two, second.scale) else "no",
         "window": window,
@@ -518,7 +522,7 @@ def _worse(instrument: Any, scale: str) -> bool:
 
 def _flag_shared(row: dict[str, Any]) -> dict[str, Any]:
     if row["shared_items"] == "yes" and row["status"] in WITH_NUMBERS:
-        row["reason"] = "; ".join(part for part in (SHARED, row["reason"]) if part)
+        row["reason"] = "; ".join(part for part in (SHARED, row.get("reason", "")) if part)
         row["status"] = "flagged"
     return row
 
@@ -606,11 +610,11 @@ def from_published(site: SiteData, options: Mapping[str, Any], window: str) -> F
         first, second = (_published_variable(name, site, listed) for name in (name1, name2))
         if first is None or second is None or not comparison(first, second):
             continue
-        keys = pair_keys(site, first, second, False, window)
+        keys = pair_keys(site, first, second, {}, window)
         if any(row["parameter"] == keys["parameter"] for row in found):
             continue
         fields, variance = published_fields(r, n, error, minimum)
-        found.append({**keys, **fields})
+        found.append(_flag_shared({**keys, **fields}))
         spread.append(variance)
         ends.append((min(first, second), max(first, second)))
     if not found:
@@ -621,11 +625,11 @@ def from_published(site: SiteData, options: Mapping[str, Any], window: str) -> F
     for position, (row, pair) in enumerate(zip(found, ends)):
         fields, variance = _corrected(row, spread[position], [reliabilities[one] for one in pair], pair)
         corrected[position] = fields.get("estimate", np.nan)
-        more.append(fields)
+        more.append(_flag_shared(fields))
         further.append(variance)
         if row["comparison"] != RATERS:
             fields, variance = _published_htmt(site, row, pair, minimum)
-            more.append(fields)
+            more.append(_flag_shared(fields))
             further.append(variance)
     pairs = _published_pairs(site, found, ends, corrected, listed)
     largest = max((row["n_clients"] for row in (*found, *more) if row["n_clients"] is not None), default=0)
@@ -717,5 +721,5 @@ def _published_htmt(site: SiteData, row: Mapping[str, Any], pair: tuple[Variable
         }, np.nan
     r = correlation_matrix(covariance)
     variance = normal_theory_variance(lambda stack: htmt_of_matrix(stack, *places), r, n)
-    estimated = {"estimate": float(htmt_of_matrix(r, *places)), "method": "normal_theory", "status": "estimated", "reason": ""}
-    return {**common, **counted, **estimated}, variance
+    judged = Judged(float(htmt_of_matrix(r, *places)), variance, counted["n_clients"], None, "normal_theory", "")
+    return {**common, **counted, **judged_fields(judged, HTMT)}, variance

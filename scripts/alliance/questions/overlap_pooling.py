@@ -26,7 +26,7 @@ from alliance.questions.overlap_means import (
     groups,
     no_pairs,
 )
-from alliance.questions.overlap_pairs import BEYOND_ONE, DISATTENUATED, PAIRS, SCALES, SHARED, SUBSCALE, R
+from alliance.questions.overlap_pairs import BEYOND_ONE, DISATTENUATED, HTMT, LARGEST_HTMT, NOT_APART, PAIRS, SCALES, SHARED, SUBSCALE, R
 from alliance.questions.overlap_prediction import CONTRAST, NEEDS_TWO, PREDICTION
 from alliance.questions.summary import SiteSummary
 
@@ -41,6 +41,7 @@ KEYS = (
     "rater2",
     "same_rater",
     "shared_items",
+    "derived",
     "parallel",
     "opposed",
     "window",
@@ -79,7 +80,7 @@ def pair_tables(
         return own, own
     keys, scale = [*KEYS, "estimate_type"], effects.pooling_scale(options["pooling"])
     sites, pooled = rows_by_scale(own, keys, summaries, options, no_pair)
-    pooled = _flag_beyond_one(_keep_shared_flag(pooled))
+    pooled = _flag_not_apart(_flag_beyond_one(_keep_shared_flag(pooled)))
     rows = effects.stack(sites, pooled)
     correlations = effects.scaled(own[own["estimate_type"].eq(R)], scale)
     left_out = _keep_shared_flag(effects.leave_one_out_rows(correlations, keys, scale, options["pooling"]))
@@ -102,6 +103,12 @@ def _flag_beyond_one(rows: pd.DataFrame) -> pd.DataFrame:
     beyond = rows["estimate_type"].str.startswith(DISATTENUATED) & rows["estimate"].astype(float).abs().ge(1)
     joined = [f"{BEYOND_ONE}; {text}" if text else BEYOND_ONE for text in rows["reason"]]
     return rows.assign(status=rows["status"].where(~beyond, "flagged"), reason=np.where(beyond, joined, rows["reason"]))
+
+
+def _flag_not_apart(rows: pd.DataFrame) -> pd.DataFrame:
+    alike = rows["estimate_type"].eq(HTMT) & rows["estimate"].astype(float).gt(LARGEST_HTMT)
+    joined = [f"{NOT_APART}; {text}" if text else NOT_APART for text in rows["reason"]]
+    return rows.assign(status=rows["status"].where(~alike, "flagged"), reason=np.where(alike, joined, rows["reason"]))
 
 
 def _squared(rows: pd.DataFrame) -> pd.DataFrame:
@@ -226,13 +233,15 @@ def _over_pooled_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
     """Return smallest, largest and mean over the pooled pairs, without standard error."""
     here = pairs[pairs["site"].eq(POOLED) & pairs["status"].isin(WITH_NUMBERS)]
     squares = here[here["estimate_type"].eq("r_squared")]
-    arrays = {name: squares[name].to_numpy(dtype=object) for name in ("level", "comparison", "rater1", "shared_items", "parallel")}
+    arrays = {
+        name: squares[name].to_numpy(dtype=object) for name in ("level", "comparison", "rater1", "shared_items", "derived", "parallel")
+    }
     rows = []
     for level, rater, kind in groups():
         keys = {"level": level, "rater": rater, "pairs_kind": kind, "instrument": "", "approach": ""}
         chosen = squares[chosen_pairs(arrays, level, rater, kind).astype(bool)]
         rows += _of_pairs(keys, chosen, chosen["estimate"].to_numpy(dtype=float), R_SQUARED, no_pairs(level, rater, kind))
-    within = here[here["estimate_type"].eq(R) & here["comparison"].eq(SCALES) & here["shared_items"].eq("no")]
+    within = here[here["estimate_type"].eq(R) & here["comparison"].eq(SCALES) & here["shared_items"].eq("no") & here["derived"].eq("no")]
     extremes = {"correlation_minimum": np.min, "correlation_maximum": np.max}
     for (instrument, rater), chosen in within.groupby(["instrument1", "rater1"], sort=True):
         keys = {"level": SUBSCALE, "rater": rater, "pairs_kind": WITHIN, "instrument": instrument, "approach": ""}

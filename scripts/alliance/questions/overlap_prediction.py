@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from alliance.questions.contract import WITH_NUMBERS
 from alliance.questions.correlations import published_correlations
 from alliance.questions.outcome_contrasts import RATER_PAIRS, common_rows, term
 from alliance.questions.outcome_measures import (
@@ -119,7 +120,18 @@ def _contrast(
     data = np.column_stack(columns)
     data = data[np.isfinite(data).all(axis=1)]
     rows[2] |= _independent(data, rows[2])
+    note = _other_instruments(found, first, second)
+    if note and rows[2]["status"] in WITH_NUMBERS:
+        rows[2] |= {"status": "flagged", "reason": "; ".join(text for text in (rows[2]["reason"], note) if text)}
     return _named(rows), list(np.diag(vcov))
+
+
+def _other_instruments(found: SiteMeasures, first: AllianceKey, second: AllianceKey) -> str:
+    """Return in words that two raters' preferred measures are different instruments; empty where they are one or named in the keys."""
+    if PREFERRED not in (first.instrument, second.instrument):
+        return ""
+    names = [found.sources.get(key.name, "").partition(".")[0] for key in (first, second)]
+    return "" if names[0] == names[1] else f"the raters used different instruments ({names[0]} and {names[1]})"
 
 
 def _independent(data: np.ndarray, row: Mapping[str, Any]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from alliance.reports.elements import Cell, Column, Figure, Part, Table, listed,
 from alliance.reports.inputs import ReportData
 
 QUESTION = "convergent_validity"
-PAIR = ("level", "comparison", "instrument1", "scale1", "rater1", "instrument2", "scale2", "rater2")
+PAIR = ("level", "comparison", "instrument1", "scale1", "rater1", "instrument2", "scale2", "rater2", "derived")
 LEVELS = {"total": "total scales", "subscale": "subscales"}
 KINDS = {"all": "all", "parallel": "meant to measure the same", "non_parallel": "meant to measure different things"}
 ENDS = ("minimum", "mean", "maximum")
@@ -215,7 +215,8 @@ def overlap_table(data: ReportData) -> Table:
         rows=tuple(rows),
         note="Shared variance is the squared correlation. The mean is the mean of each site’s pairs, pooled over sites; smallest and "
         "largest are those of the pairs pooled one by one, so the mean need not lie between them where sites have different pairs. Pairs "
-        "that share items (a short form and its long form) are left out. Which scales are meant to measure the same: “Who measures what?”.",
+        "that share items (a short form and its long form), and short forms scored from a long form, are left "
+        "out. Which scales are meant to measure the same: “Who measures what?”.",
         empty="No two alliance measures were sent for the same sessions.",
     )
 
@@ -308,7 +309,7 @@ def maps(data: ReportData) -> list[Figure]:
 
 def _map(data: ReportData, level: str) -> list[Figure]:
     pooled = with_number(common.pooled_rows(pairs_of(data), level=level))
-    pooled = pooled[pooled["shared_items"].ne("yes")]
+    pooled = pooled[pooled["shared_items"].ne("yes") & pooled["derived"].ne("yes")]
     shared = list(common.select(pooled, estimate_type="r_squared").itertuples())
     corrected = list(common.select(pooled, estimate_type="correlation_disattenuated").itertuples())
     seen: dict[tuple[str, str, str], int] = {}
@@ -394,7 +395,7 @@ def pair_table(data: ReportData, level: str, comparison: str, caption: str) -> T
     rows = []
     for row in ordered[:MOST_ROWS]:
         cells = common.estimate_cells(data, row)
-        label = pair_label(row) + (" (share items)" if row.shared_items == "yes" else "")
+        label = pair_label(row) + (" (share items)" if row.shared_items == "yes" else " (derived)" if row.derived == "yes" else "")
         parallel = row.parallel if comparison == "instruments" and level == "subscale" else ""
         rows.append(
             (
