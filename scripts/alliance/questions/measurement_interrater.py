@@ -24,6 +24,7 @@ from alliance.statistics.interrater import FORMS, Interrater, intraclass, mean_d
 
 HEADLINE = "ICC(2,k)"
 CLIENT_MEANS, SESSION_SCORES = "clients' means over sessions", "scores of single sessions"
+SAME_RATERS = 0.05
 _KEYS = ["instrument", "rater", "window", "instrument_scale", "form", "definition", "headline", "estimate_type"]
 _SCALES = {effects.COMPLEMENT: ("icc", "generalizability"), "identity": ("variance_component", "mean_difference")}
 _METHOD = {"cluster_jackknife": "cluster_jackknife", "client_jackknife": "client_jackknife", "exact": "mean_squares"}
@@ -183,10 +184,29 @@ def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapp
             continue
         frames.append(effects.site_rows(own, scale, pooling["level"]))
         if scale == effects.COMPLEMENT:
-            frames.append(effects.pooled_rows(own[own["instrument"].ne("")], _KEYS, scale, pooling))
+            named = own[own["instrument"].ne("")]
+            frames.append(_with_raters(effects.pooled_rows(named, _KEYS, scale, pooling), named))
     groups = pd.DataFrame([{**dict.fromkeys(_KEYS, ""), "form": HEADLINE, "headline": "yes", "estimate_type": "icc"}])
     frames.append(effects.absent_site_rows(summaries, groups, effects.COMPLEMENT))
     return effects.stack(*frames)
+
+
+def _with_raters(pooled: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+    """Return pooled rows with the number of raters behind a score, flagged where it differs between the sites."""
+    if pooled.empty:
+        return pooled
+    numbers = own[own["status"].isin(WITH_NUMBERS)].groupby(_KEYS)["n_raters"].agg(["min", "max"])
+    pooled = pooled.join(numbers, on=_KEYS)
+    same = (pooled["max"] - pooled["min"]).abs() < SAME_RATERS
+    differ = pooled["status"].isin(WITH_NUMBERS) & ~same & pooled["min"].notna()
+    low, high = pooled["min"].map("{:.3g}".format), pooled["max"].map("{:.3g}".format)
+    note = "scores rest on other numbers of raters at the sites (" + low + " to " + high + ")"
+    reason = pooled["reason"].where(pooled["reason"].eq(""), pooled["reason"] + "; ") + note
+    return pooled.assign(
+        n_raters=pooled["min"].where(same),
+        status=pooled["status"].mask(differ, "flagged"),
+        reason=pooled["reason"].mask(differ, reason),
+    ).drop(columns=["min", "max"])
 
 
 def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:

@@ -24,6 +24,7 @@ from alliance.questions.summary import SiteSummary
 from alliance.statistics.rater_model import MIN_INDICATORS, RaterModel, model_of
 
 PREFIX = "raters"
+OTHER_INSTRUMENTS = "the raters used different instruments: what is particular to a rater holds the instrument too"
 _SCALES = {
     "logit": ("consistency", "method_specificity"),
     effects.COMPLEMENT: ("reliability",),
@@ -75,10 +76,18 @@ def estimate(site: SiteData, options: Mapping[str, Any]) -> Part:
         if len(site.clients):
             counts["share_missing"] = 1 - sample.n / site.clients["client_no"].nunique()
         fault = sample.fault(measurement["clients_per_variable"], options["pooling"]["min_clients"])
+        note = OTHER_INSTRUMENTS if len(set(_chosen(raters, having).values())) > 1 else ""
         for row, variance in rater_rows(model, sample, fault, options["pooling"]["level"]):
-            _add(part, {**identity, **counts}, row, variance)
+            _add(part, {**identity, **counts}, _noted(row, note), variance)
     part.moments = stacked(frames, COLUMNS)
     return part
+
+
+def _noted(row: Mapping[str, Any], note: str) -> dict[str, Any]:
+    """Return a row with numbers flagged by a note; other rows, and all without a note, as they are."""
+    if not note or row["status"] not in WITH_NUMBERS:
+        return dict(row)
+    return {**row, "status": "flagged", "reason": "; ".join(text for text in (row.get("reason"), note) if text)}
 
 
 def _refused(reason: str) -> dict[str, Any]:
