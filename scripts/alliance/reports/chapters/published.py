@@ -37,7 +37,7 @@ def tables(data: ReportData, question: str, name: Callable[[str, Any], str]) -> 
             about = name(one.table, row)
             if not about:
                 continue
-            show = numbers.percent if one.unit in ("r_squared", "share") else common.form(row.estimate_type)
+            show: Callable[..., str] = numbers.percent if one.unit in ("r_squared", "share") else common.form(row.estimate_type)
             digits = () if show is numbers.percent else (data.decimals,)
             given = show(one.value, *digits) if one.value is not None else "in words only"
             new = show(row.estimate, *digits) if common.has_number(row) else common.NOT_ESTIMABLE
@@ -48,7 +48,7 @@ def tables(data: ReportData, question: str, name: Callable[[str, Any], str]) -> 
                     Cell(one.claim),
                     Cell(given, "" if one.value is None else one.value),
                     number_cell(new, row.estimate if common.has_number(row) else None),
-                    number_cell(common.interval_text(row, data.decimals), row.ci_low),
+                    number_cell(_interval(row, show, digits), row.ci_low),
                     number_cell(
                         numbers.points(row.difference) if one.unit == "r_squared" else show(row.difference, *digits), row.difference
                     ),
@@ -62,3 +62,10 @@ def tables(data: ReportData, question: str, name: Callable[[str, Any], str]) -> 
     columns = tuple(Column(label, label in labels[2:6], label == labels[-1], label in labels[4:6]) for label in labels)
     note = "Published figures stand beside the new ones for orientation; nothing is tested against them. Claims: benchmarks.yaml."
     return [Table(f"published-{slug(question)}", "Figures of the review beside the new ones", columns, tuple(rows), note=note)]
+
+
+def _interval(row: Any, show: Callable[..., str], digits: tuple[int, ...]) -> str:
+    """Return the interval in the unit of the estimate beside it."""
+    if show is numbers.percent and numbers.known(row.ci_low) and numbers.known(row.ci_high):
+        return f"[{numbers.percent(row.ci_low)},{numbers.SPACE}{numbers.percent(row.ci_high)}]"
+    return common.interval_text(row, *digits) if digits else numbers.UNKNOWN
