@@ -241,7 +241,7 @@ def too_wide(row: Any) -> bool:
 
 def width_remark(row: Any) -> str:
     """Return that an interval is too wide to say much, and over how many sites it is; empty where it is not."""
-    return f"The interval is so wide that the estimate says little ({plural(row.n_sites, 'site')})" if too_wide(row) else ""
+    return f"Interval too wide to say much ({plural(row.n_sites, 'site')})" if too_wide(row) else ""
 
 
 def remark(row: Any) -> str:
