@@ -526,6 +526,8 @@ def source_sentences(data: ReportData) -> list[str]:
 def source_table(data: ReportData) -> list[Table]:
     """Return the sources of variance of single ratings by site, with how far means over raters order clients and sessions."""
     rows = source_rows(data)
+    totals = common.select(rows, instrument_scale=TOTAL)
+    rows = totals if len(totals) else rows
     if rows.empty:
         return []
     table = common.site_rows(common.table_of(data, QUESTION, "interrater"), estimate_type="generalizability")
@@ -549,7 +551,7 @@ def source_table(data: ReportData) -> list[Table]:
                 Cell("; ".join(remarks)),
             )
         )
-    more = " All others: tables/measurement/interrater.csv." * (len(groups) > MOST_GROUPS)
+    more = " All others: tables/measurement/interrater.csv." * (len(groups) > MOST_GROUPS or len(totals) > 0)
     return [
         Table(
             "interrater-sources",
