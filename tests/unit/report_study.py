@@ -246,6 +246,18 @@ def measurement(draw: random.Random) -> dict[str, pd.DataFrame]:
         for form, centre, raters in (("ICC(2,1)", 0.7, 1.0), ("ICC(2,k)", 0.82, 2.0)):
             headline = "yes" if form == "ICC(2,k)" else "no"
             agreement += estimates({**keys, "form": form, "headline": headline, "n_raters": raters}, "icc", centre, draw, scale="log")
+    keys = {"instrument": "vtas", "rater": "observer", "window": "all sessions", "instrument_scale": "total", "headline": "no"}
+    for site, shares in {
+        "elm": {"client": 0.5, "session": 0.17, "rater": 0.02, "client x rater": 0.07, "residual": 0.24},
+        "oak": {"client": 0.62, "session": 0.09, "rater": 0.04, "residual": 0.25},
+    }.items():
+        at_site = {**NO_NUMBERS, **ESTIMATED, **keys, "site": site, "n_clients": 48, "n_therapists": 8, "n_sites": 1, "n_sessions": 70}
+        for source, share in shares.items():
+            one = {"form": source, "definition": "", "n_raters": 1.0, "estimate_type": "variance_component", "scale": "identity"}
+            agreement.append({**at_site, **one, "estimate": share})
+        for form, value in (("clients' means over sessions", 0.81), ("scores of single sessions", 0.78)):
+            one = {"form": form, "definition": "consistency", "n_raters": 2.0, "estimate_type": "generalizability", "scale": "log"}
+            agreement.append({**at_site, **one, "estimate": value, "ci_low": value - 0.1, "ci_high": value + 0.08})
     compared: list[dict[str, Any]] = []
     for across, model, decision in (
         ("sites", "metric", "correlations may be compared; means may not"),

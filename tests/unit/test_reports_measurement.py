@@ -179,16 +179,38 @@ def test_squares_beyond_one_are_outlined_and_the_map_fits_on_a_narrow_screen():
     assert float(ElementTree.fromstring(narrow).attrib["width"].removesuffix("pt")) <= 3.4 * 72 + 0.1
 
 
-def test_overlap_is_told_with_the_mean_over_sites_and_the_ends_of_the_pooled_pairs(study, chapter):
+def test_overlap_is_told_with_the_mean_of_the_pairs_between_their_ends_and_the_mean_over_sites_beside(study, chapter):
     keys = {"level": "total", "rater": "all", "pairs_kind": "all"}
+    over_pairs = pooled(study, "convergent_validity", "overlap_summary", estimate_type="r_squared_mean", basis="pairs", **keys)
     mean = pooled(study, "convergent_validity", "overlap_summary", estimate_type="r_squared_mean", basis="sites", **keys)
     ends = [
         pooled(study, "convergent_validity", "overlap_summary", estimate_type=f"r_squared_{name}", basis="pairs", claim="", **keys)
         for name in ("minimum", "maximum")
     ]
     sentence = next(one for one in chapter.findings if one.startswith("Pairs of total scales"))
-    assert f"share {numbers.percent(mean['estimate'])} of their variance on average" in sentence
+    assert f"share {numbers.percent(over_pairs['estimate'])} of their variance on average" in sentence
     assert f"(from {numbers.percent(ends[0]['estimate'])} to {numbers.percent(ends[1]['estimate'])}" in sentence
+    interval = f"[{numbers.percent(mean['ci_low'])},{numbers.SPACE}{numbers.percent(mean['ci_high'])}]"
+    assert sentence.partition("The mean of ")[2].startswith(f"{numbers.count(mean['n_sites'])} sites")
+    assert f"{numbers.percent(mean['estimate'])}, {study.level} CI {interval}" in sentence.partition("The mean of ")[2]
+    table = block(chapter, "overlap")
+    first = dict(zip([column.label for column in table.columns], table.rows[0]))
+    assert first["Smallest"].value <= first["Mean of these pairs"].value <= first["Largest"].value
+    assert first["Mean over sites"].value == mean["estimate"]
+
+
+def test_sets_of_pairs_without_a_number_stand_in_the_note_of_the_table_with_their_reason(study):
+    overlap = study.tables["convergent_validity"]["overlap_summary"]
+    own = overlap["level"].eq("subscale") & overlap["rater"].eq("client")
+    reason = "not estimable: needs at least 2 sites with an estimate; has 1"
+    silent = overlap.assign(
+        status=overlap["status"].mask(own, "not_estimable"),
+        estimate=overlap["estimate"].mask(own),
+        reason=overlap["reason"].mask(own, reason),
+    )
+    table = block(measurement.build(with_tables(study, "convergent_validity", overlap_summary=silent)), "overlap")
+    assert table.note.endswith("Not estimable: subscales, client (needs at least 2 sites with an estimate; has 1).")
+    assert len(table.rows) == len(block(measurement.build(study), "overlap").rows) - 1
 
 
 @pytest.mark.parametrize(
@@ -244,7 +266,10 @@ def test_no_means_are_said_to_be_comparable_without_equal_intercepts(study, chap
     labels = [column.label for column in table.columns]
     said = {row[0].text: row[labels.index("What may be compared")].text for row in table.rows}
     assert said["WAI-SR (client) over sites"] == "Correlations may be compared; means may not."
-    assert said["WAI-SR (client) over languages"] == "Nothing may be compared: equality was not tested."
+    untested = block(chapter, "invariance-untested")
+    assert untested.folded and "nothing may be compared" in untested.caption
+    assert [row[0].text for row in untested.rows] == ["WAI-SR (client) over languages"]
+    assert untested.rows[0][-1].text == "Needs two languages; has de only"
     finding = next(one for one in chapter.findings if one.startswith("Means of observed scores"))
     assert "over sessions" in finding and "over sites" not in finding
     invariance = study.tables["measurement"]["invariance"]
@@ -253,11 +278,93 @@ def test_no_means_are_said_to_be_comparable_without_equal_intercepts(study, chap
     assert told == "Means of observed scores may not be compared over any of the groups tested."
 
 
+def test_that_equality_holds_with_few_clients_or_flagged_is_said_to_be_weak_evidence(study):
+    table = study.tables["measurement"]["invariance"]
+    sessions = table["across"].eq("sessions")
+
+    def told(**values):
+        changed = {name: table[name].mask(sessions, value) for name, value in values.items()}
+        built = measurement.build(with_tables(study, "measurement", invariance=table.assign(**changed)))
+        rows = {row[0].text: row[-1].text for row in block(built, "invariance").rows}
+        return measurement_structure.invariance_finding(with_tables(study, "measurement", invariance=table.assign(**changed))), rows
+
+    finding, rows = told(n_clients=90)
+    assert "This is weak evidence: the tests rest on few clients (90 in all)" in finding
+    assert rows["WAI-SR (client) over sessions"] == "Weak evidence: few clients"
+    finding, _ = told(n_clients=900)
+    assert "weak evidence" not in finding and "flagged" not in finding
+    finding, rows = told(n_clients=900, status="flagged", reason="one factor of all items (correlation of 1.06); left out: en")
+    assert finding.endswith("It is flagged: read the remarks under “What may be compared?” first.")
+    assert rows["WAI-SR (client) over sessions"] == "One factor of all items; left out: en"
+
+
+def test_measures_that_may_be_compared_over_the_same_groups_are_named_together(study):
+    table = study.tables["measurement"]["invariance"]
+    decided = table[table["index"].eq("may_compare")].assign(model="scalar", n_clients=900)
+    other = decided.assign(instrument="wai_s", rater="therapist")
+    third = decided[decided["across"].eq("sessions")].assign(instrument="haq_2")
+    given = with_tables(study, "measurement", invariance=pd.concat([decided, other, third], ignore_index=True))
+    assert measurement_structure.invariance_finding(given) == (
+        "Means of observed scores may be compared over sites and sessions for WAI-SR (client) and WAI-S (therapist); over sessions for "
+        "HAq-II (client)."
+    )
+
+
+def test_a_model_whose_bic_is_hardly_lower_is_not_told_as_the_only_one(study, chapter):
+    structure = study.tables["measurement"]["structure"]
+    bic = structure["index"].eq("bic") & structure["instrument"].eq("wai_sr")
+    drawn = structure.loc[bic & structure["model"].eq("bond_task_goal"), "estimate"].max()
+
+    def told(distance):
+        near = bic & structure["model"].eq("one_factor")
+        given = with_tables(study, "measurement", structure=structure.assign(estimate=structure["estimate"].mask(near, drawn + distance)))
+        return " ".join(measurement_structure.findings(given))
+
+    assert "The data hardly tell it from one factor, whose BIC is nearly as low." in told(4)
+    assert "hardly tell" not in told(8)
+
+
+def test_where_raters_disagree_is_told_by_the_middle_of_the_sites_and_shown_by_site(chapter):
+    sentence = block(chapter, "measurement-observers").sentences[-1]
+    assert "(VTAS total, observer, shares of the variance of one rating, median of 2 sites)" in sentence
+    for part in ("clients 56%", "sessions of a client 13%", "raters’ general level 3%", "raters’ own views of a client 7%"):
+        assert part in sentence
+    assert sentence.endswith("Raters disagree most through what one rater sees in one session, together with error.")
+    table = block(chapter, "interrater-sources")
+    labels = [column.label for column in table.columns]
+    rows = {row[labels.index("Site")].text: dict(zip(labels, row)) for row in table.rows}
+    elm, oak = (rows[report_study.LABELS[site]] for site in ("elm", "oak"))
+    assert elm["Raters’ own views of a client"].value == 0.07 and oak["Raters’ own views of a client"].text == "in the rest"
+    assert elm["Generalizability, clients’ means"].value == 0.81 and elm["Generalizability, single sessions"].value == 0.78
+
+
+def test_limits_of_reliabilities_below_zero_and_intervals_too_wide_to_tell_are_said_to_be_so(study):
+    table = study.tables["measurement"]["interrater"]
+    own = table["site"].eq(POOLED) & table["form"].eq("ICC(2,k)")
+    wide = table.assign(ci_low=table["ci_low"].mask(own, -15.98), ci_high=table["ci_high"].mask(own, 0.999))
+    built = measurement.build(with_tables(study, "measurement", interrater=wide))
+    row = block(built, "interrater").rows[0]
+    shown = {column.label: cell for column, cell in zip(block(built, "interrater").columns, row)}
+    assert shown[f"{study.level} CI"].text == f"[<{numbers.SPACE}0,{numbers.SPACE}1.00]" and shown[f"{study.level} CI"].value == -15.98
+    assert "Interval too wide to say much" in shown["Remark"].text
+    assert "15.98" not in " ".join(block(built, "measurement-observers").sentences)
+    assert "too wide" not in " ".join(cell.text for row in block(measurement.build(study), "interrater").rows for cell in row)
+
+
+def test_labels_too_long_for_a_map_keep_the_rater():
+    assert figures_measurement._fitted("WAI-36 total, therapist", 24) == "WAI-36 total, therapist"
+    cut = figures_measurement._fitted("VTAS therapist contribution, observer", 24)
+    assert cut.startswith("VTAS thera") and cut.endswith("…, observer") and len(cut) <= 24
+    assert len(figures_measurement._fitted(HOSTILE, 24)) <= 24
+
+
 def test_raters_are_told_as_shares_of_what_their_scores_measure(study, chapter):
     row = pooled(study, "measurement", "multitrait_multimethod", rater="therapist", estimate_type="consistency")
     figure = block(chapter, "rater-shares")
     assert f"therapist, WAI-SR bond {numbers.percent(row['estimate'])}" in figure.alt and "client, WAI-SR" not in figure.alt
-    assert f"{numbers.percent(row['estimate'])} is shared with the client’s view" in block(chapter, "measurement-raters").sentences[0]
+    ends = f"[{numbers.percent(row['ci_low'])},{numbers.SPACE}{numbers.percent(row['ci_high'])}]"
+    told = block(chapter, "measurement-raters").sentences[0]
+    assert f"{numbers.percent(row['estimate'])} ({study.level} CI {ends}) is shared with the client’s view" in told
 
 
 def test_each_rater_stands_once_with_the_sum_of_scales_from_the_largest_model_over_all_sites(study):
@@ -271,7 +378,7 @@ def test_each_rater_stands_once_with_the_sum_of_scales_from_the_largest_model_ov
     figure = block(built, "rater-shares")
     assert figure.alt.endswith("view: therapist, WAI-S (client: WAI-SR) 31%.")
     told = " ".join(block(built, "measurement-raters").sentences)
-    assert "of what the sum of the scales measures without error, 31% is shared with the client’s view" in told
+    assert "of what the sum of the scales measures without error, 31% (95% CI " in told and "35%" not in told and "42%" not in told
 
 
 @pytest.mark.parametrize("over_all_sites", [True, False])

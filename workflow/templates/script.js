@@ -93,4 +93,14 @@
     tools.append(vector, pixels);
     figure.append(tools);
   }
+
+  let unfolded = [];
+  window.addEventListener("beforeprint", () => {
+    unfolded = [...document.querySelectorAll("details.printed:not([open])")];
+    unfolded.forEach((folded) => { folded.open = true; });
+  });
+  window.addEventListener("afterprint", () => {
+    unfolded.forEach((folded) => { folded.open = false; });
+    unfolded = [];
+  });
 })();

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 
 from alliance.reports import numbers
 from alliance.reports.drawing import BLUE, INK, LINE, ORANGE, SOFT, canvas, style, svg, write
 
 SMALLEST_WITH_NUMBERS = 0.27
+
+
+def _fitted(label: str, most: int) -> str:
+    """Return a label cut to a number of characters so that its rater, which tells measures apart, stays."""
+    if len(label) <= most:
+        return label
+    name, comma, rater = label.rpartition(", ")
+    ending = f"…{comma}{rater}" if comma and len(rater) < most // 2 else "…"
+    return (name if comma and len(ending) > 1 else label)[: most - len(ending)].rstrip() + ending
 
 
 def overlap_map(
@@ -52,7 +60,7 @@ def overlap_map(
         figure, axes = canvas(width, bottom + 0.62)
         for row, label in enumerate(labels):
             y = top + tall * row
-            shown = textwrap.shorten(label, 21 if narrow else 36, placeholder="…") or label[:21]
+            shown = _fitted(label, 24 if narrow else 36)
             write(axes, name_width - 0.06, y + tall / 2, f"{shown}  {row + 1}", 6.6 if narrow else 8, ha="right", va="center")
             if row == 0 or (row + 1) % every == 0:
                 x = name_width + cell * (row + 0.5)

@@ -79,6 +79,26 @@ PERCENT_TYPES = frozenset(
         "component_share",
     }
 )
+RELIABILITY_TYPES = frozenset(
+    {
+        "alpha",
+        "omega_total",
+        "omega_hierarchical",
+        "omega_total_schmid_leiman",
+        "omega_subscale",
+        "alpha_ordinal",
+        "omega_ordinal",
+        "reliability_within",
+        "reliability_between",
+        "reliability_of_means",
+        "reliability",
+        "icc",
+        "generalizability",
+    }
+)
+TOO_WIDE = 0.8
+BELOW_ZERO = f"<{numbers.SPACE}0"
+BELOW_ZERO_NOTE = f"{BELOW_ZERO}: the limit lies below zero, where a reliability has no meaning."
 NOT_ESTIMABLE = "not estimable"
 SITE_LEFT_OUT = "site left out"
 REMARK_CHARACTERS = 200
@@ -172,12 +192,14 @@ def _percent(value: Any, decimals: int = 0) -> str:
 
 
 def interval_text(row: Any, decimals: int, low: str = "ci_low", high: str = "ci_high") -> str:
-    """Return an interval of a row as printed; a dash where there is none."""
+    """Return an interval of a row as printed, a limit of a reliability below zero as that; a dash where there is no interval."""
     ends = getattr(row, low), getattr(row, high)
     if row.estimate_type in PERCENT_TYPES:
         return (
             f"[{numbers.percent(ends[0])},{numbers.SPACE}{numbers.percent(ends[1])}]" if all(map(numbers.known, ends)) else numbers.UNKNOWN
         )
+    if row.estimate_type in RELIABILITY_TYPES and all(map(numbers.known, ends)) and ends[0] < 0:
+        return f"[{BELOW_ZERO},{numbers.SPACE}{numbers.bounded(ends[1], decimals)}]"
     return numbers.interval(*ends, decimals, row.estimate_type in BOUNDED_TYPES)
 
 
@@ -206,8 +228,20 @@ def estimate_cells(data: ReportData, row: Any, *, pooled: bool = True, decimals:
         *cells,
         count_cell(row.n_clients),
         number_cell(form(row.estimate_type)(row.published, decimals) if numbers.known(row.published) else numbers.UNKNOWN, row.published),
-        Cell(remark(row), remark(row)),
+        Cell(said := "; ".join(one for one in (remark(row), width_remark(row)) if one), said),
     )
+
+
+def too_wide(row: Any) -> bool:
+    """Tell whether the interval of a pooled correlation, reliability or share covers so much of what is possible that it says little."""
+    bounded = row.estimate_type in BOUNDED_TYPES or row.estimate_type in PERCENT_TYPES
+    known = has_number(row) and numbers.known(row.ci_low) and numbers.known(row.ci_high)
+    return bounded and row.site == POOLED and known and row.ci_high - row.ci_low > TOO_WIDE
+
+
+def width_remark(row: Any) -> str:
+    """Return that an interval is too wide to say much, and over how many sites it is; empty where it is not."""
+    return f"Interval too wide to say much ({plural(row.n_sites, 'site')})" if too_wide(row) else ""
 
 
 def remark(row: Any) -> str:

@@ -8,10 +8,11 @@ import pandas as pd
 
 from alliance.questions.contract import POOLED
 from alliance.reports.chapters import common, measurement_overlap, measurement_reliability, measurement_structure, published
-from alliance.reports.elements import Chapter
+from alliance.reports.elements import Chapter, Table
 from alliance.reports.inputs import ReportData
 
 QUESTIONS = (measurement_reliability.QUESTION, measurement_overlap.QUESTION)
+MOST_OPEN = 12
 LIMITS = (
     "A reliable score need not measure the alliance: reliability says how much items or raters agree, not what they agree on.",
     "A high correlation does not show that two scales both measure the alliance: one person filled in both, and a shared mood or halo "
@@ -46,12 +47,25 @@ def build(data: ReportData) -> Chapter:
             *structure.raters(data),
             *structure.composite(data),
             *overlap.prediction(data),
-            *published.tables(data, reliability.QUESTION, lambda table, row: _benchmark_name(data, table, row)),
-            *published.tables(data, overlap.QUESTION, overlap.benchmark_name),
+            *_beside_the_review(data),
         ),
         limits=LIMITS,
         missing=missing(data),
     )
+
+
+def _beside_the_review(data: ReportData) -> list[Table]:
+    """Return the figures of the review in one table, those that this study cannot speak to folded."""
+    rows = [
+        *published.rows_of(data, measurement_reliability.QUESTION, lambda table, row: _benchmark_name(data, table, row)),
+        *published.rows_of(data, measurement_overlap.QUESTION, measurement_overlap.benchmark_name),
+    ]
+    known, silent = ([row for row in rows if published.has_new(row) is wanted] for wanted in (True, False))
+    parts = (
+        ("published-measurement", "Figures of the review beside the new ones", known, len(known) > MOST_OPEN),
+        ("published-measurement-silent", "Figures of the review to which this study has no estimate", silent, True),
+    )
+    return [published.table(data, id, caption, own, folded=folded) for id, caption, own, folded in parts if own]
 
 
 def _benchmark_name(data: ReportData, table: str, row: Any) -> str:

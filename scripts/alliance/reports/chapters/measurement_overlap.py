@@ -11,7 +11,7 @@ import pandas as pd
 from alliance.instruments.content import content_matrix
 from alliance.reports import figures_measurement, numbers
 from alliance.reports.chapters import common
-from alliance.reports.chapters.measurement_reliability import Blocks, with_number
+from alliance.reports.chapters.measurement_reliability import PREFERRED, Blocks, with_number
 from alliance.reports.chapters.outcome_parts import DECISIONS, minus
 from alliance.reports.elements import Cell, Column, Figure, Part, Table, listed, number_cell
 from alliance.reports.inputs import ReportData
@@ -28,6 +28,7 @@ MEANING = (
 MOST_MEASURES = 24
 MOST_ROWS = 60
 FOLDED_ROWS = 20
+RATER_WORDS = {"all": "all together"}
 APPROACHES = "homogeneous - blended"
 FORMS = {"zero_order": "simple correlation", "ancova": "given the intake level"}
 
@@ -45,7 +46,10 @@ def pair_label(row: Any) -> str:
 
 
 def overlap_rows(data: ReportData, level: str, rater: str, kind: str = "all") -> dict[str, Any]:
-    """Return smallest, mean and largest shared variance of pairs of two instruments: the mean over sites, the ends over pooled pairs."""
+    """Return smallest, mean and largest shared variance of pairs of two instruments: the mean over sites, the ends over pooled pairs.
+
+    The mean of the pooled pairs, between these ends, is ``pairs_mean``.
+    """
     rows = common.pooled_rows(common.table_of(data, QUESTION, "overlap_summary"), level=level, rater=rater, pairs_kind=kind, instrument="")
     found = {}
     for name in ENDS:
@@ -54,7 +58,8 @@ def overlap_rows(data: ReportData, level: str, rater: str, kind: str = "all") ->
         choice = [row for basis in bases for row in common.select(own, basis=basis).itertuples()]
         if choice:
             found[name] = next((row for row in choice if common.has_number(row)), choice[0])
-    return found
+    over_pairs = common.select(rows, estimate_type="r_squared_mean", basis="pairs")
+    return found | ({"pairs_mean": next(over_pairs.itertuples())} if len(over_pairs) else {})
 
 
 def overlap_sentence(data: ReportData, level: str) -> str:
@@ -62,11 +67,23 @@ def overlap_sentence(data: ReportData, level: str) -> str:
     found = overlap_rows(data, level, "all")
     if not set(ENDS) <= set(found) or not all(common.has_number(row) for row in found.values()):
         return ""
-    mean = found["mean"]
+    mean, low, high = found["mean"], found["minimum"], found["maximum"]
+    lead = f"Pairs of {LEVELS[level]} from two instruments rated by the same person share"
+    ends = f"from {numbers.percent(low.estimate)} to {numbers.percent(high.estimate)}"
+    pairs = common.plural(low.n_pairs, "pair")
+    over_pairs = found.get("pairs_mean")
+    if mean.basis != "sites":
+        return f"{lead} {numbers.percent(mean.estimate)} of their variance on average ({ends}; {pairs} pooled one by one)."
+    known = numbers.known(mean.ci_low) and numbers.known(mean.ci_high)
+    over_sites = numbers.percent(mean.estimate) + (f", {data.level} CI {_share_interval(mean)}" if known else "")
+    if over_pairs is None or not common.has_number(over_pairs):
+        return (
+            f"{lead} {over_sites} of their variance on average, in the mean of {common.plural(mean.n_sites, 'site')}. {pairs} could be "
+            f"pooled one by one: {ends}."
+        )
     return (
-        f"Pairs of {LEVELS[level]} from two instruments rated by the same person share {numbers.percent(mean.estimate)} of their variance "
-        f"on average (from {numbers.percent(found['minimum'].estimate)} to {numbers.percent(found['maximum'].estimate)}; "
-        f"{common.plural(found['minimum'].n_pairs, 'pair')}, {common.plural(mean.n_sites, 'site')})."
+        f"{lead} {numbers.percent(over_pairs.estimate)} of their variance on average ({ends}; {pairs} pooled one by one). The mean of "
+        f"{common.plural(mean.n_sites, 'site')}, each with all pairs that it has, is {over_sites}."
     )
 
 
@@ -84,7 +101,7 @@ def beside_the_review(data: ReportData) -> str:
             shown = [
                 f"{SMALLEST_LARGEST[name]} {numbers.percent(row.estimate)} ({numbers.percent(row.published)})"
                 for name, row in overlap_rows(data, level, rater).items()
-                if common.has_number(row) and numbers.known(row.published)
+                if name in SMALLEST_LARGEST and common.has_number(row) and numbers.known(row.published)
             ]
             if shown:
                 told.append(f"{scales}, {'all raters' if rater == 'all' else rater}: {', '.join(shown)}")
@@ -116,7 +133,9 @@ def contrast_sentences(data: ReportData) -> list[str]:
     chosen = approach_rows(common.select(summary, approach=APPROACHES, estimate_type="correlation_contrast"))
     named = [(row.rater if row.rater != "all" else "all raters", row) for row in chosen.itertuples()]
     lead = "Mean correlation of the scales of one instrument, homogeneous minus blended instruments"
-    return [*sentences, common.contrast_list(data, lead, named)]
+    told = common.contrast_list(data, lead, named)
+    limit = " Below zero, the scales of blended instruments correlate more. Approaches differ in instruments and raters too."
+    return [*sentences, f"{told}{limit}" if told else ""]
 
 
 def approach_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -164,60 +183,72 @@ def rater_sentences(data: ReportData) -> list[str]:
     low, high = (next(estimated.iloc[[position]].itertuples()) for position in (0, -1))
     if len(estimated) == 1:
         return [f"Two raters of one instrument: {pair_label(low)}, {common.sentence_estimate(data, low, 'r')}."]
+    apart = numbers.known(low.ci_high) and numbers.known(high.ci_low) and low.ci_high < high.ci_low
+    unsure = "" if apart else " Their intervals overlap: which raters agree more is not known."
     return [
         f"Two raters agree least for {pair_label(low)} ({common.sentence_estimate(data, low, 'r')}) and most for {pair_label(high)} "
-        f"({common.sentence_estimate(data, high, 'r')})."
+        f"({common.sentence_estimate(data, high, 'r')}).{unsure}"
     ]
 
 
 def overlap_table(data: ReportData) -> Table:
-    """Return smallest, mean and largest shared variance by level, rater and kind of pair."""
+    """Return smallest, mean and largest shared variance by level, rater and kind of pair; sets of pairs without any stand in the note."""
     rows = []
+    absent: dict[str, list[str]] = {}
     kinds = set(common.table_of(data, QUESTION, "overlap_summary")["pairs_kind"])
     for level, scales in LEVELS.items():
         for kind, kind_words in KINDS.items() if "parallel" in kinds else (("all", ""),):
             for rater in ("all", "client", "therapist", "observer"):
                 found = overlap_rows(data, level, rater, kind)
-                if not found or (kind != "all" and not any(map(common.has_number, found.values()))):
+                if not found:
                     continue
-                counted = found.get("minimum") or found["mean"]
-                mean = found.get("mean")
-                known = mean is not None and common.has_number(mean)
-                rows.append(
-                    (
-                        Cell(common.words(scales)),
-                        Cell(kind_words),
-                        Cell("all together" if rater == "all" else rater),
-                        common.count_cell(counted.n_pairs if common.has_number(counted) else None),
-                        _share_cell(found.get("minimum")),
-                        _share_cell(mean),
-                        number_cell(_share_interval(mean) if known else numbers.UNKNOWN, mean.ci_low if known else None),
-                        _share_cell(found.get("maximum")),
-                        common.count_cell((mean if known else counted).n_sites),
-                        Cell(common.remark(mean if mean is not None else counted)),
-                    )
-                )
+                if not any(map(common.has_number, found.values())):
+                    name = ", ".join(one for one in (scales, kind_words.replace("all", ""), RATER_WORDS.get(rater, rater)) if one)
+                    absent.setdefault(common.remark(found.get("mean") or next(iter(found.values()))), []).append(name)
+                    continue
+                rows.append(_overlap_cells(found, (common.words(scales), kind_words, RATER_WORDS.get(rater, rater))))
+    silent = "".join(f" Not estimable: {'; '.join(names)} ({reason[:1].lower()}{reason[1:]})." for reason, names in absent.items())
     return Table(
         id="overlap",
         caption="Variance that pairs of alliance measures share (two instruments, one rater)",
         columns=(
             Column("Scales"),
-            Column("Pairs that are", optional=True),
+            Column("Pairs that are", wide=True, optional=True),
             Column("Rater"),
-            Column("Pairs", True),
+            Column("Pairs pooled one by one", True),
             Column("Smallest", True),
-            Column("Mean", True),
-            Column(f"{data.level} CI", True, optional=True),
+            Column("Mean of these pairs", True, optional=True),
             Column("Largest", True),
-            Column("Sites", True),
+            Column("Mean over sites", True, optional=True),
+            Column(f"{data.level} CI", True, optional=True),
+            Column("Sites", True, optional=True),
             Column("Remark", wide=True, optional=True),
         ),
         rows=tuple(rows),
-        note="Shared variance is the squared correlation. The mean is the mean of each site’s pairs, pooled over sites; smallest and "
-        "largest are those of the pairs pooled one by one, so the mean need not lie between them where sites have different pairs. Pairs "
-        "that share items (a short form and its long form), and short forms scored from a long form, are left "
-        "out. Which scales are meant to measure the same: “Who measures what?”.",
-        empty="No two alliance measures were sent for the same sessions.",
+        note="Shared variance is the squared correlation. Smallest, mean and largest are of the pairs that could be pooled one by one. The "
+        "mean over sites is another mean: of each site’s pairs, also of those that no second site has, so it need not lie between "
+        "smallest and largest. Pairs that share items (a short form and its long form), and short forms scored from a long form, are "
+        f"left out. Which scales are meant to measure the same: “Who measures what?”.{silent}",
+        empty=f"No two alliance measures could be compared.{silent}",
+    )
+
+
+def _overlap_cells(found: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Cell, ...]:
+    """Return the cells of one set of pairs."""
+    ends, mean = found.get("minimum"), found.get("mean")
+    pooled = ends is not None and common.has_number(ends)
+    known = mean is not None and mean.basis == "sites" and common.has_number(mean)
+    remarks = [common.remark(mean), common.width_remark(mean)] if known else [common.remark(mean if mean is not None else ends)]
+    if not pooled:
+        remarks.append("No single pair could be pooled over sites")
+    return (
+        *(Cell(name) for name in names),
+        common.count_cell(ends.n_pairs if pooled else 0),
+        *(_share_cell(found.get(name)) for name in ("minimum", "pairs_mean", "maximum")),
+        _share_cell(mean if known else None),
+        number_cell(_share_interval(mean) if known else numbers.UNKNOWN, mean.ci_low if known else None),
+        common.count_cell(mean.n_sites if known else None),
+        Cell("; ".join(remark for remark in remarks if remark)),
     )
 
 
@@ -261,7 +292,7 @@ def within_table(data: ReportData) -> list[Table]:
                 ),
                 common.count_cell(mean.n_sites),
                 common.count_cell(mean.n_clients),
-                Cell(common.remark(mean)),
+                Cell("; ".join(one for one in (common.remark(mean), common.width_remark(mean)) if one)),
             )
         )
     if not rows:
@@ -283,6 +314,7 @@ def within_table(data: ReportData) -> list[Table]:
             ),
             tuple(rows),
             note="Homogeneous: scales from one theory; blended: from several. High correlations say that the scales tell much the same.",
+            folded=True,
         )
     ]
 
@@ -416,7 +448,7 @@ def pair_table(data: ReportData, level: str, comparison: str, caption: str) -> T
         id=f"pairs-{level}-{comparison}",
         caption=f"{caption}, pooled over sites",
         columns=(
-            Column("Measures"),
+            Column("Measures", wide=True),
             Column("Meant to measure the same", optional=True),
             *columns[:2],
             Column("Shared variance", True),
@@ -425,10 +457,18 @@ def pair_table(data: ReportData, level: str, comparison: str, caption: str) -> T
             *columns[2:],
         ),
         rows=tuple(rows),
-        note="Corrected values can exceed 1 and are then flagged. HTMT near 1: the items of both scales hang together as those of "
-        f"one.{more}",
+        note=" ".join(
+            one
+            for one, there in (
+                ("Corrected values can exceed 1 and are then flagged.", any(found["correlation_disattenuated"])),
+                ("HTMT near 1: the items of both scales hang together as those of one.", any(found["htmt"])),
+                ("Where a pair has no corrected value, a reliability of one of its scores is not known.", bool(rows)),
+                (more.strip(), bool(more)),
+            )
+            if there
+        ),
         empty="No such pair could be pooled over sites.",
-        folded=len(rows) > FOLDED_ROWS,
+        folded=(level, comparison) != ("total", "instruments") or len(rows) > FOLDED_ROWS,
     )
 
 
@@ -492,6 +532,8 @@ def compared_name(row: Any) -> str:
     """Return which two measures are compared."""
     names = [common.instrument_name(key) for key in (row.instrument1, row.instrument2)]
     raters = row.comparison == "raters"
+    if raters and row.instrument1 == PREFERRED:
+        return f"{row.rater1} minus {row.rater2} (each site’s first alliance instrument)"
     return f"{names[0]}, {row.rater1} minus {row.rater2}" if raters else f"{names[0]} minus {names[1]}, {row.rater1}"
 
 

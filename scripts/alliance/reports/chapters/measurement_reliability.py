@@ -44,6 +44,22 @@ COEFFICIENTS = {
     "R_CN": "of change from session to session, sessions nested (RCN)",
     "lag 1": "from one session to the next",
 }
+SOURCES = {
+    "client": "clients",
+    "session": "sessions of a client",
+    "rater": "raters’ general level",
+    "client x rater": "raters’ own views of a client",
+    "residual": "the rest",
+}
+ERRORS = {
+    "rater": "the general level of their ratings",
+    "client x rater": "their own views of a client, which last over sessions",
+    "residual": "what one rater sees in one session, together with error",
+}
+GENERALIZABILITY = {
+    "clients' means over sessions": "Generalizability, clients’ means",
+    "scores of single sessions": "Generalizability, single sessions",
+}
 ONE_SCALE = ["instrument", "rater", "instrument_scale", "derived_from"]
 MOST_GROUPS = 30
 
@@ -141,7 +157,7 @@ def low_sentence(data: ReportData) -> str:
     if rows.empty:
         return ""
     shown = numbers.bounded(limit, data.decimals)
-    low = [f"{scale_label(row)} ({common.estimate_text(row, data.decimals)})" for row in rows[rows["estimate"] < limit].itertuples()]
+    low = [f"{scale_label(row)} ({value(data, row)})" for row in rows[rows["estimate"] < limit].itertuples()]
     if not low:
         return f"No scale is below {shown}, the limit of the configuration, pooled over sites."
     more = len(low) - common.NAMED_SUBJECTS
@@ -247,7 +263,11 @@ def scale_table(data: ReportData) -> Table:
         if not any(map(common.has_number, shown)):
             continue
         first = next((row for row in shown if row.headline == "yes"), None)
-        remarks = dict.fromkeys(common.remark(row) for row in shown if common.remark(row))
+        counted = next(row for row in (first, *shown) if row is not None and common.has_number(row))
+        remarks: dict[str, list[str]] = {}
+        for row in shown:
+            for one in filter(None, (common.remark(row), common.width_remark(row))):
+                remarks.setdefault(one, []).append(symbol(row))
         rows.append(
             (
                 Cell(scale_name(shown[0])),
@@ -259,9 +279,9 @@ def scale_table(data: ReportData) -> Table:
                 Cell(*weakest.get(key, (numbers.UNKNOWN, ""))),
                 _cell(data, found.get("share")),
                 common.count_cell(shown[0].n_items),
-                common.count_cell((first or shown[0]).n_sites),
-                common.count_cell((first or shown[0]).n_clients),
-                Cell("; ".join(remarks)),
+                common.count_cell(counted.n_sites),
+                common.count_cell(counted.n_clients),
+                Cell("; ".join(f"{one}: {', '.join(symbols)}" for one, symbols in remarks.items())),
             )
         )
     interval = f"{data.level} CI"
@@ -281,7 +301,8 @@ def scale_table(data: ReportData) -> Table:
         tuple(rows),
         note=f"Read first: the coefficient the study calls the reliability of that score. With {numbers.count(few)} answers an item or "
         "fewer that is categorical ω, since answers are ordered steps; ordinal α is of answers thought continuous, not of the score. At "
-        "the ceiling: share of clients with the highest possible score. Other windows and all items: tables/measurement/reliability.csv.",
+        "the ceiling: share of clients with the highest possible score. Sites and clients are those of the coefficient to read first or of "
+        f"the first that could be estimated. {common.BELOW_ZERO_NOTE} Other windows and all items: tables/measurement/reliability.csv.",
         empty="No scale could be pooled over sites.",
     )
 
@@ -322,12 +343,12 @@ def change_sentences(data: ReportData) -> list[str]:
             if change in found and persons in found:
                 told.append(
                     f"{common.instrument_name(instrument)}, {rater}: {common.estimate_text(found[change], data.decimals)} for change from "
-                    f"session to session, {common.estimate_text(found[persons], data.decimals)} for differences between clients"
+                    f"session to session, {common.estimate_text(found[persons], data.decimals)} for differences between clients’ means"
                 )
                 break
     if not told:
         return []
-    return [f"Reliability over sessions, {'; '.join(told)}. A score that tells clients apart well need not tell sessions apart."]
+    return [f"Reliability over sessions. {'; '.join(told)}. A score that tells clients apart well need not tell sessions apart."]
 
 
 def session_table(data: ReportData) -> list[Table]:
@@ -346,7 +367,7 @@ def session_table(data: ReportData) -> list[Table]:
             columns,
             cells,
             note="Within clients: how far differences between sessions of one client are more than error. Stability is no reliability: it "
-            "falls where clients truly change.",
+            f"falls where clients truly change. {common.BELOW_ZERO_NOTE}",
             folded=True,
         )
     ]
@@ -400,6 +421,7 @@ def contrast_table(data: ReportData) -> list[Table]:
             (Column("First minus second", wide=True), *common.estimate_columns(data, "Difference")),
             cells,
             note="On the clients whom both rated, so that dyads and not samples are compared.",
+            folded=True,
         )
     ]
 
@@ -433,33 +455,124 @@ def observers(data: ReportData) -> Blocks:
             f"{row.form}{numbers.SPACE}={numbers.SPACE}{value(data, row)}, "
             f"{'absolute agreement' if row.definition == 'agreement' else row.definition}{_vague(row)}."
         )
+    shown = with_number(rows)
+    used = shown["headline"].eq("yes")
+    note = (
+        "ICC(2,k): raters drawn from many, mean of k of them; agreement counts differences in level as error, consistency does not. "
+        f"{common.BELOW_ZERO_NOTE}"
+    )
+    return [
+        Part("measurement-observers", "How far do raters of the same session agree?", tuple([*sentences, *source_sentences(data)])),
+        _agreement_table(
+            data, shown[used], "interrater", "Agreement of raters of the same sessions, pooled over sites", note, folded=False
+        ),
+        *source_table(data),
+        *(
+            [_agreement_table(data, shown[~used], "interrater-forms", "Other forms of agreement, pooled over sites", note, folded=True)]
+            if len(shown[~used])
+            else []
+        ),
+    ]
+
+
+def _agreement_table(data: ReportData, rows: pd.DataFrame, id: str, caption: str, note: str, *, folded: bool) -> Table:
     cells = tuple(
         (
             Cell(common.measure(row.instrument, row.instrument_scale)),
             Cell(row.rater),
             Cell(_agreement_kind(row)),
             Cell(row.definition or numbers.UNKNOWN),
-            Cell("yes" if row.headline == "yes" else ""),
             number_cell(numbers.decimal(row.n_raters, 1).removesuffix(".0"), row.n_raters),
             *common.estimate_cells(data, row),
         )
-        for row in with_number(rows).itertuples()
+        for row in rows.itertuples()
     )
     columns = (
-        *(Column("Measure"), Column("Rater"), Column("Form"), Column("Definition", optional=True), Column("Used", optional=True)),
+        *(Column("Measure"), Column("Rater"), Column("Form"), Column("Definition", optional=True)),
         *(Column("Raters", True, optional=True), *common.estimate_columns(data, "Estimate")),
     )
+    return Table(id, caption, columns, cells, note=note, empty="No agreement could be pooled over sites.", folded=folded)
+
+
+def source_rows(data: ReportData) -> pd.DataFrame:
+    """Return the shares of the sources of variance of single ratings, at sites; shares are not pooled."""
+    table = common.site_rows(common.table_of(data, QUESTION, "interrater"), estimate_type="variance_component")
+    return in_order(with_number(table[table["instrument"].ne(PREFERRED) & table["form"].isin(SOURCES)]), data)
+
+
+def source_sentences(data: ReportData) -> list[str]:
+    """Return where the disagreement of raters comes from, one sentence a measure: sources in the middle of the sites, the largest named."""
+    sentences = []
+    totals = common.select(source_rows(data), instrument_scale=TOTAL)
+    for (instrument, rater), group in common.rows_by(totals, ("instrument", "rater")):
+        middle = {source: own["estimate"].median() for (source,), own in common.rows_by(group, ("form",))}
+        known = {source: middle[source] for source in SOURCES if source in middle}
+        errors = {source: known[source] for source in ERRORS if source in known}
+        if not errors:
+            continue
+        sites = group["site"].nunique()
+        where = "at one site" if sites == 1 else f"median of {common.plural(sites, 'site')}"
+        told = ", ".join(f"{SOURCES[source]} {numbers.percent(share)}" for source, share in known.items())
+        largest = max(errors, key=lambda source: errors[source])
+        mixed = largest == "residual" and "client x rater" not in known
+        through = "what is left, in which their own views of a client can’t be told from error" if mixed else ERRORS[largest]
+        sentences.append(
+            f"Where ratings differ ({common.measure(instrument, TOTAL)}, {rater}, shares of the variance of one rating, {where}): {told}. "
+            f"Raters disagree most through {through}."
+        )
+    return sentences
+
+
+def source_table(data: ReportData) -> list[Table]:
+    """Return the sources of variance of single ratings by site, with how far means over raters order clients and sessions."""
+    rows = source_rows(data)
+    totals = common.select(rows, instrument_scale=TOTAL)
+    rows = totals if len(totals) else rows
+    if rows.empty:
+        return []
+    table = common.site_rows(common.table_of(data, QUESTION, "interrater"), estimate_type="generalizability")
+    orders = {(row.instrument, row.rater, row.instrument_scale, row.site, row.form): row for row in table.itertuples()}
+    cells = []
+    groups = list(common.rows_by(rows, ("instrument", "rater", "instrument_scale", "site")))
+    for key, group in groups[:MOST_GROUPS]:
+        found = {row.form: row for row in group.itertuples()}
+        first = next(group.itertuples())
+        ordered = [orders.get((*key, form)) for form in GENERALIZABILITY]
+        remarks = dict.fromkeys(common.remark(row) for row in (first, *ordered) if row is not None and common.remark(row))
+        cells.append(
+            (
+                Cell(common.measure(first.instrument, first.instrument_scale)),
+                Cell(first.rater),
+                Cell(data.labels.get(first.site, first.site)),
+                *(_source_cell(found.get(source)) for source in SOURCES),
+                *(_cell(data, row) if row is None or common.has_number(row) else Cell(common.NOT_ESTIMABLE, "") for row in ordered),
+                common.count_cell(first.n_sessions),
+                common.count_cell(first.n_clients),
+                Cell("; ".join(remarks)),
+            )
+        )
+    more = " All others: tables/measurement/interrater.csv." * (len(groups) > MOST_GROUPS or len(totals) > 0)
     return [
-        Part("measurement-observers", "How far do raters of the same session agree?", tuple(sentences)),
         Table(
-            "interrater",
-            "Agreement of raters of the same sessions, pooled over sites",
-            columns,
-            cells,
-            note="ICC(2,k): raters drawn from many, mean of k of them; agreement counts differences in level as error, consistency does "
-            "not. Used: the reliability of the score that the analyses use.",
-        ),
+            "interrater-sources",
+            "Where ratings of the same sessions differ: shares of the variance of one rating, by site",
+            (
+                *(Column("Measure"), Column("Rater"), Column("Site")),
+                *(Column(common.words(label), True, optional=True) for label in SOURCES.values()),
+                *(Column(label, True, optional=True) for label in GENERALIZABILITY.values()),
+                *(Column("Sessions", True), Column("Clients", True), Column("Remark", wide=True, optional=True)),
+            ),
+            tuple(cells),
+            note="Clients and their sessions are what raters should tell apart; the other sources are disagreement. “In the rest”: that "
+            "source can’t be told apart from the rest at the site. Generalizability: how far means over the raters (and a client’s "
+            f"sessions) put clients, or sessions, in the same order. Shares have no interval and are not pooled over sites.{more}",
+            folded=len(cells) > 6,
+        )
     ]
+
+
+def _source_cell(row: Any) -> Cell:
+    return Cell("in the rest", "") if row is None else number_cell(numbers.percent(row.estimate), row.estimate)
 
 
 def _vague(row: Any) -> str:

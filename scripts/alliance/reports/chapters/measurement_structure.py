@@ -60,6 +60,10 @@ ACROSS = {"sites": "sites", "languages": "languages", "raters": "raters", "sessi
 MAY_COMPARE = "may_compare"
 SUM = "(sum)"
 MOST_CORRELATED = 4
+# Differences of BIC below 6 are no strong evidence (Raftery, 1995).
+CLEAR_BIC = 6.0
+# With 150 clients a group an intercept that differs by half a standard deviation is missed in one run of three (docs/design.md).
+FEW_A_GROUP = 150
 SUMMARY_VARIABLES = {"(smallest)": "smallest", "(largest)": "largest"}
 
 
@@ -137,8 +141,19 @@ def main_group(data: ReportData, rows: pd.DataFrame) -> pd.DataFrame:
 def findings(data: ReportData) -> list[str]:
     """Return which factors the main instrument has, and what may be compared."""
     group = main_group(data, structure_rows(data))
-    told = fit_sentence(data, group) if len(group) else ""
+    told = f"{fit_sentence(data, group)} {same_factors(data, group)}".strip() if len(group) else ""
     return [sentence for sentence in (told, invariance_finding(data)) if sentence]
+
+
+def same_factors(data: ReportData, group: pd.DataFrame) -> str:
+    """Return which factors of the model drawn cannot be told apart; empty where all can."""
+    correlations = with_number(common.select(group, estimate_type="factor_correlation", model=best_model(group)[0]))
+    told = [
+        f"{row.factor.replace(' ~~ ', ' and ').replace('_', ' ')} ({value(data, row)})"
+        for row in correlations.itertuples()
+        if numbers.known(row.ci_high) and row.ci_high >= 1
+    ]
+    return f"Not told apart, since the interval of their correlation holds 1: {'; '.join(told)}." if told else ""
 
 
 def fit_sentence(data: ReportData, group: pd.DataFrame) -> str:
@@ -147,8 +162,26 @@ def fit_sentence(data: ReportData, group: pd.DataFrame) -> str:
     if not model:
         return ""
     first = next(group.itertuples())
-    shown = _fit_words(fits(group).get(model, {}))
-    return f"{subject(first.instrument, first.rater)}: the model drawn is {model_words(model)} ({why}{f'; {shown}' if shown else ''})."
+    found = fits(group).get(model, {})
+    shown = "; ".join(one for one in (_fit_words(found), _counted(found)) if one)
+    name = subject(first.instrument, first.rater)
+    return f"{name}: the model drawn is {model_words(model)} ({why}{f'; {shown}' if shown else ''}).{_close_sentence(group, model)}"
+
+
+def _counted(found: Mapping[str, Any]) -> str:
+    row = next(iter(found.values()), None)
+    return f"{common.plural(row.n_clients, 'client')} at {common.plural(row.n_sites, 'site')}" if row is not None else ""
+
+
+def _close_sentence(group: pd.DataFrame, model: str) -> str:
+    """Return which other models with proper solutions have nearly the same BIC; empty where none has."""
+    proper = {name: one["bic"].estimate for name, one in fits(group).items() if "bic" in one and one["bic"].status == "estimated"}
+    if model not in proper:
+        return ""
+    close = [name for name in proper if name != model and proper[name] - proper[model] < CLEAR_BIC]
+    if not close:
+        return ""
+    return f" The data hardly tell it from {' or '.join(model_words(name) for name in close)}, whose BIC is nearly as low."
 
 
 def _fit_words(found: Mapping[str, Any]) -> str:
@@ -388,6 +421,7 @@ def bifactor_table(data: ReportData, rows: pd.DataFrame) -> list[Table]:
             ),
             cells,
             note="A general factor that explains nearly all of the total, and own factors that add little, speak for the total alone.",
+            folded=True,
         )
     ]
 
@@ -414,7 +448,7 @@ def together(data: ReportData) -> Blocks:
 
 def apart_sentence(data: ReportData, group: pd.DataFrame) -> str:
     """Return whether the factors of scales of several instruments can be told apart, by the intervals of their correlations."""
-    correlations = with_number(common.select(group, estimate_type="factor_correlation"))
+    correlations = with_number(common.select(group, estimate_type="factor_correlation", model=best_model(group)[0]))
     told = []
     for row in correlations.itertuples():
         if numbers.known(row.ci_high):
@@ -439,9 +473,12 @@ def invariance_rows(data: ReportData) -> pd.DataFrame:
 
 def invariance_name(row: Any) -> str:
     """Return what is compared over which groups."""
+    return f"{_whose(row)} over {ACROSS.get(row.across, row.across)}"
+
+
+def _whose(row: Any) -> str:
     name = common.instrument_name(row.instrument) if row.instrument else "Alliance measures"
-    rater = "" if row.across == "raters" or not row.rater else f" ({row.rater})"
-    return f"{name}{rater} over {ACROSS.get(row.across, row.across)}"
+    return name + ("" if row.across == "raters" or not row.rater else f" ({row.rater})")
 
 
 def may_words(row: Any) -> str:
@@ -460,15 +497,38 @@ def invariance_finding(data: ReportData) -> str:
     rows = [row for row in _named_index(invariance_rows(data)) if row.index_name == MAY_COMPARE and common.has_number(row)]
     if not rows:
         return ""
-    levels = [invariance_name(row) for row in rows if row.model in ("scalar", "strict")]
-    told = (
-        f"Means of observed scores may be compared for {listed(levels)}"
-        if levels
-        else "Means of observed scores may not be compared over any of the groups tested"
-    )
+    levels = [row for row in rows if row.model in ("scalar", "strict")]
+    if not levels:
+        return "Means of observed scores may not be compared over any of the groups tested."
+    over: dict[str, list[str]] = {}
+    for row in levels:
+        over.setdefault(_whose(row), []).append(ACROSS[row.across])
+    measures: dict[tuple[str, ...], list[str]] = {}
+    for name, groups in over.items():
+        measures.setdefault(tuple(sorted(groups, key=list(ACROSS.values()).index)), []).append(name)
+    told = "; ".join(f"over {listed(list(groups))} for {listed(names)}" for groups, names in measures.items())
     rest = len(rows) - len(levels)
-    other = "one other comparison" if rest == 1 else f"{numbers.count(rest)} other comparisons"
-    return f"{told}{f'; not for the {other} tested'.replace('the one', 'one') if levels and rest else ''}."
+    other = "one other comparison" if rest == 1 else f"the {numbers.count(rest)} other comparisons"
+    cautions = []
+    if any(map(few_clients, levels)):
+        fewest, most = (pick(int(row.n_clients) for row in levels) for pick in (min, max))
+        span = " to ".join(dict.fromkeys(numbers.count(one) for one in (fewest, most)))
+        cautions.append(
+            f"This is weak evidence: {'some of these' if len(levels) > 1 else 'the'} tests rest on few clients ({span} in all), with whom "
+            "differences are easily missed."
+        )
+    if any(row.status == "flagged" for row in levels):
+        whole = "They are" if all(row.status == "flagged" for row in levels) else "Some are"
+        cautions.append(f"{whole if len(levels) > 1 else 'It is'} flagged: read the remarks under “What may be compared?” first.")
+    return " ".join([f"Means of observed scores may be compared {told}{f'; not for {other} tested' if rest else ''}.", *cautions])
+
+
+def few_clients(row: Any) -> bool:
+    """Tell whether a test of invariance had so few clients a group that a difference is easily missed."""
+    if not numbers.known(row.n_clients):
+        return False
+    groups = row.groups.count(",") + 1 if row.across in ("sites", "languages") else 1
+    return row.n_clients / groups <= FEW_A_GROUP
 
 
 def invariance(data: ReportData) -> Blocks:
@@ -476,33 +536,64 @@ def invariance(data: ReportData) -> Blocks:
     rows = invariance_rows(data)
     if rows.empty:
         return []
+    named = list(_named_index(rows))
+    tested = [row for row in named if common.has_number(row)]
+    untested = [row for row in named if not common.has_number(row)]
+    finding = invariance_finding(data)
+    lead = f"{common.plural(len(untested), 'comparison')} could not be tested; nothing may be compared there." if untested else ""
+    if not finding:
+        lead = "Equality was not tested for any instrument: the table says what that needs."
+    blocks: Blocks = [Part("measurement-invariance", "What may be compared?", (lead,) if lead else ())]
+    if tested:
+        blocks.append(_comparison_table(data, tested))
+    if untested:
+        cells = tuple((Cell(invariance_name(row)), Cell(_group_words(data, row)), Cell(common.remark(row))) for row in untested)
+        blocks.append(
+            Table(
+                "invariance-untested",
+                "Not tested: nothing may be compared here, and what a test would need",
+                (Column("Measure", wide=True), Column("Groups", wide=True, optional=True), Column("Reason", wide=True)),
+                cells,
+                folded=bool(tested),
+            )
+        )
+    return [*blocks, *step_table(data), *mean_table(data)]
+
+
+def _group_words(data: ReportData, row: Any) -> str:
+    """Return the groups compared, sites by their labels."""
+    return ", ".join(str(data.labels.get(one, one)).replace("_", " ") for one in row.groups.split(", ")) if row.groups else ""
+
+
+def _short_remark(row: Any) -> str:
+    """Return why a decision is flagged, without what stands in parentheses; the full reason is in the table of the question."""
+    return common.remark(row._replace(reason=re.sub(r" \([^()]*\)", "", row.reason)))
+
+
+def _comparison_table(data: ReportData, rows: list[Any]) -> Table:
     cells = tuple(
         (
             Cell(invariance_name(row)),
-            Cell(row.groups),
-            Cell(STEPS.get(row.model, row.model.replace("_", " ")) if common.has_number(row) else numbers.UNKNOWN),
+            Cell(_group_words(data, row)),
+            Cell(STEPS.get(row.model, row.model.replace("_", " "))),
             Cell(may_words(row)),
             common.count_cell(row.n_clients),
-            Cell(common.remark(row)),
+            Cell("; ".join(one for one in ("Weak evidence: few clients" if few_clients(row) else "", _short_remark(row)) if one)),
         )
-        for row in _named_index(rows)
+        for row in rows
     )
-    return [
-        Part("measurement-invariance", "What may be compared?"),
-        Table(
-            "invariance",
-            "What may be compared over sites, languages, raters and sessions",
-            (
-                *(Column("Measure", wide=True), Column("Groups", wide=True), Column("Highest step that holds", wide=True)),
-                *(Column("What may be compared", wide=True), Column("Clients", True), Column("Remark", wide=True, optional=True)),
-            ),
-            cells,
-            note="Correlations may be compared where loadings are equal, means only where intercepts are equal too; where that was not "
-            "shown, no means are compared in this report. Cut-offs are conventions of the configuration.",
+    return Table(
+        "invariance",
+        "What may be compared over sites, languages, raters and sessions",
+        (
+            *(Column("Measure", wide=True), Column("Groups", wide=True), Column("Highest step that holds", wide=True)),
+            *(Column("What may be compared", wide=True), Column("Clients", True), Column("Remark", wide=True, optional=True)),
         ),
-        *step_table(data),
-        *mean_table(data),
-    ]
+        cells,
+        note="Correlations may be compared where loadings are equal, means only where intercepts are equal too; where that was not "
+        "shown, no means are compared in this report. That a step holds says that no difference was found: with few clients a difference "
+        "is easily missed. Cut-offs are conventions of the configuration. Remarks in full: tables/measurement/invariance.csv.",
+    )
 
 
 def step_table(data: ReportData) -> list[Table]:
@@ -671,6 +762,10 @@ def view_sentences(data: ReportData, rows: pd.DataFrame, consistencies: list[Any
         whole = [row for row in found if row.indicator == SUM] or found
         ends = (min(row.estimate for row in whole), max(row.estimate for row in whole))
         span = " to ".join(dict.fromkeys(numbers.percent(end) for end in ends))
+        if len(whole) == 1 and numbers.known(whole[0].ci_low):
+            span += f" ({data.level} CI {common.interval_text(whole[0], data.decimals)})"
+        elif len(whole) > 1:
+            span += " (by the instruments compared)"
         what = "the scales measure" if whole[0].indicator != SUM else "the sum of the scales measures"
         sentences.append(
             f"{common.words(rater)}: of what {what} without error, {span} is shared with the {whole[0].reference}’s view of the alliance; "
@@ -720,7 +815,7 @@ def composite(data: ReportData) -> Blocks:
     for row in with_number(common.select(rows, estimate_type="component_share")).itertuples():
         sentences.append(
             f"The first component takes {numbers.percent(row.estimate)} of the variance of all scores ({row.rater}, "
-            f"{row.window.replace('_', ' ')}), {data.level} CI {common.interval_text(row, data.decimals)}."
+            f"{row.window.replace('_', ' ')}), {data.level} CI {common.interval_text(row, data.decimals)}. {common.caution(row)}".strip()
         )
     cells = tuple(
         (Cell(component_name(row)), Cell(row.group), Cell(row.rater), Cell(row.window.replace("_", " ")), *common.estimate_cells(data, row))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from alliance.reports import numbers
@@ -15,6 +15,15 @@ from alliance.reports.inputs import ReportData
 def tables(data: ReportData, question: str, name: Callable[[str, Any], str]) -> list[Table]:
     """Return the published figures of a question beside the new ones; none where the review says nothing about it.
 
+    Parameters are those of :func:`rows_of`.
+    """
+    rows = rows_of(data, question, name)
+    return [table(data, f"published-{slug(question)}", "Figures of the review beside the new ones", rows)] if rows else []
+
+
+def rows_of(data: ReportData, question: str, name: Callable[[str, Any], str]) -> list[tuple[Cell, ...]]:
+    """Return the rows of published figures of a question, each with the new estimate.
+
     Parameters
     ----------
     data : ReportData
@@ -23,12 +32,12 @@ def tables(data: ReportData, question: str, name: Callable[[str, Any], str]) -> 
     name : callable
         From the name of a table and one of its rows to what the row is about; empty leaves the row out.
     """
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for one in (figure for figure in data.benchmarks if figure.question == question):
-        table = data.tables.get(question, {}).get(one.table)
-        if table is None:
+        estimates = data.tables.get(question, {}).get(one.table)
+        if estimates is None:
             continue
-        found = common.pooled_rows(table, claim=one.claim)
+        found = common.pooled_rows(estimates, claim=one.claim)
         for column, value in one.where.items():
             found = found[found[column].astype(str) == value]
         for row in found[found["method"] != "two_stage_sem"].itertuples():
@@ -37,7 +46,7 @@ def tables(data: ReportData, question: str, name: Callable[[str, Any], str]) -> 
             about = name(one.table, row)
             if not about:
                 continue
-            show = numbers.percent if one.unit in ("r_squared", "share") else common.form(row.estimate_type)
+            show: Callable[..., str] = numbers.percent if one.unit in ("r_squared", "share") else common.form(row.estimate_type)
             digits = () if show is numbers.percent else (data.decimals,)
             given = show(one.value, *digits) if one.value is not None else "in words only"
             new = show(row.estimate, *digits) if common.has_number(row) else common.NOT_ESTIMABLE
@@ -48,7 +57,7 @@ def tables(data: ReportData, question: str, name: Callable[[str, Any], str]) -> 
                     Cell(one.claim),
                     Cell(given, "" if one.value is None else one.value),
                     number_cell(new, row.estimate if common.has_number(row) else None),
-                    number_cell(common.interval_text(row, data.decimals), row.ci_low),
+                    number_cell(_interval(row, show, digits), row.ci_low),
                     number_cell(
                         numbers.points(row.difference) if one.unit == "r_squared" else show(row.difference, *digits), row.difference
                     ),
@@ -56,9 +65,24 @@ def tables(data: ReportData, question: str, name: Callable[[str, Any], str]) -> 
                     Cell(one.note),
                 )
             )
-    if not rows:
-        return []
+    return rows
+
+
+def table(data: ReportData, id: str, caption: str, rows: Sequence[tuple[Cell, ...]], *, folded: bool = False) -> Table:
+    """Return rows of :func:`rows_of` as a table."""
     labels = ("Estimate of", "Claim", "Published", "New", f"{data.level} CI", "Difference", "Source", "What to know when comparing")
     columns = tuple(Column(label, label in labels[2:6], label == labels[-1], label in labels[4:6]) for label in labels)
     note = "Published figures stand beside the new ones for orientation; nothing is tested against them. Claims: benchmarks.yaml."
-    return [Table(f"published-{slug(question)}", "Figures of the review beside the new ones", columns, tuple(rows), note=note)]
+    return Table(id, caption, columns, tuple(rows), note=note, folded=folded)
+
+
+def has_new(row: tuple[Cell, ...]) -> bool:
+    """Tell whether a row holds a new estimate beside the published figure."""
+    return row[3].text != common.NOT_ESTIMABLE
+
+
+def _interval(row: Any, show: Callable[..., str], digits: tuple[int, ...]) -> str:
+    """Return the interval in the unit of the estimate beside it."""
+    if show is numbers.percent and numbers.known(row.ci_low) and numbers.known(row.ci_high):
+        return f"[{numbers.percent(row.ci_low)},{numbers.SPACE}{numbers.percent(row.ci_high)}]"
+    return common.interval_text(row, *digits) if digits else numbers.UNKNOWN
