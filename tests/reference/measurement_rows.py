@@ -45,17 +45,19 @@ class _Site:
         self.seed += 1
         return _normals(self.seed, *shape)
 
-    def fill_in(self, instrument, rater, sessions, *, view=None, own=0.6, error=0.7, missing=0.0, rated=1.0, rater_no=1, third=None):
+    def fill_in(
+        self, instrument, rater, sessions, *, view=None, own=0.6, error=0.7, missing=0.0, rated=1.0, rater_no=1, third=None, moments=None
+    ):
         """Add the forms of some sessions: one general factor, one a scale, what a client's answers to an item share, and errors.
 
-        ``third`` are the therapists of every third session, where they are others.
+        ``third`` are the therapists of every third session, where they are others; ``moments`` what the session was like to all raters.
         """
         items, low, high, reverse, scales = FORMS[instrument]
         view = self.view if view is None else view
         of_item = 0.7 * self.normals(self.n, items)
         strength = 0.75 + 0.35 * np.sin(np.arange(items))
-        for session in sessions:
-            general = view + 0.55 * self.normals(self.n)
+        for place, session in enumerate(sessions):
+            general = view + 0.55 * self.normals(self.n) + (0.0 if moments is None else moments[:, place])
             values = general[:, None] * strength + of_item + error * self.normals(self.n, items)
             for numbers in scales:
                 values[:, np.array(numbers) - 1] += own * self.normals(self.n, 1)
@@ -88,12 +90,13 @@ def rows() -> dict[str, pd.DataFrame]:
     """
     sites = [_Site(place) for place in range(len(SITES))]
     a, b, c, d = sites
-    # a: twelve therapists; clients rated three sessions without a gap, therapists two with gaps, two observers the third.
+    # a: twelve therapists; clients rated three sessions without a gap, therapists two with gaps, two observers
+    # the third and fourth.
     a.fill_in("wai_s", "client", (3, 4, 5))
     a.fill_in("wai_s", "therapist", (3, 4), view=0.5 * a.view + 0.5 * a.normals(a.n), missing=0.01, rated=0.93)
-    seen = 0.6 * a.view + 0.5 * a.normals(a.n)
+    seen, moments = 0.6 * a.view + 0.8 * a.normals(a.n), 0.8 * a.normals(a.n, 2)
     for number in (1, 2):
-        a.fill_in("wai_s", "observer", (3,), view=seen + 0.25 * (number - 1), error=0.8, rater_no=number)
+        a.fill_in("wai_s", "observer", (3, 4), view=seen + 0.4 * (number - 1), own=0.3, rater_no=number, moments=moments)
     # b: clients change therapists and sessions are rated as it happens; two of three observers at a session, or one.
     other = np.where(b.client % 7 == 0, b.therapist % b.therapists + 1, b.therapist)
     b.fill_in("wai_sr", "client", range(1, 7), missing=0.01, rated=0.7, third=other)

@@ -301,23 +301,22 @@ agreement <- function(site, instrument, rater, scale) {
       add("interrater", site = site, instrument = instrument, preferred = preferred, rater = rater, instrument_scale = scale, form = names[i], estimate_type = "icc", estimate = estimate[i], std_error = error / (1 - estimate[i]), ci_low = limits[1], ci_high = limits[2],
           n = length(unique(client)), sessions = n, therapists = by$therapists, raters = if (i %% 2) 1 else k, search = !complete)
   }
-  # Components of a generalizability study (Brennan, 2001): sessions in clients, raters crossed with both.
-  # The client's own view of a rater shows where at least five clients have two raters with two sessions each; sessions where five clients have two.
-  if (sum(table(client) >= 2) >= 5) {
-  interaction <- sum(rowSums(table(d$client, d$rater_no) >= 2) >= 2) >= 5
-  v <- unlist(components(if (interaction) value ~ (1 | client) + (1 | target) + (1 | rater_no) + (1 | client:rater_no) else value ~ (1 | client) + (1 | target) + (1 | rater_no), d)); names(v)[match(c("target", "rater_no", "Residual"), names(v))] <- c("session", "rater", "residual"); names(v)[names(v) == "client:rater_no"] <- "client x rater"; own <- if (interaction) v[["client x rater"]] else 0
-  s <- 1 / mean(1 / table(client)); true <- v[["client"]] + v[["session"]]
-  means <- v[["client"]] / (v[["client"]] + v[["session"]] / s + own / k + v[["residual"]] / (k * s)); single <- true / (true + (own + v[["residual"]]) / k)
-  common <- list("interrater", site = site, instrument = instrument, preferred = FALSE, rater = rater, instrument_scale = scale, n = length(unique(client)), sessions = n, search = TRUE)
-  for (name in names(v)) do.call(add, c(common, form = name, estimate_type = "variance_component", estimate = v[[name]] / sum(v)))
-  do.call(add, c(common, form = "clients' means over sessions", estimate_type = "generalizability", estimate = means))
-  do.call(add, c(common, form = "scores of single sessions", estimate_type = "generalizability", estimate = single))
+  # Sources of variance where clients have several sessions, and what means over raters and sessions keep of it.
+  if (anyDuplicated(client)) {
+    s <- 1 / mean(1 / table(client)); sources <- function(d) unlist(components(value ~ (1 | client) + (1 | target) + (1 | rater_no) + (1 | client:rater_no), d)[c("client", "target", "rater_no", "client:rater_no", "Residual")])
+    kept <- function(v) c(v[1] / (v[1] + v[2] / s + v[4] / k + v[5] / (k * s)), (v[1] + v[2]) / (v[1] + v[2] + (v[4] + v[5]) / k))
+    # lme4 keeps variances at zero or above; leaving out a therapist subtracts smoothly only inside.
+    v <- sources(d); left_out <- without(by$unit, function(rows) sources(d[d$target %in% rownames(x)[rows], ]))
+    each <- if (min(left_out[-3, ]) > 1e-4 * sum(v)) on_complement(kept(v), apply(left_out, 2, kept)) else lapply(kept(v), function(one) list(estimate = one))
+    put <- function(form, ...) add("interrater", site = site, instrument = instrument, preferred = FALSE, rater = rater, instrument_scale = scale, form = form, n = length(unique(client)), sessions = n, search = TRUE, ...)
+    for (i in 1:5) put(c("client", "session", "rater", "client x rater", "residual")[i], estimate_type = "variance_component", estimate = v[[i]] / sum(v), raters = 1)
+    for (i in 1:2) put(c("clients' means over sessions", "scores of single sessions")[i], estimate_type = "generalizability", estimate = each[[i]]$estimate, std_error = each[[i]]$se, ci_low = each[[i]]$limits[1], ci_high = each[[i]]$limits[2], raters = k)
   }
   for (i in seq_len(ncol(x))) for (j in seq_len(ncol(x))) if (i < j) {
     both <- !is.na(x[, i]) & !is.na(x[, j]); difference <- (x[, i] - x[, j])[both]; own <- units_of(site, client[both])
     error <- jackknife(without(own$unit, function(keep) mean(difference[keep])))
     ends <- bounds(mean(difference), error, if (own$by == "cluster_jackknife") length(unique(own$unit)) - 1 else Inf, identity)
-    add("interrater", site = site, instrument = instrument, preferred = FALSE, rater = rater, instrument_scale = scale, form = sprintf("rater %d minus rater %d", i, j), estimate_type = "mean_difference", estimate = mean(difference), std_error = error, ci_low = ends[1], ci_high = ends[2], n = sum(both), sessions = sum(both), search = FALSE)
+    add("interrater", site = site, instrument = instrument, preferred = FALSE, rater = rater, instrument_scale = scale, form = sprintf("rater %d minus rater %d", i, j), estimate_type = "mean_difference", estimate = mean(difference), std_error = error, ci_low = ends[1], ci_high = ends[2], n = length(unique(client[both])), sessions = sum(both), search = FALSE)
   }
 }
 # What raters' ratings tell of the raters' level once sessions are held constant.
@@ -350,7 +349,7 @@ for (site in sites) for (instrument in names(instruments)) for (rater in c("clie
   stability(site, instrument, rater)
 }
 for (site in sites) for (pair in list(c("therapist", "client"), c("therapist", "observer"), c("client", "observer"))) contrast(site, pair[1], pair[2])
-stability("a", "wai_s", c("therapist", "client"))
+for (pair in list(c("therapist", "client"), c("therapist", "observer"), c("client", "observer"))) stability("a", "wai_s", pair)
 for (site in c("a", "b", "d")) component(site, 4000)
 rows <- lapply(rows, function(row) row[!sapply(row, function(v) is.null(v) || length(v) == 0 || (length(v) == 1 && is.na(v)))])
 cat(toJSON(rows, auto_unbox = TRUE, digits = NA, na = "null"))
