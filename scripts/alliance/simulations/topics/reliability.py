@@ -71,4 +71,4 @@ def _intervals(found: list[Coefficient], name: str, interval: str, truth: float)
     columns = ("estimate", "ci_low", "ci_high", "ln_complement", "ln_error")
     estimate, low, high, *error = np.array([[getattr(one, column) for column in columns] for one in found]).T
     given = (METHODS[interval], interval, truth, estimate, low, high, tuple(error), SINGLE_SITE)
-    return Intervals(name, f"coefficients {name}", "", *given)
+    return Intervals(name, f"coefficients {name}", name.replace(" ", "_"), *given)
