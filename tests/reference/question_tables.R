@@ -30,7 +30,7 @@ numbers <- function(fit) list(z = as.numeric(fit$beta), std_error = fit$se, low 
                               tau2 = fit$tau2, q = fit$QE, k = fit$k, estimate = tanh(as.numeric(fit$beta)))
 therapists <- function(one) ifelse(is.na(one$therapist), paste("alone", one$client), paste("t", one$therapist))
 
-# Shared variance.
+# Shared variance; scores from the answers to a long form are no measures of their own.
 scores$variable <- paste(scores$instrument, scores$scale, scores$rater, sep = ".")
 pairs <- list()
 for (site in sites) {
@@ -40,7 +40,7 @@ for (site in sites) {
     a <- about[i, ]; b <- about[j, ]
     level <- if (a$scale == "total") "total" else "subscale"
     if (i >= j || a$instrument == b$instrument || a$rater != b$rater || (a$scale == "total") != (b$scale == "total")) next
-    if (a$derived_from == b$instrument || b$derived_from == a$instrument) next
+    if (a$derived_from != "" || b$derived_from != "") next
     wide <- merge(here[here$variable == names[i], c("client", "session", "score")],
                   here[here$variable == names[j], c("client", "session", "score")], by = c("client", "session"))
     means <- aggregate(wide[c("score.x", "score.y")], wide["client"], mean)
