@@ -468,3 +468,11 @@ def test_a_site_sees_its_own_reliability_beside_the_pooled_one(study):
     own = rows[rows["instrument"].eq("haq_2") & rows["estimate_type"].eq("omega_total") & rows["site"].eq("elm")].iloc[0]
     assert row[1].value == own["estimate"]
     assert row[4].value == pooled(study, "measurement", "reliability", instrument="haq_2", estimate_type="omega_total")["estimate"]
+
+
+def test_a_study_of_one_site_has_the_chapter(study):
+    tables = {
+        question: {name: table[table["site"].ne(POOLED)].reset_index(drop=True) for name, table in found.items()}
+        for question, found in study.tables.items()
+    }
+    assert "measurement" in {chapter.id for chapter in chapters.build(dataclasses.replace(study, tables=tables))}

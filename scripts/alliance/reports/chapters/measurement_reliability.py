@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from alliance.questions.contract import WITH_NUMBERS
@@ -335,7 +336,8 @@ def session_name(row: Any) -> str:
 def change_sentences(data: ReportData) -> list[str]:
     """Return how reliable changes within clients are against differences between clients, of total scores."""
     rows = with_number(of_totals(session_rows(data)))
-    rows = rows[[getattr(data.instruments.get(key), "construct", "alliance") == "alliance" for key in rows["instrument"]]]
+    of_alliance = [getattr(data.instruments.get(key), "construct", "alliance") == "alliance" for key in rows["instrument"]]
+    rows = rows[np.array(of_alliance, dtype=bool)]
     told = []
     for (instrument, rater), group in common.rows_by(rows, ("instrument", "rater")):
         found = {row.coefficient: row for row in group.itertuples()}

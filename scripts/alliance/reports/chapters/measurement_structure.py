@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from alliance.reports import figures, figures_outcome, numbers
@@ -467,7 +468,7 @@ def invariance_rows(data: ReportData) -> pd.DataFrame:
     keys = ["instrument", "rater", "across"]
     known = set(decided[keys].itertuples(index=False, name=None))
     absent = table[table["status"].eq("not_estimable") & ~table["index"].eq(MAY_COMPARE)].drop_duplicates(keys)
-    absent = absent[[key not in known for key in absent[keys].itertuples(index=False, name=None)]]
+    absent = absent[np.array([key not in known for key in absent[keys].itertuples(index=False, name=None)], dtype=bool)]
     return in_order(pd.concat([decided, absent]), data)
 
 
