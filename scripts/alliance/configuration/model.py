@@ -173,13 +173,22 @@ class Variable(StrictModel):
 
 class PathModel(StrictModel):
     label: str = ""
-    variables: dict[Name, Variable]
+    variables: dict[Name, Variable] = Field(default_factory=dict)
     syntax: Annotated[str, Field(min_length=1)]
+
+
+class ModelComparison(StrictModel):
+    label: str = ""
+    models: Annotated[list[Name], Field(min_length=2)]
 
 
 class PathModels(StrictModel):
     enabled: bool = True
+    missing: Literal["likelihood", "listwise"] = "likelihood"
+    clients_per_parameter: Annotated[float, Field(ge=1, le=50)] = 3.0
+    variables: dict[Name, Variable] = Field(default_factory=dict)
     models: dict[Name, PathModel] = Field(default_factory=dict)
+    comparisons: dict[Name, ModelComparison] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def a_model_is_given(self) -> PathModels:

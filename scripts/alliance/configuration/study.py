@@ -268,8 +268,6 @@ def _resolved(raw: dict[str, Any], lines: dict[KeyPath, int], name: str) -> dict
 
 def _cross_checks(config: dict[str, Any], lines: dict[KeyPath, int], name: str) -> list[Fault]:
     """Return faults that concern several keys at once: windows, variables and model syntax."""
-    from alliance.statistics.model_syntax import ModelSyntaxError
-    from alliance.statistics.model_syntax import parse as parse_model
     from alliance.variables import checks
 
     faults = []
@@ -279,15 +277,50 @@ def _cross_checks(config: dict[str, Any], lines: dict[KeyPath, int], name: str) 
 
     for path, message in checks(config):
         add(tuple(path), message)
-    for key, model in config["questions"]["path_models"]["models"].items():
-        path = ("questions", "path_models", "models", key, "syntax")
+    return faults + _path_model_faults(config, lines, name)
+
+
+def _path_model_faults(config: dict[str, Any], lines: dict[KeyPath, int], name: str) -> list[Fault]:
+    """Return faults of the syntax of path models: unknown names, feedback loops, no identification, comparisons of unlike models."""
+    from alliance.statistics.model_syntax import ModelSyntaxError
+    from alliance.statistics.structural_identification import feedback_loop, not_identified
+    from alliance.statistics.structural_model import parse_structural
+    from alliance.variables.path_models import definitions
+
+    section = config["questions"]["path_models"]
+    base: KeyPath = ("questions", "path_models")
+    faults, observed = [], {}
+    for key, content in section["models"].items():
+        path = (*base, "models", key, "syntax")
         first = lines.get(path, 0)
         try:
-            parse_model(model["syntax"], variables=sorted(model["variables"]))
+            model = parse_structural(content["syntax"], variables=sorted(definitions(section, key)))
         except ModelSyntaxError as error:
             for problem in error.problems:
                 message = f"{problem.message}; {problem.suggestion}" if problem.suggestion else problem.message
                 faults.append(Fault(name, first + problem.line if first else 0, ".".join(path), message))
+            continue
+        observed[key] = set(model.observed)
+        loop = feedback_loop(model)
+        if loop:
+            message = f"the regressions run in a circle ({' -> '.join(loop)}); take one of them out, or measure the variables at two times"
+        else:
+            reason = not_identified(model)
+            message = f"the model cannot be estimated: {reason}; fix or set equal some of them" if reason else ""
+        if message:
+            faults.append(Fault(name, first, ".".join(path), message))
+    for key, content in section["comparisons"].items():
+        known = [model for model in content["models"] if model in observed]
+        everything = set().union(*(observed[model] for model in known))
+        for model in known:
+            lacking = sorted(everything - observed[model])
+            if lacking:
+                path = (*base, "comparisons", key, "models")
+                message = (
+                    f"models can only be compared on the same variables; '{model}' lacks {', '.join(lacking)} (a variable without a "
+                    "path of its own is written as 'name ~~ name', or beside the other predictors of an outcome)"
+                )
+                faults.append(Fault(name, _line(lines, path), ".".join(path), message))
     return faults
 
 

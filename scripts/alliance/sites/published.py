@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from alliance.configuration.errors import nearest
 from alliance.issues import Issue, Severity, shown
+from alliance.variables.path_models import definitions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,9 +42,10 @@ def names_in_use(configurations: Iterable[Mapping[str, Any]], instruments: Itera
         asked = configuration["questions"]
         questions.update(asked)
         factors.update(asked.get("client_factors", {}).get("factors") or {})
-        for name, model in (asked.get("path_models", {}).get("models") or {}).items():
+        section = asked.get("path_models", {})
+        for name in section.get("models") or {}:
             models.add(name)
-            for variable, content in model["variables"].items():
+            for variable, content in definitions(section, name).items():
                 variables.update((variable, content["construct"]))
     return NamesInUse(sorted(variables | factors), sorted(questions), sorted(models), sorted(factors), sorted(instruments))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from alliance.configuration.errors import nearest
+from alliance.variables.path_models import RESERVED
 
 PROCESS = ("alliance", "empathy")
 OUTCOMES = ("outcome", "residual_gain", "change")
@@ -90,13 +91,22 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
 
 
 def _variable_faults(config: Mapping[str, Any]) -> Iterator[Found]:
-    models = config["questions"]["path_models"]
-    if not models["enabled"]:
+    question = config["questions"]["path_models"]
+    if not question["enabled"]:
         return
-    for model, content in models["models"].items():
-        for variable, definition in content["variables"].items():
-            path = ("questions", "path_models", "models", model, "variables", variable)
-            yield from _definition_faults(path, definition, config)
+    base = ("questions", "path_models")
+    own = [((*base, "models", model, "variables"), content.get("variables") or {}) for model, content in question["models"].items()]
+    for path, variables in [((*base, "variables"), question.get("variables") or {}), *own]:
+        for variable, definition in variables.items():
+            yield from _definition_faults((*path, variable), definition, config)
+    for model in question["models"]:
+        if model in RESERVED:
+            yield (*base, "models", model), f"'{model}' is the name of a part of this question; choose another name"
+    for comparison, content in (question.get("comparisons") or {}).items():
+        for position, model in enumerate(content["models"]):
+            if model not in question["models"]:
+                path = (*base, "comparisons", comparison, "models", position)
+                yield path, f"there is no model '{model}' in questions.path_models.models{nearest(model, question['models'])}"
 
 
 def _definition_faults(path: tuple[str, ...], definition: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Found]:
