@@ -76,6 +76,14 @@ ESTIMATE_TYPES = {
     "defined_unstandardised": "product or sum of path coefficients defined in the model (indirect, total effect)",
     "defined_standardised": "the same of standardised path coefficients",
     "fit_index": "index of a path model's fit, named in `index`",
+    "akaike_weight": "weight (0-1) of a model among those compared that data can tell apart",
+    "confounder_correlation": "correlation of the residuals of mediator and outcome at which the indirect effect would be zero",
+    "e_value": "risk ratio with mediator and outcome that an unmeasured confounder would need to undo the path between them (E-value)",
+    "path_difference": "a site's standardised path minus that of all other sites together",
+    "modification_index": "chi-squared by which fit would improve at least if one parameter were freed",
+    "expected_change": "expected standardised value of that parameter",
+    "residual_correlation": "correlation of two variables minus the one the model implies",
+    "largest_difference": "largest difference of two programs' estimates, in SD",
     "correlation_n_weighted": "mean correlation weighted by the number of clients",
     "correlation_random_effects": "mean correlation by random effects",
     "correlation_contrast": "difference of two correlations, or of two means of correlations",
@@ -222,6 +230,9 @@ _PAIR_KEYS = {
     "window": "sessions over which both scores are averaged",
 }
 _MODEL_KEYS = {"model": "path model of the configuration", "parameter": "parameter as the model writes it"}
+_INTERVAL = (
+    "how the interval was made: delta, monte_carlo, bootstrap_percentile, bootstrap_bca, or random_effects over sites; empty without one"
+)
 _FACTOR_KEYS = {
     "factor": "client factor of the configuration",
     "category": "category of the review: interpersonal, intrapersonal, diagnostic",
@@ -571,23 +582,68 @@ TABLES = (
     Table(
         "path_models",
         "parameters",
-        "Path coefficients of every site and pooled over sites.",
-        {**_MODEL_KEYS, "lhs": "left side", "op": "~ regression, ~~ covariance", "rhs": "right side"},
-        ("path_unstandardised", "path_standardised", "covariance_unstandardised", "covariance_standardised"),
+        "Path coefficients, loadings and residual (co)variances of every model, by site and over sites.",
+        {**_MODEL_KEYS, "lhs": "left side", "op": "~ regression, =~ loading, ~~ covariance", "rhs": "right side"},
+        (
+            *("path_unstandardised", "path_standardised", "loading", "loading_standardised"),
+            *("covariance_unstandardised", "covariance_standardised"),
+        ),
     ),
     Table(
         "path_models",
-        "indirect",
-        "Effects defined in the model: indirect and total effects.",
-        {**_MODEL_KEYS, "definition": "how the model defines it"},
+        "defined",
+        "Effects that the models define (indirect, total), with every kind of interval.",
+        {**_MODEL_KEYS, "definition": "how the model defines it", "interval": _INTERVAL},
         ("defined_unstandardised", "defined_standardised"),
     ),
     Table(
         "path_models",
+        "indirect",
+        "Indirect effects: of the models, and within and between clients over sessions; how strong a confounder would undo them.",
+        {
+            "model": "path model or chain of the configuration",
+            "effect": "name of the indirect effect",
+            "level": "client (one value a client), within (differences between a client's sessions) or between (differences between clients)",
+            "definition": "how it is made, and the chain of variables",
+            "interval": _INTERVAL,
+        },
+        ("defined_unstandardised", "defined_standardised", "confounder_correlation", "e_value"),
+    ),
+    Table(
+        "path_models",
         "fit",
-        "How well every model fits, by site and for the pooled matrix.",
-        {"model": "path model of the configuration", "index": "chi2, df, p_value, cfi, tli, rmsea, srmr"},
+        "How well every model fits, by site and over sites.",
+        {"model": "path model of the configuration", "index": "chi2, df, p_value, scaling, chi2_scaled, ..., aic, bic"},
         ("fit_index",),
+        heterogeneity=False,
+    ),
+    Table(
+        "path_models",
+        "comparison",
+        "Competing models of the same clients and variables.",
+        {
+            "comparison": "comparison of the configuration",
+            "model": "model; of a difference the more restricted one",
+            "against": "the model it is nested in; empty: the row concerns one model",
+            "index": "chi2, df, p_value, aic, bic or akaike_weight",
+        },
+        ("fit_index", "chi2_difference", "akaike_weight"),
+        heterogeneity=False,
+    ),
+    Table(
+        "path_models",
+        "site_paths",
+        "Which standardised paths differ between sites: each site's path minus that of all others, and its test.",
+        {**_MODEL_KEYS, "index": "difference, chi2, df, p_value, p_value_holm"},
+        ("path_difference", "score_test"),
+        heterogeneity=False,
+    ),
+    Table(
+        "path_models",
+        "diagnostics",
+        "What a model leaves unexplained, and whether a second program finds the same estimates.",
+        {**_MODEL_KEYS, "index": "modification_index, expected_change, residual_correlation, semopy_difference, equal_paths_chi2, ..."},
+        ("modification_index", "expected_change", "residual_correlation", "largest_difference", "score_test"),
         heterogeneity=False,
     ),
     Table(
@@ -735,7 +791,10 @@ DESCRIPTIVE = {
         "contrast": TEXT,
         **dict.fromkeys(("t_independent", "p_independent"), NUMBER),
     },
-    "path_models": {"lhs": TEXT, "op": TEXT, "rhs": TEXT, "ci_low": NUMBER, "ci_high": NUMBER},
+    "path_models": {
+        **dict.fromkeys(("lhs", "op", "rhs", "interval", "index", "comparison", "compared_model", "against", "effect", "definition"), TEXT),
+        **dict.fromkeys(("ci_low", "ci_high"), NUMBER),
+    },
     "client_factors": {key: TEXT for key in _FACTOR_KEYS},
     "alliance_outcome": {
         **{key: TEXT for key in EFFECT_KEYS},

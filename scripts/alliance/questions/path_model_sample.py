@@ -1,0 +1,366 @@
+"""What the path models of the configuration are fitted to at one site: one row a client, or a matrix the site published."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alliance.questions.correlations import therapist_codes
+from alliance.questions.moments import no_moments
+from alliance.questions.site_data import COVARIANCE, Published, SiteData
+from alliance.statistics.structural_model import StructuralModel, parse_structural
+from alliance.variables.checks import OUTCOMES, PROCESS
+from alliance.variables.client import Measure, gain_window_overlap, measure, order_violations
+from alliance.variables.path_models import definitions
+
+_LATER = (*OUTCOMES, "symptoms")
+
+
+def block(model: str) -> str:
+    """Return the name of a model's block of moments."""
+    return f"path_models:{model}"
+
+
+def model_of(section: Mapping[str, Any], name: str) -> StructuralModel:
+    """Return a model of the configuration's section ``questions.path_models``."""
+    return parse_structural(section["models"][name]["syntax"], variables=list(definitions(section, name)))
+
+
+@dataclass(frozen=True)
+class PathSample:
+    """The clients of one site for one model.
+
+    Attributes
+    ----------
+    name : str
+        The model's name.
+    model : StructuralModel
+    rows : DataFrame
+        One row a client with any of the model's variables, one column a variable, NaN where not known.
+    therapists : ndarray or None
+        Therapist of each row as a code; None where therapists are not known.
+    n_sessions : int or None
+        Ratings behind the variable with the most of them.
+    facts : dict
+        Plain values for reports.
+    cautions : dict of str to str
+        By path (``outcome ~ alliance``), why its two ends are not strictly in the order of time; under ``""`` what concerns all.
+    reason : str
+        Why the model cannot be fitted here, in words; empty where it can.
+    """
+
+    name: str
+    model: StructuralModel
+    rows: pd.DataFrame
+    therapists: np.ndarray | None
+    n_sessions: int | None
+    facts: dict[str, Any] = field(default_factory=dict)
+    cautions: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def n_clients(self) -> int:
+        """Clients with any of the variables; with listwise deletion those with all."""
+        return len(self.rows)
+
+    @property
+    def n_therapists(self) -> int | None:
+        """Their therapists, None where not known."""
+        return None if self.therapists is None else len(np.unique(self.therapists))
+
+    @property
+    def share_missing(self) -> float | None:
+        """Share of the clients who lack one of the variables."""
+        total = self.facts["clients_with_any"]
+        return 1 - self.facts["clients_complete"] / total if total else None
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Columns of every row of the site's summary."""
+        return {
+            "n_clients": self.n_clients,
+            "n_therapists": self.n_therapists,
+            "share_missing": self.share_missing,
+        }
+
+
+def free_parameters(model: StructuralModel) -> int:
+    """Return how many parameters of a model concern more than the moments of exogenous variables."""
+    from alliance.statistics.structural_model import layout
+
+    return len(layout(model, fixed_x=True).free_names)
+
+
+def samples(site: SiteData, options: Mapping[str, Any]) -> dict[str, PathSample]:
+    """Return the sample of every model; each study variable is made once."""
+    section = options["questions"]["path_models"]
+    known: dict[str, Measure] = {}
+    found = {}
+    for name in sorted(section["models"]):
+        model = model_of(section, name)
+        defined = definitions(section, name)
+        measures = {}
+        for variable in model.observed:
+            key = json.dumps(defined[variable], sort_keys=True)
+            if key not in known:
+                known[key] = measure(site, defined[variable], options)
+            measures[variable] = known[key]
+        construct = {variable: defined[variable]["construct"] for variable in model.observed}
+        found[name] = _sample(site, name, model, measures, construct, options)
+    return found
+
+
+def _sample(
+    site: SiteData,
+    name: str,
+    model: StructuralModel,
+    measures: Mapping[str, Measure],
+    construct: Mapping[str, str],
+    options: Mapping[str, Any],
+) -> PathSample:
+    section, minimum = options["questions"]["path_models"], options["pooling"]["min_clients"]
+    clients = sorted(set().union(*(one.values.index for one in measures.values())))
+    index = pd.Index(clients, dtype="int64", name="client_no")
+    rows = pd.DataFrame({variable: found.values.reindex(index) for variable, found in measures.items()}, index=index)
+    violating = _order_violations(model, measures, construct)
+    rows = rows.drop(violating, errors="ignore")
+    complete = rows.notna().all(axis=1)
+    available = [variable for variable in model.observed if not measures[variable].reason]
+    facts = {
+        "sources": {variable: measures[variable].source for variable in available},
+        "not_measured": {variable: measures[variable].reason for variable in model.observed if variable not in available},
+        "clients_with_any": len(rows),
+        "clients_complete": int(complete.sum()),
+        "left_out_predictor_after_outcome": len(violating),
+    }
+    if section["missing"] == "listwise":
+        rows = rows[complete]
+    codes, therapists_known = therapist_codes(pd.Index(rows.index), site.clients, site.scores)
+    overlaps = _overlaps(model, measures, rows.index)
+    facts["not_strictly_ordered"] = overlaps
+    caution = _gain_caution(measures, construct, options)
+    sessions = [found.n_sessions for found in measures.values() if found.n_sessions is not None]
+    return PathSample(
+        name=name,
+        model=model,
+        rows=rows,
+        therapists=codes if therapists_known and len(codes) else None,
+        n_sessions=max(sessions, default=None),
+        facts=facts,
+        cautions=_touched(model, overlaps) | ({"": caution} if caution else {}),
+        reason=_lacking(model, measures, rows, minimum, section["clients_per_parameter"]),
+    )
+
+
+def _lacking(
+    model: StructuralModel, measures: Mapping[str, Measure], rows: pd.DataFrame, minimum: int, clients_per_parameter: float
+) -> str:
+    """Return in words what a site lacks for a model; pairs of variables must be there together, or nothing says how they covary."""
+    absent = [f"{variable}: {measures[variable].reason}" for variable in model.observed if measures[variable].reason]
+    if absent:
+        return f"not estimable: {'; '.join(absent)}"
+    present = rows[list(model.observed)].notna().to_numpy(dtype=float)
+    together = present.T @ present
+    first, second = np.unravel_index(int(np.argmin(together)), together.shape)
+    smallest = int(together[first, second])
+    if smallest < minimum:
+        pair = " and ".join(dict.fromkeys((model.observed[first], model.observed[second])))
+        return f"not estimable: needs at least {minimum} clients with {pair}; has {smallest}"
+    parameters = free_parameters(model)
+    needed = int(np.ceil(max(clients_per_parameter * parameters, len(model.observed) + 2)))
+    usable = effective_clients(present)
+    if usable < needed:
+        return (
+            f"not estimable: needs at least {needed} clients for {parameters} free parameters "
+            f"(clients_per_parameter {clients_per_parameter:g}); has {int(usable)} (mean over pairs of variables)"
+        )
+    return ""
+
+
+def effective_clients(present: np.ndarray) -> float:
+    """Return the harmonic mean, over pairs of variables, of the clients who have both.
+
+    Parameters
+    ----------
+    present : ndarray of float, shape (n, p)
+        1 where a client has a variable.
+    """
+    together = present.T @ present
+    pairs = together[np.triu_indices(len(together), 1)] if len(together) > 1 else together.ravel()
+    return float(len(pairs) / (1 / pairs).sum()) if (pairs > 0).all() else 0.0
+
+
+def _order_violations(model: StructuralModel, measures: Mapping[str, Measure], construct: Mapping[str, str]) -> pd.Index:
+    """Return clients whose alliance or empathy was measured after an outcome that a path of the model predicts from it."""
+    violating = pd.Index([], dtype="int64")
+    for earlier, later in _observed_paths(model):
+        if construct[earlier] in PROCESS and construct[later] in _LATER:
+            violating = violating.union(order_violations(measures[earlier], measures[later]))
+    return violating
+
+
+def _observed_paths(model: StructuralModel) -> list[tuple[str, str]]:
+    """Return predictor and outcome of every regression among observed variables; a factor stands for its indicators."""
+    indicators: dict[str, list[str]] = {}
+    for term in model.terms:
+        if term.op == "=~":
+            indicators.setdefault(term.lhs, []).append(term.rhs)
+    return [
+        (earlier, later)
+        for term in model.terms
+        if term.op == "~"
+        for earlier in indicators.get(term.rhs, [term.rhs])
+        for later in indicators.get(term.lhs, [term.lhs])
+        if earlier in model.observed and later in model.observed
+    ]
+
+
+def _overlaps(model: StructuralModel, measures: Mapping[str, Measure], clients: pd.Index) -> dict[str, str]:
+    """Return why the two ends of a path were not measured strictly one after the other, by path; only those of measures in sessions."""
+    found = {}
+    for term in model.terms:
+        if term.op != "~" or term.lhs not in measures or term.rhs not in measures:
+            continue
+        earlier, later = measures[term.rhs], measures[term.lhs]
+        if not (earlier.in_sessions and later.in_sessions):
+            continue
+        n = len(order_violations(earlier, later, same_time=True).intersection(clients))
+        if n:
+            found[f"{term.lhs} ~ {term.rhs}"] = (
+                f"order in time is not strict: {term.lhs} was rated in the same session as {term.rhs}, or before it, "
+                f"for {n} of {len(clients)} clients"
+            )
+    return found
+
+
+def _touched(model: StructuralModel, overlaps: Mapping[str, str]) -> dict[str, str]:
+    """Return the cautions of paths, and of the defined effects that are made of them, by the name of their row."""
+    cautions = dict(overlaps)
+    by_label = {
+        label: overlaps.get(f"{term.lhs} ~ {term.rhs}", "") for term in model.terms if term.op == "~" for label in term.labels if label
+    }
+    for item in model.defined:
+        texts = [by_label.get(name, cautions.get(name, "")) for name in item.names]
+        if any(texts):
+            cautions[item.name] = next(text for text in texts if text)
+    return cautions
+
+
+def touched_over_sites(model: StructuralModel, sites_by_path: Mapping[str, int]) -> dict[str, str]:
+    """Return the same for rows over sites, from the number of sites where a path's two ends overlap in time."""
+    return _touched(
+        model,
+        {
+            path: f"order in time is not strict at {n} site{'s' if n > 1 else ''} (see the sites' rows)"
+            for path, n in sites_by_path.items()
+        },
+    )
+
+
+def _gain_caution(measures: Mapping[str, Measure], construct: Mapping[str, str], options: Mapping[str, Any]) -> str:
+    if "early_gain" not in construct.values():
+        return ""
+    found = [gain_window_overlap(measures[name], options) for name, what in construct.items() if what == "alliance"]
+    return next((text for text in found if text), "")
+
+
+@dataclass(frozen=True)
+class PublishedSample:
+    """A published matrix for one model.
+
+    Attributes
+    ----------
+    name : str
+    model : StructuralModel
+    moments : DataFrame
+        Its rows, under the names of the model's variables.
+    covariance : DataFrame
+        NaN in holes.
+    n : float
+        Harmonic mean of the clients behind its cells.
+    correlations_only : bool
+        Whether units are unknown.
+    reason : str
+        Why the model cannot be fitted to it.
+    """
+
+    name: str
+    model: StructuralModel
+    moments: pd.DataFrame
+    covariance: pd.DataFrame
+    n: float
+    correlations_only: bool
+    reason: str
+
+
+def published_samples(published: Published, options: Mapping[str, Any]) -> dict[str, PublishedSample]:
+    """Return what a site's published matrix holds for every model."""
+    section, minimum = options["questions"]["path_models"], options["pooling"]["min_clients"]
+    found = {}
+    for name in sorted(section["models"]):
+        model = model_of(section, name)
+        moments = _published_moments(published, name, definitions(section, name), model, minimum)
+        matrix, smallest, n = _published_matrix(moments, model)
+        holes = [
+            f"{first} with {second}"
+            for position, first in enumerate(model.observed)
+            for second in model.observed[position + 1 :]
+            if not np.isfinite(matrix.loc[first, second])
+        ]
+        reason = ""
+        if holes:
+            reason = f"not estimable at this site: it published no usable correlation of {', '.join(holes)}"
+        elif smallest < minimum:
+            reason = f"not estimable: needs at least {minimum} clients; has {smallest}"
+        correlations_only = bool(len(moments)) and not moments["method"].eq(COVARIANCE).any()
+        found[name] = PublishedSample(name, model, moments, matrix, n, correlations_only, reason)
+    return found
+
+
+def _published_moments(
+    published: Published, name: str, defined: Mapping[str, Mapping[str, Any]], model: StructuralModel, minimum: int
+) -> pd.DataFrame:
+    """Return the rows of a published matrix that concern a model, under the names of its variables.
+
+    A published variable is a model's variable by its name, else by its construct where only one variable of the model has it.
+    """
+    rows = published.moments
+    own = rows[rows["block"].eq(block(name))]
+    rows = own if len(own) else rows
+    names = {variable: variable for variable in model.observed}
+    constructs = [defined[variable]["construct"] for variable in model.observed]
+    for variable, construct in zip(model.observed, constructs):
+        if constructs.count(construct) == 1:
+            names.setdefault(construct, variable)
+    rows = rows.assign(var1=rows["var1"].map(names), var2=rows["var2"].map(names)).dropna(subset=["var1", "var2"])
+    place = {variable: position for position, variable in enumerate(model.observed)}
+    swapped = rows["var1"].map(place) > rows["var2"].map(place)
+    columns = {"var1": "var2", "var2": "var1", "mean1": "mean2", "mean2": "mean1"}
+    rows = pd.concat([rows[~swapped], rows[swapped].rename(columns=columns)])
+    rows = rows[rows["cov"].notna() & rows["n"].fillna(0).ge(minimum)]
+    rows = rows.assign(block=block(name), level="client", first=rows["var1"].map(place), second=rows["var2"].map(place))
+    rows = rows.sort_values(["first", "second"], kind="stable").drop_duplicates(["var1", "var2"])
+    return rows.drop(columns=["first", "second"]).reset_index(drop=True).reindex(columns=no_moments().columns)
+
+
+def _published_matrix(moments: pd.DataFrame, model: StructuralModel) -> tuple[pd.DataFrame, int, float]:
+    """Return the matrix (NaN in holes), the smallest and the harmonic mean number of clients of its cells."""
+    names = list(model.observed)
+    matrix = pd.DataFrame(np.nan, index=names, columns=names)
+    for row in moments.itertuples(index=False):
+        matrix.loc[row.var1, row.var2] = matrix.loc[row.var2, row.var1] = row.cov
+    correlations = not len(moments) or not moments["method"].eq(COVARIANCE).any()
+    for name in names:
+        if correlations:
+            matrix.loc[name, name] = 1.0
+    n = moments.loc[moments["var1"].ne(moments["var2"]), "n"].astype("float64")
+    if not correlations:
+        lacking = [name for name in names if not matrix.loc[name, name] > 0]
+        matrix.loc[lacking, :] = np.nan
+        matrix.loc[:, lacking] = np.nan
+    return matrix, int(n.min()) if len(n) else 0, float(np.floor(len(n) / (1 / n).sum())) if len(n) else 0.0

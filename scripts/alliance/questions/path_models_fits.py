@@ -1,0 +1,536 @@
+"""Every path model at every site and over sites: coefficients, defined effects, fit, and what the fit leaves unexplained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alliance.questions.moments import matrix_rows, no_moments
+from alliance.questions.part import VCOV, Part
+from alliance.questions.path_model_sample import (
+    PathSample,
+    PublishedSample,
+    block,
+    effective_clients,
+    published_samples,
+    samples,
+)
+from alliance.questions.site_data import Published, SiteData
+from alliance.statistics.resampling import generator
+from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural, modification_indices
+from alliance.statistics.structural_model import StructuralModel, StructuralTerm, layout
+
+STANDARDISED = " (standardised)"
+FORMS = ("unstandardised", "standardised")
+TYPES = {
+    "~": ("path_unstandardised", "path_standardised"),
+    "=~": ("loading", "loading_standardised"),
+    "~~": ("covariance_unstandardised", "covariance_standardised"),
+    ":=": ("defined_unstandardised", "defined_standardised"),
+}
+FIT_INDICES = (
+    *("chi2", "df", "p_value", "scaling", "chi2_scaled", "p_value_scaled"),
+    *("cfi", "tli", "rmsea", "rmsea_low", "rmsea_high", "rmsea_close_p", "srmr", "aic", "bic"),
+)
+FIT = "fit_index"
+DELTA, MONTE_CARLO, PERCENTILE, BCA = "delta", "monte_carlo", "bootstrap_percentile", "bootstrap_bca"
+MODIFICATION, CHANGE, RESIDUAL = "modification_index", "expected_change", "residual_correlation"
+LARGEST = 3
+MIN_CLUSTERS = 5
+
+
+@dataclass(frozen=True)
+class SiteFit:
+    """A model fitted at one site.
+
+    Attributes
+    ----------
+    name : str
+    model : StructuralModel
+    sample : PathSample or PublishedSample
+    fitted : StructuralFit or None
+        None where the model could not be fitted.
+    table : DataFrame
+        Rows of the fit that are shown: neither intercepts nor moments of exogenous variables. ``parameter, lhs, op, rhs, estimate,
+        standardized`` and their standard errors.
+    vcov, vcov_standardized : ndarray, shape (rows, rows)
+        Sampling covariance of the table's estimates; NaN where not known.
+    effects : DataFrame
+        Intervals of defined effects: ``name, form, interval, std_error, ci_low, ci_high, method, reason``.
+    method : str
+        How the coefficients' standard errors were made.
+    reason : str
+        Why nothing was estimated, or why what was is flagged.
+    """
+
+    name: str
+    model: StructuralModel
+    sample: PathSample | PublishedSample
+    fitted: StructuralFit | None
+    table: pd.DataFrame
+    vcov: np.ndarray
+    vcov_standardized: np.ndarray
+    effects: pd.DataFrame
+    method: str
+    reason: str
+
+    @property
+    def estimated(self) -> bool:
+        """Whether there are numbers."""
+        return self.fitted is not None
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Columns of every row of the site's summary."""
+        if isinstance(self.sample, PathSample):
+            return self.sample.counts
+        return {"n_clients": int(self.sample.n) or None}
+
+    @property
+    def likelihood_method(self) -> str:
+        """How fit and comparisons of fit were made."""
+        robust = self.fitted is not None and self.fitted.method == "cluster_robust"
+        return "maximum_likelihood_robust" if robust else "maximum_likelihood"
+
+
+def site_fits(site: SiteData, options: Mapping[str, Any]) -> dict[str, SiteFit]:
+    """Return every model of the configuration fitted at a site, from its rows or the matrix it published."""
+    if site.published is not None:
+        return {name: _of_matrix(one, options) for name, one in published_samples(site.published, options).items()}
+    return {name: _of_rows(one, site.site, options) for name, one in samples(site, options).items()}
+
+
+def terms(model: StructuralModel) -> list[tuple[str, str, str]]:
+    """Return the terms of a model that are shown, defined ones last: no intercepts, no moments of exogenous variables."""
+    plan = layout(model)
+    outside = set(plan.exogenous)
+    shown = [
+        (term.lhs, term.op, term.rhs)
+        for term in plan.terms
+        if term.op != "~1" and not (term.op == "~~" and term.lhs in outside and term.rhs in outside)
+    ]
+    return [*shown, *((item.name, ":=", item.expression) for item in model.defined)]
+
+
+def parameter_of(lhs: str, op: str, rhs: str) -> str:
+    """Return a parameter's name in tables."""
+    return lhs if op == ":=" else f"{lhs} {op} {rhs}"
+
+
+def shown(rows: pd.DataFrame, model: StructuralModel) -> tuple[pd.DataFrame, list[int]]:
+    """Return the rows of a fit's parameters that are shown, with their names, and their positions."""
+    place = {(row.lhs, row.op, row.rhs): position for position, row in enumerate(rows.itertuples(index=False))}
+    positions = [place[term] for term in terms(model)]
+    table = rows.iloc[positions].reset_index(drop=True)
+    return table.assign(parameter=[parameter_of(row.lhs, row.op, row.rhs) for row in table.itertuples(index=False)]), positions
+
+
+def _none(name: str, model: StructuralModel, sample: PathSample | PublishedSample, reason: str) -> SiteFit:
+    nothing = np.empty((0, 0))
+    return SiteFit(name, model, sample, None, pd.DataFrame(), nothing, nothing, pd.DataFrame(), "none", reason)
+
+
+def _of_rows(sample: PathSample, site: str, options: Mapping[str, Any]) -> SiteFit:
+    if sample.reason:
+        return _none(sample.name, sample.model, sample, sample.reason)
+    from alliance.statistics import structural_resampling as by_cluster
+
+    level = options["pooling"]["level"]
+    fitted = _fitted(sample.model, sample, options)
+    if fitted.status == "not_estimable":
+        return _none(sample.name, sample.model, sample, f"not estimable: {fitted.reason}")
+    without = by_cluster.jackknife(fitted, level=level, min_clusters=MIN_CLUSTERS)
+    notes = [fitted.reason]
+    if without.status == "not_estimable":
+        table, positions = shown(fitted.parameters, sample.model)
+        method = "cluster_robust" if fitted.method == "cluster_robust" else "normal_theory"
+        vcov, standardized = (np.diag(table[column].to_numpy(dtype=float) ** 2) for column in ("std_error", "std_error_standardized"))
+        notes.append(without.reason)
+    else:
+        table, positions = shown(without.parameters, sample.model)
+        method = "cluster_jackknife" if without.unit == "clusters" else "client_jackknife"
+        square = np.ix_(positions, positions)
+        vcov, standardized = without.vcov_estimates[square], without.vcov_standardized[square]
+    random = generator(options["seed"], "path_models", site, sample.name)
+    effects = _effect_intervals(sample, fitted, without, random, options) if sample.model.defined else pd.DataFrame()
+    reason = "; ".join(dict.fromkeys(note for note in notes if note))
+    return SiteFit(sample.name, sample.model, sample, fitted, table, vcov, standardized, effects, method, reason)
+
+
+def _fitted(model: StructuralModel, sample: PathSample, options: Mapping[str, Any]) -> StructuralFit:
+    """Return the fit to a site's rows, by therapists where there are at least five, with incomplete rows unless they were left out."""
+    known = sample.therapists is not None and sample.n_therapists >= MIN_CLUSTERS
+    return fit_structural(
+        model,
+        rows=sample.rows[list(model.observed)],
+        clusters=[sample.therapists] if known else None,
+        missing="ml" if sample.rows[list(model.observed)].isna().to_numpy().any() else "listwise",
+        mean_structure=True,
+        errors="robust",
+        level=options["pooling"]["level"],
+    )
+
+
+def _effect_intervals(
+    sample: PathSample, fitted: StructuralFit, without: Any, random: np.random.Generator, options: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Return intervals of defined effects by delta method, Monte Carlo and bootstrap of therapists (clients, with few therapists)."""
+    from alliance.statistics import structural_resampling as by_cluster
+    from alliance.statistics.distributions import critical_value
+    from alliance.statistics.indirect_effects import monte_carlo
+
+    level, draws = options["pooling"]["level"], options["resampling"]["draws"]
+    robust = "cluster_robust" if fitted.method == "cluster_robust" else "normal_theory"
+    jackknifed = {"clusters": "cluster_jackknife", "rows": "client_jackknife"}.get(without.unit, robust)
+    usable = without.status != "not_estimable"
+    margin = float(critical_value(level, without.df if usable else np.inf))
+    rows = []
+
+    def add(name: str, interval: str, method: str, forms: Sequence[tuple[float, float, float]], reason: str) -> None:
+        for form, (error, low, high) in zip(FORMS, forms):
+            rows.append(
+                {
+                    **{"name": name, "form": form, "interval": interval, "method": method, "reason": reason},
+                    **{"std_error": error, "ci_low": low, "ci_high": high},
+                }
+            )
+
+    table = fitted.parameters[fitted.parameters["op"].eq(":=")]
+    for row in table.itertuples(index=False):
+        forms = [
+            (error, value - margin * error, value + margin * error)
+            for value, error in ((row.estimate, row.std_error), (row.standardized, row.std_error_standardized))
+        ]
+        add(row.lhs, DELTA, robust, forms, "")
+    if usable:
+        simulated = monte_carlo(fitted, without, random, level=level)
+        for name, forms in simulated.items():
+            add(name, MONTE_CARLO, jackknifed, forms, "")
+    for interval, kind in ((PERCENTILE, "expanded_percentile"), (BCA, "bca")):
+        drawn = by_cluster.bootstrap(fitted, generator(0), draws=draws, level=level, interval=kind)
+        for row in drawn.parameters[drawn.parameters["op"].eq(":=")].itertuples(index=False):
+            forms = [
+                (row.std_error, row.ci_low, row.ci_high),
+                (row.std_error_standardized, row.standardized_low, row.standardized_high),
+            ]
+            add(row.lhs, interval, "bootstrap", forms, drawn.reason)
+    return pd.DataFrame(rows)
+
+
+def _of_matrix(sample: PublishedSample, options: Mapping[str, Any]) -> SiteFit:
+    if sample.reason:
+        return _none(sample.name, sample.model, sample, sample.reason)
+    names = list(sample.model.observed)
+    moments = Moments(sample.n, sample.covariance.loc[names, names].to_numpy(dtype=float), None, names)
+    fitted = fit_structural(sample.model, moments, level=options["pooling"]["level"])
+    if fitted.status == "not_estimable":
+        return _none(sample.name, sample.model, sample, f"not estimable: {fitted.reason}")
+    table, _ = shown(fitted.parameters, sample.model)
+    vcov, standardized = (np.diag(table[column].to_numpy(dtype=float) ** 2) for column in ("std_error", "std_error_standardized"))
+    return SiteFit(
+        sample.name, sample.model, sample, fitted, table, vcov, standardized, pd.DataFrame(), "normal_theory", fitted.reason
+    )
+
+
+def estimate(site: SiteData, fits: Mapping[str, SiteFit], options: Mapping[str, Any]) -> Part:
+    """Return every model's rows, moments and covariances at one site.
+
+    Parameters
+    ----------
+    site : SiteData
+    fits : mapping of str to SiteFit
+        From :func:`site_fits`.
+    options : mapping
+    """
+    part = Part()
+    covariances, moments, models = [], [], {}
+    for name, found in fits.items():
+        rows, variances, vcov = _rows(found, site.published, options)
+        for row, variance in zip(rows, variances):
+            part.add({"model": name, "level": "client", **row}, variance)
+        own, spread = _moments(found, options)
+        covariances += [vcov, spread]
+        moments.append(own)
+        models[name] = _facts(found)
+    part.moments = _stacked(moments, no_moments())
+    part.covariances = _stacked(covariances, pd.DataFrame(columns=VCOV))
+    part.facts = models
+    return part
+
+
+def _stacked(frames: Sequence[pd.DataFrame], empty: pd.DataFrame) -> pd.DataFrame:
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True) if filled else empty
+
+
+def _facts(found: SiteFit) -> dict[str, Any]:
+    if isinstance(found.sample, PathSample):
+        return found.sample.facts
+    return {"sources": {}, "not_measured": {}, "published": True}
+
+
+def _rows(
+    found: SiteFit, published: Published | None, options: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], list[float], pd.DataFrame]:
+    """Return rows of the summary, the variances of their estimates, and covariances of different ones."""
+    if not found.estimated:
+        rows = absent_rows(found.model, found.reason, found.counts)
+        variances = [float("nan")] * len(rows)
+        if published is not None:
+            own = _published_effects(published, found, options["pooling"]["min_clients"])
+            for position, row in enumerate(rows):
+                if row["parameter"] in own:
+                    rows[position], variances[position] = own[row["parameter"]]
+        return rows, variances, pd.DataFrame(columns=VCOV)
+    silent = isinstance(found.sample, PublishedSample) and found.sample.correlations_only
+    rows, variances, covariances = [], [], []
+    for form, column, vcov in zip(FORMS, ("estimate", "standardized"), (found.vcov, found.vcov_standardized)):
+        names = []
+        for position, row in enumerate(found.table.itertuples(index=False)):
+            identity = _identity(row.parameter, row.lhs, row.op, row.rhs, form)
+            names.append(identity["parameter"])
+            if silent and form == FORMS[0]:
+                rows.append(_absent(found, identity, "the site published correlations, so units are unknown"))
+                variances.append(float("nan"))
+                continue
+            told, variance = _told(found, identity, form, getattr(row, column), float(vcov[position, position]))
+            rows.append(told)
+            variances.append(variance)
+        covariances += _covariance_rows(found, names, vcov)
+    for row in _other_intervals(found):
+        rows.append(row)
+        variances.append(float("nan"))
+    for row in [*_fit_rows(found), *diagnostic_rows(found.fitted, found.model)]:
+        rows.append({**found.counts, "method": found.likelihood_method, **row})
+        variances.append(float("nan"))
+    return rows, variances, pd.DataFrame(covariances, columns=VCOV)
+
+
+def _identity(parameter: str, lhs: str, op: str, rhs: str, form: str) -> dict[str, Any]:
+    return {
+        "parameter": parameter + (STANDARDISED if form == FORMS[1] else ""),
+        "lhs": lhs,
+        "op": op,
+        "rhs": rhs,
+        "estimate_type": TYPES[op][FORMS.index(form)],
+        "interval": PERCENTILE if op == ":=" else "",
+    }
+
+
+def _absent(found: SiteFit, identity: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    return {**found.counts, **identity, "method": "none", "status": "not_estimable", "reason": f"not estimable: {reason}"}
+
+
+def _told(found: SiteFit, identity: Mapping[str, Any], form: str, value: float, variance: float) -> tuple[dict[str, Any], float]:
+    """Return one row with its number, and the variance of the number; a defined effect takes both from the bootstrap."""
+    if not np.isfinite(value):
+        return _absent(found, identity, found.reason or "no finite value"), float("nan")
+    cautions = getattr(found.sample, "cautions", {})
+    reasons = [found.reason, cautions.get("", ""), cautions.get(identity["parameter"].removesuffix(STANDARDISED), "")]
+    row = {**found.counts, **identity, "estimate": float(value), "method": found.method}
+    if identity["op"] == ":=" and len(found.effects):
+        drawn = found.effects[
+            found.effects["name"].eq(identity["lhs"]) & found.effects["form"].eq(form) & found.effects["interval"].eq(PERCENTILE)
+        ].iloc[0]
+        if np.isfinite(drawn["ci_low"]):
+            row |= {"method": "bootstrap", "ci_low": float(drawn["ci_low"]), "ci_high": float(drawn["ci_high"])}
+            variance = float(drawn["std_error"]) ** 2
+            reasons.append(drawn["reason"])
+        else:
+            row["interval"] = DELTA
+    elif identity["op"] == ":=":
+        row["interval"] = DELTA
+    reason = "; ".join(dict.fromkeys(text for text in reasons if text))
+    return {**row, "status": "flagged" if reason else "estimated", "reason": reason}, variance
+
+
+def _other_intervals(found: SiteFit) -> list[dict[str, Any]]:
+    """Return the defined effects with every other kind of interval."""
+    rows = []
+    values = {row.lhs: (row.estimate, row.standardized) for row in found.table.itertuples(index=False) if row.op == ":="}
+    definition = {row.lhs: row.rhs for row in found.table.itertuples(index=False) if row.op == ":="}
+    for one in found.effects.itertuples(index=False):
+        value = values[one.name][FORMS.index(one.form)]
+        if one.interval == PERCENTILE or not np.isfinite(value):
+            continue
+        identity = _identity(one.name, one.name, ":=", definition[one.name], one.form)
+        identity |= {"parameter": f"{identity['parameter']} [{one.interval}]", "interval": one.interval}
+        if not np.isfinite(one.ci_low):
+            rows.append(_absent(found, identity, one.reason or "the interval has no finite limits"))
+            continue
+        reason = "; ".join(dict.fromkeys(text for text in (found.reason, one.reason) if text))
+        limits = {"estimate": float(value), "ci_low": float(one.ci_low), "ci_high": float(one.ci_high)}
+        status = "flagged" if reason else "estimated"
+        rows.append({**found.counts, **identity, **limits, "method": one.method, "status": status, "reason": reason})
+    return rows
+
+
+def _covariance_rows(found: SiteFit, parameters: Sequence[str], matrix: np.ndarray) -> list[dict[str, Any]]:
+    """Return how different coefficients covary; of effects from the bootstrap it is not known how they covary with coefficients."""
+    drawn = {name for name, op in zip(parameters, found.table["op"]) if op == ":="} if len(found.effects) else set()
+    return [
+        {"model": found.name, "parameter1": parameters[i], "parameter2": parameters[j], "cov": float(matrix[i, j])}
+        for i, j in combinations_with_replacement(range(len(parameters)), 2)
+        if i != j and np.isfinite(matrix[i, j]) and not {parameters[i], parameters[j]} & drawn
+    ]
+
+
+def fit_values(fitted: StructuralFit) -> dict[str, float | None]:
+    """Return the measures of fit of :data:`FIT_INDICES`; scaled ones where errors are robust."""
+    fit, scaled = fitted.fit, fitted.scaled
+    if fit is None:
+        return {}
+    values: dict[str, float | None] = {name: getattr(fit, name, None) for name in FIT_INDICES}
+    values |= {"aic": fitted.aic, "bic": fitted.bic}
+    if scaled is not None:
+        values |= {"scaling": scaled.scaling, "chi2_scaled": scaled.scaled.chi2, "p_value_scaled": scaled.scaled.p_value}
+    return values
+
+
+def _fit_rows(found: SiteFit) -> list[dict[str, Any]]:
+    values = fit_values(found.fitted)
+    caution = found.fitted.reason
+    rows = []
+    for index in FIT_INDICES:
+        value = values.get(index)
+        identity = {"parameter": f"fit {index}", "op": "fit", "rhs": index, "index": index, "estimate_type": FIT}
+        if value is None or not np.isfinite(value):
+            lacking = "the model has no degrees of freedom for it" if found.fitted.fit.df == 0 else "errors are not robust"
+            rows.append({**identity, "status": "not_estimable", "method": "none", "reason": f"not estimable: {lacking}"})
+        else:
+            rows.append({**identity, "estimate": float(value), "status": "flagged" if caution else "estimated", "reason": caution})
+    return rows
+
+
+def diagnostic_rows(fitted: StructuralFit, model: StructuralModel) -> list[dict[str, Any]]:
+    """Return the largest modification indices, with the change to be expected, and the largest residual correlations."""
+    rows = []
+
+    def add(index: str, lhs: str, op: str, rhs: str, value: float) -> None:
+        parameter = parameter_of(lhs, op, rhs)
+        row = {"parameter": f"{index} {parameter}", "lhs": lhs, "op": op, "rhs": rhs, "index": index, "estimate_type": index}
+        rows.append({**row, "estimate": float(value), "status": "estimated", "reason": ""})
+
+    if fitted.fit.df > 0:
+        indices = modification_indices(fitted)
+        indices = indices[indices["op"].ne("~1") & np.isfinite(indices["chi2"]) & np.isfinite(indices["change_standardized"])]
+        for row in indices.head(LARGEST).itertuples(index=False):
+            add(MODIFICATION, row.lhs, row.op, row.rhs, row.chi2)
+            add(CHANGE, row.lhs, row.op, row.rhs, row.change_standardized)
+    residuals = fitted.residuals[0]
+    first, second = np.triu_indices(len(residuals), 1)
+    values = residuals.to_numpy(dtype=float)[first, second]
+    order = np.argsort(-np.abs(values), kind="stable")[:LARGEST] if fitted.fit.df > 0 else []
+    names = list(residuals.index)
+    for position in order:
+        add(RESIDUAL, names[first[position]], "~~", names[second[position]], values[position])
+    return rows
+
+
+def absent_rows(model: StructuralModel, reason: str, counts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a not-estimable row for every coefficient, effect and measure of fit of a model."""
+    silent = {**counts, "method": "none", "status": "not_estimable", "reason": reason}
+    rows = [
+        {**_identity(parameter_of(lhs, op, rhs), lhs, op, rhs, form), **silent, "interval": ""}
+        for form in FORMS
+        for lhs, op, rhs in terms(model)
+    ]
+    indices = ("chi2", "df", "p_value", "cfi", "rmsea", "srmr")
+    return rows + [
+        {"parameter": f"fit {index}", "op": "fit", "rhs": index, "index": index, "estimate_type": FIT, **silent} for index in indices
+    ]
+
+
+def _published_effects(published: Published, found: SiteFit, minimum: int) -> dict[str, tuple[dict[str, Any], float]]:
+    """Return standardised coefficients a site published with standard errors, with their variances, by parameter."""
+    own = published.effects
+    own = own[own["question"].eq("path_models") & own["model"].eq(found.name)]
+    known = {parameter_of(*term).replace(" ", ""): term for term in terms(found.model)}
+    made: dict[str, tuple[dict[str, Any], float]] = {}
+    for row in own.itertuples(index=False):
+        if row.parameter.replace(" ", "") not in known or not np.isfinite(row.estimate):
+            continue
+        lhs, op, rhs = known[row.parameter.replace(" ", "")]
+        identity = {**_identity(parameter_of(lhs, op, rhs), lhs, op, rhs, FORMS[1]), "interval": ""}
+        n = None if pd.isna(row.n) else int(row.n)
+        if n is None or n < minimum or not row.std_error > 0:
+            reason = f"a published coefficient needs a standard error and at least {minimum} clients"
+            made[identity["parameter"]] = (_absent(found, identity, reason), float("nan"))
+            continue
+        numbers = {"estimate": float(row.estimate), "n_clients": n, "method": "published", "status": "estimated", "reason": ""}
+        made[identity["parameter"]] = ({**identity, **numbers}, float(row.std_error) ** 2)
+    return made
+
+
+def _moments(found: SiteFit, options: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a model's block of moments and their sampling covariance, as rows of ``moments.csv`` and ``vcov.csv``."""
+    if isinstance(found.sample, PublishedSample):
+        return found.sample.moments, pd.DataFrame(columns=VCOV)
+    raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class PooledFit:
+    """A model fitted to the correlations within sites, pooled.
+
+    Attributes
+    ----------
+    fitted : StructuralFit or None
+    sites : tuple of str
+        Sites whose complete matrices are pooled.
+    counts : dict
+        Columns of its rows: sites, clients, therapists.
+    covariance, acov : ndarray
+        The pooled matrix and the sampling covariance of its elements.
+    n : float
+    reason : str
+        Why there is no fit.
+    """
+
+    fitted: StructuralFit | None
+    sites: tuple[str, ...]
+    counts: dict[str, Any]
+    covariance: np.ndarray
+    acov: np.ndarray
+    n: float
+    reason: str
+
+
+def site_moments(summary: SiteSummary, name: str, model: StructuralModel) -> SiteMoments | None:
+    """Return a site's complete moments of a model's variables and their sampling covariance; None where cells are missing."""
+    found = read_block(summary.moments, block(name))
+    names = list(model.observed)
+    if summary.status != "ok" or found is None or not set(names) <= set(found.names):
+        return None
+    own = found.of(names)
+    if not np.isfinite(own.covariance).all():
+        return None
+    pairs = np.triu_indices(len(names), 1) if len(names) > 1 else np.triu_indices(1)
+    n = float(len(pairs[0]) / (1 / own.n[pairs]).sum())
+    return SiteMoments(summary.site, n, own.covariance, _acov(summary, name, names))
+
+
+def _acov(summary: SiteSummary, name: str, names: Sequence[str]) -> np.ndarray | None:
+    rows = summary.vcov[summary.vcov["model"].eq(block(name))]
+    if rows.empty:
+        return None
+    first, second = np.triu_indices(len(names))
+    place = {moment_name(names[i], names[j]): position for position, (i, j) in enumerate(zip(first, second))}
+    place |= {moment_name(names[j], names[i]): position for position, (i, j) in enumerate(zip(first, second))}
+    acov = np.full((len(first),) * 2, np.nan)
+    i, j = rows["parameter1"].map(place), rows["parameter2"].map(place)
+    known = (i.notna() & j.notna()).to_numpy()
+    i, j, value = i[known].astype(int), j[known].astype(int), rows["cov"].to_numpy(dtype=float)[known]
+    acov[i, j] = acov[j, i] = value
+    return acov if np.isfinite(acov).all() else None
+
+
+def moment_name(first: str, second: str) -> str:
+    """Return how a covariance is named in ``vcov.csv``."""
+    return f"{first} with {second}"
