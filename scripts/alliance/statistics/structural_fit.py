@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from alliance.statistics import structural_likelihood as likelihood
 from alliance.statistics.distributions import chi_squared_p, critical_value, two_sided_p
 from alliance.statistics.fit_measures import FitMeasures, ScaledMeasures, measures, scaled_measures, srmr
+from alliance.statistics.model_syntax import Defined
 from alliance.statistics.structural_cases import (
     Cases,
     baseline_slots,
@@ -236,6 +237,7 @@ class _Solution:
     variable_scale: np.ndarray
     vcov: np.ndarray
     errors: str
+    defined: tuple[Defined, ...]
 
     @property
     def units(self) -> Units:
@@ -683,6 +685,7 @@ def _fitted(
         scale,
         vcov if middle is None else vcov @ middle @ vcov,
         errors,
+        model.defined,
     )
     traces = None if middle is None else _traces(solution, float(np.sum(vcov * middle)))
     return _report(model, solution, data, names, level, traces)
