@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from alliance.statistics import structural_likelihood as likelihood
 from alliance.statistics.distributions import chi_squared_p, critical_value, two_sided_p
 from alliance.statistics.fit_measures import FitMeasures, ScaledMeasures, measures, scaled_measures, srmr
+from alliance.statistics.model_syntax import Defined
 from alliance.statistics.structural_cases import (
     Cases,
     baseline_slots,
@@ -236,6 +237,7 @@ class _Solution:
     variable_scale: np.ndarray
     vcov: np.ndarray
     errors: str
+    defined: tuple[Defined, ...]
 
     @property
     def units(self) -> Units:
@@ -683,6 +685,7 @@ def _fitted(
         scale,
         vcov if middle is None else vcov @ middle @ vcov,
         errors,
+        model.defined,
     )
     traces = None if middle is None else _traces(solution, float(np.sum(vcov * middle)))
     return _report(model, solution, data, names, level, traces)
@@ -746,36 +749,57 @@ def standardized(slots: Slots, at: State, values: np.ndarray) -> tuple[np.ndarra
     Residual covariances are divided by the residual standard deviations, as lavaan does. NaN where a variance is negative.
     """
     total = np.diagonal(at.total, axis1=1, axis2=2)
-    row, col = slots.row, slots.col
-    with np.errstate(invalid="ignore"):
-        deviation = np.sqrt(total)
-    groups, size = values.shape
+    row, col, kind = slots.row, slots.col, slots.kind
+    unit = _standard_units(slots, at.total, values)
+    result = _times_units(slots, values, unit)
+    size = values.shape[1]
     # Derivative of the logarithm of each variable's standard deviation by each slot.
-    logs = slots.weight * at.path[:, :, row] * np.where(slots.kind == PATHS, at.total[:, :, col], at.path[:, :, col])
+    logs = slots.weight * at.path[:, :, row] * np.where(kind == PATHS, at.total[:, :, col], at.path[:, :, col])
     logs = logs / total[:, :, None]
-    result, slopes = np.zeros((groups, size)), np.zeros((groups, size, size))
-    kind = slots.kind
+    slopes = np.zeros((*values.shape, size))
     between = (kind == COVARIANCES) & (row != col)
-    own = np.flatnonzero((kind == COVARIANCES) & (row == col))
-    place = np.full(slots.m, -1)
-    place[row[own]] = own
-    unit = np.where(kind == PATHS, deviation[:, col] / deviation[:, row], 1 / deviation[:, row])
-    unit = np.where(kind == COVARIANCES, 1 / (deviation[:, row] * deviation[:, col]), unit)
+    place = _own_variance(slots)
+    index = np.arange(size)
     with np.errstate(divide="ignore", invalid="ignore"):
-        residual = np.where(place >= 0, values[:, np.maximum(place, 0)], np.nan)
-        unit = np.where(between, 1 / np.sqrt(residual[:, row] * residual[:, col]), unit)
-        result = values * unit
-        index = np.arange(size)
         slopes[:, index, index] = unit
         sign = np.where(kind == PATHS, 1.0, np.where(kind == COVARIANCES, -1.0, 0.0))
-        change = result[:, :, None] * (sign[:, None] * logs[:, col, :] - logs[:, row, :])
+        change = (values * unit)[:, :, None] * (sign[:, None] * logs[:, col, :] - logs[:, row, :])
         slopes += np.where(between[:, None], 0.0, change)
         for slot in np.flatnonzero(between):
             for end in (row[slot], col[slot]):
                 if place[end] >= 0:
-                    slopes[:, slot, place[end]] -= result[:, slot] / (2 * values[:, place[end]])
-    result = np.where(between & (values == 0), 0.0, result)
+                    slopes[:, slot, place[end]] -= values[:, slot] * unit[:, slot] / (2 * values[:, place[end]])
     return result, slopes
+
+
+def standardized_values(slots: Slots, total: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return what :func:`standardized` does without the derivatives, for ``total`` (G, m, m) the covariances of all variables."""
+    return _times_units(slots, values, _standard_units(slots, total, values))
+
+
+def _own_variance(slots: Slots) -> np.ndarray:
+    """Return the slot of each variable's (residual) variance, -1 without one."""
+    own = np.flatnonzero((slots.kind == COVARIANCES) & (slots.row == slots.col))
+    place = np.full(slots.m, -1)
+    place[slots.row[own]] = own
+    return place
+
+
+def _standard_units(slots: Slots, total: np.ndarray, values: np.ndarray) -> np.ndarray:
+    row, col, kind = slots.row, slots.col, slots.kind
+    place = _own_variance(slots)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        deviation = np.sqrt(np.diagonal(total, axis1=1, axis2=2))
+        unit = np.where(kind == PATHS, deviation[:, col] / deviation[:, row], 1 / deviation[:, row])
+        unit = np.where(kind == COVARIANCES, 1 / (deviation[:, row] * deviation[:, col]), unit)
+        residual = np.where(place >= 0, values[:, np.maximum(place, 0)], np.nan)
+        return np.where((kind == COVARIANCES) & (row != col), 1 / np.sqrt(residual[:, row] * residual[:, col]), unit)
+
+
+def _times_units(slots: Slots, values: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    absent = (slots.kind == COVARIANCES) & (slots.row != slots.col) & (values == 0)
+    with np.errstate(invalid="ignore"):
+        return np.where(absent, 0.0, values * unit)
 
 
 def _report(

@@ -77,16 +77,22 @@ class Units:
 
 
 @dataclass(frozen=True)
-class State:
-    """Implied moments at a point: ``path`` M, ``total`` C, ``level`` eta of all variables, and weights of the data, by unit.
+class Implied:
+    """Implied moments at a point, by group: ``path`` M, ``total`` C, ``level`` eta of all variables."""
+
+    path: np.ndarray
+    total: np.ndarray
+    level: np.ndarray
+
+
+@dataclass(frozen=True)
+class State(Implied):
+    """Implied moments at a point, and weights of the data, by unit.
 
     ``inverse`` is the inverse of the implied covariance of the observed variables (zero elsewhere), ``gap`` the data's mean minus the
     implied one, ``spread`` the data's second moments around the implied mean.
     """
 
-    path: np.ndarray
-    total: np.ndarray
-    level: np.ndarray
     inverse: np.ndarray
     gap: np.ndarray
     spread: np.ndarray
@@ -150,8 +156,15 @@ def discrepancy(at: State, units: Units) -> float:
 
 def gradient(slots: Slots, at: State, units: Units) -> np.ndarray:
     """Return the derivatives of half the discrepancy (minus the log-likelihood) by group and slot, shape (G, s)."""
-    groups = at.path.shape[0]
-    weighted, pull = _residual_weights(at, units, groups)
+    return slopes(slots, at, *_residual_weights(at, units, at.path.shape[0]))
+
+
+def slopes(slots: Slots, at: Implied, weighted: np.ndarray, pull: np.ndarray) -> np.ndarray:
+    """Return :func:`gradient` from the sums of n (P - P S P) and of n P d over a group's data, shapes (G, p, p) and (G, p).
+
+    P is the inverse of the implied covariance of the observed variables, S the data's second moments around the implied mean, d the
+    data's mean minus the implied one.
+    """
     basis = _basis(slots, at)
     product = np.swapaxes(basis, 1, 2) @ weighted @ basis
     level = (np.swapaxes(basis, 1, 2) @ pull[..., None])[..., 0]
@@ -277,11 +290,11 @@ def moment_slopes(slots: Slots, at: State) -> tuple[np.ndarray, np.ndarray]:
     return _mean_factor(slots, at)[:, None, :] * first, outer + np.swapaxes(outer, 1, 2)
 
 
-def _basis(slots: Slots, at: State) -> np.ndarray:
+def _basis(slots: Slots, at: Implied) -> np.ndarray:
     return np.concatenate([at.path[:, : slots.p], at.total[:, : slots.p]], axis=2)
 
 
-def _mean_factor(slots: Slots, at: State) -> np.ndarray:
+def _mean_factor(slots: Slots, at: Implied) -> np.ndarray:
     """Return the factor of ``M[:, row]`` in the derivative of the means, shape (G, s)."""
     return np.where(slots.kind == PATHS, at.level[:, slots.col], np.where(slots.kind == INTERCEPTS, 1.0, 0.0))
 

@@ -78,14 +78,14 @@ class Parameters:
         return Parameters(self.columns, mixing, self.constant * slot, self.shared, self.count)
 
     def slots(self, free: np.ndarray) -> np.ndarray:
-        """Return the values of all slots, shape (G, s)."""
-        return np.stack([mixed @ free[own] for own, mixed in zip(self.columns, self.mixing)]) + self.constant
+        """Return the values of all slots, shape (..., count) to (..., G, s)."""
+        return np.stack([free[..., own] @ mixed.T for own, mixed in zip(self.columns, self.mixing)], axis=-2) + self.constant
 
     def gathered(self, slopes: np.ndarray) -> np.ndarray:
-        """Return derivatives by the free parameters from those by the slots, shape (G, s) to (count,)."""
-        total = np.zeros(self.count)
-        for own, mixed, slope in zip(self.columns, self.mixing, slopes):
-            total[own] += slope @ mixed
+        """Return derivatives by the free parameters from those by the slots, shape (..., G, s) to (..., count)."""
+        total = np.zeros((*slopes.shape[:-2], self.count))
+        for group, (own, mixed) in enumerate(zip(self.columns, self.mixing)):
+            total[..., own] += slopes[..., group, :] @ mixed
         return total
 
     def nearest(self, values: np.ndarray) -> np.ndarray:

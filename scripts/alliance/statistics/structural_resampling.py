@@ -1,0 +1,684 @@
+"""Jackknife and bootstrap of structural equation models by whole clusters, without fitting each resample from its rows.
+
+A resample is a set of weights of the clusters. What each cluster adds to the score and to the observed information of the fitted model
+gives one Newton step from the estimates to those of every resample (Davidson & MacKinnon, 1999; Andrews, 2002), all resamples at once;
+what it adds to the moments of each pattern of missing values gives the exact gradient there, with which the steps go on to the maximum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from alliance.statistics import resampling
+from alliance.statistics import structural_likelihood as likelihood
+from alliance.statistics.covariance import cluster_sums
+from alliance.statistics.distributions import critical_value, two_sided_p
+from alliance.statistics.structural_fit import StructuralFit, _Solution, standardized_values
+from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, PATHS, Implied, Slots, State, Units
+
+__all__ = ["Bootstrap", "Contributions", "Jackknife", "bootstrap", "contributions", "jackknife", "refits"]
+
+MIN_CLUSTERS = 5
+SHARE_USABLE = 0.5
+INTERVALS = ("ci_low", "ci_high", "standardized_low", "standardized_high")
+
+CLOSE = 1e-4
+_STEPS = 60
+_SHORTEST = 1e-3
+_SLOW = 0.01
+_SMALLEST = 1e-5
+_NEGATIVE = 1e-8
+_CHUNK = 2_000_000
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What the units add to the moments of one pattern of missing values.
+
+    Attributes
+    ----------
+    group : int
+    there : ndarray of int, shape (o,)
+        Variables that are observed.
+    centre : ndarray, shape (o,)
+        Subtracted from the values, which are in the engine's units (pooled standard deviations of 1).
+    units : ndarray of int, shape (k,)
+        Units in which the pattern occurs.
+    sums : ndarray, shape (k, o + 1, o + 1)
+        Their sums of (1, x)(1, x)'.
+    """
+
+    group: int
+    there: np.ndarray
+    centre: np.ndarray
+    units: np.ndarray
+    sums: np.ndarray
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """What each resampling unit adds to the likelihood of a model.
+
+    Attributes
+    ----------
+    patterns : tuple of Pattern
+    group : ndarray of int, shape (units,)
+        Group of each unit.
+    unit : str
+        ``clusters``, or ``rows`` where there are none (or too few).
+    n_units : tuple of int
+        Units by group.
+    note : str
+        Why rows were taken although there are clusters.
+    """
+
+    patterns: tuple[Pattern, ...]
+    group: np.ndarray
+    unit: str
+    n_units: tuple[int, ...]
+    note: str
+    solution: _Solution
+
+
+@dataclass(frozen=True)
+class Refits:
+    """Estimates of resamples, in the engine's units.
+
+    Attributes
+    ----------
+    free : ndarray, shape (b, q)
+        Free parameters; NaN without a solution.
+    solved : ndarray of bool, shape (b,)
+    proper : ndarray of bool, shape (b,)
+        Solved, with covariance matrices that a population can have.
+    """
+
+    free: np.ndarray
+    solved: np.ndarray
+    proper: np.ndarray
+
+
+@dataclass(frozen=True)
+class Jackknife:
+    """Standard errors from leaving out each cluster (client, without clusters) in turn.
+
+    Attributes
+    ----------
+    parameters : DataFrame
+        That of the fit with these errors, t intervals and p values, and ``df``; defined parameters too.
+    vcov : DataFrame
+        Covariance of the free parameters, by name.
+    vcov_estimates, vcov_standardized : ndarray, shape (rows, rows)
+        Covariance of the rows of ``parameters``, raw and standardised; zero for what is fixed, NaN where there is no value.
+    df : float
+        Units - groups.
+    unit : str
+        ``clusters`` or ``rows``.
+    n_units : tuple of int
+        By group.
+    status, reason : str
+        ``estimated``, ``flagged`` or ``not_estimable``, and why.
+    """
+
+    parameters: pd.DataFrame
+    vcov: pd.DataFrame
+    vcov_estimates: np.ndarray
+    vcov_standardized: np.ndarray
+    df: float
+    unit: str
+    n_units: tuple[int, ...]
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Intervals from resampling clusters (clients, without clusters).
+
+    Attributes
+    ----------
+    parameters : DataFrame
+        ``group, lhs, op, rhs, label, estimate, std_error, ci_low, ci_high, standardized, std_error_standardized, standardized_low,
+        standardized_high`` of every row of the fit's table. Standard errors are those of the resamples times sqrt(G / (G - 1)).
+    draws, draws_standardized : DataFrame
+        Defined parameters by name, one row a usable resample.
+    unit : str
+        ``clusters`` or ``rows``.
+    n_units : tuple of int
+        By group.
+    n_failed, n_improper : int
+        Resamples without a solution, and with one that no population has: left out.
+    method, status, reason : str
+    """
+
+    parameters: pd.DataFrame
+    draws: pd.DataFrame
+    draws_standardized: pd.DataFrame
+    unit: str
+    n_units: tuple[int, ...]
+    n_failed: int
+    n_improper: int
+    method: str
+    status: str
+    reason: str
+
+
+def contributions(fitted: StructuralFit, min_clusters: int = 0) -> Contributions:
+    """Return what each cluster (each client, without clusters) adds to score and information.
+
+    Parameters
+    ----------
+    fitted : StructuralFit
+        Made from rows.
+    min_clusters : int
+        With fewer clusters in a group, clients are the units, with a note.
+
+    Raises
+    ------
+    ValueError
+        The model was not estimated, was fitted to moments, or with ``fixed_x``.
+    """
+    found = fitted._solution
+    if found is None:
+        raise ValueError(f"no contributions without a fit: {fitted.reason}")
+    if found.data.cases is None:
+        raise ValueError("contributions of clusters need a model fitted to rows")
+    if found.layout.fixed_x:
+        raise ValueError("moments of exogenous variables vary from resample to resample: fit with fixed_x=False")
+    cases, data = found.data.cases, found.data
+    groups = len(data.n)
+    clustered = cases.cluster is not None and min(cases.n_clusters) >= min_clusters
+    note = ""
+    if cases.cluster is not None and not clustered:
+        note = f"fewer than {min_clusters} therapists ({min(cases.n_clusters)}): clients taken as independent"
+    n_units = cases.n_clusters if clustered else tuple(int(count) for count in np.bincount(cases.group, minlength=groups))
+    start = np.r_[0, np.cumsum(n_units)]
+    unit = cases.cluster + start[cases.group] if clustered else np.arange(len(cases.group))
+    patterns = []
+    for index in range(len(data.units.n)):
+        group, there = int(data.units.group[index]), np.flatnonzero(data.units.observed[index])
+        rows = np.flatnonzero(cases.unit == index)
+        centre = data.means[group][there]
+        augmented = np.column_stack([np.ones(rows.size), cases.values[np.ix_(rows, there)] - centre])
+        present, code = np.unique(unit[rows], return_inverse=True)
+        sums = cluster_sums(augmented[:, :, None] * augmented[:, None, :], code.ravel(), present.size)
+        patterns.append(Pattern(group, there, centre, present, sums))
+    unit_name = "clusters" if clustered else "rows"
+    return Contributions(tuple(patterns), np.repeat(np.arange(groups), n_units), unit_name, n_units, note, found)
+
+
+def refits(given: Contributions, weights: np.ndarray, close: float = CLOSE) -> Refits:
+    """Return the maximum likelihood estimates of resamples given as weights of the units.
+
+    Parameters
+    ----------
+    given : Contributions
+    weights : ndarray, shape (b, units)
+        How often each unit stands in each resample.
+    close : float
+        Squared length of the last step, in standard errors, below which a resample is done.
+    """
+    found = given.solution
+    q = found.parameters.count
+    free, solved = np.full((len(weights), q), np.nan), np.zeros(len(weights), dtype=bool)
+    proper = solved.copy()
+    exact = _equationwise(given)
+    size = max(1, _CHUNK // max(q * q, found.slots.kind.size**2, 4 * found.slots.m**2 * len(given.n_units)))
+    for begin in range(0, len(weights), size):
+        part = slice(begin, begin + size)
+        sums = [weights[part][:, one.units] @ one.sums.reshape(one.units.size, -1) for one in given.patterns]
+        sums = [total.reshape(-1, *one.sums.shape[1:]) for total, one in zip(sums, given.patterns)]
+        free[part], solved[part] = _least_squares(given, sums) if exact else _maxima(given, sums, close)
+        here = begin + np.flatnonzero(solved[part])
+        proper[here] = _proper(given, free[here])
+    return Refits(free, solved, proper)
+
+
+def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int = MIN_CLUSTERS) -> Jackknife:
+    """Return standard errors, intervals and covariances from leaving out each cluster in turn.
+
+    ``(G - 1) / G`` times the sum of squared deviations from the mean, summed over groups, with t(units - groups): with few clusters the
+    intervals cover as they should where those of the sandwich do not (Bell & McCaffrey, 2002). Estimates without a cluster are those of
+    full refits.
+
+    Parameters
+    ----------
+    fitted : StructuralFit
+        Made from rows.
+    level : float
+        Confidence level.
+    min_clusters : int
+        With fewer clusters in a group each client is left out in turn, flagged.
+    """
+    if fitted._solution is None:
+        return _no_jackknife(fitted, "", (), fitted.reason)
+    given = contributions(fitted, min_clusters)
+    if min(given.n_units) < 2:
+        return _no_jackknife(fitted, given.unit, given.n_units, "needs at least two units in every group")
+    without = refits(given, 1 - np.eye(len(given.group)), close=1e-10)
+    if not without.solved.all():
+        what = "therapists" if given.unit == "clusters" else "clients"
+        reason = f"the model has no solution without one of the {what} ({int((~without.solved).sum())} of {len(without.solved)})"
+        return _no_jackknife(fitted, given.unit, given.n_units, reason)
+    raw, standard = _outputs(given, without.free)
+    df = float(len(given.group) - len(given.n_units))
+    free_scale = fitted._solution.free_scale
+    vcov, of_raw, of_standard = (_spread(given, values) for values in (without.free * free_scale, raw, standard))
+    table = fitted.parameters.copy()
+    margin = float(critical_value(level, df))
+    for column, error, low, high, covariance in (
+        ("estimate", "std_error", "ci_low", "ci_high", of_raw),
+        ("standardized", "std_error_standardized", "standardized_low", "standardized_high", of_standard),
+    ):
+        spread = np.sqrt(np.diagonal(covariance))
+        spread = np.where(spread > 1e-12 * (1 + np.abs(table[column])), spread, np.nan)
+        table[error], table[low], table[high] = spread, table[column] - margin * spread, table[column] + margin * spread
+    table["statistic"] = table["estimate"] / table["std_error"]
+    table["p_value"], table["df"] = two_sided_p(table["statistic"], df), np.where(table["std_error"].notna(), df, np.nan)
+    notes = [note for note in (given.note, fitted.reason) if note]
+    names = fitted.vcov.index
+    return Jackknife(
+        table,
+        pd.DataFrame(vcov, index=names, columns=names),
+        of_raw,
+        of_standard,
+        df,
+        given.unit,
+        given.n_units,
+        "flagged" if notes else "estimated",
+        "; ".join(notes),
+    )
+
+
+def bootstrap(
+    fitted: StructuralFit,
+    random: np.random.Generator,
+    *,
+    draws: int = 2000,
+    level: float = 0.95,
+    interval: Literal["expanded_percentile", "percentile", "bias_corrected", "bca"] = "expanded_percentile",
+    min_clusters: int = resampling.MIN_CLUSTERS,
+) -> Bootstrap:
+    """Bootstrap a model by resampling whole clusters within groups, or clients where there are no clusters or too few.
+
+    Parameters
+    ----------
+    fitted : StructuralFit
+        Made from rows.
+    random : numpy.random.Generator
+        From :func:`alliance.statistics.resampling.generator`.
+    draws : int
+        Number of resamples.
+    level : float
+        Confidence level.
+    interval : {"expanded_percentile", "percentile", "bias_corrected", "bca"}
+        Percentile, expanded for the number of units (Hesterberg, 2015) or plain; bias-corrected; or bias-corrected and accelerated
+        (Efron, 1987).
+    min_clusters : int
+        With fewer clusters in a group clients are resampled, flagged.
+    """
+    if fitted._solution is None:
+        return _no_bootstrap(fitted, "", (), 0, 0, fitted.reason)
+    given = contributions(fitted, min_clusters)
+    if min(given.n_units) < 2:
+        return _no_bootstrap(fitted, given.unit, given.n_units, 0, 0, "needs at least two units in every group")
+    weights = np.concatenate([resampling.multinomial_weights(random, count, draws) for count in given.n_units], axis=1)
+    drawn = refits(given, weights)
+    failed, improper = int((~drawn.solved).sum()), int((drawn.solved & ~drawn.proper).sum())
+    lost = f"{failed} of {draws} resamples had no solution, {improper} an improper one (negative variance or correlation beyond 1)"
+    if drawn.proper.sum() < max(2, SHARE_USABLE * draws):
+        return _no_bootstrap(fitted, given.unit, given.n_units, failed, improper, lost)
+    raw, standard = _outputs(given, drawn.free[drawn.proper])
+    smallest = min(given.n_units)
+    factor = np.sqrt(smallest / (smallest - 1))
+    without = _left_out(given) if interval == "bca" else (None, None)
+    table = fitted.parameters[["group", "lhs", "op", "rhs", "label"]].copy()
+    for column, values, left_out, error, low, high in (
+        ("estimate", raw, without[0], "std_error", "ci_low", "ci_high"),
+        ("standardized", standard, without[1], "std_error_standardized", "standardized_low", "standardized_high"),
+    ):
+        table[column] = fitted.parameters[column]
+        estimate = table[column].to_numpy(dtype=float)
+        usable = np.flatnonzero(np.isfinite(estimate) & (np.isfinite(values).sum(axis=0) > 1))
+        usable = usable[np.nanstd(values[:, usable], axis=0) > 1e-12 * (1 + np.abs(estimate[usable]))]
+        limits = np.full((3, len(table)), np.nan)
+        limits[0, usable] = np.nanstd(values[:, usable], axis=0, ddof=1) * factor
+        if interval in ("bias_corrected", "bca"):
+            leave = left_out[:, usable] if interval == "bca" else np.zeros((1, usable.size))
+            limits[1:, usable] = resampling.bca_interval(values[:, usable], estimate[usable], leave, level)
+        else:
+            expanded = smallest if interval == "expanded_percentile" else None
+            limits[1:, usable] = resampling.percentile_interval(values[:, usable], level, expanded)
+        table[error], table[low], table[high] = limits
+    defined = (table["op"] == ":=").to_numpy()
+    names = table.loc[defined, "lhs"].tolist()
+    notes = [note for note in (given.note, fitted.reason) if note]
+    if failed or improper:
+        notes.append(f"{lost}: left out")
+    unit = "therapists" if given.unit == "clusters" else "clients"
+    kind = {"bias_corrected": "bias-corrected", "bca": "bias-corrected and accelerated"}.get(interval, interval.replace("_", " "))
+    return Bootstrap(
+        table,
+        pd.DataFrame(raw[:, defined], columns=names),
+        pd.DataFrame(standard[:, defined], columns=names),
+        given.unit,
+        given.n_units,
+        failed,
+        improper,
+        f"{kind} bootstrap, {draws} resamples of {unit}",
+        "flagged" if notes else "estimated",
+        "; ".join(notes),
+    )
+
+
+def _maxima(given: Contributions, sums: Sequence[np.ndarray], close: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return free parameters and whether each resample reached its maximum, from the estimates on.
+
+    Two steps with the expected information, then with the observed one; an information is kept while steps with it get on. Every step
+    has the exact gradient, and is halved until the likelihood rises.
+    """
+    count = len(sums[0])
+    free = np.tile(given.solution.free, (count, 1))
+    value, slope = _evaluated(given, free, sums)
+    inverse = _first_inverses(given, sums)
+    step = -(inverse @ slope[..., None])[..., 0]
+    size = -(step * slope).sum(axis=1)
+    length, taken, before = np.ones(count), np.zeros(count, dtype=int), np.full(count, np.inf)
+    active, solved = np.isfinite(value), np.zeros(count, dtype=bool)
+    for _ in range(_STEPS):
+        rows = np.flatnonzero(active)
+        if not rows.size:
+            break
+        proposal = free[rows] + length[rows, None] * step[rows]
+        new, new_slope = _evaluated(given, proposal, [one[rows] for one in sums])
+        rises = new <= value[rows] - 1e-4 * length[rows] * size[rows] + 1e-11 * np.abs(value[rows])
+        failed = rows[~rises]
+        length[failed] /= 2
+        active[failed[length[failed] < _SHORTEST]] = False
+        rows = rows[rises]
+        free[rows], value[rows], slope[rows] = proposal[rises], new[rises], new_slope[rises]
+        taken[rows] += 1
+        done = (size[rows] < close) & (length[rows] == 1)
+        solved[rows[done]], active[rows[done]] = True, False
+        rows = rows[~done]
+        slow = (taken[rows] == 1) | (size[rows] > _SLOW * before[rows]) | (length[rows] < 1)
+        before[rows] = size[rows]
+        for observed in (False, True):
+            stale = rows[slow & ((taken[rows] > 2) == observed)]
+            if stale.size:
+                inverse[stale] = _inverses(given, free[stale], [one[stale] for one in sums], observed)
+        length[rows] = 1
+        step[rows] = -(inverse[rows] @ slope[rows][..., None])[..., 0]
+        size[rows] = np.abs((step[rows] * slope[rows]).sum(axis=1))
+    return np.where(solved[:, None], free, np.nan), solved
+
+
+def _first_inverses(given: Contributions, sums: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the inverse expected informations of resamples at the estimates of the sample: only the counts of patterns differ."""
+    found, total = given.solution, 0.0
+    for index, part in enumerate(sums):
+        alone = [np.zeros((1, *other.sums.shape[1:])) for other in given.patterns]
+        alone[index][:, 0, 0] = 1.0
+        total = total + part[:, 0, 0, None, None] * _information(given, found.free[None], alone, observed=False)
+    return np.linalg.inv(total)
+
+
+def _inverses(given: Contributions, free: np.ndarray, sums: Sequence[np.ndarray], observed: bool) -> np.ndarray:
+    """Return inverse informations of resamples, expected ones where the observed is not positive definite."""
+    information = _information(given, free, sums, observed)
+    possible = _positive_definite(information)
+    if not possible.all():
+        rows = np.flatnonzero(~possible)
+        information[rows] = _information(given, free[rows], [one[rows] for one in sums], observed=False)
+        rows = rows[~_positive_definite(information[rows])]
+        information[rows] += np.diagonal(information[rows], axis1=1, axis2=2)[:, None, :] * np.eye(free.shape[1])
+    return np.linalg.inv(information)
+
+
+def _positive_definite(matrices: np.ndarray) -> np.ndarray:
+    """Return which matrices of a stack are positive definite beyond rounding, whatever the units of their rows."""
+    scale = np.sqrt(np.abs(np.diagonal(matrices, axis1=1, axis2=2)))
+    scale = np.where(scale > 0, scale, 1.0)
+    scaled = matrices / (scale[:, :, None] * scale[:, None, :])
+    try:
+        factor = np.diagonal(np.linalg.cholesky(scaled), axis1=1, axis2=2)
+        return factor.min(axis=1) > _SMALLEST
+    except np.linalg.LinAlgError:
+        finite = np.isfinite(scaled).all(axis=(1, 2))
+        smallest = np.linalg.eigvalsh(np.where(finite[:, None, None], scaled, -np.eye(scaled.shape[1])))[:, 0]
+        return smallest > _SMALLEST**2
+
+
+def _implied(given: Contributions, free: np.ndarray) -> Implied:
+    """Return the implied moments of stacks of free parameters, shapes (b, G, m, m) and (b, G, m)."""
+    found = given.solution
+    values = found.parameters.slots(free)
+    at = likelihood.implied(found.slots, values.reshape(-1, found.slots.kind.size))
+    return Implied(*(one.reshape(*values.shape[:2], *one.shape[1:]) for one in at))
+
+
+def _moments_around(found: _Solution, one: Pattern, total: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sums of deviations from the implied means and of their products, for sums of one pattern."""
+    n, first, second = total[:, 0, 0], total[:, 0, 1:], total[:, 1:, 1:]
+    if not found.means:
+        return np.zeros_like(first), second - first[:, :, None] * first[:, None, :] / n[:, None, None]
+    move = level[:, one.group][:, one.there] - one.centre
+    cross = first[:, :, None] * move[:, None, :]
+    return first - n[:, None] * move, second - cross - np.swapaxes(cross, 1, 2) + n[:, None, None] * move[:, :, None] * move[:, None, :]
+
+
+def _evaluated(given: Contributions, free: np.ndarray, sums: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return half the discrepancy (infinite where the implied matrices are impossible) and its derivatives, shapes (b,) and (b, q)."""
+    found = given.solution
+    p, groups = found.slots.p, len(given.n_units)
+    at = _implied(given, free)
+    sigma = at.total[:, :, :p, :p]
+    possible = _positive_definite(sigma.reshape(-1, p, p)).reshape(len(free), groups).all(axis=1)
+    sigma = np.where(possible[:, None, None, None], sigma, np.eye(p))
+    value = np.where(possible, 0.0, np.inf)
+    weighted, pull = np.zeros_like(sigma), np.zeros((len(free), groups, p))
+    for one, total in zip(given.patterns, sums):
+        there = one.there
+        part = sigma[:, one.group][:, there[:, None], there]
+        inverse = np.linalg.inv(part)
+        first, second = _moments_around(found, one, total, at.level)
+        n, spread = total[:, 0, 0], inverse @ second
+        value = value + (n * np.linalg.slogdet(part)[1] + np.trace(spread, axis1=1, axis2=2)) / 2
+        pull[:, one.group, there] += (inverse @ first[..., None])[..., 0]
+        weighted[:, one.group, there[:, None], there] += n[:, None, None] * inverse - spread @ inverse
+    flat = Implied(*(one.reshape(-1, *one.shape[2:]) for one in (at.path, at.total, at.level)))
+    slope = likelihood.slopes(found.slots, flat, weighted.reshape(-1, p, p), pull.reshape(-1, p))
+    return value, found.parameters.gathered(slope.reshape(len(free), groups, -1))
+
+
+def _information(given: Contributions, free: np.ndarray, sums: Sequence[np.ndarray], observed: bool) -> np.ndarray:
+    """Return the observed or expected information of resamples, shape (b, q, q)."""
+    found = given.solution
+    slots, parameters, p, count = found.slots, found.parameters, found.slots.p, len(free)
+    at = _implied(given, free)
+    make = likelihood.observed_information if observed else likelihood.expected_information
+    result = np.zeros((count, parameters.count, parameters.count))
+    for one, total in zip(given.patterns, sums):
+        there, group = one.there, one.group
+        n = total[:, 0, 0]
+        divisor = np.where(n > 0, n, 1.0)
+        first, second = _moments_around(found, one, total, at.level)
+        inverse, gap, spread = np.zeros((count, p, p)), np.zeros((count, p)), np.zeros((count, p, p))
+        inverse[:, there[:, None], there] = np.linalg.inv(at.total[:, group][:, there[:, None], there])
+        gap[:, there] = first / divisor[:, None]
+        spread[:, there[:, None], there] = second / divisor[:, None, None]
+        state = State(at.path[:, group], at.total[:, group], at.level[:, group], inverse, gap, spread, np.zeros(count))
+        observed_here = np.broadcast_to(np.isin(np.arange(p), there), (count, p))
+        block = make(slots, state, Units(n, np.arange(count), spread, gap, observed_here))
+        own, mixed = parameters.columns[group], parameters.mixing[group]
+        result[:, own[:, None], own] += mixed.T @ block @ mixed
+    return result
+
+
+def _equationwise(given: Contributions) -> bool:
+    """Return whether least squares equation by equation is the maximum likelihood solution.
+
+    Complete data, observed variables, no circle, every term free and none equal to another, no residual covariances but those of
+    exogenous variables, which all covary.
+    """
+    found = given.solution
+    slots, plan = found.slots, found.layout
+    column = plan.column
+    distinct = column[column >= 0]
+    if slots.m > slots.p or not found.data.complete or plan.mixing is not None:
+        return False
+    if distinct.size != column.size or np.unique(distinct).size != distinct.size or _order(slots) is None:
+        return False
+    dependent = np.isin(np.arange(slots.p), slots.row[slots.kind == PATHS])
+    between = (slots.kind == COVARIANCES) & (slots.row != slots.col)
+    x = int((~dependent).sum())
+    if (dependent[slots.row[between]] | dependent[slots.col[between]]).any() or between.sum() != x * (x - 1) // 2:
+        return False
+    return not found.means or (slots.kind == INTERCEPTS).sum() == slots.p
+
+
+def _order(slots: Slots) -> list[int] | None:
+    """Return variables with causes before effects, None where paths run in a circle."""
+    causes = {variable: set(slots.col[(slots.kind == PATHS) & (slots.row == variable)].tolist()) for variable in range(slots.m)}
+    order: list[int] = []
+    while len(order) < slots.m:
+        ready = [variable for variable in range(slots.m) if variable not in order and causes[variable] <= set(order)]
+        if not ready:
+            return None
+        order += ready
+    return order
+
+
+def _least_squares(given: Contributions, sums: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the free parameters of recursive models of observed variables by least squares, and where there is a solution."""
+    found = given.solution
+    slots, parameters, p = found.slots, found.parameters, found.slots.p
+    free = np.full((len(sums[0]), parameters.count), np.nan)
+    solved = np.ones(len(free), dtype=bool)
+    for one, total, own, mixed in zip(given.patterns, sums, parameters.columns, parameters.mixing):
+        n = total[:, 0, 0]
+        mean = total[:, 0, 1:] / n[:, None]
+        s = total[:, 1:, 1:] / n[:, None, None] - mean[:, :, None] * mean[:, None, :]
+        usable = _well_conditioned(s)
+        solved &= usable
+        s = np.where(usable[:, None, None], s, np.eye(p))
+        residual = np.broadcast_to(np.eye(p), s.shape).copy()
+        values = np.zeros((len(s), slots.kind.size))
+        for outcome in np.unique(slots.row[slots.kind == PATHS]):
+            rows = np.flatnonzero((slots.kind == PATHS) & (slots.row == outcome))
+            predictors = slots.col[rows]
+            values[:, rows] = np.linalg.solve(s[:, predictors[:, None], predictors], s[:, predictors, outcome][..., None])[..., 0]
+            residual[:, outcome, predictors] = -values[:, rows]
+        moments = residual @ s @ np.swapaxes(residual, 1, 2)
+        covariances, intercepts = slots.kind == COVARIANCES, slots.kind == INTERCEPTS
+        values[:, covariances] = moments[:, slots.row[covariances], slots.col[covariances]]
+        level = (residual @ (mean + one.centre)[..., None])[..., 0]
+        values[:, intercepts] = level[:, slots.row[intercepts]]
+        free[:, own] = values @ mixed / (mixed**2).sum(axis=0)
+    free[~solved] = np.nan
+    return free, solved
+
+
+def _well_conditioned(s: np.ndarray) -> np.ndarray:
+    """Return where covariance matrices, in units near 1, are safely positive definite."""
+    try:
+        factor = np.diagonal(np.linalg.cholesky(s), axis1=1, axis2=2)
+        return factor.min(axis=1) > 1e-5
+    except np.linalg.LinAlgError:
+        return np.linalg.eigvalsh(s)[:, 0] > 1e-10
+
+
+def _proper(given: Contributions, free: np.ndarray) -> np.ndarray:
+    """Return where variances are not negative and residuals and factors have possible correlation matrices, shape (b,)."""
+    found = given.solution
+    slots, groups = found.slots, len(given.n_units)
+    values = found.parameters.slots(free)
+    own = (slots.kind == COVARIANCES) & (slots.row == slots.col)
+    proper = (values[..., own] >= -_NEGATIVE).all(axis=(1, 2))
+    exogenous = [found.layout.observed.index(name) for name in found.layout.exogenous]
+    between = (slots.kind == COVARIANCES) & (slots.row != slots.col)
+    # Covariances of exogenous variables are a block of the implied covariances, which are positive definite.
+    among = between & ~(np.isin(slots.row, exogenous) & np.isin(slots.col, exogenous))
+    matrices = []
+    flat = values.reshape(-1, slots.kind.size)
+    if among.any():
+        matrices.append(likelihood.matrices(slots, flat)[1])
+    if slots.m > slots.p and len(free):
+        matrices.append(likelihood.implied(slots, flat)[1][:, slots.p :, slots.p :])
+    for stack in matrices:
+        deviation = np.sqrt(np.maximum(np.diagonal(stack, axis1=1, axis2=2), 0))
+        unit = np.where(deviation > np.sqrt(_NEGATIVE), deviation, 1.0)
+        smallest = np.linalg.eigvalsh(stack / (unit[:, :, None] * unit[:, None, :]))[:, 0]
+        proper &= (smallest >= -_NEGATIVE).reshape(len(free), groups).all(axis=1)
+    return proper
+
+
+def _outputs(given: Contributions, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return raw and standardised values of every row of the fit's table, shape (b, rows); NaN without a finite value."""
+    found = given.solution
+    slots, plan, groups = found.slots, found.layout, len(given.n_units)
+    values = found.parameters.slots(free)
+    total = _implied(given, free).total.reshape(-1, slots.m, slots.m)
+    standard = standardized_values(slots, total, values.reshape(-1, slots.kind.size)).reshape(values.shape)
+    results = []
+    for form in (values / found.slot_scale, standard):
+        known: dict[str, np.ndarray] = {}
+        for group, labels in enumerate(plan.labels):
+            for index, label in enumerate(labels):
+                if label:
+                    known.setdefault(label, form[:, group, index])
+        columns = [form.reshape(len(free), groups * slots.kind.size)]
+        with np.errstate(all="ignore"):
+            for item in found.defined:
+                known[item.name] = np.broadcast_to(item.value(known), len(free))
+                columns.append(known[item.name][:, None])
+        joined = np.concatenate(columns, axis=1)
+        results.append(np.where(np.isfinite(joined), joined, np.nan))
+    return results[0], results[1]
+
+
+def _left_out(given: Contributions) -> tuple[np.ndarray, np.ndarray]:
+    """Return raw and standardised values without each unit, around the mean of its group, for the acceleration of an interval."""
+    without = refits(given, 1 - np.eye(len(given.group)))
+    centred = []
+    for values in _outputs(given, without.free[without.solved]):
+        group = given.group[without.solved]
+        values = values.copy()
+        for index in range(len(given.n_units)):
+            values[group == index] -= values[group == index].mean(axis=0)
+        centred.append(values)
+    return centred[0], centred[1]
+
+
+def _spread(given: Contributions, values: np.ndarray) -> np.ndarray:
+    """Return the jackknife covariance of values without each unit, summed over groups."""
+    total = np.zeros((values.shape[1],) * 2)
+    for group, count in enumerate(given.n_units):
+        part = values[given.group == group]
+        deviation = part - part.mean(axis=0)
+        total += deviation.T @ deviation * ((count - 1) / count)
+    return total
+
+
+def _no_jackknife(fitted: StructuralFit, unit: str, n_units: tuple[int, ...], reason: str) -> Jackknife:
+    table = fitted.parameters.copy()
+    gone = ["std_error", "std_error_standardized", "statistic", "p_value", *INTERVALS]
+    table[gone], table["df"] = np.nan, np.nan
+    nothing = np.full((len(table),) * 2, np.nan)
+    return Jackknife(table, fitted.vcov * np.nan, nothing, nothing.copy(), np.nan, unit, n_units, "not_estimable", reason)
+
+
+def _no_bootstrap(fitted: StructuralFit, unit: str, n_units: tuple[int, ...], failed: int, improper: int, reason: str) -> Bootstrap:
+    table = fitted.parameters[["group", "lhs", "op", "rhs", "label"]].copy()
+    for column in ("estimate", "std_error", "ci_low", "ci_high"):
+        table[column] = fitted.parameters["estimate"] if column == "estimate" else np.nan
+    for column in ("standardized", "std_error_standardized", "standardized_low", "standardized_high"):
+        table[column] = fitted.parameters["standardized"] if column == "standardized" else np.nan
+    names = table.loc[table["op"] == ":=", "lhs"].tolist()
+    empty = pd.DataFrame(columns=names, dtype=float)
+    return Bootstrap(table, empty, empty.copy(), unit, n_units, failed, improper, "", "not_estimable", reason)
