@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from alliance.statistics.covariance import matrix_of, olkin_finn
 from alliance.statistics.distributions import chi_squared_p, critical_value, two_sided_p
 from alliance.statistics.model_syntax import Model, Term
+from alliance.statistics.multivariate_meta import SiteVectors
 
 _STEPS = 500
 _DRAWS = 20000
@@ -142,11 +143,11 @@ def pool_correlations(
     if np.linalg.eigvalsh(common)[0] <= 1e-8:
         reason = "the mean correlations of the sites are impossible together (too many holes)"
         return _not_pooled(cells, tuple(variables), int(rows.sum()), clients, method, reason)
-    data = _Stacked.of(np.where(used, r, 0.0), used, olkin_finn(common, 2.0), np.where(used, sizes, 2.0))
+    data = _stacked(np.where(used, r, 0.0), used, olkin_finn(common, 2.0), np.where(used, sizes, 2.0))
     single = count == 1
     estimated = ~single if random_effects else np.zeros(m, dtype=bool)
     tau2, converged = data.variances(estimated, likelihood == "reml")
-    mean, vcov, value = data.estimates(tau2, likelihood == "reml")
+    mean, vcov, value, _ = data.estimates(np.diag(tau2), likelihood == "reml")
     error = np.sqrt(np.diagonal(vcov))
     margin = float(critical_value(level)) * error
     many = random_effects & ~single
@@ -274,97 +275,19 @@ def _not_pooled(cells: pd.DataFrame, variables: tuple[str, ...], sites: int, cli
     return PooledCorrelations(cells, np.full((m, m), np.nan), variables, holes, None, sites, clients, method, "not_estimable", reason)
 
 
+def _stacked(r: np.ndarray, used: np.ndarray, unit: np.ndarray, sizes: np.ndarray) -> SiteVectors:
+    """Return correlations with their sampling covariances: ``unit`` is that of two clients."""
+    larger = np.maximum(sizes[:, :, None], sizes[:, None, :])
+    both = used[:, :, None] & used[:, None, :]
+    return SiteVectors(r, used, np.where(both, unit / (larger - 1), 0.0))
+
+
 def _no_fit(structure: _Correlated, pooled: PooledCorrelations, reason: str) -> TwoStageFit:
     table = structure.table().reindex(columns=list(_PARAMETER_COLUMNS))
     table["status"], table["reason"] = "not_estimable", reason
     names = table["name"].tolist()
     empty = pd.DataFrame(np.nan, index=names, columns=names)
     return TwoStageFit(table, empty, {}, None, None, None, pooled.n_sites, pooled.n_clients, "", "not_estimable", reason)
-
-
-@dataclass(frozen=True)
-class _Stacked:
-    """Correlations (sites, m) with known sampling covariances (sites, m, m); cells not in use are zero in both."""
-
-    r: np.ndarray
-    used: np.ndarray
-    v: np.ndarray
-
-    @classmethod
-    def of(cls, r: np.ndarray, used: np.ndarray, unit: np.ndarray, sizes: np.ndarray) -> _Stacked:
-        larger = np.maximum(sizes[:, :, None], sizes[:, None, :])
-        both = used[:, :, None] & used[:, None, :]
-        return cls(r, used, np.where(both, unit / (larger - 1), 0.0))
-
-    def inverses(self, tau2: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return inverse covariances with zeros for holes, and the sum of their log determinants."""
-        m = tau2.size
-        total = self.v + np.eye(m) * np.where(self.used, tau2, 1.0)[:, :, None]
-        inverse = np.linalg.inv(total)
-        both = self.used[:, :, None] & self.used[:, None, :]
-        return np.where(both, inverse, 0.0), float(np.linalg.slogdet(total)[1].sum())
-
-    def estimates(self, tau2: np.ndarray, restricted: bool) -> tuple[np.ndarray, np.ndarray, float]:
-        """Return generalised least squares means, their covariance and the log-likelihood."""
-        weights, log = self.inverses(tau2)
-        information = weights.sum(axis=0)
-        vcov = np.linalg.inv(information)
-        mean = vcov @ np.einsum("iab,ib->a", weights, self.r)
-        residual = np.where(self.used, self.r - mean, 0.0)
-        squares = float(np.einsum("ia,iab,ib->", residual, weights, residual))
-        count = int(self.used.sum())
-        value = log + squares + (count - mean.size if restricted else count) * np.log(2 * np.pi)
-        if restricted:
-            # metafor's restricted likelihood leaves out the constant log|X'X| of the design, here the product of the cells' counts.
-            value += float(np.linalg.slogdet(information)[1]) - float(np.log(self.used.sum(axis=0)).sum())
-        return mean, vcov, -value / 2
-
-    def _score(self, tau2: np.ndarray, restricted: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return the derivatives of the log-likelihood by tau2 and their expected information."""
-        weights, _ = self.inverses(tau2)
-        vcov = np.linalg.inv(weights.sum(axis=0))
-        mean = vcov @ np.einsum("iab,ib->a", weights, self.r)
-        pulled = np.einsum("iab,ib->ia", weights, np.where(self.used, self.r - mean, 0.0))
-        squares = (pulled**2).sum(axis=0)
-        trace = np.einsum("iaa->a", weights)
-        products = (weights**2).sum(axis=0)
-        if restricted:
-            crossed = np.einsum("iba,ica->abc", weights, weights)
-            trace = trace - np.einsum("bc,acb->a", vcov, crossed)
-            spread = np.einsum("iab,bc,icd->iad", weights, vcov, weights)
-            products = products - 2 * (spread * weights).sum(axis=0)
-            moved = vcov @ crossed
-            products = products + np.einsum("abc,dcb->ad", moved, moved)
-        return (squares - trace) / 2, products / 2
-
-    def variances(self, estimated: np.ndarray, restricted: bool) -> tuple[np.ndarray, bool]:
-        """Maximise the likelihood over the between-site variances by Fisher scoring inside their bounds at zero."""
-        count = np.maximum(self.used.sum(axis=0), 2)
-        mean = self.r.sum(axis=0) / self.used.sum(axis=0)
-        spread = np.where(self.used, (self.r - mean) ** 2, 0).sum(axis=0) / (count - 1)
-        tau2 = np.where(estimated, np.maximum(spread - np.einsum("iaa->a", self.v) / count, 0.1 * spread), 0.0)
-        value = self.estimates(tau2, restricted)[2]
-        for _ in range(_STEPS):
-            score, information = self._score(tau2, restricted)
-            free = estimated & ((tau2 > 0) | (score > 0))
-            if not free.any():
-                return tau2, True
-            step = np.zeros(tau2.size)
-            step[free] = np.linalg.solve(information[np.ix_(free, free)], score[free])
-            length = 1.0
-            for _ in range(50):
-                proposal = np.maximum(tau2 + length * step, 0.0)
-                new = self.estimates(proposal, restricted)[2]
-                if new >= value - 1e-12 * abs(value):
-                    break
-                length /= 2
-            else:
-                return tau2, False
-            change = np.abs(proposal - tau2).max()
-            tau2, value = proposal, new
-            if change < 1e-11:
-                return tau2, True
-        return tau2, False
 
 
 @dataclass(frozen=True)
