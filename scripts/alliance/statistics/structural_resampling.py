@@ -27,7 +27,7 @@ from alliance.statistics.distributions import critical_value, two_sided_p
 from alliance.statistics.structural_fit import StructuralFit, _Solution, standardized_values
 from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, PATHS, Implied, Slots, State, Units
 
-__all__ = ["Bootstrap", "Contributions", "Jackknife", "bootstrap", "contributions", "jackknife", "refits"]
+__all__ = ["Bootstrap", "Contributions", "Jackknife", "bootstrap", "contributions", "jackknife", "outputs", "refits"]
 
 MIN_CLUSTERS = 5
 SHARE_USABLE = 0.5
@@ -152,7 +152,9 @@ class Bootstrap:
         ``group, lhs, op, rhs, label, estimate, std_error, ci_low, ci_high, standardized, std_error_standardized, standardized_low,
         standardized_high`` of every row of the fit's table. Standard errors are those of the resamples times sqrt(G / (G - 1)).
     draws, draws_standardized : DataFrame
-        Defined parameters by name, one row a usable resample.
+        Labelled and defined parameters by name, one row a usable resample.
+    covariances : ndarray, shape (usable, groups, m, m)
+        Implied covariances of observed variables and factors in each usable resample.
     unit : str
         ``clusters`` or ``rows``.
     n_units : tuple of int
@@ -165,6 +167,7 @@ class Bootstrap:
     parameters: pd.DataFrame
     draws: pd.DataFrame
     draws_standardized: pd.DataFrame
+    covariances: np.ndarray
     unit: str
     n_units: tuple[int, ...]
     n_failed: int
@@ -271,7 +274,7 @@ def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int =
         what = "therapists" if given.unit == "clusters" else "clients"
         reason = f"the model has no solution without one of the {what} ({int((~without.solved).sum())} of {len(without.solved)})"
         return _no_jackknife(fitted, given.unit, given.n_units, reason)
-    raw, standard = _outputs(given, without.free)
+    raw, standard, _ = outputs(fitted, without.free)
     df = float(len(given.group) - len(given.n_units))
     free_scale = fitted._solution.free_scale
     vcov, of_raw, of_standard = (_spread(given, values) for values in (without.free * free_scale, raw, standard))
@@ -339,10 +342,10 @@ def bootstrap(
     lost = f"{failed} of {draws} resamples had no solution, {improper} an improper one (negative variance or correlation beyond 1)"
     if drawn.proper.sum() < max(2, SHARE_USABLE * draws):
         return _no_bootstrap(fitted, given.unit, given.n_units, failed, improper, lost)
-    raw, standard = _outputs(given, drawn.free[drawn.proper])
+    raw, standard, implied = outputs(fitted, drawn.free[drawn.proper])
     smallest = min(given.n_units)
     factor = np.sqrt(smallest / (smallest - 1))
-    without = _left_out(given) if interval == "bca" else (None, None)
+    without = _left_out(fitted, given) if interval == "bca" else (None, None)
     table = fitted.parameters[["group", "lhs", "op", "rhs", "label"]].copy()
     for column, values, left_out, error, low, high in (
         ("estimate", raw, without[0], "std_error", "ci_low", "ci_high"),
@@ -361,8 +364,8 @@ def bootstrap(
             expanded = smallest if interval == "expanded_percentile" else None
             limits[1:, usable] = resampling.percentile_interval(values[:, usable], level, expanded)
         table[error], table[low], table[high] = limits
-    defined = (table["op"] == ":=").to_numpy()
-    names = table.loc[defined, "lhs"].tolist()
+    named = ((table["label"] != "") & ~table["label"].duplicated()).to_numpy()
+    names = table.loc[named, "label"].tolist()
     notes = [note for note in (given.note, fitted.reason) if note]
     if failed or improper:
         notes.append(f"{lost}: left out")
@@ -370,8 +373,9 @@ def bootstrap(
     kind = {"bias_corrected": "bias-corrected", "bca": "bias-corrected and accelerated"}.get(interval, interval.replace("_", " "))
     return Bootstrap(
         table,
-        pd.DataFrame(raw[:, defined], columns=names),
-        pd.DataFrame(standard[:, defined], columns=names),
+        pd.DataFrame(raw[:, named], columns=names),
+        pd.DataFrame(standard[:, named], columns=names),
+        implied,
         given.unit,
         given.n_units,
         failed,
@@ -638,13 +642,28 @@ def _proper(given: Contributions, free: np.ndarray) -> np.ndarray:
     return proper
 
 
-def _outputs(given: Contributions, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return raw and standardised values of every row of the fit's table, shape (b, rows); NaN without a finite value."""
-    found = given.solution
-    slots, plan, groups = found.slots, found.layout, len(given.n_units)
+def outputs(fitted: StructuralFit, free: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what free parameters amount to.
+
+    Parameters
+    ----------
+    fitted : StructuralFit
+    free : ndarray, shape (b, q)
+        In the engine's units: raw parameters over their typical size, as :class:`Refits` has them.
+
+    Returns
+    -------
+    raw, standardized : ndarray, shape (b, rows)
+        Values of the rows of ``fitted.parameters``; NaN where there is no finite one.
+    covariances : ndarray, shape (b, groups, m, m)
+        Implied covariances of observed variables and factors, all with raw units.
+    """
+    found = fitted._solution
+    slots, plan = found.slots, found.layout
     values = found.parameters.slots(free)
-    total = _implied(given, free).total.reshape(-1, slots.m, slots.m)
-    standard = standardized_values(slots, total, values.reshape(-1, slots.kind.size)).reshape(values.shape)
+    flat = values.reshape(-1, slots.kind.size)
+    total = likelihood.implied(slots, flat)[1]
+    standard = standardized_values(slots, total, flat).reshape(values.shape)
     results = []
     for form in (values / found.slot_scale, standard):
         known: dict[str, np.ndarray] = {}
@@ -652,21 +671,22 @@ def _outputs(given: Contributions, free: np.ndarray) -> tuple[np.ndarray, np.nda
             for index, label in enumerate(labels):
                 if label:
                     known.setdefault(label, form[:, group, index])
-        columns = [form.reshape(len(free), groups * slots.kind.size)]
+        columns = [form.reshape(len(free), -1)]
         with np.errstate(all="ignore"):
             for item in found.defined:
                 known[item.name] = np.broadcast_to(item.value(known), len(free))
                 columns.append(known[item.name][:, None])
         joined = np.concatenate(columns, axis=1)
         results.append(np.where(np.isfinite(joined), joined, np.nan))
-    return results[0], results[1]
+    scale = found.variable_scale
+    return results[0], results[1], total.reshape(len(free), -1, slots.m, slots.m) * np.outer(scale, scale)
 
 
-def _left_out(given: Contributions) -> tuple[np.ndarray, np.ndarray]:
+def _left_out(fitted: StructuralFit, given: Contributions) -> tuple[np.ndarray, np.ndarray]:
     """Return raw and standardised values without each unit, around the mean of its group, for the acceleration of an interval."""
     without = refits(given, 1 - np.eye(len(given.group)))
     centred = []
-    for values in _outputs(given, without.free[without.solved]):
+    for values in outputs(fitted, without.free[without.solved])[:2]:
         group = given.group[without.solved]
         values = values.copy()
         for index in range(len(given.n_units)):
@@ -699,6 +719,7 @@ def _no_bootstrap(fitted: StructuralFit, unit: str, n_units: tuple[int, ...], fa
         table[column] = fitted.parameters["estimate"] if column == "estimate" else np.nan
     for column in ("standardized", "std_error_standardized", "standardized_low", "standardized_high"):
         table[column] = fitted.parameters["standardized"] if column == "standardized" else np.nan
-    names = table.loc[table["op"] == ":=", "lhs"].tolist()
-    empty = pd.DataFrame(columns=names, dtype=float)
-    return Bootstrap(table, empty, empty.copy(), unit, n_units, failed, improper, "", "not_estimable", reason)
+    empty = pd.DataFrame(columns=[label for label in dict.fromkeys(table["label"]) if label], dtype=float)
+    return Bootstrap(
+        table, empty, empty.copy(), np.zeros((0, len(fitted.groups), 0, 0)), unit, n_units, failed, improper, "", "not_estimable", reason
+    )
