@@ -31,7 +31,7 @@ from alliance.statistics.distributions import critical_value, two_sided_p
 from alliance.statistics.indirect_effects import monte_carlo
 from alliance.statistics.multivariate_meta import pool_coefficients, pooled_function
 from alliance.statistics.resampling import generator
-from alliance.statistics.row_moments import moments_of_rows
+from alliance.statistics.row_moments import RowMoments, moments_of_rows
 from alliance.statistics.semopy_check import largest_difference
 from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural, modification_indices
 from alliance.statistics.structural_model import StructuralModel, layout
@@ -176,8 +176,8 @@ def _of_rows(sample: PathSample, site: str, options: Mapping[str, Any]) -> SiteF
         method = "cluster_jackknife" if without.unit == "clusters" else "client_jackknife"
         square = np.ix_(positions, positions)
         vcov, standardized = without.vcov_estimates[square], without.vcov_standardized[square]
-    random = generator(options["seed"], "path_models", site, sample.name)
-    effects = _effect_intervals(sample, fitted, without, random, options) if sample.model.defined else pd.DataFrame()
+    seed = (options["seed"], "path_models", site, sample.name)
+    effects = _effect_intervals(sample, fitted, without, seed, options) if sample.model.defined else pd.DataFrame()
     reason = "; ".join(dict.fromkeys(note for note in notes if note))
     return SiteFit(sample.name, sample.model, sample, fitted, table, vcov, standardized, effects, method, reason)
 
@@ -197,7 +197,7 @@ def _fitted(model: StructuralModel, sample: PathSample, options: Mapping[str, An
 
 
 def _effect_intervals(
-    sample: PathSample, fitted: StructuralFit, without: Any, random: np.random.Generator, options: Mapping[str, Any]
+    sample: PathSample, fitted: StructuralFit, without: Any, seed: Sequence[Any], options: Mapping[str, Any]
 ) -> pd.DataFrame:
     """Return intervals of defined effects by delta method, Monte Carlo and bootstrap of therapists (clients, with few therapists)."""
     from alliance.statistics import structural_resampling as by_cluster
@@ -228,11 +228,12 @@ def _effect_intervals(
         ]
         add(row.lhs, DELTA, robust, forms, "")
     if usable:
-        simulated = monte_carlo(fitted, without, random, level=level)
-        for name, forms in simulated.items():
-            add(name, MONTE_CARLO, jackknifed, forms, "")
+        simulated = monte_carlo(fitted, generator(*seed, "monte carlo"), level=level)
+        for row in simulated.itertuples(index=False):
+            forms = [(np.nan, row.ci_low, row.ci_high), (np.nan, row.standardized_low, row.standardized_high)]
+            add(row.name, MONTE_CARLO, jackknifed, forms, "")
     for interval, kind in ((PERCENTILE, "expanded_percentile"), (BCA, "bca")):
-        drawn = by_cluster.bootstrap(fitted, generator(0), draws=draws, level=level, interval=kind)
+        drawn = by_cluster.bootstrap(fitted, generator(*seed), draws=draws, level=level, interval=kind)
         for row in drawn.parameters[drawn.parameters["op"].eq(":=")].itertuples(index=False):
             forms = [
                 (row.std_error, row.ci_low, row.ci_high),
@@ -269,11 +270,12 @@ def estimate(site: SiteData, fits: Mapping[str, SiteFit], options: Mapping[str, 
     """
     part = Part()
     covariances, moments, models = [], [], {}
+    known: dict[tuple[Any, ...], RowMoments] = {}
     for name, found in fits.items():
         rows, variances, vcov = _rows(found, site.published, options)
         for row, variance in zip(rows, variances):
             part.add({"model": name, "level": "client", **row}, variance)
-        own, spread = _moments(found, options)
+        own, spread = _moments(found, options, known)
         covariances += [vcov, spread]
         moments.append(own)
         models[name] = _facts(found)
@@ -438,7 +440,8 @@ def diagnostic_rows(fitted: StructuralFit, model: StructuralModel) -> list[dict[
 
     if fitted.fit.df > 0:
         indices = modification_indices(fitted)
-        indices = indices[indices["op"].ne("~1") & np.isfinite(indices["chi2"]) & np.isfinite(indices["change_standardized"])]
+        finite = np.isfinite(indices[["chi2", "change_standardized"]].to_numpy(dtype=float)).all(axis=1)
+        indices = indices[indices["op"].ne("~1").to_numpy() & finite]
         for row in indices.head(LARGEST).itertuples(index=False):
             add(MODIFICATION, row.lhs, row.op, row.rhs, row.chi2)
             add(CHANGE, row.lhs, row.op, row.rhs, row.change_standardized)
@@ -487,21 +490,25 @@ def _published_effects(published: Published, found: SiteFit, minimum: int) -> di
     return made
 
 
-def _moments(found: SiteFit, options: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _moments(
+    found: SiteFit, options: Mapping[str, Any], known: dict[tuple[Any, ...], RowMoments]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a model's block of moments and their sampling covariance, as rows of ``moments.csv`` and ``vcov.csv``.
 
-    Of the variables that enough clients have together. Incomplete rows count too (maximum likelihood without a model).
+    Of the variables that enough clients have together. Incomplete rows count too (maximum likelihood without a model). ``known`` keeps
+    what models of the same variables and clients share.
     """
     nothing = pd.DataFrame(columns=VCOV)
     if isinstance(found.sample, PublishedSample):
         return found.sample.moments, nothing
-    names = _together(found.sample.rows, options["pooling"]["min_clients"])
+    names = sorted(_together(found.sample.rows, options["pooling"]["min_clients"]))
     if len(names) < 2:
         return no_moments(), nothing
     rows = found.sample.rows[names].dropna(how="all")
     known = found.sample.rows.index.get_indexer(rows.index)
     therapists = None if found.sample.therapists is None else found.sample.therapists[known]
-    moments = moments_of_rows(rows, therapists)
+    key = (*names, *rows.index)
+    moments = known[key] = known.get(key) or moments_of_rows(rows, therapists)
     if moments.reason:
         return no_moments(), nothing
     present = rows.notna().to_numpy(dtype=float)
@@ -579,6 +586,7 @@ def _acov(summary: SiteSummary, name: str, names: Sequence[str]) -> np.ndarray |
     rows = summary.vcov[summary.vcov["model"].eq(block(name))]
     first, second = np.triu_indices(len(names))
     place = {moment_name(names[a], names[b]): position for position, (a, b) in enumerate(zip(first, second))}
+    place |= {moment_name(names[b], names[a]): position for position, (a, b) in enumerate(zip(first, second))}
     i, j = rows["parameter1"].map(place), rows["parameter2"].map(place)
     known = (i.notna() & j.notna()).to_numpy()
     acov = np.full((len(first),) * 2, np.nan)
