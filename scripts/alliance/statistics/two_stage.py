@@ -69,24 +69,43 @@ class TwoStageFit:
         Sampling covariance of the estimates.
     r2 : dict of str to float
         Of every variable that others predict.
-    chi2, p_value : float or None
-        Test of the model; ``df`` its degrees of freedom. With none the model fits any correlations.
     fit : FitMeasures or None
-        With CFI, TLI, RMSEA and SRMR.
+        Test of the model and measures of its fit; with no degrees of freedom it fits any correlations. Each is an attribute too.
     """
 
     parameters: pd.DataFrame
     vcov: pd.DataFrame
     r2: dict[str, float]
-    chi2: float | None
-    df: int | None
-    p_value: float | None
     fit: FitMeasures | None
     n_sites: int
     n_clients: int
     method: str
     status: str
     reason: str
+
+    @property
+    def chi2(self) -> float | None:
+        return self.fit and self.fit.chi2
+
+    @property
+    def df(self) -> int | None:
+        return self.fit and self.fit.df
+
+    @property
+    def p_value(self) -> float | None:
+        return self.fit and self.fit.p_value
+
+    @property
+    def cfi(self) -> float | None:
+        return self.fit and self.fit.cfi
+
+    @property
+    def rmsea(self) -> float | None:
+        return self.fit and self.fit.rmsea
+
+    @property
+    def srmr(self) -> float | None:
+        return self.fit and self.fit.srmr
 
 
 def pairs(variables: Sequence[str]) -> list[tuple[str, str]]:
@@ -244,9 +263,6 @@ def fit_pooled(
         table[list(_PARAMETER_COLUMNS)],
         pd.DataFrame(found.vcov, index=names, columns=names),
         {name: 1 - left for name, left in found.residual_variances.items()},
-        found.fit.chi2,
-        found.df,
-        found.fit.p_value,
         found.fit,
         pooled.n_sites,
         pooled.n_clients,
@@ -286,4 +302,4 @@ def _no_fit(model: StructuralModel, pooled: PooledCorrelations, reason: str) -> 
     table["status"], table["reason"] = "not_estimable", reason
     names = table["name"].tolist()
     empty = pd.DataFrame(np.nan, index=names, columns=names)
-    return TwoStageFit(table, empty, {}, None, None, None, None, pooled.n_sites, pooled.n_clients, "", "not_estimable", reason)
+    return TwoStageFit(table, empty, {}, None, pooled.n_sites, pooled.n_clients, "", "not_estimable", reason)
