@@ -12,6 +12,7 @@ import pytest
 import statistics_reference as reference
 from alliance.statistics import meta_analysis, path_analysis, resampling, two_stage
 from alliance.statistics.correlation import correlation, correlations
+from alliance.statistics.structural_fit import parse_structural
 
 SUBJECTS = ("alliance_outcome", "meta_analysis", "path_analysis", "pooling", "question_tables", "two_stage")
 needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
@@ -268,10 +269,5 @@ def test_pooled_correlation_matrices_equal_metafor(likelihood: str) -> None:
 def test_models_of_pooled_correlations_equal_lavaan(name: str) -> None:
     expected = reference.stored("two_stage")["models"][name]
     pooled = two_stage.pool_correlations(*roorda(), reference.ROORDA_VARIABLES)
-    fitted = two_stage.fit_pooled(path_analysis.parse(reference.ROORDA_MODELS[name]), pooled, resampling.generator(1, name))
-    for row in fitted.parameters.itertuples():
-        key = row.name if row.name in expected["estimate"] else "~~".join(reversed(row.name.split("~~")))
-        assert row.estimate == pytest.approx(expected["estimate"][key], abs=2e-5), row.name
-        assert row.std_error == pytest.approx(expected["std_error"][key], rel=1e-4), row.name
-    assert fitted.chi2 == pytest.approx(expected["chi2"], rel=1e-4, abs=1e-6)
-    assert fitted.df == expected["df"]
+    fitted = two_stage.fit_pooled(parse_structural(reference.ROORDA_MODELS[name]), pooled, resampling.generator(1, name))
+    reference.assert_two_stage_equal(fitted, expected)

@@ -12,6 +12,7 @@ import pytest
 from alliance.statistics import path_analysis, two_stage
 from alliance.statistics.path_analysis import bootstrap, fit, monte_carlo, parse
 from alliance.statistics.resampling import generator
+from alliance.statistics.structural_model import parse_structural
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 MEDIATION = parse("alliance ~ a*empathy + severity\noutcome ~ b*alliance + c*empathy + severity\nindirect := a*b\ntotal := c + a*b")
@@ -228,21 +229,22 @@ def test_intervals_of_indirect_effects_cover_with_twenty_therapists() -> None:
 
 
 def test_without_holes_and_heterogeneity_two_stages_give_the_common_model() -> None:
-    model = parse("alliance ~ a*empathy\noutcome ~ b*alliance\nindirect := a*b")
+    text = "alliance ~ a*empathy\noutcome ~ b*alliance\nindirect := a*b"
+    model, stages = parse(text), parse_structural(text)
     names = model.variables
     random = np.random.default_rng(4)
     truth = np.array([[1.0, 0.4, 0.4], [0.4, 1.0, 0.16], [0.4, 0.16, 1.0]])
     matrices = [np.corrcoef(random.multivariate_normal(np.zeros(3), truth, size=150).T) for _ in range(40)]
     cells = np.array([matrix[np.triu_indices(3, 1)] for matrix in matrices])
     pooled = two_stage.pool_correlations(cells, np.full(40, 150), names)
-    found = two_stage.fit_pooled(model, pooled, generator(1)).parameters.set_index("name")
+    found = two_stage.fit_pooled(stages, pooled, generator(1)).parameters.set_index("name")
     for name, value in (("alliance~empathy", 0.4), ("outcome~alliance", 0.4), ("indirect", 0.16)):
         assert abs(found.loc[name, "estimate"] - value) < 3 * found.loc[name, "std_error"]
     common = two_stage.pool_correlations(cells, np.full(40, 150), names, random_effects=False)
     assert common.cells["estimate"].to_numpy() == pytest.approx(cells.mean(axis=0), abs=1e-10)
     again = fit(model, covariance=pd.DataFrame(common.matrix, index=names, columns=names), n=40 * 149, engine="closed_form").parameters
     expected = again.set_index("name").loc[["alliance~empathy", "outcome~alliance"]]
-    stage = two_stage.fit_pooled(model, common, generator(1)).parameters.set_index("name").loc[expected.index]
+    stage = two_stage.fit_pooled(stages, common, generator(1)).parameters.set_index("name").loc[expected.index]
     assert stage["estimate"].to_numpy() == pytest.approx(expected["standardized"].to_numpy(), abs=0.003)
     assert stage["std_error"].to_numpy() == pytest.approx(expected["std_error_standardized"].to_numpy(), rel=0.02)
 
@@ -251,7 +253,7 @@ def test_a_correlation_that_no_site_has_is_named() -> None:
     cells = np.array([[0.3, np.nan, 0.2], [0.4, np.nan, 0.1], [0.2, np.nan, 0.2]])
     pooled = two_stage.pool_correlations(cells, [50, 60, 70], ("alliance", "outcome", "empathy"))
     assert pooled.reason == "no site has the correlation alliance-empathy"
-    found = two_stage.fit_pooled(parse("outcome ~ alliance + empathy"), pooled, generator(1))
+    found = two_stage.fit_pooled(parse_structural("outcome ~ alliance + empathy"), pooled, generator(1))
     assert (found.status, found.reason, found.chi2) == ("not_estimable", pooled.reason, None)
 
 

@@ -76,5 +76,9 @@ def moments_of_rows(rows: pd.DataFrame, therapists: ArrayLike | None = None) -> 
     chosen = [place[term.lhs, term.rhs] for term in pairs]
     acov = without.vcov_estimates[np.ix_(chosen, chosen)] * factor**2
     return RowMoments(
-        fitted.implied_means[0].to_numpy(dtype=float), fitted.implied_covariances[0].to_numpy(dtype=float) * factor, acov, method, without.unit
+        fitted.implied_means[0].to_numpy(dtype=float),
+        fitted.implied_covariances[0].to_numpy(dtype=float) * factor,
+        acov,
+        method,
+        without.unit,
     )
