@@ -62,6 +62,11 @@ BOUNDED_TYPES = frozenset(
         "correlation_disattenuated_mean",
         "correlation_disattenuated_contrast",
         "htmt",
+        "confounder_correlation",
+        "path_difference",
+        "residual_correlation",
+        "expected_change",
+        "akaike_weight",
     }
 )
 PERCENT_TYPES = frozenset(
