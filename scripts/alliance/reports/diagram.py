@@ -220,7 +220,7 @@ def _inside(point: tuple[float, float], middle: tuple[float, float], half: tuple
 def _routes(spot: Mapping[str, tuple[float, float]], edges: Sequence[Edge], size: _Size, room: tuple[float, float]) -> list[_Route]:
     """Return how every edge runs: straight where nothing stands in the way, else bent around boxes and off other edges.
 
-    Bends are chosen between the middles of boxes' sides; then the ends of a box's edges are put beside each other in the order of their ways.
+    Bends are chosen between the middles of boxes' sides; then the ends of a box's edges are put beside each other in their order.
     """
     half = (size.along / 2, size.across / 2)
     arrows = [edge for edge in edges if spot[edge.source][0] != spot[edge.target][0]]

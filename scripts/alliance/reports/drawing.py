@@ -96,7 +96,7 @@ def _compact(drawing: str) -> str:
 
 @functools.cache
 def _outline(path: str) -> str:
-    """Return a letter's outline in relative steps of an eighth of a unit of a hundredth of its size, which no screen or printer resolves."""
+    """Return a letter's outline in relative steps of an eighth of a hundredth of its size, finer than screens and printers resolve."""
     made, last, corner, start, at = [], "", (0, 0), (0, 0), 0
     tokens = path.split()
     while at < len(tokens):
