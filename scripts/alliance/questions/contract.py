@@ -163,6 +163,7 @@ METHODS = {
     "two_stage_dersimonian_laird": "pooled over sites; variance between sites by DerSimonian and Laird",
     "two_stage_paule_mandel": "pooled over sites; variance between sites by Paule and Mandel",
     "two_stage_fixed": "pooled over sites; no variance between sites assumed",
+    "multivariate_reml": "all coefficients of a model pooled over sites together, with their covariances, by restricted maximum likelihood",
     "two_stage_sem": "one path or factor model fitted to the correlation matrix pooled over sites",
     "n_weighted": "mean of site x factor correlations weighted by numbers of clients, as in the 1991 meta-analysis; no standard error",
     "difference_of_means": "difference of two pooled means; its error knows that the same clients stand in both",

@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-import pandas as pd
-
-from alliance.questions import effects
-from alliance.questions.contract import POOLED, WITH_NUMBERS
-from alliance.questions.part import Part
-from alliance.questions.path_model_sample import PathSample, model_of
-from alliance.questions.path_models_fits import PERCENTILE, STANDARDISED, TYPES, PooledFit, SiteFit
-from alliance.questions.sentences import Sentence
-from alliance.statistics.indirect_effects import Chain, e_value_of_path, indirect_effects, zero_at
-from alliance.statistics.structural_fit import StructuralFit
+from alliance.statistics.indirect_effects import Chain
 
 CONFOUNDER, E_VALUE = "confounder_correlation", "e_value"
 LEVEL = "client"

@@ -77,6 +77,7 @@ COLUMNS = (
 _NEGATIVE = 1e-8
 _BEYOND_ONE = 1 + 1e-8
 _STEP = 1e-30
+_SMALLEST_FACTOR = 0.2
 
 
 @dataclass(frozen=True)
@@ -356,7 +357,8 @@ def _check_settings(errors: str, summaries: bool, clustered: bool, missing: str,
 def compare(restricted: StructuralFit, full: StructuralFit) -> Comparison:
     """Return the chi-squared difference test of a model that is nested in another, fitted to the same data.
 
-    With robust errors the difference is scaled (Satorra & Bentler, 2001).
+    With robust errors the difference is scaled (Satorra & Bentler, 2001). The factor of the difference can be zero or negative where the
+    restricted model fits badly; below a fifth of the models' own factors that of the restricted model is taken, flagged.
 
     Parameters
     ----------
@@ -381,9 +383,9 @@ def compare(restricted: StructuralFit, full: StructuralFit) -> Comparison:
         notes.append("the restricted model fits better than the full one: they are not nested")
     if restricted.scaled is not None and full.scaled is not None:
         factor = (one.df * restricted.scaled.scaling - two.df * full.scaled.scaling) / df
-        if factor <= 0:
-            reason = f"the scaling factor of the difference is not positive ({factor:.3f})"
-            return Comparison(None, None, None, *changes, "not_estimable", reason)
+        if factor < _SMALLEST_FACTOR * min(restricted.scaled.scaling, full.scaled.scaling):
+            notes.append(f"the difference has no usable scaling factor of its own ({factor:.3f}); that of the restricted model was taken")
+            factor = restricted.scaled.scaling
         chi2 /= factor
     p_value = float(chi_squared_p(max(chi2, 0.0), df))
     return Comparison(chi2, df, p_value, *changes, "flagged" if notes else "estimated", "; ".join(dict.fromkeys(notes)))
