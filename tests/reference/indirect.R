@@ -15,7 +15,9 @@ spread <- function(x) as.list(sqrt((ncol(x) - 1) / ncol(x) * rowSums((x - rowMea
 
 set.seed(1)
 fit <- sem(models$saturated, rows, se = "none", test = "none")
-drawn <- bootstrapLavaan(fit, R = 1000, FUN = function(fit) coef(fit, type = "user")[c("a", "b", "indirect", "total")])
+wanted <- c("a", "b", "indirect", "total")
+drawn <- bootstrapLavaan(fit, R = 800, FUN = function(fit) coef(fit, type = "user")[wanted])
+colnames(drawn) <- wanted
 
 # The residual covariance of mediator and outcome is held at a correlation rho.
 at <- function(rho) {

@@ -214,10 +214,12 @@ def confounding(
 ) -> tuple[Confounding, ...]:
     """Return how strongly residuals of mediator and outcome would have to correlate to explain an indirect effect away.
 
-    Imai, Keele & Yamamoto (2010, theorem 4): with a correlation rho of the two residuals the indirect effect is
-    ``a s_y / s_m (r - rho sqrt((1 - r^2) / (1 - rho^2)))``, where r, s_m and s_y are correlation and standard deviations of mediator and
-    outcome given the causes of both (without the mediator); it is zero at ``rho = r``. Taken from the covariances that the model implies,
-    so that missing values are treated as in the fit.
+    Imai, Keele & Yamamoto (2010, theorem 4): with a correlation rho of the two residuals the path from mediator to outcome is
+    ``s_y / s_m (r - rho sqrt((1 - r^2) / (1 - rho^2)))``, where r, s_m and s_y are correlation and standard deviations of mediator and
+    outcome given the causes of both (without the mediator); it is zero at ``rho = r``. Where the outcome has causes that the mediator
+    itself brings about, the same argument gives ``r = t / sqrt(1 + t^2)`` with ``t = b s_m / s``: b the path, s_m the standard deviation
+    of the mediator given causes that do not depend on it, s that of the outcome given all its causes; without such causes the two are
+    the same. Taken from the covariances that the model implies, so that missing values are treated as in the fit.
 
     Parameters
     ----------
@@ -244,25 +246,46 @@ def confounding(
     whole = outputs(fitted, found.free[None])[2][:, group]
     results = []
     for mediator, outcome in dict.fromkeys(pair for chain in effect.chains for pair in pairwise(chain[1:])):
-        given = [term.rhs for term in model.terms if term.op == "~" and term.lhs in (mediator, outcome) and term.rhs != mediator]
-        places = [everyone.index(name) for name in (mediator, outcome, *dict.fromkeys(given))]
-        rho = float(_partial(whole, places)[0])
+        causes = [term.rhs for term in model.terms if term.op == "~" and term.lhs in (mediator, outcome) and term.rhs != mediator]
+        later = _later(model, mediator)
+        order = [mediator, outcome, *sorted(dict.fromkeys(causes), key=lambda name: name in later)]
+        places, before_it = [everyone.index(name) for name in order], sum(name not in later for name in order[2:])
+        rho = float(_explaining(whole, places, before_it)[0])
         low = high = np.nan
         if drawn is not None and len(drawn.covariances) and len(effect.chains) == 1:
             before = list(pairwise(effect.chains[0])).index((mediator, outcome))
             others = [label for index, label in enumerate(effect.labels[0]) if index != before]
             sign = np.sign(drawn.draws[others].to_numpy(dtype=float)).prod(axis=1)
-            low, high = _zero_range(_partial(drawn.covariances[:, group], places), sign, level)
+            low, high = _zero_range(_explaining(drawn.covariances[:, group], places, before_it), sign, level)
         results.append(Confounding(mediator, outcome, rho, low, high))
     return tuple(results)
 
 
-def _partial(covariances: np.ndarray, places: Sequence[int]) -> np.ndarray:
-    """Return the partial correlation of the first two variables given the others, shape (b, m, m) to (b,)."""
-    part = covariances[:, places][:, :, places]
-    x = part[:, 2:, 2:]
-    left = part[:, :2, :2] - part[:, :2, 2:] @ np.linalg.solve(x, part[:, 2:, :2])
-    return left[:, 0, 1] / np.sqrt(left[:, 0, 0] * left[:, 1, 1])
+def _later(model: StructuralModel, cause: str) -> set[str]:
+    """Return the variables that depend on one of them."""
+    effects = [(term.rhs, term.lhs) for term in model.terms if term.op == "~"]
+    effects += [(term.lhs, term.rhs) for term in model.terms if term.op == "=~"]
+    found, left = set(), [cause]
+    while left:
+        name = left.pop()
+        fresh = {end for start, end in effects if start == name} - found
+        found |= fresh
+        left.extend(fresh)
+    return found
+
+
+def _explaining(covariances: np.ndarray, places: Sequence[int], before: int) -> np.ndarray:
+    """Return the correlation of the residuals at which the path between the first two variables is zero, shape (b, m, m) to (b,).
+
+    The other variables are the causes of both; the first ``before`` of them do not depend on the mediator.
+    """
+    s = covariances[:, places][:, :, places]
+    slopes = np.linalg.solve(np.delete(np.delete(s, 1, 1), 1, 2), np.delete(s[:, :, 1], 1, 1)[..., None])[..., 0]
+    rest = s[:, 1, 1] - (slopes * np.delete(s[:, :, 1], 1, 1)).sum(axis=1)
+    cross = s[:, 2 : 2 + before, 0]
+    own = s[:, 0, 0] - (cross * np.linalg.solve(s[:, 2 : 2 + before, 2 : 2 + before], cross[..., None])[..., 0]).sum(axis=1)
+    path = slopes[:, 0] * np.sqrt(own)
+    return path / np.sqrt(path**2 + rest)
 
 
 def _zero_range(r: np.ndarray, sign: np.ndarray, level: float) -> tuple[float, float]:
