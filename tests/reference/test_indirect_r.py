@@ -28,7 +28,7 @@ def fitted(name: str, rows: pd.DataFrame, clustered: bool = True) -> StructuralF
 
 
 def errors_by_name(table: pd.DataFrame, column: str) -> dict[str, float]:
-    names = table["lhs"] + np.where(table["op"] == ":=", "", table["op"].str[:1] + table["op"].str[1:] + table["rhs"])
+    names = table["lhs"] + np.where(table["op"] == ":=", "", table["op"] + table["rhs"])
     return dict(zip(names, table[column]))
 
 
@@ -126,7 +126,8 @@ def test_residual_correlation_that_explains_an_effect_away_equals_lavaan_with_th
     a = whole.parameters.set_index("label").loc["a", "estimate"]
     implied = whole.implied_covariances[0]
     given, ends = ["x", "z"], ["m", "y"]
-    left = implied.loc[ends, ends] - implied.loc[ends, given] @ np.linalg.solve(implied.loc[given, given], implied.loc[given, ends])
+    cross = implied.loc[given, ends].to_numpy()
+    left = implied.loc[ends, ends] - cross.T @ np.linalg.solve(implied.loc[given, given], cross)
     r, rho = found.rho, np.array(expected["rho"])
     effects = a * math.sqrt(left.loc["y", "y"] / left.loc["m", "m"]) * (r - rho * np.sqrt((1 - r**2) / (1 - rho**2)))
     assert effects == pytest.approx(np.array(expected["indirect"]), rel=1e-4)
@@ -138,8 +139,7 @@ def test_range_of_correlations_is_where_the_percentile_interval_includes_zero() 
     drawn = bootstrap(whole, generator(1, "range"), draws=2000, interval="percentile")
     (effect,) = indirect_effects(model)
     (found,) = confounding(model, whole, effect, drawn)
-    given, ends = [whole.implied_covariances[0].columns.get_loc(name) for name in ("x", "z")], []
-    ends = [whole.implied_covariances[0].columns.get_loc(name) for name in ("m", "y")]
+    given, ends = ([whole.implied_covariances[0].columns.get_loc(name) for name in names] for names in (("x", "z"), ("m", "y")))
     s = drawn.covariances[:, 0]
     cross = s[:, given][:, :, ends]
     left = s[:, ends][:, :, ends] - np.swapaxes(cross, 1, 2) @ np.linalg.solve(s[:, given][:, :, given], cross)
