@@ -325,6 +325,11 @@ def _check_defined(defined: list[Defined], paths: list[Term], covariances: list[
             problems.append(Problem(line, f"the label '{label}' stands for a path and a covariance", "use two labels"))
 
 
+def expression(text: str) -> ast.expr:
+    """Return the parsed arithmetic of a defined parameter; ValueError says what is not allowed."""
+    return _expression_tree(text).body
+
+
 def _expression_tree(text: str) -> ast.Expression:
     """Return the parsed arithmetic of a defined parameter; ValueError says what is not allowed."""
     if not text.strip() or len(text) > _MAX_EXPRESSION:

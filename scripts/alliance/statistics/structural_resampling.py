@@ -336,7 +336,7 @@ def bootstrap(
     given = contributions(fitted, min_clusters)
     if min(given.n_units) < 2:
         return _no_bootstrap(fitted, given.unit, given.n_units, 0, 0, "needs at least two units in every group")
-    weights = np.concatenate([resampling.multinomial_weights(random, count, draws) for count in given.n_units], axis=1)
+    weights = np.concatenate([_counts(random, count, draws) for count in given.n_units], axis=1)
     drawn = refits(given, weights)
     failed, improper = int((~drawn.solved).sum()), int((drawn.solved & ~drawn.proper).sum())
     lost = f"{failed} of {draws} resamples had no solution, {improper} an improper one (negative variance or correlation beyond 1)"
@@ -384,6 +384,15 @@ def bootstrap(
         "flagged" if notes else "estimated",
         "; ".join(notes),
     )
+
+
+def _counts(random: np.random.Generator, units: int, draws: int) -> np.ndarray:
+    """Return how often each unit stands in each resample, shape (draws, units).
+
+    Units are drawn and counted, which for hundreds of clients is several times faster than drawing the multinomial.
+    """
+    drawn = random.integers(units, size=(draws, units)) + units * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * units).reshape(draws, units).astype(float)
 
 
 def _maxima(given: Contributions, sums: Sequence[np.ndarray], close: float) -> tuple[np.ndarray, np.ndarray]:
