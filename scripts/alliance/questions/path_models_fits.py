@@ -27,6 +27,7 @@ from alliance.questions.path_model_sample import (
 from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
+from alliance.statistics import structural_resampling
 from alliance.statistics.distributions import critical_value, two_sided_p
 from alliance.statistics.indirect_effects import monte_carlo
 from alliance.statistics.multivariate_meta import pool_coefficients, pooled_function
@@ -35,6 +36,7 @@ from alliance.statistics.row_moments import RowMoments, moments_of_rows
 from alliance.statistics.semopy_check import largest_difference
 from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural, modification_indices
 from alliance.statistics.structural_model import StructuralModel, layout
+from alliance.statistics.structural_resampling import Bootstrap, Jackknife
 from alliance.statistics.two_stage import fit_pooled, pool_correlations
 from alliance.statistics.within_sites import SiteMoments, WithinSites
 from alliance.statistics.within_sites import within_sites as pool_within
@@ -82,6 +84,8 @@ class SiteFit:
         Sampling covariance of the table's estimates; NaN where not known.
     effects : DataFrame
         Intervals of defined effects: ``name, form, interval, std_error, ci_low, ci_high, method, reason``.
+    drawn : Bootstrap or None
+        Resamples of therapists or clients; None without defined effects or rows.
     method : str
         How the coefficients' standard errors were made.
     reason : str
@@ -96,6 +100,7 @@ class SiteFit:
     vcov: np.ndarray
     vcov_standardized: np.ndarray
     effects: pd.DataFrame
+    drawn: Bootstrap | None
     method: str
     reason: str
 
@@ -152,19 +157,18 @@ def shown(rows: pd.DataFrame, model: StructuralModel) -> tuple[pd.DataFrame, lis
 
 def _none(name: str, model: StructuralModel, sample: PathSample | PublishedSample, reason: str) -> SiteFit:
     nothing = np.empty((0, 0))
-    return SiteFit(name, model, sample, None, pd.DataFrame(), nothing, nothing, pd.DataFrame(), "none", reason)
+    return SiteFit(name, model, sample, None, pd.DataFrame(), nothing, nothing, pd.DataFrame(), None, "none", reason)
 
 
 def _of_rows(sample: PathSample, site: str, options: Mapping[str, Any]) -> SiteFit:
     if sample.reason:
         return _none(sample.name, sample.model, sample, sample.reason)
-    from alliance.statistics import structural_resampling as by_cluster
 
     level = options["pooling"]["level"]
     fitted = _fitted(sample.model, sample, options)
     if fitted.status == "not_estimable":
         return _none(sample.name, sample.model, sample, f"not estimable: {fitted.reason}")
-    without = by_cluster.jackknife(fitted, level=level, min_clusters=MIN_CLUSTERS)
+    without = structural_resampling.jackknife(fitted, level=level, min_clusters=MIN_CLUSTERS)
     notes = [fitted.reason]
     if without.status == "not_estimable":
         table, positions = shown(fitted.parameters, sample.model)
@@ -177,13 +181,13 @@ def _of_rows(sample: PathSample, site: str, options: Mapping[str, Any]) -> SiteF
         square = np.ix_(positions, positions)
         vcov, standardized = without.vcov_estimates[square], without.vcov_standardized[square]
         if without.unit == "clusters":
-            by_client = by_cluster.jackknife(fitted, level=level, min_clusters=len(sample.rows) + 1)
+            by_client = structural_resampling.jackknife(fitted, level=level, min_clusters=len(sample.rows) + 1)
             vcov = _with_correlations_of(vcov, by_client.vcov_estimates[square])
             standardized = _with_correlations_of(standardized, by_client.vcov_standardized[square])
     seed = (options["seed"], "path_models", site, sample.name)
-    effects = _effect_intervals(sample, fitted, without, seed, options) if sample.model.defined else pd.DataFrame()
+    effects, drawn = _effect_intervals(fitted, without, seed, options) if sample.model.defined else (pd.DataFrame(), None)
     reason = "; ".join(dict.fromkeys(note for note in notes if note))
-    return SiteFit(sample.name, sample.model, sample, fitted, table, vcov, standardized, effects, method, reason)
+    return SiteFit(sample.name, sample.model, sample, fitted, table, vcov, standardized, effects, drawn, method, reason)
 
 
 def _with_correlations_of(variances: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -213,10 +217,9 @@ def _fitted(model: StructuralModel, sample: PathSample, options: Mapping[str, An
 
 
 def _effect_intervals(
-    sample: PathSample, fitted: StructuralFit, without: Any, seed: Sequence[Any], options: Mapping[str, Any]
-) -> pd.DataFrame:
+    fitted: StructuralFit, without: Jackknife, seed: Sequence[Any], options: Mapping[str, Any]
+) -> tuple[pd.DataFrame, Bootstrap]:
     """Return intervals of defined effects by delta method, Monte Carlo and bootstrap of therapists (clients, with few therapists)."""
-    from alliance.statistics import structural_resampling as by_cluster
     from alliance.statistics.indirect_effects import monte_carlo
 
     level, draws = options["pooling"]["level"], options["resampling"]["draws"]
@@ -243,11 +246,11 @@ def _effect_intervals(
         ]
         add(row.lhs, DELTA, robust, forms, "")
     if usable:
-        simulated = monte_carlo(fitted, generator(*seed, "monte carlo"), level=level)
+        simulated = monte_carlo(fitted, generator(*seed, "monte carlo"), vcov=without.vcov, df=without.df, level=level)
         for row in simulated.itertuples(index=False):
             forms = [(np.nan, row.ci_low, row.ci_high), (np.nan, row.standardized_low, row.standardized_high)]
             add(row.name, MONTE_CARLO, jackknifed, forms, "")
-    both = by_cluster.bootstraps(fitted, generator(*seed), ("expanded_percentile", "bca"), draws=draws, level=level)
+    both = structural_resampling.bootstraps(fitted, generator(*seed), ("expanded_percentile", "bca"), draws=draws, level=level)
     for interval, drawn in zip((PERCENTILE, BCA), both):
         for row in drawn.parameters[drawn.parameters["op"].eq(":=")].itertuples(index=False):
             forms = [
@@ -255,7 +258,7 @@ def _effect_intervals(
                 (row.std_error_standardized, row.standardized_low, row.standardized_high),
             ]
             add(row.lhs, interval, "bootstrap", forms, drawn.reason)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows), both[0]
 
 
 def _of_matrix(sample: PublishedSample, options: Mapping[str, Any]) -> SiteFit:
@@ -268,7 +271,9 @@ def _of_matrix(sample: PublishedSample, options: Mapping[str, Any]) -> SiteFit:
         return _none(sample.name, sample.model, sample, f"not estimable: {fitted.reason}")
     table, _ = shown(fitted.parameters, sample.model)
     vcov, standardized = (np.diag(table[column].to_numpy(dtype=float) ** 2) for column in ("std_error", "std_error_standardized"))
-    return SiteFit(sample.name, sample.model, sample, fitted, table, vcov, standardized, pd.DataFrame(), "normal_theory", fitted.reason)
+    return SiteFit(
+        sample.name, sample.model, sample, fitted, table, vcov, standardized, pd.DataFrame(), None, "normal_theory", fitted.reason
+    )
 
 
 def estimate(site: SiteData, fits: Mapping[str, SiteFit], options: Mapping[str, Any]) -> Part:
@@ -1032,9 +1037,7 @@ def _pooled_single_rows(models: Mapping[str, StructuralModel], pooled: Mapping[s
 
 def _semopy_row(found: PooledFit) -> dict[str, Any]:
     """Return how far semopy's estimates lie from the engine's, in SD."""
-    difference, reason = largest_difference(
-        found.model, found.fitted, Moments(found.within.n, found.within.correlation, None, list(found.model.observed))
-    )
+    difference, reason = largest_difference(found.fitted)
     row = {"index": "semopy_difference", "estimate_type": "largest_difference"}
     if difference is None:
         return {**row, "status": "not_estimable", "method": "none", "reason": f"not estimable: {reason}"}

@@ -27,7 +27,9 @@ from alliance.statistics.distributions import critical_value, two_sided_p
 from alliance.statistics.structural_fit import StructuralFit, _Solution, standardized_values
 from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, PATHS, Implied, Slots, State, Units
 
-__all__ = ["Bootstrap", "Contributions", "Jackknife", "bootstrap", "contributions", "jackknife", "outputs", "refits"]
+__all__ = ["Bootstrap", "Contributions", "Jackknife", "bootstrap", "bootstraps", "contributions", "jackknife", "outputs", "refits"]
+
+Interval = Literal["expanded_percentile", "percentile", "bias_corrected", "bca"]
 
 MIN_CLUSTERS = 5
 SHARE_USABLE = 0.5
@@ -310,7 +312,7 @@ def bootstrap(
     *,
     draws: int = 2000,
     level: float = 0.95,
-    interval: Literal["expanded_percentile", "percentile", "bias_corrected", "bca"] = "expanded_percentile",
+    interval: Interval = "expanded_percentile",
     min_clusters: int = resampling.MIN_CLUSTERS,
 ) -> Bootstrap:
     """Bootstrap a model by resampling whole clusters within groups, or clients where there are no clusters or too few.
@@ -331,21 +333,51 @@ def bootstrap(
     min_clusters : int
         With fewer clusters in a group clients are resampled, flagged.
     """
+    return bootstraps(fitted, random, (interval,), draws=draws, level=level, min_clusters=min_clusters)[0]
+
+
+def bootstraps(
+    fitted: StructuralFit,
+    random: np.random.Generator,
+    intervals: Sequence[Interval],
+    *,
+    draws: int = 2000,
+    level: float = 0.95,
+    min_clusters: int = resampling.MIN_CLUSTERS,
+) -> list[Bootstrap]:
+    """Return several kinds of intervals from the same resamples; parameters as in :func:`bootstrap`."""
     if fitted._solution is None:
-        return _no_bootstrap(fitted, "", (), 0, 0, fitted.reason)
+        return [_no_bootstrap(fitted, "", (), 0, 0, fitted.reason)] * len(intervals)
     given = contributions(fitted, min_clusters)
     if min(given.n_units) < 2:
-        return _no_bootstrap(fitted, given.unit, given.n_units, 0, 0, "needs at least two units in every group")
+        return [_no_bootstrap(fitted, given.unit, given.n_units, 0, 0, "needs at least two units in every group")] * len(intervals)
     weights = np.concatenate([_counts(random, count, draws) for count in given.n_units], axis=1)
     drawn = refits(given, weights)
     failed, improper = int((~drawn.solved).sum()), int((drawn.solved & ~drawn.proper).sum())
     lost = f"{failed} of {draws} resamples had no solution, {improper} an improper one (negative variance or correlation beyond 1)"
     if drawn.proper.sum() < max(2, SHARE_USABLE * draws):
-        return _no_bootstrap(fitted, given.unit, given.n_units, failed, improper, lost)
-    raw, standard, implied = outputs(fitted, drawn.free[drawn.proper])
+        return [_no_bootstrap(fitted, given.unit, given.n_units, failed, improper, lost)] * len(intervals)
+    values = outputs(fitted, drawn.free[drawn.proper])
+    left_out = _left_out(fitted, given) if "bca" in intervals else (None, None)
+    counts = (failed, improper, f"{lost}: left out" if failed or improper else "")
+    return [_limits(fitted, given, values, left_out, counts, f"{draws} resamples", level, interval) for interval in intervals]
+
+
+def _limits(
+    fitted: StructuralFit,
+    given: Contributions,
+    outcomes: tuple[np.ndarray, np.ndarray, np.ndarray],
+    without: tuple[np.ndarray | None, np.ndarray | None],
+    counts: tuple[int, int, str],
+    drawn: str,
+    level: float,
+    interval: Interval,
+) -> Bootstrap:
+    """Return limits of one kind from :func:`outputs` of the usable resamples."""
+    raw, standard, implied = outcomes
+    failed, improper, lost = counts
     smallest = min(given.n_units)
     factor = np.sqrt(smallest / (smallest - 1))
-    without = _left_out(fitted, given) if interval == "bca" else (None, None)
     table = fitted.parameters[["group", "lhs", "op", "rhs", "label"]].copy()
     for column, values, left_out, error, low, high in (
         ("estimate", raw, without[0], "std_error", "ci_low", "ci_high"),
@@ -367,8 +399,8 @@ def bootstrap(
     named = ((table["label"] != "") & ~table["label"].duplicated()).to_numpy()
     names = table.loc[named, "label"].tolist()
     notes = [note for note in (given.note, fitted.reason) if note]
-    if failed or improper:
-        notes.append(f"{lost}: left out")
+    if lost:
+        notes.append(lost)
     unit = "therapists" if given.unit == "clusters" else "clients"
     kind = {"bias_corrected": "bias-corrected", "bca": "bias-corrected and accelerated"}.get(interval, interval.replace("_", " "))
     return Bootstrap(
@@ -380,7 +412,7 @@ def bootstrap(
         given.n_units,
         failed,
         improper,
-        f"{kind} bootstrap, {draws} resamples of {unit}",
+        f"{kind} bootstrap, {drawn} of {unit}",
         "flagged" if notes else "estimated",
         "; ".join(notes),
     )
