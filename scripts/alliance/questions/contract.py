@@ -78,7 +78,9 @@ ESTIMATE_TYPES = {
     "fit_index": "index of a path model's fit, named in `index`",
     "akaike_weight": "weight (0-1) of a model among those compared that data can tell apart",
     "confounder_correlation": "correlation of the residuals of mediator and outcome at which the indirect effect would be zero",
+    "confounder_correlation_limit": "the smallest such correlation at which the interval of the indirect effect includes zero",
     "e_value": "risk ratio with mediator and outcome that an unmeasured confounder would need to undo the path between them (E-value)",
+    "e_value_limit": "the same for the limit of the path's interval that is nearer to zero (1: the interval includes zero)",
     "path_difference": "a site's standardised path minus that of all other sites together",
     "modification_index": "chi-squared by which fit would improve at least if one parameter were freed",
     "expected_change": "expected standardised value of that parameter",
@@ -604,11 +606,14 @@ TABLES = (
         {
             "model": "path model or chain of the configuration",
             "effect": "name of the indirect effect",
-            "level": "client (one value a client), within (differences between a client's sessions) or between (differences between clients)",
+            "level": "client (one value a client), within (a client's sessions) or between (clients' means over sessions)",
             "definition": "how it is made, and the chain of variables",
             "interval": _INTERVAL,
         },
-        ("defined_unstandardised", "defined_standardised", "confounder_correlation", "e_value"),
+        (
+            *("defined_unstandardised", "defined_standardised", "confounder_correlation", "confounder_correlation_limit"),
+            *("e_value", "e_value_limit"),
+        ),
     ),
     Table(
         "path_models",

@@ -1,4 +1,4 @@
-"""Competing path models of the same clients and the same variables: which fits better, and which no data could tell apart (claims I6, E6)."""
+"""Competing path models of the same clients and variables: which fits better, and which no data could tell apart (claim I6)."""
 
 from __future__ import annotations
 
