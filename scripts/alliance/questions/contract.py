@@ -82,6 +82,7 @@ ESTIMATE_TYPES = {
     "e_value": "risk ratio with mediator and outcome that an unmeasured confounder would need to undo the path between them (E-value)",
     "e_value_limit": "the same for the limit of the path's interval that is nearer to zero (1: the interval includes zero)",
     "path_difference": "a site's standardised path minus that of all other sites together",
+    "equality_test": "test that paths are equal over sites: chi-squared, its degrees of freedom or its p value, named in `index`",
     "modification_index": "chi-squared by which fit would improve at least if one parameter were freed",
     "expected_change": "expected standardised value of that parameter",
     "residual_correlation": "correlation of two variables minus the one the model implies",
@@ -640,8 +641,8 @@ TABLES = (
         "path_models",
         "site_paths",
         "Which standardised paths differ between sites: each site's path minus that of all others, and its test.",
-        {**_MODEL_KEYS, "index": "difference, chi2, df, p_value, p_value_holm"},
-        ("path_difference", "score_test"),
+        {**_MODEL_KEYS, "index": "difference, p_value or p_value_holm (adjusted over all sites and paths of the model)"},
+        ("path_difference", "equality_test"),
         heterogeneity=False,
     ),
     Table(
@@ -649,7 +650,7 @@ TABLES = (
         "diagnostics",
         "What a model leaves unexplained, and whether a second program finds the same estimates.",
         {**_MODEL_KEYS, "index": "modification_index, expected_change, residual_correlation, semopy_difference, equal_paths_chi2, ..."},
-        ("modification_index", "expected_change", "residual_correlation", "largest_difference", "score_test"),
+        ("modification_index", "expected_change", "residual_correlation", "largest_difference", "equality_test"),
         heterogeneity=False,
     ),
     Table(
