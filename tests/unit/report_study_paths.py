@@ -93,7 +93,7 @@ def models(draw: random.Random, section: dict[str, Any]) -> dict[str, list[dict[
                 made["site_paths"].append(row(site, draw.gauss(0, 0.05), "multiple_groups", 0.2, **difference))
                 p = 0.012 if (site, lhs, rhs) == ("elm", "outcome", "alliance") and name == "empathy_alliance_outcome" else 0.8
                 made["site_paths"].append(
-                    row(site, p, "multiple_groups", None, **difference | {"index": "p_value_holm", "estimate_type": "score_test"})
+                    row(site, p, "multiple_groups", None, **difference | {"index": "p_value_holm", "estimate_type": "equality_test"})
                 )
             made["parameters"].append(row(LEFT_OUT, None, "none", **keys, reason="site left out"))
             loose = LOOSE if (name, lhs, rhs) == ("conditions_first", "alliance_3", "empathy") else ""
@@ -123,26 +123,30 @@ def effects(made: dict[str, list[dict[str, Any]]], model: str, effect: str, expr
     keys = {"model": model, "estimate_type": "defined_standardised"}
     shown = [("defined", {**keys, "parameter": effect, "definition": expression})]
     if effect == "indirect":
-        told = f"{expression}; empathy -> alliance -> outcome"
+        told = f"{expression}: empathy -> alliance -> outcome"
         shown.append(("indirect", {**keys, "effect": effect, "level": "client", "definition": told}))
     for table, own in shown:
         if silent:
             made[table].append(row(POOLED, None, RANDOM, **own, interval="", reason=FEW))
             continue
         for k, site in enumerate(SITES):
-            for interval, half in (("delta", 0.1), ("monte_carlo", 0.11), ("bootstrap_percentile", 0.12), ("bootstrap_bca", 0.13)):
+            every = (("delta", 0.1), ("monte_carlo", 0.11), ("bootstrap_percentile", 0.12), ("bootstrap_bca", 0.13))
+            for interval, half in every if table == "defined" else every[2:3]:
                 method = "bootstrap" if interval.startswith("bootstrap") else "cluster_jackknife"
                 made[table].append(row(site, value + 0.01 * (k - 2), method, half, **own, interval=interval))
         made[table].append(row(LEFT_OUT, None, "none", **own, interval="", reason="site left out"))
-        made[table] += pooled(value, own, defined=True)
+        ways = pooled(value, own, defined=True)
+        made[table] += [one for one in ways if table == "defined" or one["interval"] != "delta"]
     if silent:
         return
     left = {"model": model, "parameter": effect, "estimate_type": "defined_standardised"}
     made["leave_one_out"] += [row(POOLED, value + 0.004 * k, RANDOM, **left, site_left_out=site) for k, site in enumerate(SITES)]
     if effect == "indirect":
-        own = shown[-1][1] | {"interval": ""}
-        made["indirect"].append(row(POOLED, 0.236, WITHIN, None, **own | {"estimate_type": "confounder_correlation"}))
-        made["indirect"].append(row(POOLED, 1.82, WITHIN, None, **own | {"estimate_type": "e_value"}))
+        own = shown[-1][1] | {"interval": "", "definition": "alliance -> outcome"}
+        for kind, value in (("confounder_correlation", 0.236), ("e_value", 1.82), ("e_value_limit", 1.31)):
+            made["indirect"].append(row(POOLED, value, WITHIN, None, **own | {"estimate_type": kind}))
+        why = "not estimable: needs resamples of clients or therapists of an effect with one chain"
+        made["indirect"].append(row(POOLED, None, WITHIN, **own | {"estimate_type": "confounder_correlation_limit"}, reason=why))
 
 
 def fits(made: dict[str, list[dict[str, Any]]], model: str, silent: bool) -> None:
@@ -165,7 +169,7 @@ def fits(made: dict[str, list[dict[str, Any]]], model: str, silent: bool) -> Non
     semopy = {"model": model, "parameter": "", "index": "semopy_difference", "estimate_type": "largest_difference"}
     made["diagnostics"].append(row(POOLED, 2e-7, WITHIN, None, **semopy))
     for index, value in (("equal_paths_chi2", 22.1), ("equal_paths_df", 20), ("equal_paths_p_value", 0.335)):
-        own = {"model": model, "parameter": "", "index": index, "estimate_type": "score_test"}
+        own = {"model": model, "parameter": "all paths", "index": index, "estimate_type": "equality_test"}
         made["diagnostics"].append(row(POOLED, value, "multiple_groups", None, **own))
     if saturated:
         return

@@ -63,6 +63,7 @@ BOUNDED_TYPES = frozenset(
         "correlation_disattenuated_contrast",
         "htmt",
         "confounder_correlation",
+        "confounder_correlation_limit",
         "path_difference",
         "residual_correlation",
         "expected_change",

@@ -12,8 +12,6 @@ from alliance.reports.chapters import common
 from alliance.reports.chapters.path_models_rows import (
     CLIENT,
     Blocks,
-    chain,
-    chain_words,
     comparison_label,
     comparisons,
     definitions,
@@ -21,7 +19,6 @@ from alliance.reports.chapters.path_models_rows import (
     estimate_with_interval,
     label,
     models,
-    one_row,
     parameter_words,
     preferred,
     rows_of,
@@ -45,6 +42,7 @@ DIRECTION = (
 # Differences of AIC below 2 hardly tell models apart (Burnham & Anderson, 2002).
 CLOSE_AIC = 2.0
 MOST_DIFFERENCES = 12
+ALL_PATHS = "all paths"
 OVERLAP = "order in time is not strict"
 
 
@@ -108,15 +106,14 @@ def _lowest(data: ReportData, found: dict[str, dict[str, Any]], aic: dict[str, f
     others = {name: value for name, value in aic.items() if name not in twins}
     row = found[first]["aic"]
     who = listed([f"“{label(data, name)}”" for name in twins])
-    told = f"{who} {'has' if len(twins) == 1 else 'have'} the lowest AIC"
+    told = f"{who} {'has' if len(twins) == 1 else 'have'} the lowest AIC, {numbers.decimal(aic[first], data.decimals)}"
     weight = found[first].get("akaike_weight")
     if weight is not None and common.has_number(weight):
         told += f" (Akaike weight {numbers.bounded(weight.estimate, data.decimals)})"
     if others:
         second = min(others, key=lambda name: (others[name], name))
-        gap = others[second] - aic[first]
-        told += f"; “{label(data, second)}” follows {numbers.decimal(gap, 1)} higher" if gap > 0 else ""
-        if gap < CLOSE_AIC:
+        told += f"; next comes “{label(data, second)}” with {numbers.decimal(others[second], data.decimals)}"
+        if others[second] - aic[first] < CLOSE_AIC:
             told += ", so near that the data hardly tell them apart"
     return f"{told} ({common.plural(row.n_clients, 'client')} at {common.plural(row.n_sites, 'site')})."
 
@@ -224,19 +221,29 @@ def comparison_table(data: ReportData, name: str) -> Table:
     )
 
 
-def equal_paths(data: ReportData, model: str) -> dict[str, Any]:
-    """Return the overall test that a model's paths are equal at all sites, by what it tells: chi2, df, p_value."""
-    rows = common.pooled_rows(rows_of(data, "diagnostics", model=model))
-    rows = rows[rows["index"].str.startswith("equal_paths_")].rename(columns={"index": "name"})
-    return {row.name.removeprefix("equal_paths_"): row for row in rows.itertuples()}
+def equal_paths(data: ReportData, model: str) -> dict[str, dict[str, Any]]:
+    """Return the tests that a model's paths are equal at all sites, by path (``ALL_PATHS``: all at once) and chi2, df, p_value, ..."""
+    rows = common.pooled_rows(rows_of(data, "diagnostics", model=model, estimate_type="equality_test"))
+    found: dict[str, dict[str, Any]] = {}
+    for row in with_number(rows).rename(columns={"index": "name"}).itertuples():
+        found.setdefault(row.parameter, {})[row.name.removeprefix("equal_paths_")] = row
+    return found
+
+
+def differing_paths(data: ReportData, model: str, tests: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the paths of a model that differ between sites, their number allowed for."""
+    return [
+        parameter_words(data, model, path)
+        for path, found in tests.items()
+        if path != ALL_PATHS and "p_value_holm" in found and small(found["p_value_holm"].estimate)
+    ]
 
 
 def sites(data: ReportData) -> Blocks:
     """Return whether paths differ between sites: a test for each model, and the paths of single sites that stand out."""
     rows = rows_of(data, "site_paths")
-    tests = {
-        name: found for name in models(data) if "p_value" in (found := equal_paths(data, name)) and common.has_number(found["p_value"])
-    }
+    tests = {name: equal_paths(data, name) for name in models(data)}
+    tests = {name: found for name, found in tests.items() if "p_value" in found.get(ALL_PATHS, {})}
     known = with_number(common.select(rows, estimate_type="path_difference"))
     if known.empty and not tests:
         reasons = list(dict.fromkeys(common.remark(row) for row in rows.itertuples() if common.remark(row)))
@@ -253,35 +260,45 @@ def sites(data: ReportData) -> Blocks:
     return blocks
 
 
-def _tests_told(data: ReportData, tests: dict[str, dict[str, Any]]) -> str:
-    differing = [name for name, found in tests.items() if small(found["p_value"].estimate)]
+def _tests_told(data: ReportData, tests: dict[str, dict[str, dict[str, Any]]]) -> str:
+    differing = [name for name, found in tests.items() if small(found[ALL_PATHS]["p_value"].estimate)]
     if not differing:
         return (
-            f"In none of {common.plural(len(tests), 'model')} does the test of equal paths find differences between sites (all p ≥ .05). "
+            f"In none of {common.plural(len(tests), 'model')} does the test of equal paths find differences between sites. "
             "With few sites of few clients this test misses all but large differences."
         )
-    named = "; ".join(f"“{label(data, name)}” (p{numbers.SPACE}{numbers.p_value(tests[name]['p_value'].estimate)})" for name in differing)
-    return f"Paths differ between sites in {numbers.count(len(differing))} of {common.plural(len(tests), 'model')}: {named}."
+    named = []
+    for name in differing:
+        own = differing_paths(data, name, tests[name])
+        shown = f"p{numbers.SPACE}{numbers.p_value(tests[name][ALL_PATHS]['p_value'].estimate)}"
+        named.append(f"“{label(data, name)}” ({shown}{f'; above all {listed(own)}' if own else ''})")
+    return f"Paths differ between sites in {numbers.count(len(differing))} of {common.plural(len(tests), 'model')}: {'; '.join(named)}."
 
 
-def _tests_table(data: ReportData, tests: dict[str, dict[str, Any]]) -> Table:
-    cells = tuple(
-        (
-            Cell(label(data, name)),
-            number_cell(numbers.decimal(found["chi2"].estimate), found["chi2"].estimate) if "chi2" in found else Cell(numbers.UNKNOWN, ""),
-            common.count_cell(found["df"].estimate) if "df" in found else Cell(numbers.UNKNOWN, ""),
-            number_cell(numbers.p_value(found["p_value"].estimate).removeprefix("= "), found["p_value"].estimate),
-            common.count_cell(found["p_value"].n_sites),
-            common.count_cell(found["p_value"].n_clients),
-            Cell(common.remark(found["p_value"])),
+def _tests_table(data: ReportData, tests: dict[str, dict[str, dict[str, Any]]]) -> Table:
+    cells = []
+    for name, found in tests.items():
+        known = found[ALL_PATHS]
+        p = known["p_value"]
+        cells.append(
+            (
+                Cell(label(data, name)),
+                number_cell(numbers.decimal(known["chi2"].estimate), known["chi2"].estimate)
+                if "chi2" in known
+                else Cell(numbers.UNKNOWN, ""),
+                common.count_cell(known["df"].estimate) if "df" in known else Cell(numbers.UNKNOWN, ""),
+                number_cell(numbers.p_value(p.estimate).removeprefix("= "), p.estimate),
+                Cell("; ".join(differing_paths(data, name, found))),
+                common.count_cell(p.n_sites),
+                common.count_cell(p.n_clients),
+                Cell(common.remark(p)),
+            )
         )
-        for name, found in tests.items()
-    )
     columns = (
-        *(Column("Model"), Column("χ²", True), Column("df", True), Column("p", True), Column("Sites", True), Column("Clients", True)),
-        Column("Remark", wide=True, optional=True),
+        *(Column("Model"), Column("χ²", True), Column("df", True), Column("p", True), Column("Paths that differ (Holm)", optional=True)),
+        *(Column("Sites", True), Column("Clients", True), Column("Remark", wide=True, optional=True)),
     )
-    return Table("equal-paths", "Are all paths equal at all sites?", columns, cells, folded=len(cells) > 4)
+    return Table("equal-paths", "Are all paths equal at all sites?", columns, tuple(cells), folded=len(cells) > 4)
 
 
 def _striking(rows: pd.DataFrame) -> dict[tuple[str, str, str], float]:
@@ -343,18 +360,13 @@ def _differences_table(data: ReportData, known: pd.DataFrame, holm: dict[tuple[s
 
 def sensitivity(data: ReportData) -> Blocks:
     """Return how strong an unmeasured cause would undo each indirect effect, and which effects lack an order in time."""
-    rows = rows_of(data, "indirect", level=CLIENT)
-    rho = common.pooled_rows(rows[rows["estimate_type"].eq("confounder_correlation")])
-    e_value = common.pooled_rows(rows[rows["estimate_type"].eq("e_value")])
+    rows = common.pooled_rows(rows_of(data, "indirect", level=CLIENT))
+    rows = with_number(rows[rows["estimate_type"].isin(list(SENSITIVITY))])
     found = []
     for model in models(data):
-        for effect in dict.fromkeys([*common.select(rho, model=model)["effect"], *common.select(e_value, model=model)["effect"]]):
-            pair = tuple(one_row(common.select(table, model=model, effect=effect)) for table in (rho, e_value))
-            if any(row is not None for row in pair):
-                found.append((model, effect, *pair))
-    told = []
-    if found:
-        told.append(_sensitivity_told(data, *found[0]))
+        for (effect, definition), own in common.rows_by(common.select(rows, model=model), ("effect", "definition")):
+            found.append((model, effect, definition, {row.estimate_type: row for row in own.itertuples()}))
+    told = [_sensitivity_told(data, *found[0])] if found else []
     blocks: Blocks = []
     if told or concurrent(data):
         lead = (
@@ -367,55 +379,70 @@ def sensitivity(data: ReportData) -> Blocks:
     return blocks
 
 
-def _sensitivity_told(data: ReportData, model: str, effect: str, rho: Any, e_value: Any) -> str:
+SENSITIVITY = {
+    "confounder_correlation": "ρ at zero",
+    "confounder_correlation_limit": "ρ where the interval reaches zero",
+    "e_value": "E-value",
+    "e_value_limit": "E-value of the limit",
+}
+LITTLE, MUCH = 0.2, 0.5
+
+
+def _sensitivity_told(data: ReportData, model: str, effect: str, definition: str, known: dict[str, Any]) -> str:
     parts = []
+    rho, e_value = known.get("confounder_correlation"), known.get("e_value")
     if rho is not None:
         told = (
             f"the effect would be zero if what else moves the link in the middle and the outcome correlated at "
             f"ρ{numbers.SPACE}={numbers.SPACE}{common.estimate_text(rho, data.decimals)}"
         )
         size = abs(rho.estimate)
-        parts.append(told + (", which is little" if size < 0.2 else ", which is much" if size > 0.5 else ""))
-    if e_value is not None:
+        told += ", which is little" if size < LITTLE else ", which is much" if size > MUCH else ""
+        limit = known.get("confounder_correlation_limit")
         parts.append(
-            f"the E-value is {numbers.decimal(e_value.estimate, data.decimals)}: a confounder would need a risk ratio of at least that "
+            told + (f"; its interval would reach zero at {common.estimate_text(limit, data.decimals)}" if limit is not None else "")
+        )
+    if e_value is not None:
+        limit = known.get("e_value_limit")
+        beside = f" ({common.estimate_text(limit, data.decimals)} for the end of the interval next to zero)" if limit is not None else ""
+        parts.append(
+            f"the E-value is {common.estimate_text(e_value, data.decimals)}{beside}: a confounder would need a risk ratio of at least that "
             "much with both of them, beyond what is held constant; a weaker one could not do it"
         )
-    return f"“{label(data, model)}”, {effect_name(effect).lower()}: {'; '.join(parts)}."
+    link = parameter_chain(data, model, definition)
+    return f"“{label(data, model)}”, {effect_name(effect).lower()}{f', by its path {link}' if link else ''}: {'; '.join(parts)}."
 
 
-def _sensitivity_table(data: ReportData, found: list[tuple[str, str, Any, Any]]) -> Table:
+def parameter_chain(data: ReportData, model: str, definition: str) -> str:
+    """Return a chain of variables as the table writes it (``alliance -> outcome``) in words."""
+    return " → ".join(variable(data, model, name) for name in definition.split(" -> ")) if definition else ""
+
+
+def _sensitivity_table(data: ReportData, found: list[tuple[str, str, str, dict[str, Any]]]) -> Table:
     cells = []
-    for model, effect, rho, e_value in found:
-        first = rho if rho is not None else e_value
-        remarks = dict.fromkeys(common.remark(row) for row in (rho, e_value) if row is not None and common.remark(row))
+    for model, effect, definition, known in found:
+        first = next(iter(known.values()))
         cells.append(
             (
                 Cell(label(data, model)),
-                Cell(chain_words(data, first) if chain(first) else effect_name(effect)),
-                *estimate_with_interval(data, rho),
-                *estimate_with_interval(data, e_value),
+                Cell(parameter_chain(data, model, definition) or effect_name(effect)),
+                *(estimate_with_interval(data, known.get(kind))[0] for kind in SENSITIVITY),
                 common.count_cell(first.n_clients),
                 common.count_cell(first.n_sites),
-                Cell("; ".join(remarks)),
+                Cell("; ".join(dict.fromkeys(common.remark(row) for row in known.values() if common.remark(row)))),
             )
         )
     return Table(
         "sensitivity",
         "How strong an unmeasured cause would undo each indirect effect, over sites",
         (
-            *(
-                Column("Model"),
-                Column("Effect"),
-                Column("ρ at zero", True, optional=True),
-                Column(f"{data.level} CI of ρ", True, optional=True),
-            ),
-            *(Column("E-value", True, optional=True), Column(f"{data.level} CI of the E-value", True, optional=True)),
+            *(Column("Model"), Column("Path that would be undone")),
+            *(Column(words, True, optional=True) for words in SENSITIVITY.values()),
             *(Column("Clients", True), Column("Sites", True), Column("Remark", wide=True, optional=True)),
         ),
         tuple(cells),
         note="ρ: correlation of what the model leaves unexplained of the link in the middle and of the outcome at which the indirect "
-        "effect is zero. Neither number tells whether such a cause exists.",
+        "effect is zero. E-value: risk ratio with both that a confounder would need. Neither number tells whether such a cause exists.",
     )
 
 

@@ -127,8 +127,6 @@ def _overall(data: ReportData, names: list[str]) -> list[str]:
             told.append(f"{pair_words(data, name)}: not estimable over sites{f' ({reason})' if reason else ''}.")
             continue
         told.append(pair_sentence(data, name, within))
-    if told and any(crossed(lagged(data, name, EQUAL)) for name in names):
-        told.append(SIZES)
     return told
 
 
@@ -217,7 +215,7 @@ def lagged_figure(data: ReportData, names: list[str]) -> list[Figure]:
             f"Forest plot of lagged effects: {'; '.join(told)}.",
             figures.forest(rows, axis=axis, decimals=data.decimals),
             figures.forest(rows, axis=axis, decimals=data.decimals, narrow=True),
-            f"Diamonds are effects over sites with {data.level} intervals; right of zero, better is followed by better.",
+            f"Diamonds are effects over sites with {data.level} intervals; right of zero, better is followed by better. {SIZES}",
         )
     ]
 

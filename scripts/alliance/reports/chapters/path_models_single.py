@@ -150,15 +150,12 @@ def effect_sentence(data: ReportData, row: Any) -> str:
 
 
 def total_sentence(data: ReportData, row: Any) -> str:
-    """Return the total effect of the same model beside an indirect one, and the share the indirect one has of it; empty without one."""
+    """Return the total effect of the same model beside an indirect one; empty without one."""
     totals = rows_of(data, "defined", model=row.model, parameter="total", estimate_type=DEFINED)
     total = one_row(common.pooled_rows(totals))
     if total is None or row.effect != "indirect":
         return ""
-    told = f"The total effect is {short(data, total)}"
-    if clear(total) and total.estimate * row.estimate > 0 and abs(row.estimate) <= abs(total.estimate):
-        return f"{told}, of which the indirect one is {numbers.percent(row.estimate / total.estimate)}."
-    return f"{told}."
+    return f"The total effect is {short(data, total)}."
 
 
 def influence(data: ReportData, model: str, effect: str) -> str:
@@ -189,8 +186,7 @@ def fit_sentence(data: ReportData, model: str) -> str:
         verdict = f"by the usual conventions {listed(short_of)} {'says' if len(short_of) == 1 else 'say'} that it does not fit closely"
     else:
         verdict = "close by the usual conventions, which does not make it true"
-    limits = "CFI from .95, RMSEA up to .06, SRMR up to .08"
-    return f"Fit over {common.plural(found['df'].n_sites, 'site')}: {shown}; {verdict} ({limits})."
+    return f"Fit over {common.plural(found['df'].n_sites, 'site')}: {shown}; {verdict}."
 
 
 def _misses(index: str, value: float, limit: float) -> bool:
@@ -223,13 +219,12 @@ def agreement_sentence(data: ReportData, model: str) -> str:
         return ""
     if not common.has_number(row):
         return f"A second program (semopy) gave no estimates to compare: {common.remark(row)}."
-    size = "less than 0.000001" if row.estimate < 1e-6 else numbers.decimal(row.estimate, 6)
     lead = (
         "A second program (semopy) finds the same estimates"
         if row.status == "estimated"
         else "Read with care: semopy finds other estimates"
     )
-    return f"{lead} (largest difference {size} SD)."
+    return f"{lead}."
 
 
 def diagram(data: ReportData, model: str, *, both: bool = False) -> list[Figure]:
@@ -378,7 +373,7 @@ def interval_tables(data: ReportData, model: str) -> list[Table]:
     """Return the intervals of each indirect effect by every method, sites and the model of correlations within sites; folded."""
     made = []
     for name in effects_of(data, model):
-        chosen = with_number(common.select(indirect_rows(data, model), effect=name))
+        chosen = with_number(rows_of(data, "defined", model=model, parameter=name, estimate_type=DEFINED))
         chosen = chosen[chosen["interval"].isin(list(INTERVALS))]
         chosen = chosen[chosen["site"].ne(POOLED) | chosen["method"].eq(WITHIN)]
         cells = []
@@ -441,10 +436,16 @@ def fit_table(data: ReportData, model: str) -> Table:
             Column("Remark", wide=True, optional=True),
         ),
         rows=tuple(rows),
-        note="A model with no degrees of freedom fits every matrix. Scaled tests respect clients who share a therapist.",
+        note="By convention a close fit has a CFI of .95 or more, an RMSEA up to .06 and an SRMR up to .08. A model with no degrees of "
+        f"freedom fits every matrix. Scaled tests respect clients who share a therapist.{_semopy_note(data, model)}",
         empty="No model was fitted.",
         folded=True,
     )
+
+
+def _semopy_note(data: ReportData, model: str) -> str:
+    rows = with_number(common.pooled_rows(rows_of(data, "diagnostics", model=model, estimate_type="largest_difference")))
+    return "".join(f" Largest difference from the estimates of semopy: {row.estimate:.1g} SD." for row in rows.head(1).itertuples())
 
 
 def _fit_cell(row: Any, index: str) -> Cell:
