@@ -185,6 +185,20 @@ class ModelComparison(StrictModel):
     models: Annotated[list[Name], Field(min_length=2)]
 
 
+class EmpathyPhases(StrictModel):
+    early: Name | None = None
+    middle: Name | None = None
+    late: Name | None = None
+
+
+class Conditions(StrictModel):
+    window: Name = "early"
+    phases: EmpathyPhases = Field(default_factory=EmpathyPhases)
+    modality: Name | None = "treatment"
+    influence: list[Name] = Field(default_factory=lambda: ["expertness", "trustworthiness", "attractiveness"])
+    equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
 class PathModels(StrictModel):
     enabled: bool = True
     missing: Literal["likelihood", "listwise"] = "likelihood"
@@ -192,6 +206,7 @@ class PathModels(StrictModel):
     variables: dict[Name, Variable] = Field(default_factory=dict)
     models: dict[Name, PathModel] = Field(default_factory=dict)
     comparisons: dict[Name, ModelComparison] = Field(default_factory=dict)
+    conditions: Conditions = Field(default_factory=Conditions)
 
     @model_validator(mode="after")
     def a_model_is_given(self) -> PathModels:

@@ -78,6 +78,10 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             questions["client_factors"].get("window") if questions["client_factors"]["enabled"] else None,
         ),
     ]
+    if questions["path_models"]["enabled"]:
+        base = ("questions", "path_models", "conditions")
+        uses.append(((*base, "window"), questions["path_models"]["conditions"]["window"]))
+        uses += [((*base, "phases", phase), name) for phase, name in questions["path_models"]["conditions"]["phases"].items()]
     outcome = questions["alliance_outcome"]
     if outcome["enabled"]:
         base = ("questions", "alliance_outcome")
