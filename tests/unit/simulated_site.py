@@ -125,6 +125,13 @@ OPTIONS = {
         },
         "path_models": {
             "enabled": True,
+            "conditions": {
+                "window": "early",
+                "phases": {"early": "early", "middle": "middle", "late": "late"},
+                "modality": "treatment",
+                "influence": ["expertness"],
+                "equivalence_bound": 0.1,
+            },
             "models": {
                 "main": {
                     "label": "Empathy, then alliance, then outcome",

@@ -56,8 +56,8 @@ class Rated:
     ----------
     name, rater, window : str
         What, rated by whom, in which window.
-    values, sessions : ndarray, shape (clients,)
-        Mean rating (NaN: none, or only after the outcome was measured), and number of ratings behind it.
+    every, values, sessions : ndarray, shape (clients,)
+        Mean rating (NaN: none), the same without ratings made after the outcome was measured, and number of ratings behind it.
     late : int
         Clients whose rating came after the outcome.
     source, reason : str
@@ -67,6 +67,7 @@ class Rated:
     name: str
     rater: str
     window: str
+    every: np.ndarray
     values: np.ndarray
     sessions: np.ndarray
     late: int
@@ -107,9 +108,10 @@ class _Ratings:
         one = measure(self.site, definition, self.options)
         outcome = found.outcomes.get(main_outcome(self.options))
         late = order_violations(one, outcome.found) if outcome is not None and not one.reason else []
-        values = one.values.drop(late, errors="ignore").reindex(found.clients).to_numpy(dtype=float)
+        every = one.values.reindex(found.clients).to_numpy(dtype=float)
+        values = np.where(found.clients.isin(late), np.nan, every)
         sessions = one.times["n_sessions"].reindex(found.clients).fillna(0).to_numpy(dtype=float)
-        return Rated(name, rater, window, values, sessions, len(late), "" if one.reason else one.source, one.reason)
+        return Rated(name, rater, window, every, values, sessions, len(late), "" if one.reason else one.source, one.reason)
 
 
 def _keys(topic: str, variable: str, rater: str, window: str, form: str, options: Mapping[str, Any], **more: str) -> dict[str, Any]:
@@ -284,7 +286,7 @@ def _phase_rows(part: Part, ratings: _Ratings, found: SiteMeasures, phases: Mapp
         one = ratings.of("empathy", window=window)
         alliance = found.alliance.get(preferred(found, options["alliance"]["rater"], window, options))
         if not one.reason and alliance is not None:
-            terms[phase] = Term(phase, one.values, alliance, nothing, one.sessions, {"phase": phase, "window": window})
+            terms[phase] = Term(phase, one.every, alliance, nothing, one.sessions, {"phase": phase, "window": window})
     common = _keys(PHASE, "empathy", rater, "", "zero_order", options)
     common["same_rater"] = "yes" if rater == options["alliance"]["rater"] else "no"
     minimum = options["pooling"]["min_clients"]
