@@ -14,7 +14,15 @@ from unit.simulated_site import OPTIONS, score_rows, site_of
 
 EXPECTED = reference.stored("conditions")
 FIRST_DAY = pd.Timestamp("2021-01-04")
-NAMES = {"estimate": "estimate", "se": "std_error", "low": "ci_low", "high": "ci_high", "n": "n_clients", "k": "n_sites", "p": "p_equivalence"}
+NAMES = {
+    "estimate": "estimate",
+    "se": "std_error",
+    "low": "ci_low",
+    "high": "ci_high",
+    "n": "n_clients",
+    "k": "n_sites",
+    "p": "p_equivalence",
+}
 EXACT = {"rel": 1e-6, "abs": 1e-9}
 # metafor stops its search for tau2 at 1e-14 here; what rests on it agrees less closely.
 SEARCHED = {"rel": 1e-5, "abs": 1e-8}

@@ -525,7 +525,7 @@ def _by_setting(main: pd.DataFrame, facts: Mapping[str, Mapping[str, Any]], opti
     if influence.empty:
         return pd.DataFrame()
     scale = str(influence.iloc[0]["scale"])
-    placed = influence.assign(topic=SETTING, group=influence["site"].map(settings).fillna(""), where="between_sites")
+    placed = influence.assign(topic=SETTING, group=[settings.get(site, "") for site in influence["site"]], where="between_sites")
     known = placed[placed["group"].ne("")]
     pooled = effects.pooled_rows(known, [*KEYS, "estimate_type"], scale, options["pooling"]) if len(known) else pd.DataFrame()
     rows = []
