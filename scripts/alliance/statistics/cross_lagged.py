@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,7 @@ LAGS, RESIDUALS, INTERCEPTS = "equal_lags", "equal_residuals", "no_random_interc
 COMPARISONS = {LAGS: (EQUAL, RANDOM_INTERCEPTS), RESIDUALS: (STATIONARY, EQUAL)}
 """Restricted and full model by what is tested."""
 LEAST_WAVES = 3
+RELIABLE_BOUNDARY = 200
 _DIRECTIONS = 2000
 
 
@@ -152,7 +154,7 @@ def panel_syntax(
         for predictor in series:
             labels = [f"{outcome}_by_{predictor}_{lag}" for lag in steps[:-1]]
             if equal_lags:
-                lines += [f"{one} == {other}" for one, other in zip(labels, labels[1:])]
+                lines += [f"{one} == {other}" for one, other in pairwise(labels)]
             lines.append(f"{outcome}_by_{predictor} := ({' + '.join(labels)})/{waves - 1}")
     return "\n".join(lines)
 
@@ -218,18 +220,19 @@ def cross_lagged(
     ValueError
         Fewer than three waves.
     """
-    texts = {
-        name: panel_syntax(series, len(times), error_variances=error_variances, **settings) for name, settings in MODELS.items()
-    }
+    texts = {name: panel_syntax(series, len(times), error_variances=error_variances, **settings) for name, settings in MODELS.items()}
     texts[GROWTH] = growth_syntax(series, times)
-    n = float(moments.n) if moments is not None else float((rows.notna().any(axis=1)).sum())
+    n = float(moments.n) if moments is not None else float(rows.notna().any(axis=1).sum())
     fits, left_out = {}, {}
-    for name, text in texts.items():
+    # Free lags come after equal ones: where those find no maximum, more parameters would not either.
+    for name in sorted(texts, key=lambda one: one == RANDOM_INTERCEPTS):
         needed = clients_per_parameter * _parameters(name, len(times))
         if n < needed:
             left_out[name] = f"needs at least {needed:g} clients ({clients_per_parameter:g} for each free parameter); has {n:g}"
-            continue
-        fits[name] = _fit(text, rows, clusters, moments, acov, level)
+        elif name == RANDOM_INTERCEPTS and (fits[EQUAL].fit is None or "w_" in fits[EQUAL].reason):
+            left_out[name] = f"the same model with equal lags has no proper estimates: {fits[EQUAL].reason}"
+        else:
+            fits[name] = _fit(texts[name], rows, clusters, moments, acov, level)
     compared = {what: _compared(fits, left_out, *names) for what, names in COMPARISONS.items()}
     boundary = _boundary_of(fits, left_out, series)
     return CrossLagged(fits, left_out, compared, boundary, _lags(fits, series, len(times)))
@@ -284,10 +287,11 @@ def _boundary_of(fits: Mapping[str, StructuralFit], left_out: Mapping[str, str],
 def random_intercepts_test(classic: StructuralFit, full: StructuralFit, series: Sequence[str]) -> Boundary:
     """Test whether there are random intercepts at all, both variances and the covariance at once.
 
-    Without random intercepts the likelihood ratio is not distributed as chi-squared with 3 degrees of freedom: their covariance matrix can't
-    be improper, so estimates lie in a cone of which zero is the tip (Self & Liang, 1987; Stoel et al., 2006). The ratio of the fits, whose
-    estimates may be improper, is brought back to the cone by the estimates' sampling covariance and referred to the mixture of
-    :func:`cone_weights`. With robust errors both are divided by the scaling factor of the difference (Satorra & Bentler, 2001).
+    Without random intercepts the likelihood ratio is not distributed as chi-squared with 3 degrees of freedom: their covariance matrix
+    can't be improper, so estimates lie in a cone of which zero is the tip (Stoel et al., 2006). The ratio of the fits, whose estimates may
+    be improper, is brought back to the cone by the estimates' sampling covariance and referred to the mixture of :func:`cone_weights`.
+    With robust errors the ratio is divided by the scaling factor of the difference (Satorra & Bentler, 2001).
+    Simulated at 5 % (four waves, no random intercepts): 4 to 6 % rejections with 300 persons or more, 8 % with 100, 10 % with 60.
 
     Parameters
     ----------
@@ -307,7 +311,9 @@ def random_intercepts_test(classic: StructuralFit, full: StructuralFit, series: 
     weights = cone_weights(vcov)
     statistic = max(float(difference.chi2), 0.0) * _share_in_cone(estimate, vcov)
     p_value = 1.0 if statistic <= 0 else float(sum(w * chi_squared_p(statistic, df) for df, w in enumerate(weights) if df))
-    return Boundary(statistic, weights, p_value, "estimated", "")
+    small = sum(full.n) < RELIABLE_BOUNDARY
+    reason = f"with fewer than {RELIABLE_BOUNDARY} clients this test says too often that there are random intercepts" if small else ""
+    return Boundary(statistic, weights, p_value, "flagged" if small else "estimated", reason)
 
 
 def _rays(vcov: np.ndarray) -> np.ndarray:
@@ -324,9 +330,9 @@ def _rays(vcov: np.ndarray) -> np.ndarray:
 def cone_weights(vcov: ArrayLike) -> tuple[float, float, float, float]:
     """Return the weights of chi-squared with 0 to 3 degrees of freedom in the test that a 2 x 2 covariance matrix is zero.
 
-    The weights are the intrinsic volumes of the cone of proper covariance matrices in the metric of ``vcov`` (Shapiro, 1988): its solid angle
-    over 4 pi for 3 degrees of freedom, the length of its edge on the unit sphere over 4 pi for 2, and what makes those of even and of odd
-    degrees one half each.
+    The weights are the intrinsic volumes of the cone of proper covariance matrices in the metric of ``vcov`` (Shapiro, 1988): its solid
+    angle over 4 pi for 3 degrees of freedom, the length of its edge on the unit sphere over 4 pi for 2, and what makes those of even and
+    of odd degrees one half each.
 
     Parameters
     ----------
