@@ -19,13 +19,14 @@ from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.correlations import therapist_codes
 from alliance.questions.factor_rows import NORMAL, POOLED_COVARIANCE, ROBUST
-from alliance.questions.moments import Block, matrix_rows, no_moments, read_block
+from alliance.questions.moments import matrix_rows, no_moments, read_block
 from alliance.questions.outcome_levels import session_scores
 from alliance.questions.part import VCOV, Part, stacked
 from alliance.questions.sentences import Sentence, pooling_sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
+from alliance.statistics.row_moments import INCOMPLETE
 
 NAME = "cross_lagged"
 KEYS = ("pair", "dynamics", "parameter", "outcome", "predictor", "lag", "index", "estimate_type")
@@ -34,7 +35,6 @@ FIT_INDICES = ("chi2", "df", "p_value", "cfi", "rmsea", "srmr", "aic", "bic")
 TESTS = ("chi2", "df", "p_value")
 LEAST_THERAPISTS = 5
 COMFORTABLE = 5
-INCOMPLETE = "maximum_likelihood_incomplete"
 _POOLED_TYPES = ("path_unstandardised", "path_standardised", "factor_correlation", "mean", "covariance_unstandardised")
 
 
@@ -408,6 +408,8 @@ def _named(row: Mapping[str, Any]) -> dict[str, Any]:
 def _joint(pair: str, section: Mapping[str, Any], summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of one model fitted to the covariances within sites, pooled."""
     from alliance.statistics.cross_lagged import cross_lagged
+    from alliance.statistics.structural_fit import Moments
+    from alliance.statistics.within_sites import moments_within_sites
 
     content, pooling = section["pairs"][pair], options["pooling"]
     names = [f"{name}{wave}" for name in content["series"] for wave in range(1, len(content["sessions"]) + 1)]
@@ -435,7 +437,9 @@ def _joint(pair: str, section: Mapping[str, Any], summaries: Sequence[SiteSummar
     if len(blocks) < pooling["min_sites"]:
         reason = f"not estimable: needs at least {pooling['min_sites']} sites that send the covariances of the waves; has {len(blocks)}"
         return [{**_named(row), **common, "status": row["status"]} for row in _absent(pair, content, reason, {})]
-    moments, acov = pooled_moments(blocks, sampling)
+    n_of = [float(one.n[0, 0]) for one in blocks]
+    within = moments_within_sites(n_of, [one.mean for one in blocks], [one.covariance for one in blocks], sampling)
+    moments, acov = Moments(within.n, within.covariance, within.mean, names), within.acov
     found = cross_lagged(
         list(content["series"]),
         _times(content),
@@ -462,32 +466,6 @@ def _sampling(summary: SiteSummary, pair: str, names: Sequence[str]) -> np.ndarr
     matrix = np.full((len(labels), len(labels)), np.nan)
     matrix[i, j] = matrix[j, i] = rows["cov"].to_numpy(dtype=float)
     return matrix if np.isfinite(matrix).all() else None
-
-
-def pooled_moments(blocks: Sequence[Block], sampling: Sequence[np.ndarray]) -> tuple[Any, np.ndarray]:
-    """Return the moments of the waves within sites, and the sampling covariance of means and covariances.
-
-    Covariances are weighted by n - 1, means by n.
-
-    Parameters
-    ----------
-    blocks : sequence of Block
-        One a site, with the same variables in the same order (p of them).
-    sampling : sequence of ndarray
-        For each site the sampling covariance of its means and then the elements of its covariance matrix (upper triangle row by row).
-    """
-    from alliance.statistics.structural_fit import Moments
-
-    n = np.array([float(one.n[0, 0]) for one in blocks])
-    of_mean, of_covariance = n / n.sum(), (n - 1) / (n - 1).sum()
-    p = len(blocks[0].names)
-    covariance = np.einsum("g,gab->ab", of_covariance, np.stack([one.covariance for one in blocks]))
-    mean = of_mean @ np.stack([one.mean for one in blocks])
-    acov = np.zeros_like(sampling[0])
-    for place, one in enumerate(sampling):
-        weight = np.r_[np.full(p, of_mean[place]), np.full(len(one) - p, of_covariance[place])]
-        acov += one * np.outer(weight, weight)
-    return Moments(float((n - 1).sum() + 1), covariance, mean, blocks[0].names), acov
 
 
 def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
