@@ -40,7 +40,7 @@ MODELS = {
     CLASSIC_EQUAL: {"random_intercepts": False, "equal_lags": True},
 }
 """Settings of :func:`panel_syntax` by model."""
-LAGS, RESIDUALS, INTERCEPTS = "equal_lags", "equal_residuals", "no_random_intercepts"
+LAGS, RESIDUALS = "equal_lags", "equal_residuals"
 COMPARISONS = {LAGS: (EQUAL, RANDOM_INTERCEPTS), RESIDUALS: (STATIONARY, EQUAL)}
 """Restricted and full model by what is tested."""
 LEAST_WAVES = 3
