@@ -124,6 +124,7 @@ OPTIONS = {
         },
         "path_models": {
             "enabled": True,
+            "cross_lagged": {"enabled": False, "clients_per_parameter": 2, "pairs": {}},
             "models": {
                 "main": {
                     "label": "Empathy, then alliance, then outcome",
