@@ -132,6 +132,7 @@ OPTIONS = {
                 "influence": ["expertness"],
                 "equivalence_bound": 0.1,
             },
+            "cross_lagged": {"enabled": False, "clients_per_parameter": 2, "pairs": {}},
             "models": {
                 "main": {
                     "label": "Empathy, then alliance, then outcome",

@@ -690,6 +690,25 @@ TABLES = (
         ("path_standardised", "defined_standardised"),
     ),
     Table(
+        "path_models",
+        "cross_lagged",
+        "Two measures session by session: lagged effects within clients, what is stable of clients, and growth, by site and over sites.",
+        {
+            "pair": "pair of measures of the configuration",
+            "model": "random_intercepts_equal_lags (the headline), random_intercepts (free lags), random_intercepts_stationary (residuals "
+            "equal too), classic_equal_lags and classic (no random intercepts), growth (linear, side by side), comparison (tests)",
+            "parameter": "what the number is of; predictor -> outcome for lagged effects",
+            "outcome": "measure of the later session",
+            "predictor": "measure of the earlier session",
+            "lag": "sessions of the two waves, or their mean",
+            "index": "of fit and of tests: chi2 (scaled where errors are robust), df, p_value, cfi, rmsea, srmr, aic, bic",
+        },
+        (
+            *("path_unstandardised", "path_standardised", "factor_correlation", "covariance_unstandardised", "mean"),
+            *("fit_index", "chi2_difference"),
+        ),
+    ),
+    Table(
         "client_factors",
         "factors",
         "Correlation of every client factor at intake with the early alliance.",
@@ -833,6 +852,7 @@ DESCRIPTIVE = {
         ),
         **dict.fromkeys(("lhs", "op", "rhs", "interval", "index", "comparison", "compared_model", "against", "effect", "definition"), TEXT),
         **dict.fromkeys(("ci_low", "ci_high"), NUMBER),
+        **dict.fromkeys(("pair", "dynamics", "term", "explained", "predictor", "lag"), TEXT),
     },
     "client_factors": {key: TEXT for key in _FACTOR_KEYS},
     "alliance_outcome": {

@@ -107,6 +107,10 @@ def _variable_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     for path, variables in [((*base, "variables"), question.get("variables") or {}), *own]:
         for variable, definition in variables.items():
             yield from _definition_faults((*path, variable), definition, config)
+    lagged = question.get("cross_lagged") or {"enabled": False}
+    for pair, content in lagged["pairs"].items() if lagged["enabled"] else ():
+        for series, definition in content["series"].items():
+            yield from _definition_faults((*base, "cross_lagged", "pairs", pair, "series", series), definition, config)
     for model in question["models"]:
         if model in RESERVED:
             yield (*base, "models", model), f"'{model}' is the name of a part of this question; choose another name"
