@@ -546,7 +546,7 @@ class _Problem:
 
     def parts(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return ``within``, ``between`` and ``coefficients`` of :class:`TwoLevel`, on the scale of the data."""
-        p, q = self.p, self.q
+        q = self.q
         within, rest, coefficients, own = self._unpacked(parameters)
         slopes = coefficients[:, 1 : 1 + q]
         cross = own @ slopes
