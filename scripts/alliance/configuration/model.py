@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
 from alliance.configuration.validation import StrictModel
 
 Rater = Literal["client", "therapist", "observer"]
+Condition = Literal["empathy", "regard", "unconditionality", "congruence"]
 Timepoint = Literal["intake", "session", "post", "follow_up"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 SharePair = Annotated[list[Share], Field(min_length=2, max_length=2)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+ScoreName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)?$")]
 
 
 def _inside(path: str | None) -> str | None:
@@ -99,7 +101,8 @@ class Alliance(Measure):
         return self
 
 
-class Empathy(Measure):
+class SessionMeasure(Measure):
+    instruments: list[ScoreName] = Field(default_factory=list)
     window: Name = "early"
 
 
@@ -270,18 +273,8 @@ class Invariance(StrictModel):
 
 
 class Composite(StrictModel):
-    conditions: dict[Name, list[str]]
-    alliance: list[str]
-
-
-def _composite() -> Composite:
-    conditions = {
-        "empathy": ["blri_empathy16.total", "blri_os64.empathy", "care.total"],
-        "regard": ["blri_os64.regard"],
-        "unconditionality": ["blri_os64.unconditionality"],
-        "congruence": ["blri_os64.congruence"],
-    }
-    return Composite(conditions=conditions, alliance=["task", "bond", "goal"])
+    conditions: list[Condition] = Field(default_factory=lambda: list(get_args(Condition)))
+    alliance: list[str] = Field(default_factory=lambda: ["task", "bond", "goal"])
 
 
 class Measurement(StrictModel):
@@ -292,7 +285,7 @@ class Measurement(StrictModel):
     clients_per_variable: Annotated[float, Field(ge=1)] = 3
     reference_rater: Rater = "client"
     invariance: Invariance = Field(default_factory=Invariance)
-    composite: Composite = Field(default_factory=_composite)
+    composite: Composite = Field(default_factory=Composite)
 
 
 class Questions(StrictModel):
@@ -321,7 +314,12 @@ class Configuration(StrictModel):
     cleaning: Cleaning = Field(default_factory=Cleaning)
     scoring: Scoring = Field(default_factory=Scoring)
     alliance: Alliance = Field(default_factory=Alliance)
-    empathy: Empathy = Field(default_factory=Empathy)
+    empathy: SessionMeasure = Field(default_factory=SessionMeasure)
+    regard: SessionMeasure = Field(default_factory=SessionMeasure)
+    unconditionality: SessionMeasure = Field(default_factory=SessionMeasure)
+    congruence: SessionMeasure = Field(default_factory=SessionMeasure)
+    social_influence: SessionMeasure = Field(default_factory=SessionMeasure)
+    adherence: SessionMeasure = Field(default_factory=SessionMeasure)
     symptoms: Measure = Field(default_factory=Measure)
     outcome: Outcome = Field(default_factory=Outcome)
     early_gain: EarlyGain = Field(default_factory=EarlyGain)
