@@ -602,12 +602,15 @@ TABLES = (
         "Indirect effects: of the models, and within and between clients over sessions; how strong a confounder would undo them.",
         {
             "model": "path model or chain of the configuration",
-            "effect": "name of the indirect effect",
+            "effect": "name of the effect; of chains: a (first variable to mediator), b (mediator to outcome), direct, indirect, total",
             "level": "client (one value a client), within (differences between a client's sessions) or between (differences between clients)",
             "definition": "how it is made, and the chain of variables",
             "interval": _INTERVAL,
         },
-        ("defined_unstandardised", "defined_standardised", "confounder_correlation", "e_value"),
+        (
+            *("defined_unstandardised", "defined_standardised", "path_unstandardised", "path_standardised"),
+            *("confounder_correlation", "e_value"),
+        ),
     ),
     Table(
         "path_models",
@@ -794,6 +797,7 @@ DESCRIPTIVE = {
     "path_models": {
         **dict.fromkeys(("lhs", "op", "rhs", "interval", "index", "comparison", "compared_model", "against", "effect", "definition"), TEXT),
         **dict.fromkeys(("ci_low", "ci_high"), NUMBER),
+        "chain": TEXT,
     },
     "client_factors": {key: TEXT for key in _FACTOR_KEYS},
     "alliance_outcome": {
