@@ -12,17 +12,23 @@ from test_statistics_r import leaves, needs_r
 
 SETS = reference.two_level_sets()
 STORED = reference.stored()
-CHAINS = {"both_balanced": "1-1-1", "both_unbalanced": "1-1-1", "above_balanced": "2-1-1", "above_unbalanced": "2-1-1", "held": "1-1-1"}
+CHAINS = {
+    "both_balanced": "1-1-1",
+    "both_unbalanced": "1-1-1",
+    "above_balanced": "2-1-1",
+    "above_unbalanced": "2-1-1",
+    "given": "2-1-1",
+    "held": "1-1-1",
+}
 OF_LEVEL = {"w": "within", "b": "between"}
 PATHS = {"within": {"a": "m~x.1", "b": "y~m.1", "direct": "y~x.1"}, "between": {"a": "m~x.2", "b": "y~m.2", "direct": "y~x.2"}}
 
 
 def mediated(name: str, errors: str) -> MultilevelMediation:
     table = SETS[name]
-    held = table[["t"]] if name == "held" else None
-    random = np.random.default_rng(1)
+    constant = {name: table[["t" if name == "held" else "z"]]} if name in ("held", "given") else {}
     return multilevel_mediation(
-        table[["x", "m", "y"]], table["client"], kind=CHAINS[name], held=held, random=random, draws=200_000, errors=errors
+        table[["x", "m", "y"]], table["client"], kind=CHAINS[name], random=np.random.default_rng(1), errors=errors, **constant
     )
 
 
@@ -90,6 +96,8 @@ def test_log_likelihood_and_covariances_of_chains_equal_lavaan(name: str) -> Non
         assert model.log_likelihood == pytest.approx(given, abs=1e-5)
         return
     assert model.log_likelihood == pytest.approx(expected["loglik"], abs=1e-5)
+    if name == "given":
+        return
     assert model.within == pytest.approx(np.array(expected["within"]), abs=1e-5)
     assert model.between == pytest.approx(np.array(expected["between"]), abs=1e-5)
 
@@ -97,7 +105,7 @@ def test_log_likelihood_and_covariances_of_chains_equal_lavaan(name: str) -> Non
 @pytest.mark.parametrize("name", CHAINS)
 def test_paths_and_effects_equal_lavaan(name: str) -> None:
     found, rows = mediated(name, "observed_information"), STORED[name]["rows"]
-    above, compared = name.startswith("above"), 0
+    above, compared = CHAINS[name] == "2-1-1", 0
     for level, paths in PATHS.items():
         for effect, label in paths.items():
             if above and level == "within" and effect != "b":
@@ -116,7 +124,7 @@ def test_paths_and_effects_equal_lavaan(name: str) -> None:
                 pytest.approx(rows[label]["se"], rel=1e-4),
             )
             compared += 1
-    assert compared == (6 if above else 8 if name == "held" else 10)
+    assert compared == {"given": 5, "held": 8}.get(name, 6 if above else 10)
 
 
 @pytest.mark.parametrize("name", [name for name in CHAINS if name != "held"])

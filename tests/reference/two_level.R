@@ -59,6 +59,15 @@ level: 2
 ib := ab*bb
 tb := cb + ab*bb
 "
+given <- "
+level: 1
+ y ~ bw*m
+level: 2
+ m ~ ab*x + z
+ y ~ bb*m + cb*x + z
+ x ~ z
+ib := ab*bb
+"
 held <- "
 level: 1
  m ~ aw*x + t
@@ -94,4 +103,5 @@ out$demo$loglik_given <- out$demo$loglik - sum(sapply(list(x), function(v) {
 for (name in c("both_balanced", "both_unbalanced")) out[[name]] <- fitted(both, read(name), "client", robust = TRUE)
 for (name in c("above_balanced", "above_unbalanced")) out[[name]] <- fitted(above, read(name), "client", robust = TRUE)
 out$held <- fitted(held, read("held"), "client")
+out$given <- fitted(given, read("given"), "client", robust = TRUE)
 cat(toJSON(out, digits = NA, auto_unbox = TRUE))

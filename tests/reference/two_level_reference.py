@@ -37,6 +37,12 @@ def chain(kind: str, *, balanced: bool, seed: int, clients: int = 80) -> pd.Data
     return table
 
 
+def _of_clients(table: pd.DataFrame, seed: int) -> pd.Series:
+    """Return a variable of clients that goes with what differs between them."""
+    noise = np.random.default_rng(seed).standard_normal(int(table["client"].max()) + 1)
+    return table.groupby("client")[["x", "y"]].transform("mean").sum(axis=1) + noise[table["client"]]
+
+
 def two_level_sets() -> dict[str, pd.DataFrame]:
     """Return the tables by name."""
     return {
@@ -44,6 +50,7 @@ def two_level_sets() -> dict[str, pd.DataFrame]:
         "both_unbalanced": chain("both", balanced=False, seed=2),
         "above_balanced": chain("above", balanced=True, seed=3),
         "above_unbalanced": chain("above", balanced=False, seed=4),
+        "given": chain("above", balanced=False, seed=6).assign(z=lambda table: _of_clients(table, seed=7)),
         "held": chain("held", balanced=False, seed=5, clients=120),
     }
 

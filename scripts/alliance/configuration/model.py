@@ -191,6 +191,7 @@ class Chain(StrictModel):
     from_: Variable = Field(alias="from")
     through: Variable
     to: Variable
+    given: list[Variable] = Field(default_factory=list)
     lags: Annotated[list[Annotated[int, Field(ge=0, le=50)]], Field(min_length=1, max_length=2)]
 
     @model_validator(mode="after")

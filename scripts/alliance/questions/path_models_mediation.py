@@ -6,6 +6,7 @@ A chain of three measures is followed over the sessions of clients (1-1-1), or b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +21,7 @@ from alliance.questions.part import Part
 from alliance.questions.sentences import Sentence, pooling_sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
-from alliance.variables.client import measure, session_order
+from alliance.variables.client import Measure, measure, session_order
 
 NAME = "mediation"
 ROLES = ("from", "through", "to")
@@ -42,22 +43,56 @@ def estimate(site: SiteData, options: Mapping[str, Any]) -> Part:
     part = Part()
     section = options["questions"]["path_models"][NAME]
     if section["enabled"]:
+        sessions = Sessions(site, options)
         for chain in sorted(section["chains"]):
-            _add_chain(part, site, chain, section["chains"][chain], options)
+            _add_chain(part, sessions, chain, section["chains"][chain])
     return part
 
 
-def chain_rows(site: SiteData, content: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any], str]:
+class Sessions:
+    """What several chains need of a site, read once."""
+
+    def __init__(self, site: SiteData, options: Mapping[str, Any]) -> None:
+        self.site, self.options = site, options
+        self._scores: dict[tuple[tuple[str, Any], ...], tuple[pd.DataFrame, Measure]] = {}
+
+    def scores(self, definition: Mapping[str, Any]) -> tuple[pd.DataFrame, Measure]:
+        """Return the scores of sessions of a measure, and what it is."""
+        given = _given(definition)
+        key = tuple(sorted(given.items()))
+        if key not in self._scores:
+            self._scores[key] = session_scores(self.site, given, self.options)
+        return self._scores[key]
+
+    @cached_property
+    def dates(self) -> pd.Series:
+        """The first date on which any score of a client's session was given, by client and session."""
+        scores = self.site.scores
+        rows = scores[scores["timepoint"].eq("session") & scores["session"].notna() & scores["date"].notna()]
+        keys = [rows["client_no"].astype("int64"), rows["session"].astype("int64")]
+        return pd.to_datetime(rows["date"]).groupby(keys).min()
+
+    @cached_property
+    def therapists(self) -> pd.Series | None:
+        """The therapist of every client with scores; None where therapists are not known."""
+        clients = pd.Index(np.unique(self.site.scores["client_no"].dropna().astype("int64")))
+        codes, known = therapist_codes(clients, self.site.clients, self.site.scores)
+        return pd.Series(codes, index=clients) if known else None
+
+
+def chain_rows(sessions: Sessions, content: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any], str]:
     """Return the sessions of clients that hold a whole chain, what is known of them, and why there are none.
 
     One row a client and session t: ``client, session, from, through, to``, each measure at its own session: the next link as many session
-    numbers later as ``lags`` says. Where the dates of two linked sessions are known and contradict their numbers, or a client's variable
-    was measured after the mediator, the row is left out and counted. Higher is better for symptoms.
+    numbers later as ``lags`` says, and ``given1``, ... of clients. Where the dates of two linked sessions are known and contradict their
+    numbers, or a variable of clients was measured after session t, the row is left out and counted. Higher is better for symptoms.
     """
     series, facts = {}, {"sources": {}, "left_out_against_order": 0}
+    if sessions.site.published is not None:
+        return pd.DataFrame(columns=_COLUMNS), facts, f"needs {_what_it_needs(content)}; the site publishes correlations only"
     of_sessions = ROLES if content["kind"] == "1-1-1" else ROLES[1:]
     for role in of_sessions:
-        scores, measured = session_scores(site, _given(content[role]), options)
+        scores, measured = sessions.scores(content[role])
         if measured.reason:
             return pd.DataFrame(columns=_COLUMNS), facts, f"{_named(content[role])}: {measured.reason}"
         series[role], facts["sources"][role] = scores, measured.source
@@ -66,20 +101,25 @@ def chain_rows(site: SiteData, content: Mapping[str, Any], options: Mapping[str,
     for role in of_sessions[1:]:
         later = series[role].assign(session=series[role]["session"] - shifts[role]).rename(columns={"value": role})
         frame = frame.merge(later, on=["client", "session"], how="inner")
-    contradicted = _out_of_order(frame, list(shifts.values()), _session_dates(site))
-    if content["kind"] == "2-1-1":
-        measured = measure(site, _given(content["from"]), options)
+    contradicted = _out_of_order(frame, list(shifts.values()), sessions.dates)
+    given = _given_names(content)
+    for name, definition in {**({} if "from" in series else {"from": content["from"]}), **dict(zip(given, content["given"]))}.items():
+        measured = measure(sessions.site, _given(definition), sessions.options)
         if measured.reason:
-            return pd.DataFrame(columns=_COLUMNS), facts, f"{_named(content['from'])}: {measured.reason}"
-        facts["sources"]["from"] = measured.source
-        frame = frame.assign(**{"from": frame["client"].map(measured.values)})
-        contradicted = contradicted[frame["from"].notna().to_numpy()]
-        frame = frame[frame["from"].notna()]
+            return pd.DataFrame(columns=[*_COLUMNS, *given]), facts, f"{_named(definition)}: {measured.reason}"
+        facts["sources"][name] = measured.source
+        frame = frame.assign(**{name: frame["client"].map(measured.values)})
+        contradicted = contradicted[frame[name].notna().to_numpy()]
+        frame = frame[frame[name].notna()]
         last = frame["client"].map(measured.times["last_order"]) if len(measured.times) else pd.Series(np.nan, index=frame.index)
         contradicted |= (last >= session_order(frame["session"])).to_numpy(dtype=bool)
     facts["left_out_against_order"] = int(contradicted.sum())
     frame = frame[~contradicted].sort_values(["client", "session"]).reset_index(drop=True)
-    return frame[list(_COLUMNS)], facts, ""
+    return frame[[*_COLUMNS, *given]], facts, ""
+
+
+def _given_names(content: Mapping[str, Any]) -> list[str]:
+    return [f"given{position}" for position in range(1, len(content["given"]) + 1)]
 
 
 def _given(definition: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,14 +130,6 @@ def _named(definition: Mapping[str, Any]) -> str:
     """Return a variable of a chain in one word, with what sets it apart from the section of its construct."""
     apart = [str(definition[key]) for key in ("instrument", "scale", "rater", "window", "timepoint") if definition.get(key)]
     return str(definition["construct"]) + (f" ({', '.join(apart)})" if apart else "")
-
-
-def _session_dates(site: SiteData) -> pd.Series:
-    """Return the first date on which any score of a client's session was given, by client and session."""
-    scores = site.scores
-    rows = scores[scores["timepoint"].eq("session") & scores["session"].notna() & scores["date"].notna()]
-    keys = [rows["client_no"].astype("int64"), rows["session"].astype("int64")]
-    return pd.to_datetime(rows["date"]).groupby(keys).min()
 
 
 def _out_of_order(frame: pd.DataFrame, shifts: Sequence[int], dates: pd.Series) -> np.ndarray:
@@ -114,12 +146,13 @@ def _out_of_order(frame: pd.DataFrame, shifts: Sequence[int], dates: pd.Series) 
     return contradicted
 
 
-def _add_chain(part: Part, site: SiteData, chain: str, content: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+def _add_chain(part: Part, sessions: Sessions, chain: str, content: Mapping[str, Any]) -> None:
     from alliance.statistics.multilevel_mediation import multilevel_mediation
     from alliance.statistics.resampling import generator
 
+    site, options = sessions.site, sessions.options
     minimum = options["pooling"]["min_clients"]
-    frame, facts, reason = chain_rows(site, content, options)
+    frame, facts, reason = chain_rows(sessions, content)
     clients = pd.Index(np.sort(frame["client"].unique()), dtype="int64")
     if not reason and len(clients) < minimum:
         reason = f"needs at least {minimum} clients with {_what_it_needs(content)}; has {len(clients)}"
@@ -129,8 +162,8 @@ def _add_chain(part: Part, site: SiteData, chain: str, content: Mapping[str, Any
         part.rows += _absent(chain, content, reason, counts)
         part.variances += [np.nan] * (len(part.rows) - len(part.variances))
         return
-    codes, known = therapist_codes(clients, site.clients, site.scores)
-    therapists = codes[clients.get_indexer(frame["client"])] if known else None
+    known = sessions.therapists is not None
+    therapists = frame["client"].map(sessions.therapists).to_numpy() if known else None
     held = frame[["session"]].to_numpy(dtype=float) if options["questions"]["path_models"][NAME]["session_trend"] else None
     found = multilevel_mediation(
         frame[list(ROLES)].to_numpy(dtype=float),
@@ -138,6 +171,7 @@ def _add_chain(part: Part, site: SiteData, chain: str, content: Mapping[str, Any
         therapists,
         kind=content["kind"],
         held=held if held is not None and np.ptp(held) > 0 else None,
+        given=frame[_given_names(content)].to_numpy(dtype=float),
         random=generator(options["seed"], "path_models", NAME, site.site, chain),
         draws=options["resampling"]["draws"],
         level=options["pooling"]["level"],
@@ -172,6 +206,7 @@ def _what_it_needs(content: Mapping[str, Any]) -> str:
     words = [*([_named(content["from"])] if above else []), f"{first} at a session"]
     for name, lag in zip(others, content["lags"], strict=True):
         words.append(f"{name} {'at the same session' if lag == 0 else 'one session later' if lag == 1 else f'{lag} sessions later'}")
+    words = [*map(_named, content["given"]), *words]
     return ", ".join(words[:-1]) + f" and {words[-1]}"
 
 
@@ -185,7 +220,9 @@ def _told(content: Mapping[str, Any], level: str, effect: str) -> str:
         if content["kind"] == "2-1-1":
             names[0] = ""
     x, m, y = names
-    given = {"a": "", "b": f" given {x}" if x else "", "direct": f" given {m}", "total": "", INDIRECT: ""}[effect]
+    held = {"a": [], "b": [x] if x else [], "direct": [m], "total": [], INDIRECT: []}[effect]
+    held = held if level == WITHIN else [*held, *map(_named, content["given"])]
+    given = f" given {', '.join(held)}" if held else ""
     ends = {"a": (x, m), "b": (m, y), "direct": (x, y), "total": (x, y), INDIRECT: (x, m, y)}[effect]
     return " -> ".join(ends) + given + ("" if level == WITHIN else "; clients' means over these sessions")
 

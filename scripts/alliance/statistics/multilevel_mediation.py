@@ -92,6 +92,7 @@ def multilevel_mediation(
     *,
     kind: str = "1-1-1",
     held: ArrayLike | None = None,
+    given: ArrayLike | None = None,
     random: np.random.Generator,
     draws: int = 2000,
     level: float = 0.95,
@@ -118,6 +119,8 @@ def multilevel_mediation(
         ``1-1-1`` or ``2-1-1``.
     held : array_like, shape (n, r), optional
         Variables of sessions held constant within clients, as in :func:`alliance.statistics.two_level.two_level`.
+    given : array_like, shape (n, g), optional
+        Variables of clients held constant between clients: paths and standard deviations there are those of what they leave.
     random : numpy.random.Generator
         Of the Monte Carlo draws.
     draws, level, errors, min_clusters
@@ -136,7 +139,8 @@ def multilevel_mediation(
     if values.ndim != 2 or values.shape[1] != 3:
         raise ValueError("a chain has three variables")
     above = kind == "2-1-1"
-    of_client = values[:, :1] if above else None
+    constant = np.empty((len(values), 0)) if given is None else np.asarray(given, dtype=float)
+    of_client = np.column_stack([constant, values[:, :1]]) if above else constant
     sessions = values[:, 1:] if above else values
     model = two_level(sessions, clients, therapists, client_values=of_client, held=held, min_clusters=min_clusters)
     wanted = [(WITHIN, name) for name in (("b",) if above else PATHS)] + [(BETWEEN, name) for name in PATHS]
@@ -146,9 +150,9 @@ def multilevel_mediation(
     def paths(within: np.ndarray, between: np.ndarray, _: np.ndarray) -> np.ndarray:
         inside = [_slope(within, 0, 1)] if above else _paths(within)
         inside_standard = [inside[0] * _ratio(within, 0, 1)] if above else _standardised(within, inside)
-        outside = _paths(between)
-        variances = np.diagonal(between, axis1=1, axis2=2)
-        return np.column_stack([*inside, *outside, *inside_standard, *_standardised(between, outside), variances])
+        left = _left(between, constant.shape[1])
+        outside = _paths(left)
+        return np.column_stack([*inside, *outside, *inside_standard, *_standardised(left, outside), np.diagonal(left, axis1=1, axis2=2)])
 
     found = model.derived(paths, errors)
     reasons = {WITHIN: "", BETWEEN: model.reason}
@@ -164,6 +168,14 @@ def multilevel_mediation(
                 pair = [at[one, "a"], at[one, "b"]]
                 effects += _indirect(one, standardised, pair, found, reasons, cautions, level, draws, random)
     return MultilevelMediation(tuple(effects), model, found.method, found.df)
+
+
+def _left(covariance: np.ndarray, first: int) -> np.ndarray:
+    """Return the covariances of the last variables that the first ones leave."""
+    if not first:
+        return covariance
+    cross = covariance[:, :first, first:]
+    return covariance[:, first:, first:] - np.swapaxes(cross, 1, 2) @ np.linalg.solve(covariance[:, :first, :first], cross)
 
 
 def _slope(covariance: np.ndarray, x: int, y: int) -> np.ndarray:

@@ -452,6 +452,8 @@ def two_level(
     if q and np.abs(sums.within[:, :q, :q]).max() > 1e-12 * len(rows):
         raise ValueError("a variable of clients differs between sessions of a client")
     total = sums.total()
+    if q and np.linalg.eigvalsh(_client_moments(total, q)[0][0])[0] < _DETERMINED:
+        return _none("the variables of clients do not differ, or one of them is determined by the others", q, r, p, counts)
     alone = pooled_within(total, q + r)
     fault = _determined(alone.within[0], total.within[0], q, r)
     if fault:

@@ -134,6 +134,8 @@ def _chain_faults(config: Mapping[str, Any]) -> Iterator[Found]:
                 yield (*path, role, "construct"), f"{construct} is not measured in sessions; a chain 2-1-1 may begin with it"
             elif definition.get("window") is not None or definition.get("timepoint") not in (None, "session"):
                 yield (*path, role), "takes no window or timepoint: every session counts"
+        for position, definition in enumerate(content["given"]):
+            yield from _definition_faults((*path, "given", position), definition, config)
 
 
 def _definition_faults(path: tuple[str, ...], definition: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Found]:
