@@ -116,8 +116,10 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     found = path_models_fits.pool(of_models[of_models["effect"].eq("")], pooled, summaries, options)
     of_chains = path_models_mediation.pool(own["mediation"], summaries, options)
     found["indirect"] = effects.stack(path_models_indirect.pool(of_models, found["defined"], pooled, options), of_chains)
-    found["comparison"] = path_models_comparison.pool(own["comparison"], pooled, options)
-    found["site_paths"] = path_models_sites.pool(summaries, options)
+    found["comparison"] = path_models_comparison.pool(own["comparison"], pooled, summaries, options)
+    equality = path_models_sites.equalities(summaries, options)
+    found["site_paths"] = path_models_sites.site_rows(equality, summaries, options)
+    found["diagnostics"] = effects.stack(found["diagnostics"], path_models_sites.pooled_rows(equality))
     for name in ("cross_lagged", "conditions"):
         found[name] = PARTS[name].pool(own[name], summaries, options)
     return {name: finish(table, "path_models", name) for name, table in found.items()}

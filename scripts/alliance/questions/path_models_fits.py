@@ -27,6 +27,7 @@ from alliance.questions.path_model_sample import (
 from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
+from alliance.statistics import structural_resampling
 from alliance.statistics.distributions import critical_value, two_sided_p
 from alliance.statistics.indirect_effects import monte_carlo
 from alliance.statistics.multivariate_meta import pool_coefficients, pooled_function
@@ -35,6 +36,7 @@ from alliance.statistics.row_moments import RowMoments, moments_of_rows
 from alliance.statistics.semopy_check import largest_difference
 from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural, modification_indices
 from alliance.statistics.structural_model import StructuralModel, layout
+from alliance.statistics.structural_resampling import Bootstrap, Jackknife
 from alliance.statistics.two_stage import fit_pooled, pool_correlations
 from alliance.statistics.within_sites import SiteMoments, WithinSites
 from alliance.statistics.within_sites import within_sites as pool_within
@@ -82,6 +84,8 @@ class SiteFit:
         Sampling covariance of the table's estimates; NaN where not known.
     effects : DataFrame
         Intervals of defined effects: ``name, form, interval, std_error, ci_low, ci_high, method, reason``.
+    drawn : Bootstrap or None
+        Resamples of therapists or clients; None without defined effects or rows.
     method : str
         How the coefficients' standard errors were made.
     reason : str
@@ -96,6 +100,7 @@ class SiteFit:
     vcov: np.ndarray
     vcov_standardized: np.ndarray
     effects: pd.DataFrame
+    drawn: Bootstrap | None
     method: str
     reason: str
 
@@ -152,19 +157,18 @@ def shown(rows: pd.DataFrame, model: StructuralModel) -> tuple[pd.DataFrame, lis
 
 def _none(name: str, model: StructuralModel, sample: PathSample | PublishedSample, reason: str) -> SiteFit:
     nothing = np.empty((0, 0))
-    return SiteFit(name, model, sample, None, pd.DataFrame(), nothing, nothing, pd.DataFrame(), "none", reason)
+    return SiteFit(name, model, sample, None, pd.DataFrame(), nothing, nothing, pd.DataFrame(), None, "none", reason)
 
 
 def _of_rows(sample: PathSample, site: str, options: Mapping[str, Any]) -> SiteFit:
     if sample.reason:
         return _none(sample.name, sample.model, sample, sample.reason)
-    from alliance.statistics import structural_resampling as by_cluster
 
     level = options["pooling"]["level"]
     fitted = _fitted(sample.model, sample, options)
     if fitted.status == "not_estimable":
         return _none(sample.name, sample.model, sample, f"not estimable: {fitted.reason}")
-    without = by_cluster.jackknife(fitted, level=level, min_clusters=MIN_CLUSTERS)
+    without = structural_resampling.jackknife(fitted, level=level, min_clusters=MIN_CLUSTERS)
     notes = [fitted.reason]
     if without.status == "not_estimable":
         table, positions = shown(fitted.parameters, sample.model)
@@ -176,10 +180,26 @@ def _of_rows(sample: PathSample, site: str, options: Mapping[str, Any]) -> SiteF
         method = "cluster_jackknife" if without.unit == "clusters" else "client_jackknife"
         square = np.ix_(positions, positions)
         vcov, standardized = without.vcov_estimates[square], without.vcov_standardized[square]
+        if without.unit == "clusters":
+            by_client = structural_resampling.jackknife(fitted, level=level, min_clusters=len(sample.rows) + 1)
+            vcov = _with_correlations_of(vcov, by_client.vcov_estimates[square])
+            standardized = _with_correlations_of(standardized, by_client.vcov_standardized[square])
     seed = (options["seed"], "path_models", site, sample.name)
-    effects = _effect_intervals(sample, fitted, without, seed, options) if sample.model.defined else pd.DataFrame()
+    effects, drawn = _effect_intervals(fitted, without, seed, options) if sample.model.defined else (pd.DataFrame(), None)
     reason = "; ".join(dict.fromkeys(note for note in notes if note))
-    return SiteFit(sample.name, sample.model, sample, fitted, table, vcov, standardized, effects, method, reason)
+    return SiteFit(sample.name, sample.model, sample, fitted, table, vcov, standardized, effects, drawn, method, reason)
+
+
+def _with_correlations_of(variances: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return a covariance matrix with the variances of one and the correlations of another.
+
+    How a site's coefficients hang together is taken from leaving out clients: a matrix from a handful of therapists is all but singular.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = np.sqrt(np.diagonal(variances) / np.diagonal(other))
+    mixed = other * np.outer(size, size)
+    np.fill_diagonal(mixed, np.diagonal(variances))
+    return mixed
 
 
 def _fitted(model: StructuralModel, sample: PathSample, options: Mapping[str, Any]) -> StructuralFit:
@@ -197,11 +217,9 @@ def _fitted(model: StructuralModel, sample: PathSample, options: Mapping[str, An
 
 
 def _effect_intervals(
-    sample: PathSample, fitted: StructuralFit, without: Any, seed: Sequence[Any], options: Mapping[str, Any]
-) -> pd.DataFrame:
+    fitted: StructuralFit, without: Jackknife, seed: Sequence[Any], options: Mapping[str, Any]
+) -> tuple[pd.DataFrame, Bootstrap]:
     """Return intervals of defined effects by delta method, Monte Carlo and bootstrap of therapists (clients, with few therapists)."""
-    from alliance.statistics import structural_resampling as by_cluster
-    from alliance.statistics.distributions import critical_value
     from alliance.statistics.indirect_effects import monte_carlo
 
     level, draws = options["pooling"]["level"], options["resampling"]["draws"]
@@ -228,19 +246,20 @@ def _effect_intervals(
         ]
         add(row.lhs, DELTA, robust, forms, "")
     if usable:
-        simulated = monte_carlo(fitted, generator(*seed, "monte carlo"), level=level)
+        simulated = monte_carlo(fitted, generator(*seed, "monte carlo"), vcov=without.vcov, df=without.df, level=level)
         for row in simulated.itertuples(index=False):
             forms = [(np.nan, row.ci_low, row.ci_high), (np.nan, row.standardized_low, row.standardized_high)]
             add(row.name, MONTE_CARLO, jackknifed, forms, "")
-    for interval, kind in ((PERCENTILE, "expanded_percentile"), (BCA, "bca")):
-        drawn = by_cluster.bootstrap(fitted, generator(*seed), draws=draws, level=level, interval=kind)
+    resampled = structural_resampling.bootstrap(fitted, generator(*seed), draws=draws, level=level)
+    accelerated = structural_resampling.with_interval(fitted, resampled, "bca", level)
+    for interval, drawn in ((PERCENTILE, resampled), (BCA, accelerated)):
         for row in drawn.parameters[drawn.parameters["op"].eq(":=")].itertuples(index=False):
             forms = [
                 (row.std_error, row.ci_low, row.ci_high),
                 (row.std_error_standardized, row.standardized_low, row.standardized_high),
             ]
             add(row.lhs, interval, "bootstrap", forms, drawn.reason)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows), resampled
 
 
 def _of_matrix(sample: PublishedSample, options: Mapping[str, Any]) -> SiteFit:
@@ -254,7 +273,7 @@ def _of_matrix(sample: PublishedSample, options: Mapping[str, Any]) -> SiteFit:
     table, _ = shown(fitted.parameters, sample.model)
     vcov, standardized = (np.diag(table[column].to_numpy(dtype=float) ** 2) for column in ("std_error", "std_error_standardized"))
     return SiteFit(
-        sample.name, sample.model, sample, fitted, table, vcov, standardized, pd.DataFrame(), "normal_theory", fitted.reason
+        sample.name, sample.model, sample, fitted, table, vcov, standardized, pd.DataFrame(), None, "normal_theory", fitted.reason
     )
 
 
@@ -324,9 +343,9 @@ def _rows(
             rows.append(told)
             variances.append(variance)
         covariances += _covariance_rows(found, names, vcov)
-    for row in _other_intervals(found):
+    for row, variance in _other_intervals(found):
         rows.append(row)
-        variances.append(float("nan"))
+        variances.append(variance)
     for row in [*_fit_rows(found), *diagnostic_rows(found.fitted, found.model)]:
         rows.append({**found.counts, "method": found.likelihood_method, **row})
         variances.append(float("nan"))
@@ -371,8 +390,8 @@ def _told(found: SiteFit, identity: Mapping[str, Any], form: str, value: float, 
     return {**row, "status": "flagged" if reason else "estimated", "reason": reason}, variance
 
 
-def _other_intervals(found: SiteFit) -> list[dict[str, Any]]:
-    """Return the defined effects with every other kind of interval."""
+def _other_intervals(found: SiteFit) -> list[tuple[dict[str, Any], float]]:
+    """Return the defined effects with every other kind of interval, and the variance where the interval rests on one."""
     rows = []
     values = {row.lhs: (row.estimate, row.standardized) for row in found.table.itertuples(index=False) if row.op == ":="}
     definition = {row.lhs: row.rhs for row in found.table.itertuples(index=False) if row.op == ":="}
@@ -383,12 +402,13 @@ def _other_intervals(found: SiteFit) -> list[dict[str, Any]]:
         identity = _identity(one.name, one.name, ":=", definition[one.name], one.form)
         identity |= {"parameter": f"{identity['parameter']} [{one.interval}]", "interval": one.interval}
         if not np.isfinite(one.ci_low):
-            rows.append(_absent(found, identity, one.reason or "the interval has no finite limits"))
+            rows.append((_absent(found, identity, one.reason or "the interval has no finite limits"), float("nan")))
             continue
         reason = "; ".join(dict.fromkeys(text for text in (found.reason, one.reason) if text))
         limits = {"estimate": float(value), "ci_low": float(one.ci_low), "ci_high": float(one.ci_high)}
         status = "flagged" if reason else "estimated"
-        rows.append({**found.counts, **identity, **limits, "method": one.method, "status": status, "reason": reason})
+        row = {**found.counts, **identity, **limits, "method": one.method, "status": status, "reason": reason}
+        rows.append((row, float(one.std_error) ** 2))
     return rows
 
 
@@ -448,7 +468,7 @@ def diagnostic_rows(fitted: StructuralFit, model: StructuralModel) -> list[dict[
     residuals = fitted.residuals[0]
     first, second = np.triu_indices(len(residuals), 1)
     values = residuals.to_numpy(dtype=float)[first, second]
-    order = np.argsort(-np.abs(values), kind="stable")[:LARGEST] if fitted.fit.df > 0 else []
+    order = [position for position in np.argsort(-np.abs(values), kind="stable")[:LARGEST] if abs(values[position]) > 1e-6]
     names = list(residuals.index)
     for position in order:
         add(RESIDUAL, names[first[position]], "~~", names[second[position]], values[position])
@@ -490,9 +510,7 @@ def _published_effects(published: Published, found: SiteFit, minimum: int) -> di
     return made
 
 
-def _moments(
-    found: SiteFit, options: Mapping[str, Any], known: dict[tuple[Any, ...], RowMoments]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _moments(found: SiteFit, options: Mapping[str, Any], known: dict[tuple[Any, ...], RowMoments]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a model's block of moments and their sampling covariance, as rows of ``moments.csv`` and ``vcov.csv``.
 
     Of the variables that enough clients have together. Incomplete rows count too (maximum likelihood without a model). ``known`` keeps
@@ -505,8 +523,8 @@ def _moments(
     if len(names) < 2:
         return no_moments(), nothing
     rows = found.sample.rows[names].dropna(how="all")
-    known = found.sample.rows.index.get_indexer(rows.index)
-    therapists = None if found.sample.therapists is None else found.sample.therapists[known]
+    position = found.sample.rows.index.get_indexer(rows.index)
+    therapists = None if found.sample.therapists is None else found.sample.therapists[position]
     key = (*names, *rows.index)
     moments = known[key] = known.get(key) or moments_of_rows(rows, therapists)
     if moments.reason:
@@ -678,7 +696,9 @@ def pool(
     )
     diagnostics = effects.stack(single[single["estimate_type"].ne(FIT)], of_pooled[of_pooled["estimate_type"].ne(FIT)])
     if len(diagnostics):
-        diagnostics = diagnostics.assign(parameter=[parameter_of(row.lhs, row.op, row.rhs) if row.op else "" for row in diagnostics.itertuples()])
+        diagnostics = diagnostics.assign(
+            parameter=[parameter_of(row.lhs, row.op, row.rhs) if row.op in TYPES else "" for row in diagnostics.itertuples()]
+        )
     leave_one_out = effects.leave_one_out_rows(standard, ["model", "parameter", "estimate_type"], "identity", pooling)
     return {
         "parameters": rows[~is_defined],
@@ -691,7 +711,12 @@ def pool(
 
 def _all_groups(models: Mapping[str, StructuralModel]) -> pd.DataFrame:
     rows = [
-        {"model": name, **_identity(parameter_of(lhs, op, rhs), lhs, op, rhs, form), "parameter": parameter_of(lhs, op, rhs), "interval": ""}
+        {
+            "model": name,
+            **_identity(parameter_of(lhs, op, rhs), lhs, op, rhs, form),
+            "parameter": parameter_of(lhs, op, rhs),
+            "interval": "",
+        }
         for name, model in models.items()
         for lhs, op, rhs in terms(model)
         for form in FORMS
@@ -710,7 +735,9 @@ def _same_units_only(pooled: pd.DataFrame, summaries: Sequence[SiteSummary]) -> 
     for name in sorted(set(pooled["model"])):
         sources = []
         for summary in summaries:
-            own = summary.estimates[summary.estimates["model"].eq(name) & summary.estimates["estimate_type"].isin(["path_unstandardised", "loading"])]
+            own = summary.estimates[
+                summary.estimates["model"].eq(name) & summary.estimates["estimate_type"].isin(["path_unstandardised", "loading"])
+            ]
             if summary.status == "ok" and own["status"].isin(WITH_NUMBERS).any():
                 sources.append(summary.facts.get("models", {}).get(name, {}).get("sources"))
         if any(source != sources[0] or not source for source in sources):
@@ -785,9 +812,11 @@ def _within_rows(
             rows += _standard_rows(name, model, _absent_values(model, list(TYPES), found.reason), common, {})
             continue
         table, _ = shown(found.fitted.parameters, model)
-        drawn = monte_carlo(
-            found.fitted, generator(options["seed"], "path_models", "within", name), level=pooling["level"]
-        ).set_index("name") if model.defined else None
+        drawn = (
+            monte_carlo(found.fitted, generator(options["seed"], "path_models", "within", name), level=pooling["level"]).set_index("name")
+            if model.defined
+            else None
+        )
         values: dict[str, dict[str, Any]] = {}
         by_monte_carlo: dict[str, dict[str, Any]] = {}
         headline = found.counts["n_sites"] >= pooling["headline_sites"]
@@ -838,7 +867,13 @@ def _multivariate_rows(
             told = {column: getattr(row, column) for column in ("estimate", "std_error", "ci_low", "ci_high", *BETWEEN)}
             reason = "; ".join(dict.fromkeys(text for text in (row.reason, found.reason) if text))
             status = "not_estimable" if row.status == "not_estimable" else "flagged" if reason else "estimated"
-            values[row.name] = {**told, "i2": row.i2 / 100, "p_value": row.p_value if headline else np.nan, "status": status, "reason": reason}
+            values[row.name] = {
+                **told,
+                "i2": row.i2 / 100,
+                "p_value": row.p_value if headline else np.nan,
+                "status": status,
+                "reason": reason,
+            }
         random = generator(options["seed"], "path_models", "multivariate", name)
         for item in model.defined:
             told = pooled_function(found, _defined_of(model, names, item.name), random, level=pooling["level"])
@@ -947,9 +982,7 @@ def _two_stage(
             reason = effects.too_few_sites(k, pooling).replace("an estimate", "correlations of the model's variables")
             rows += _standard_rows(name, model, _absent_values(model, shown_ops, reason), common, {})
             continue
-        stage = pool_correlations(
-            correlations, sizes, model.observed, random_effects=pooling["tau2"] != "fixed", level=pooling["level"]
-        )
+        stage = pool_correlations(correlations, sizes, model.observed, random_effects=pooling["tau2"] != "fixed", level=pooling["level"])
         fitted = fit_pooled(model, stage, generator(options["seed"], "path_models", "two_stage", name), level=pooling["level"])
         common |= {"n_sites": fitted.n_sites}
         if fitted.status == "not_estimable":
@@ -987,7 +1020,9 @@ def _pooled_single_rows(models: Mapping[str, StructuralModel], pooled: Mapping[s
         found = pooled[name]
         common = {"model": name, "site": POOLED, "scale": "identity", "method": WITHIN, **found.counts}
         if found.fitted is None:
-            rows.append({**common, "index": "chi2", "estimate_type": FIT, "method": "none", "status": "not_estimable", "reason": found.reason})
+            rows.append(
+                {**common, "index": "chi2", "estimate_type": FIT, "method": "none", "status": "not_estimable", "reason": found.reason}
+            )
             continue
         values = fit_values(found.fitted)
         caution = found.fitted.reason
@@ -1003,7 +1038,7 @@ def _pooled_single_rows(models: Mapping[str, StructuralModel], pooled: Mapping[s
 
 def _semopy_row(found: PooledFit) -> dict[str, Any]:
     """Return how far semopy's estimates lie from the engine's, in SD."""
-    difference, reason = largest_difference(found.model, found.fitted, Moments(found.within.n, found.within.correlation, None, list(found.model.observed)))
+    difference, reason = largest_difference(found.fitted)
     row = {"index": "semopy_difference", "estimate_type": "largest_difference"}
     if difference is None:
         return {**row, "status": "not_estimable", "method": "none", "reason": f"not estimable: {reason}"}

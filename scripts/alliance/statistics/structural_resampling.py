@@ -14,7 +14,7 @@ for about 0.1 ms a resample.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -27,13 +27,15 @@ from alliance.statistics.distributions import critical_value, two_sided_p
 from alliance.statistics.structural_fit import StructuralFit, _Solution, standardized_values
 from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, PATHS, Implied, Slots, State, Units
 
-__all__ = ["Bootstrap", "Contributions", "Jackknife", "bootstrap", "contributions", "jackknife", "outputs", "refits"]
+__all__ = ["Bootstrap", "Contributions", "Jackknife", "bootstrap", "contributions", "jackknife", "outputs", "refits", "with_interval"]
 
 MIN_CLUSTERS = 5
 SHARE_USABLE = 0.5
-INTERVALS = ("ci_low", "ci_high", "standardized_low", "standardized_high")
+LIMITS = ("ci_low", "ci_high", "standardized_low", "standardized_high")
 
 CLOSE = 1e-4
+Interval = Literal["expanded_percentile", "percentile", "bias_corrected", "bca"]
+
 _STEPS = 60
 _SHORTEST = 1e-3
 _STALE = 12
@@ -175,6 +177,8 @@ class Bootstrap:
     method: str
     status: str
     reason: str
+    _given: Contributions | None = field(default=None, repr=False, compare=False)
+    _values: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False, compare=False)
 
 
 def contributions(fitted: StructuralFit, min_clusters: int = 0) -> Contributions:
@@ -310,7 +314,7 @@ def bootstrap(
     *,
     draws: int = 2000,
     level: float = 0.95,
-    interval: Literal["expanded_percentile", "percentile", "bias_corrected", "bca"] = "expanded_percentile",
+    interval: Interval = "expanded_percentile",
     min_clusters: int = resampling.MIN_CLUSTERS,
 ) -> Bootstrap:
     """Bootstrap a model by resampling whole clusters within groups, or clients where there are no clusters or too few.
@@ -336,41 +340,19 @@ def bootstrap(
     given = contributions(fitted, min_clusters)
     if min(given.n_units) < 2:
         return _no_bootstrap(fitted, given.unit, given.n_units, 0, 0, "needs at least two units in every group")
-    weights = np.concatenate([resampling.multinomial_weights(random, count, draws) for count in given.n_units], axis=1)
+    weights = np.concatenate([_counts(random, count, draws) for count in given.n_units], axis=1)
     drawn = refits(given, weights)
     failed, improper = int((~drawn.solved).sum()), int((drawn.solved & ~drawn.proper).sum())
     lost = f"{failed} of {draws} resamples had no solution, {improper} an improper one (negative variance or correlation beyond 1)"
     if drawn.proper.sum() < max(2, SHARE_USABLE * draws):
         return _no_bootstrap(fitted, given.unit, given.n_units, failed, improper, lost)
     raw, standard, implied = outputs(fitted, drawn.free[drawn.proper])
-    smallest = min(given.n_units)
-    factor = np.sqrt(smallest / (smallest - 1))
-    without = _left_out(fitted, given) if interval == "bca" else (None, None)
-    table = fitted.parameters[["group", "lhs", "op", "rhs", "label"]].copy()
-    for column, values, left_out, error, low, high in (
-        ("estimate", raw, without[0], "std_error", "ci_low", "ci_high"),
-        ("standardized", standard, without[1], "std_error_standardized", "standardized_low", "standardized_high"),
-    ):
-        table[column] = fitted.parameters[column]
-        estimate = table[column].to_numpy(dtype=float)
-        usable = np.flatnonzero(np.isfinite(estimate) & (np.isfinite(values).sum(axis=0) > 1))
-        usable = usable[np.nanstd(values[:, usable], axis=0) > 1e-12 * (1 + np.abs(estimate[usable]))]
-        limits = np.full((3, len(table)), np.nan)
-        limits[0, usable] = np.nanstd(values[:, usable], axis=0, ddof=1) * factor
-        if interval in ("bias_corrected", "bca"):
-            leave = left_out[:, usable] if interval == "bca" else np.zeros((1, usable.size))
-            limits[1:, usable] = resampling.bca_interval(values[:, usable], estimate[usable], leave, level)
-        else:
-            expanded = smallest if interval == "expanded_percentile" else None
-            limits[1:, usable] = resampling.percentile_interval(values[:, usable], level, expanded)
-        table[error], table[low], table[high] = limits
+    table = _with_limits(fitted, given, (raw, standard), interval, level)
     named = ((table["label"] != "") & ~table["label"].duplicated()).to_numpy()
     names = table.loc[named, "label"].tolist()
     notes = [note for note in (given.note, fitted.reason) if note]
     if failed or improper:
         notes.append(f"{lost}: left out")
-    unit = "therapists" if given.unit == "clusters" else "clients"
-    kind = {"bias_corrected": "bias-corrected", "bca": "bias-corrected and accelerated"}.get(interval, interval.replace("_", " "))
     return Bootstrap(
         table,
         pd.DataFrame(raw[:, named], columns=names),
@@ -380,10 +362,73 @@ def bootstrap(
         given.n_units,
         failed,
         improper,
-        f"{kind} bootstrap, {draws} resamples of {unit}",
+        _told(interval, draws, given.unit),
         "flagged" if notes else "estimated",
         "; ".join(notes),
+        given,
+        (raw, standard),
     )
+
+
+def with_interval(fitted: StructuralFit, drawn: Bootstrap, interval: Interval, level: float = 0.95) -> Bootstrap:
+    """Return the same resamples with another kind of interval.
+
+    Parameters
+    ----------
+    fitted : StructuralFit
+        The fit that was resampled.
+    drawn : Bootstrap
+        From :func:`bootstrap`.
+    interval, level
+        As in :func:`bootstrap`.
+    """
+    if drawn.status == "not_estimable":
+        return drawn
+    table = _with_limits(fitted, drawn._given, drawn._values, interval, level)
+    draws = len(drawn.draws) + drawn.n_failed + drawn.n_improper
+    return replace(drawn, parameters=table, method=_told(interval, draws, drawn.unit))
+
+
+def _told(interval: Interval, draws: int, unit: str) -> str:
+    kind = {"bias_corrected": "bias-corrected", "bca": "bias-corrected and accelerated"}.get(interval, interval.replace("_", " "))
+    return f"{kind} bootstrap, {draws} resamples of {'therapists' if unit == 'clusters' else 'clients'}"
+
+
+def _with_limits(
+    fitted: StructuralFit, given: Contributions, values: tuple[np.ndarray, np.ndarray], interval: Interval, level: float
+) -> pd.DataFrame:
+    """Return every row of the fit's table with standard errors and limits from resamples."""
+    smallest = min(given.n_units)
+    factor = np.sqrt(smallest / (smallest - 1))
+    without = _left_out(fitted, given) if interval == "bca" else (None, None)
+    table = fitted.parameters[["group", "lhs", "op", "rhs", "label"]].copy()
+    for column, drawn, left_out, error, low, high in (
+        ("estimate", values[0], without[0], "std_error", "ci_low", "ci_high"),
+        ("standardized", values[1], without[1], "std_error_standardized", "standardized_low", "standardized_high"),
+    ):
+        table[column] = fitted.parameters[column]
+        estimate = table[column].to_numpy(dtype=float)
+        usable = np.flatnonzero(np.isfinite(estimate) & (np.isfinite(drawn).sum(axis=0) > 1))
+        usable = usable[np.nanstd(drawn[:, usable], axis=0) > 1e-12 * (1 + np.abs(estimate[usable]))]
+        limits = np.full((3, len(table)), np.nan)
+        limits[0, usable] = np.nanstd(drawn[:, usable], axis=0, ddof=1) * factor
+        if interval in ("bias_corrected", "bca"):
+            leave = left_out[:, usable] if interval == "bca" else np.zeros((1, usable.size))
+            limits[1:, usable] = resampling.bca_interval(drawn[:, usable], estimate[usable], leave, level)
+        else:
+            expanded = smallest if interval == "expanded_percentile" else None
+            limits[1:, usable] = resampling.percentile_interval(drawn[:, usable], level, expanded)
+        table[error], table[low], table[high] = limits
+    return table
+
+
+def _counts(random: np.random.Generator, units: int, draws: int) -> np.ndarray:
+    """Return how often each unit stands in each resample, shape (draws, units).
+
+    Units are drawn and counted, which for hundreds of clients is several times faster than drawing the multinomial.
+    """
+    drawn = random.integers(units, size=(draws, units)) + units * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * units).reshape(draws, units).astype(float)
 
 
 def _maxima(given: Contributions, sums: Sequence[np.ndarray], close: float) -> tuple[np.ndarray, np.ndarray]:
@@ -707,7 +752,7 @@ def _spread(given: Contributions, values: np.ndarray) -> np.ndarray:
 
 def _no_jackknife(fitted: StructuralFit, unit: str, n_units: tuple[int, ...], reason: str) -> Jackknife:
     table = fitted.parameters.copy()
-    gone = ["std_error", "std_error_standardized", "statistic", "p_value", *INTERVALS]
+    gone = ["std_error", "std_error_standardized", "statistic", "p_value", *LIMITS]
     table[gone], table["df"] = np.nan, np.nan
     nothing = np.full((len(table),) * 2, np.nan)
     return Jackknife(table, fitted.vcov * np.nan, nothing, nothing.copy(), np.nan, unit, n_units, "not_estimable", reason)

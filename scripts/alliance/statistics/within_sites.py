@@ -62,11 +62,12 @@ def within_sites(sites: Sequence[SiteMoments]) -> WithinSites:
     weight = np.array([one.n - 1 for one in sites])
     share = weight / weight.sum()
     correlation = sum(w * correlation_matrix(one.covariance) for w, one in zip(share, sites))
-    acov = sum(w**2 * _correlation_acov(one) for w, one in zip(share, sites))
+    acov = sum(w**2 * correlation_acov(one) for w, one in zip(share, sites))
     return WithinSites(correlation, acov, float(weight.sum() + 1))
 
 
-def _correlation_acov(site: SiteMoments) -> np.ndarray:
+def correlation_acov(site: SiteMoments) -> np.ndarray:
+    """Return the sampling covariance of the elements of a site's correlation matrix, by the delta method; zero for the diagonal."""
     covariance = np.asarray(site.covariance, dtype=float)
     p = len(covariance)
     spread = normal_theory(covariance, site.n) if site.acov is None else site.acov
