@@ -8,7 +8,8 @@ from typing import Any
 from alliance.configuration.errors import nearest
 from alliance.variables.path_models import RESERVED
 
-PROCESS = ("alliance", "empathy")
+CONDITIONS = ("empathy", "regard", "unconditionality", "congruence")
+PROCESS = ("alliance", *CONDITIONS, "social_influence", "adherence")
 OUTCOMES = ("outcome", "residual_gain", "change")
 SYMPTOM_BASED = ("symptoms", "early_gain")
 CONSTRUCTS = (*PROCESS, *OUTCOMES, "intake", *SYMPTOM_BASED, "dropout")
@@ -17,8 +18,7 @@ CLIENTS_PREFIX = "clients."
 INTAKE_SEVERITY = "intake_severity"
 
 _SECTION = {
-    "alliance": "alliance",
-    "empathy": "empathy",
+    **{name: name for name in PROCESS},
     "outcome": "outcome",
     "residual_gain": "outcome",
     "change": "outcome",
@@ -28,6 +28,12 @@ _SECTION = {
 }
 
 Found = tuple[tuple[str, ...], str]
+
+
+def score_names(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return instrument and scale of a section's measures in order of preference; ``instrument.scale`` names a scale of its own."""
+    pairs = (entry.partition(".") for entry in settings.get("instruments") or ())
+    return [(instrument, scale or settings.get("scale") or "total") for instrument, _, scale in pairs]
 
 
 def section(construct: str) -> str:
@@ -51,6 +57,7 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
     return [
         *_window_faults(config),
         *_variable_faults(config),
+        *_chain_faults(config),
         *_factor_faults(config),
         *_outcome_faults(config),
         *_measurement_faults(config),
@@ -62,7 +69,7 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     questions = config["questions"]
     uses = [
         (("alliance", "window"), config["alliance"].get("window")),
-        (("empathy", "window"), config["empathy"].get("window")),
+        *(((name, "window"), config[name].get("window")) for name in PROCESS[1:] if config[name].get("instruments")),
         (
             ("questions", "convergent_validity", "timepoint_window"),
             questions["convergent_validity"].get("timepoint_window") if questions["convergent_validity"]["enabled"] else None,
@@ -72,6 +79,10 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             questions["client_factors"].get("window") if questions["client_factors"]["enabled"] else None,
         ),
     ]
+    if questions["path_models"]["enabled"]:
+        base = ("questions", "path_models", "conditions")
+        uses.append(((*base, "window"), questions["path_models"]["conditions"]["window"]))
+        uses += [((*base, "phases", phase), name) for phase, name in questions["path_models"]["conditions"]["phases"].items()]
     outcome = questions["alliance_outcome"]
     if outcome["enabled"]:
         base = ("questions", "alliance_outcome")
@@ -83,8 +94,6 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     if questions["early_gains"]["enabled"]:
         windows_of = enumerate(questions["early_gains"]["windows"])
         uses += [(("questions", "early_gains", "windows", position), name) for position, name in windows_of]
-    if not config["empathy"].get("instruments"):
-        uses = [use for use in uses if use[0][0] != "empathy"]
     for path, name in uses:
         if name is not None and name not in windows:
             yield path, f"there is no window '{name}' in alliance.windows{nearest(name, windows)}"
@@ -99,6 +108,10 @@ def _variable_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     for path, variables in [((*base, "variables"), question.get("variables") or {}), *own]:
         for variable, definition in variables.items():
             yield from _definition_faults((*path, variable), definition, config)
+    lagged = question.get("cross_lagged") or {"enabled": False}
+    for pair, content in lagged["pairs"].items() if lagged["enabled"] else ():
+        for series, definition in content["series"].items():
+            yield from _definition_faults((*base, "cross_lagged", "pairs", pair, "series", series), definition, config)
     for model in question["models"]:
         if model in RESERVED:
             yield (*base, "models", model), f"'{model}' is the name of a part of this question; choose another name"
@@ -107,6 +120,30 @@ def _variable_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             if model not in question["models"]:
                 path = (*base, "comparisons", comparison, "models", position)
                 yield path, f"there is no model '{model}' in questions.path_models.models{nearest(model, question['models'])}"
+
+
+def _chain_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    models = config["questions"]["path_models"]
+    section = models.get("mediation") or {}
+    if not (models["enabled"] and section.get("enabled")):
+        return
+    for chain, content in section["chains"].items():
+        path = ("questions", "path_models", "mediation", "chains", chain)
+        if chain in models["models"] or chain in RESERVED:
+            yield path, f"'{chain}' is the name of a path model or of a part of this question; choose another name"
+        for role in ("from", "through", "to"):
+            definition = content[role]
+            found = list(_definition_faults((*path, role), definition, config))
+            yield from found
+            if found or (role == "from" and content["kind"] == "2-1-1"):
+                continue
+            construct = definition["construct"]
+            if not (construct in PROCESS or construct == "symptoms" or ("." in construct and not construct.startswith(CLIENTS_PREFIX))):
+                yield (*path, role, "construct"), f"{construct} is not measured in sessions; a chain 2-1-1 may begin with it"
+            elif definition.get("window") is not None or definition.get("timepoint") not in (None, "session"):
+                yield (*path, role), "takes no window or timepoint: every session counts"
+        for position, definition in enumerate(content["given"]):
+            yield from _definition_faults((*path, "given", position), definition, config)
 
 
 def _definition_faults(path: tuple[str, ...], definition: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Found]:
@@ -182,7 +219,3 @@ def _measurement_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             (*base, "invariance", "across"),
             "sessions are compared between the first two windows of questions.measurement.windows; name two",
         )
-    for condition, scores in question["composite"]["conditions"].items():
-        for position, score in enumerate(scores):
-            if score.count(".") != 1 or not all(score.split(".")):
-                yield (*base, "composite", "conditions", condition, position), f"'{score}' is not of the form instrument.scale"
