@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from alliance.statistics.correlation import MIN_CLUSTERS
 from alliance.statistics.covariance import cluster_codes
-from alliance.statistics.reliability_interval import units_left_out
+from alliance.statistics.reliability_interval import leave_out
 
 # Scoring nears the maximum slowly where clients hardly differ: some hundred steps.
 MAX_STEPS = 1000
@@ -387,7 +387,7 @@ class TwoLevel:
             Takes stacks ``within`` (b, p, p), ``between`` (b, q + p, q + p) and ``coefficients`` (b, 1 + q + r, p), and returns (b, m).
         errors : str
             ``left_out``: each therapist in turn (fewer than ``min_clusters``: clients, see
-            :func:`alliance.statistics.reliability_interval.units_left_out`), and the sandwich where one of them leaves no estimate;
+            :func:`alliance.statistics.reliability_interval.leave_out`), and the sandwich where one of them leaves no estimate;
             ``cluster_robust``: the sandwich over therapists (over clients where they are not known), times G / (G - 1);
             ``observed_information``.
         """
@@ -611,12 +611,18 @@ class _Problem:
         at = self.parameters
         estimates = self._values(function, at[None])[0]
         if errors == "left_out":
-            units, groups, caution = units_left_out(self.therapist, len(self.sums.size), self.min_clusters)
-            values = self._values(function, self._left_out(units, groups))
+            values = np.empty((0, len(estimates)))
+
+            def without(units: np.ndarray, groups: int) -> np.ndarray:
+                nonlocal values
+                values = self._values(function, self._left_out(units, groups))
+                return np.zeros((groups, 1))
+
+            # Only the units are taken from it: errors of reliabilities are those of another scale, and have no covariances.
+            left_out = leave_out(without, self.therapist, len(self.sums.size), self.min_clusters)
             vcov = _jackknife(values)
-            method = "client_jackknife" if caution or self.therapist is None else "cluster_jackknife"
             if np.isfinite(np.diagonal(vcov))[np.isfinite(estimates)].all() or not np.isfinite(at).all():
-                return Derived(estimates, vcov, groups - 1.0, method, caution)
+                return Derived(estimates, vcov, left_out.df, left_out.method, left_out.caution)
         if not np.isfinite(at).all():
             return Derived(estimates, np.full((len(estimates), len(estimates)), np.nan), np.inf, "none", "")
         inverse = np.linalg.inv(self.information())
