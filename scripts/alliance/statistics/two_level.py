@@ -354,12 +354,13 @@ class TwoLevel:
     status, reason : str
         ``estimated``, ``flagged`` (nothing can be said between clients; ``reason`` says why) or ``not_estimable``.
     within : ndarray, shape (p, p)
-        Covariances within clients of the variables of sessions, given those that are held constant.
+        Covariances within clients of the variables of sessions, given those that are held constant; where ``flagged``, of the sessions
+        around clients' means alone.
     between : ndarray, shape (q + p, q + p)
         Covariances between clients of the variables of clients, then of those of sessions (their true means); NaN where they have no
-        maximum. Not positive definite: ``flagged``.
+        maximum, or are not positive definite there.
     coefficients : ndarray, shape (1 + q + r, p)
-        Intercepts, slopes on the variables of clients, slopes on those held constant.
+        Intercepts, slopes on the variables of clients, slopes on those held constant; NaN where ``flagged``.
     log_likelihood : float
         Of the variables of clients and sessions (``client_values`` included, ``held`` given); NaN where there is no maximum.
     n_sessions, n_clients, n_clusters, n_incomplete : int
@@ -459,15 +460,14 @@ def two_level(
     if fault:
         return _none(fault, q, r, p, counts)
     found = saturated_covariances(total, None, _TOLERANCE, q + r)
-    separable = bool(found.found[0])
-    problem = _Problem(sums, found if separable else alone, shift, scale, q, r, therapist, min_clusters)
-    within, between, coefficients = (part[0] for part in problem.parts(problem.parameters[None]))
     reason = ""
-    if not separable:
+    if not found.found[0]:
         reason = "covariances between clients have no proper maximum of the likelihood: too few clients, or they hardly differ"
-    elif not positive_definite(between[None])[0]:
+    elif not positive_definite(found.between)[0]:
         reason = "the covariances between clients are not positive definite: clients hardly differ in one or more of the variables"
-    log_likelihood = problem.log_likelihood() if separable else np.nan
+    problem = _Problem(sums, alone if reason else found, shift, scale, q, r, therapist, min_clusters)
+    within, between, coefficients = (part[0] for part in problem.parts(problem.parameters[None]))
+    log_likelihood = np.nan if reason else problem.log_likelihood()
     status = "flagged" if reason else "estimated"
     return TwoLevel(status, reason, within, between, coefficients, log_likelihood, *counts, problem)
 
@@ -623,9 +623,11 @@ class _Problem:
             vcov = _jackknife(values)
             if np.isfinite(np.diagonal(vcov))[np.isfinite(estimates)].all() or not np.isfinite(at).all():
                 return Derived(estimates, vcov, left_out.df, left_out.method, left_out.caution)
-        if not np.isfinite(at).all():
-            return Derived(estimates, np.full((len(estimates), len(estimates)), np.nan), np.inf, "none", "")
-        inverse = np.linalg.inv(self.information())
+        unknown = np.full((len(estimates), len(estimates)), np.nan)
+        information = self.information() if np.isfinite(at).all() else np.zeros((1, 1))
+        if not np.linalg.eigvalsh(information)[0] > 0:
+            return Derived(estimates, unknown, np.inf, "none")
+        inverse = np.linalg.inv(information)
         steps = _STEP * np.eye(len(at))
         plus, minus = (self._values(function, at + sign * steps) for sign in (1, -1))
         jacobian = ((plus - minus) / (2 * _STEP)).T
@@ -636,8 +638,13 @@ class _Problem:
         groups = int(units.max()) + 1
         scores = self.scores(at[None], self.sums.of(units, groups))
         meat = groups / (groups - 1) * scores.T @ scores
-        caution = "" if several or self.therapist is None else f"fewer than {self.min_clusters} therapists: clients taken as independent"
-        return Derived(estimates, jacobian @ inverse @ meat @ inverse @ jacobian.T, groups - 1.0, "cluster_robust", caution)
+        cautions = []
+        if errors == "left_out":
+            cautions.append(f"leaving out one of the {'therapists' if several else 'clients'} leaves no estimate: sandwich standard error")
+        if not several and self.therapist is not None:
+            cautions.append(f"fewer than {self.min_clusters} therapists: clients taken as independent")
+        vcov = jacobian @ inverse @ meat @ inverse @ jacobian.T
+        return Derived(estimates, vcov, groups - 1.0, "cluster_robust", "; ".join(cautions))
 
     def _values(self, function: Function, parameters: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
