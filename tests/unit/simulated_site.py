@@ -125,6 +125,14 @@ OPTIONS = {
         },
         "path_models": {
             "enabled": True,
+            "conditions": {
+                "window": "early",
+                "phases": {"early": "early", "middle": "middle", "late": "late"},
+                "modality": "treatment",
+                "influence": ["expertness"],
+                "equivalence_bound": 0.1,
+            },
+            "cross_lagged": {"enabled": False, "clients_per_parameter": 2, "pairs": {}},
             "models": {
                 "main": {
                     "label": "Empathy, then alliance, then outcome",

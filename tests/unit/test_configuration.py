@@ -42,6 +42,7 @@ def test_the_shipped_configuration_names_every_key_of_the_model_and_no_other():
             ("alliance", "windows"),
             ("dropout", "definitions"),
             ("questions", "path_models", "models"),
+            ("questions", "path_models", "cross_lagged", "pairs"),
             ("questions", "path_models", "mediation", "chains"),
             ("questions", "client_factors", "factors"),
         }

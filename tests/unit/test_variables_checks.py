@@ -135,6 +135,17 @@ def test_measures_of_a_section_are_instruments_or_scales_of_them():
     assert score_names(settings) == [("care", "total"), ("blri_os64", "empathy")]
 
 
+def test_series_of_cross_lagged_models_need_instruments(config):
+    series = {"alliance": {"construct": "alliance"}, "symptoms": {"construct": "symptoms"}}
+    pairs = {"both": {"series": series, "sessions": [1, 2, 3], "sessions_per_wave": 1}}
+    config["questions"]["path_models"]["cross_lagged"] = {"enabled": True, "clients_per_parameter": 2, "pairs": pairs}
+    assert checks(config) == []
+    config["symptoms"]["instruments"] = []
+    found = dict(checks(config))
+    path = ("questions", "path_models", "cross_lagged", "pairs", "both", "series", "symptoms", "construct")
+    assert "symptoms.instruments" in found[path]
+
+
 def test_disabled_questions_are_not_checked(config):
     config["questions"]["path_models"] = {"enabled": False, "models": {"m": {"variables": {"x": {"construct": "nonsense"}}}}}
     config["questions"]["convergent_validity"] = {"enabled": False, "timepoint_window": "nowhere"}

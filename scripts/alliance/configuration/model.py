@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
@@ -185,6 +186,52 @@ class ModelComparison(StrictModel):
     models: Annotated[list[Name], Field(min_length=2)]
 
 
+class EmpathyPhases(StrictModel):
+    early: Name | None = None
+    middle: Name | None = None
+    late: Name | None = None
+
+
+class Conditions(StrictModel):
+    window: Name = "early"
+    phases: EmpathyPhases = Field(default_factory=EmpathyPhases)
+    modality: Name | None = "treatment"
+    influence: list[Name] = Field(default_factory=lambda: ["expertness", "trustworthiness", "attractiveness"])
+    equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
+class Series(StrictModel):
+    construct_: Literal["alliance", "empathy", "symptoms"] = Field(alias="construct")
+    rater: Rater | None = None
+    instrument: Name | None = None
+    scale: Name | None = None
+    reliability: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
+class SeriesPair(StrictModel):
+    series: Annotated[dict[Name, Series], Field(min_length=2, max_length=2)]
+    sessions: Annotated[list[Annotated[int, Field(ge=1, le=999)]], Field(min_length=3, max_length=12)]
+    sessions_per_wave: Annotated[int, Field(ge=1, le=20)] = 1
+
+    @model_validator(mode="after")
+    def waves_follow_each_other(self) -> SeriesPair:
+        if any(later - earlier < self.sessions_per_wave for earlier, later in pairwise(self.sessions)):
+            raise ValueError("sessions must rise, and waves of sessions_per_wave sessions must not overlap")
+        return self
+
+
+class CrossLagged(StrictModel):
+    enabled: bool = True
+    clients_per_parameter: Annotated[float, Field(ge=1, le=100)] = 2
+    pairs: dict[Name, SeriesPair] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def a_pair_is_given(self) -> CrossLagged:
+        if self.enabled and not self.pairs:
+            raise ValueError("no pair of measures is given; add one under pairs or set enabled: false")
+        return self
+
+
 class Chain(StrictModel):
     label: str = ""
     kind: Literal["1-1-1", "2-1-1"] = "1-1-1"
@@ -221,6 +268,8 @@ class PathModels(StrictModel):
     variables: dict[Name, Variable] = Field(default_factory=dict)
     models: dict[Name, PathModel] = Field(default_factory=dict)
     comparisons: dict[Name, ModelComparison] = Field(default_factory=dict)
+    conditions: Conditions = Field(default_factory=Conditions)
+    cross_lagged: CrossLagged = Field(default_factory=lambda: CrossLagged(enabled=False))
     mediation: Mediation = Field(default_factory=lambda: Mediation(enabled=False))
 
     @model_validator(mode="after")

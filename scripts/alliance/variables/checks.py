@@ -79,6 +79,10 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             questions["client_factors"].get("window") if questions["client_factors"]["enabled"] else None,
         ),
     ]
+    if questions["path_models"]["enabled"]:
+        base = ("questions", "path_models", "conditions")
+        uses.append(((*base, "window"), questions["path_models"]["conditions"]["window"]))
+        uses += [((*base, "phases", phase), name) for phase, name in questions["path_models"]["conditions"]["phases"].items()]
     outcome = questions["alliance_outcome"]
     if outcome["enabled"]:
         base = ("questions", "alliance_outcome")
@@ -104,6 +108,10 @@ def _variable_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     for path, variables in [((*base, "variables"), question.get("variables") or {}), *own]:
         for variable, definition in variables.items():
             yield from _definition_faults((*path, variable), definition, config)
+    lagged = question.get("cross_lagged") or {"enabled": False}
+    for pair, content in lagged["pairs"].items() if lagged["enabled"] else ():
+        for series, definition in content["series"].items():
+            yield from _definition_faults((*base, "cross_lagged", "pairs", pair, "series", series), definition, config)
     for model in question["models"]:
         if model in RESERVED:
             yield (*base, "models", model), f"'{model}' is the name of a part of this question; choose another name"
