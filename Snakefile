@@ -25,6 +25,7 @@ include: "workflow/rules/score.smk"
 include: "workflow/rules/estimate.smk"
 include: "workflow/rules/pool.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/export.smk"
 
 
 rule all:
