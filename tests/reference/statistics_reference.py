@@ -11,11 +11,16 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pytest
 import r_script
 from scipy.special import ndtri
+
+if TYPE_CHECKING:
+    from alliance.statistics.two_stage import TwoStageFit
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
@@ -41,6 +46,19 @@ ROORDA_MODELS = {
     "mediated": "enga ~ a*pos + a2*neg\nachiev ~ b*enga\nind := a*b\nind2 := a2*b",
     "saturated": "enga ~ a*pos + a2*neg\nachiev ~ b*enga + pos + neg\nind := a*b",
     "two_outcomes": "enga ~ pos\nachiev ~ pos + neg",
+}
+
+TWO_STAGE_MEASURES = {
+    "chisq": "chi2",
+    "df": "df",
+    "baseline.chisq": "baseline_chi2",
+    "baseline.df": "baseline_df",
+    "cfi": "cfi",
+    "tli": "tli",
+    "rmsea": "rmsea",
+    "rmsea.ci.lower": "rmsea_low",
+    "rmsea.ci.upper": "rmsea_high",
+    "srmr": "srmr",
 }
 
 QUESTION_SITES = (("a", 60, 8), ("b", 90, 12), ("c", 75, 6), ("d", 120, 15), ("e", 50, 3), ("f", 80, 10), ("g", 150, 20))
@@ -210,6 +228,20 @@ def computed(subject: str) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         inputs(subject, Path(folder))
         return r_script.values(f"{subject}.R", folder)
+
+
+def assert_two_stage_equal(fitted: TwoStageFit, expected: dict) -> None:
+    """Assert that a model of pooled correlations is lavaan's, which holds variances at one only nearly."""
+    for row in fitted.parameters.itertuples():
+        key = row.name if row.name in expected["estimate"] else "~~".join(reversed(row.name.split("~~")))
+        assert row.estimate == pytest.approx(expected["estimate"][key], abs=5e-6), row.name
+        if np.isfinite(row.std_error):
+            assert row.std_error == pytest.approx(expected["std_error"][key], rel=1e-4), row.name
+        else:
+            assert expected["std_error"][key] < 1e-5, row.name
+    for key, name in TWO_STAGE_MEASURES.items():
+        assert getattr(fitted.fit, name) == pytest.approx(expected["fit"][key], rel=1e-4, abs=2e-6), key
+    assert (fitted.chi2, fitted.df) == (fitted.fit.chi2, expected["fit"]["df"])
 
 
 def pooled_by_metafor(rows: pd.DataFrame) -> dict[str, dict[str, float]]:

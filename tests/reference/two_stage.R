@@ -1,6 +1,7 @@
 # Reference values of two-stage structural equation models: metafor for the first stage, lavaan for the second.
 # Usage: Rscript two_stage.R FOLDER   (FOLDER holds matrices.csv: study, n, row, col, r; variables.json; models.json)   writes JSON
 suppressMessages({library(metafor); library(lavaan); library(jsonlite)})
+source(file.path(dirname(sub("--file=", "", grep("^--file=", commandArgs(), value = TRUE))), "weighted_least_squares.R"))
 folder <- commandArgs(TRUE)[1]
 long <- read.csv(file.path(folder, "matrices.csv"))
 long <- long[!is.na(long$r), ]
@@ -29,21 +30,6 @@ for (method in c("REML", "ML")) {
   if (method == "REML") first <- fit
 }
 pooled <- full(as.numeric(first$beta))
-# lavaan weighs variances too; a weight of 1e6 holds them at one. Its statistics are on n - 1.
-n <- 1000
-for (name in names(models)) {
-  order <- lavNames(lavaanify(models[[name]], fixed.x = FALSE, auto = TRUE), "ov")
-  at <- which(lower.tri(pooled, TRUE), arr.ind = TRUE)
-  off <- at[, 1] != at[, 2]
-  key <- function(a, b) apply(cbind(a, b), 1, function(x) paste(sort(x), collapse = "-"))
-  where <- match(key(order[at[off, 1]], order[at[off, 2]]), key(variables[id[, 1]], variables[id[, 2]]))
-  W <- diag(1e6, nrow(at))
-  W[off, off] <- solve(vcov(first)[where, where]) / (n - 1)
-  fit <- sem(models[[name]], sample.cov = pooled[order, order], sample.nobs = n, WLS.V = W, NACOV = solve(W), estimator = "WLS",
-             se = "standard", fixed.x = FALSE, sample.cov.rescale = FALSE)
-  table <- parameterEstimates(fit)
-  labels <- ifelse(table$op == ":=", table$lhs, paste0(table$lhs, table$op, table$rhs))
-  result$models[[name]] <- list(estimate = as.list(setNames(table$est, labels)), std_error = as.list(setNames(table$se, labels)),
-                                chi2 = unclass(fitMeasures(fit, "chisq"))[[1]], df = unclass(fitMeasures(fit, "df"))[[1]])
-}
+n <- sum(tapply(long$n, long$study, max))
+result$models <- lapply(models, fitted_model, r = pooled, v = vcov(first), n = n)
 cat(toJSON(result, digits = NA, auto_unbox = TRUE, na = "null"))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from alliance.statistics.model_syntax import ModelSyntaxError, parse
+from alliance.statistics.structural_model import ModelSyntaxError, layout, parse_structural
 
 VARIABLES = ("empathy", "alliance", "outcome", "severity")
 
 
 def faults(syntax: str, variables: tuple[str, ...] | None = VARIABLES) -> list[tuple[int, str, str]]:
     with pytest.raises(ModelSyntaxError) as caught:
-        parse(syntax, variables)
+        parse_structural(syntax, variables)
     return [(problem.line, problem.message, problem.suggestion) for problem in caught.value.problems]
 
 
 def test_a_model_with_labels_comments_and_several_lines_is_read() -> None:
-    model = parse(
+    model = parse_structural(
         """
         # the working model
         alliance ~ a*empathy + severity   ! early sessions
@@ -26,48 +26,39 @@ def test_a_model_with_labels_comments_and_several_lines_is_read() -> None:
         """,
         VARIABLES,
     )
-    assert model.variables == ("alliance", "outcome", "empathy", "severity")
-    assert model.exogenous == ("empathy", "severity")
-    assert [(term.lhs, term.rhs, term.label) for term in model.paths] == [
-        ("alliance", "empathy", "a"),
-        ("alliance", "severity", ""),
-        ("outcome", "alliance", "b"),
-        ("outcome", "empathy", "c"),
-        ("outcome", "severity", ""),
+    assert model.observed == ("alliance", "empathy", "severity", "outcome")
+    assert [(term.lhs, term.rhs, term.label(0), term.line) for term in model.terms] == [
+        ("alliance", "empathy", "a", 3),
+        ("alliance", "severity", "", 3),
+        ("outcome", "alliance", "b", 4),
+        ("outcome", "empathy", "c", 4),
+        ("outcome", "severity", "", 4),
     ]
     assert [(item.name, item.names) for item in model.defined] == [("indirect", ("a", "b")), ("total", ("a", "b", "c"))]
 
 
 def test_outcomes_that_predict_nothing_get_a_residual_covariance_as_in_lavaan() -> None:
-    model = parse("alliance ~ empathy\noutcome ~ empathy")
-    assert [(term.lhs, term.op, term.rhs) for term in model.covariances] == [("alliance", "~~", "outcome")]
-    assert parse("alliance ~ empathy\noutcome ~ alliance").covariances == ()
+    def covariances(syntax: str) -> list[str]:
+        return [term.name for term in layout(parse_structural(syntax), fixed_x=True).terms if term.op == "~~" and term.lhs != term.rhs]
 
-
-def test_variables_are_in_causal_order_whatever_the_order_of_lines() -> None:
-    assert parse("outcome ~ alliance\nalliance ~ empathy").endogenous == ("alliance", "outcome")
+    assert covariances("alliance ~ empathy\noutcome ~ empathy") == ["alliance~~outcome"]
+    assert covariances("alliance ~ empathy\noutcome ~ alliance") == []
 
 
 @pytest.mark.parametrize(
     ("syntax", "line", "message", "suggestion"),
     [
-        ("", 0, "holds no regression", "write for example"),
+        ("", 0, "the model is empty", "write for example"),
         ("outcome ~ alliannce", 1, "unknown variable 'alliannce'", "did you mean 'alliance'?"),
         ("outcome ~ outcome", 1, "'outcome' cannot predict itself", "leave the term out"),
-        ("outcome ~ alliance\n\nalliance ~ outcome", 1, "in a circle: outcome <- alliance <- outcome", "drop one path"),
         ("outcome ~ alliance\noutcome ~ alliance", 2, "stands there twice", "leave one out"),
         ("outcome ~ a*alliance\nindirect := a*bb", 2, "uses the label 'bb'", "put the label before a variable"),
         ("outcome ~ alpha*alliance\nindirect := alhpa*2", 2, "uses the label 'alhpa'", "did you mean 'alpha'?"),
         ("outcome ~ a*alliance\na := 2", 2, "'a' is defined twice", "another name"),
-        ("outcome alliance", 1, "holds no '~'", "write for example"),
-        ("factor =~ outcome", 1, "latent variables", "scale score"),
-        ("outcome ~ alliance\nalliance == 1", 2, "constraints", "same label"),
-        ("outcome ~ 1 + alliance", 1, "intercept", "leave out '1'"),
+        ("outcome alliance", 1, "holds no '=~', '~' or '~~'", "write for example"),
         ("outcome ~ alliance:empathy", 1, "'alliance:empathy' is no term", "product"),
         ("outcome ~ alliance +", 1, "is no term", "joined by '+'"),
-        ("outcome ~ a*b*alliance", 1, "more than one label", "one label"),
-        ("outcome ~ alliance\noutcome ~~ alliance", 2, "joins an outcome and a predictor", "regression"),
-        ("outcome ~ alliance\nalliance ~~ empathy", 2, "no regression explains", "leave it out"),
+        ("outcome ~ a*b*alliance", 1, "more than one modifier", "NA*alliance"),
         ("outcome ~ alliance\nx := __import__('os').getcwd()", 2, "cannot be computed", "use labels, numbers"),
         ("outcome ~ a*alliance\nx := (lambda: a)()", 2, "cannot be computed", "use labels, numbers"),
         ("outcome ~ a*alliance\nx := " + "(" * 400 + "a" + ")" * 400, 2, "cannot be computed", "use labels, numbers"),
@@ -79,7 +70,7 @@ def test_a_fault_is_named_with_its_line_and_what_to_do(syntax: str, line: int, m
 
 
 def test_all_faults_are_found_at_once() -> None:
-    found = faults("outcome ~ alliannce\noutcome ~ outcome\nfactor =~ outcome\nindirect := a*b")
+    found = faults("outcome ~ alliannce\noutcome ~ outcome\nseverity < outcome\nindirect := a*b")
     assert [line for line, *_ in found] == [1, 2, 3, 4, 4]
 
 
@@ -90,7 +81,7 @@ def test_long_or_hidden_characters_are_shown_safely() -> None:
 
 
 def test_defined_parameters_follow_the_rules_of_arithmetic() -> None:
-    model = parse("y ~ a*x + b*z\nvalue := -(a + 2*b)^2/exp(log(a)) - sqrt(b)\nmore := value*2")
+    model = parse_structural("y ~ a*x + b*z\nvalue := -(a + 2*b)^2/exp(log(a)) - sqrt(b)\nmore := value*2")
     known = {"a": np.array([2.0, 3.0]), "b": np.array([4.0, 1.0])}
     value = model.defined[0].value(known)
     assert value == pytest.approx([-(10**2) / 2 - 2, -(5**2) / 3 - 1])

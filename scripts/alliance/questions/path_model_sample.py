@@ -255,10 +255,7 @@ def touched_over_sites(model: StructuralModel, sites_by_path: Mapping[str, int])
     """Return the same for rows over sites, from the number of sites where a path's two ends overlap in time."""
     return _touched(
         model,
-        {
-            path: f"order in time is not strict at {n} site{'s' if n > 1 else ''} (see the sites' rows)"
-            for path, n in sites_by_path.items()
-        },
+        {path: f"order in time is not strict at {n} site{'s' if n > 1 else ''} (see the sites' rows)" for path, n in sites_by_path.items()},
     )
 
 

@@ -1,4 +1,4 @@
-"""Competing path models of the same clients and the same variables: which fits better, and which no data could tell apart (claims I6, E6)."""
+"""Competing path models of the same clients and variables: which fits better, and which no data could tell apart (claim I6)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.part import Part
 from alliance.questions.sentences import Sentence
+from alliance.questions.summary import SiteSummary
 from alliance.statistics.model_relations import relation_of
 from alliance.statistics.structural_fit import StructuralFit, compare
 
@@ -57,7 +59,9 @@ def akaike_weights(aic: Mapping[str, float], same: Mapping[str, Sequence[str]]) 
     return {name: likelihood[name] / total for name in distinct if not same[name]}
 
 
-def comparison_rows(section: Mapping[str, Any], comparison: str, fits: Mapping[str, StructuralFit | None], why: Mapping[str, str]) -> list[dict[str, Any]]:
+def comparison_rows(
+    section: Mapping[str, Any], comparison: str, fits: Mapping[str, StructuralFit | None], why: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Return the rows of one comparison for one site or over sites.
 
     Parameters
@@ -104,7 +108,13 @@ def comparison_rows(section: Mapping[str, Any], comparison: str, fits: Mapping[s
             missing = next(one for one in models if one not in usable)
             add(name, WEIGHT, WEIGHT, None, lacking if fitted is None else f"needs all models of the comparison; lacks {missing}")
         elif same[name]:
-            add(name, WEIGHT, WEIGHT, None, f"fits every data set as well as {', '.join(same[name])}: no data can weigh one against the other")
+            add(
+                name,
+                WEIGHT,
+                WEIGHT,
+                None,
+                f"fits every data set as well as {', '.join(same[name])}: no data can weigh one against the other",
+            )
         else:
             add(name, WEIGHT, WEIGHT, weights.get(name), "the comparison has one distinct model only", flag=flag)
     for first, second in combinations(models, 2):
@@ -141,12 +151,13 @@ def estimate(fits: Mapping[str, Any], options: Mapping[str, Any]) -> Part:
         for row in comparison_rows(section, comparison, fitted, {name: fits[name].reason for name in models}):
             method = own.likelihood_method if row["status"] in WITH_NUMBERS else "none"
             name = ".".join((comparison, row["model"], row["against"], row["index"], row["estimate_type"]))
-            part.add({**row, **own.counts, "parameter": name, "level": "client", "method": method})
+            compared = row.pop("model")
+            part.add({**row, **own.counts, "compared_model": compared, "parameter": name, "level": "client", "method": method})
     return part
 
 
-def pool(gathered: pd.DataFrame, pooled: Mapping[str, Any], options: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the site rows and those of the models fitted to the pooled covariances within sites.
+def pool(gathered: pd.DataFrame, pooled: Mapping[str, Any], summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the site rows and those of the models fitted to the correlations within sites.
 
     Parameters
     ----------
@@ -154,14 +165,15 @@ def pool(gathered: pd.DataFrame, pooled: Mapping[str, Any], options: Mapping[str
         Rows of :func:`estimate` of all sites.
     pooled : mapping of str to PooledFit
         From :func:`alliance.questions.path_models_fits.pooled_fits`.
+    summaries : sequence of SiteSummary
     options : mapping
     """
     section = options["questions"]["path_models"]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for comparison in sorted(section["comparisons"]):
         models = section["comparisons"][comparison]["models"]
         sites = {pooled[name].sites for name in models}
-        why = {name: pooled[name].reason for name in models}
+        why = {name: pooled[name].reason.removeprefix("not estimable: ") for name in models}
         fitted = {name: pooled[name].fitted for name in models}
         if len(sites) > 1:
             fitted = dict.fromkeys(models)
@@ -170,8 +182,10 @@ def pool(gathered: pd.DataFrame, pooled: Mapping[str, Any], options: Mapping[str
         for row in comparison_rows(section, comparison, fitted, why):
             method = "pooled_covariance" if row["status"] in WITH_NUMBERS else "none"
             rows.append({**row, "site": POOLED, "method": method, **own.counts})
-    sites = gathered.assign(n_sites=1)
-    return pd.concat([sites.astype(object), pd.DataFrame(rows).astype(object)], ignore_index=True).assign(scale="identity")
+    groups = [{key: row[key] for key in KEYS} for row in rows]
+    absent = effects.absent_site_rows(summaries, pd.DataFrame(groups, columns=KEYS), "identity")
+    sites = gathered.assign(model=gathered["compared_model"], n_sites=1)
+    return effects.stack(sites, pd.DataFrame(rows), absent).assign(scale="identity")
 
 
 def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:

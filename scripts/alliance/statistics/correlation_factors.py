@@ -1,4 +1,4 @@
-"""Factor models of simple structure fitted to a correlation matrix by least squares, weighted or not."""
+"""Factor models of simple structure fitted to a correlation matrix by least squares, weighted or not: arrays in place of syntax."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from alliance.statistics.covariance import matrix_of
+from alliance.statistics.correlation_structure import fit_correlation_structure
+from alliance.statistics.covariance import elements
 from alliance.statistics.distributions import chi_squared_p, critical_value
-
-_STEPS = 500
-_TOLERANCE = 1e-11
-_SINGULAR = 1e12
+from alliance.statistics.structural_model import parse_structural
 
 
 @dataclass(frozen=True)
@@ -63,11 +61,9 @@ class CorrelationFactors:
 def fit_correlation_factors(
     correlation: ArrayLike, factor: Sequence[int], vcov: ArrayLike | None = None, *, level: float = 0.95
 ) -> CorrelationFactors:
-    """Fit a factor model to correlations by minimising ``(r - rho)' W (r - rho)`` over the pairs of variables.
+    """Fit a factor model to correlations, by :func:`alliance.statistics.correlation_structure.fit_correlation_structure`.
 
-    With the sampling covariance V of the correlations, W is its inverse: asymptotically distribution-free estimates with standard errors
-    ``(D' W D)^-1`` and a chi-squared test (Browne, 1984; the second stage of Cheung & Chan, 2005). Without it W is the identity:
-    unweighted least squares, without errors and test.
+    Factors have the sign that makes the sum of their loadings positive.
 
     Parameters
     ----------
@@ -82,40 +78,36 @@ def fit_correlation_factors(
     r = np.asarray(correlation, dtype=float)
     of = np.asarray(factor, dtype=int)
     p, q = len(of), int(of.max()) + 1
-    first, second = np.triu_indices(p, 1)
-    observed = r[first, second]
     sizes = np.bincount(of, minlength=q)
-    fault = _fault(observed, sizes)
+    fault = _fault(elements(r, diagonal=False), sizes)
     if fault:
         return _absent(p, q, level, fault)
-    weight = np.eye(len(observed))
-    if vcov is not None:
-        given = np.asarray(vcov, dtype=float)
-        if not np.isfinite(given).all() or np.linalg.cond(given) > _SINGULAR:
-            return _absent(p, q, level, "the sampling covariance of the correlations is not known for all pairs")
-        weight = np.linalg.inv(given)
-    found = _minimise(observed, weight, of, q)
-    if found is None:
-        return _absent(p, q, level, "least squares did not converge: the model may not be identified")
-    loadings, phi, slopes = found
-    residual = observed - _implied(loadings, phi, of)
-    loading_errors, correlation_errors = np.full(p, np.nan), np.full((q, q), np.nan)
-    chi2, p_value, df = np.nan, np.nan, len(observed) - p - q * (q - 1) // 2
-    if vcov is not None:
-        errors = np.sqrt(np.diagonal(np.linalg.inv(slopes.T @ weight @ slopes)))
-        loading_errors, correlation_errors = errors[:p], matrix_of(errors[p:], q, diagonal=False) - np.eye(q)
-        chi2 = float(residual @ weight @ residual)
-        p_value = float(chi_squared_p(chi2, df)) if df > 0 else np.nan
+    loads = [f"f{one} =~ " + " + ".join(f"v{place}" for place in np.flatnonzero(of == one)) for one in range(q)]
+    found = fit_correlation_structure(parse_structural("\n".join(loads), std_lv=True), r, [f"v{place}" for place in range(p)], vcov)
+    if found.status == "not_estimable":
+        return _absent(p, q, level, found.reason)
+    table = found.parameters
+    is_loading = (table["op"] == "=~").to_numpy()
+    order = table.loc[is_loading, "rhs"].str[1:].astype(int).to_numpy()
+    one, other = (table.loc[~is_loading, side].str[1:].astype(int).to_numpy() for side in ("lhs", "rhs"))
+    loadings, loading_errors = np.empty(p), np.empty(p)
+    loadings[order], loading_errors[order] = table.loc[is_loading, "estimate"], table.loc[is_loading, "std_error"]
+    phi, errors = np.eye(q), np.zeros((q, q))
+    for matrix, column in ((phi, "estimate"), (errors, "std_error")):
+        matrix[one, other] = matrix[other, one] = table.loc[~is_loading, column]
+    sign = np.where(np.bincount(of, weights=loadings, minlength=q) < 0, -1.0, 1.0)
+    loadings, phi = loadings * sign[of], phi * np.outer(sign, sign)
     notes = _improper(loadings, phi)
+    weighted = vcov is not None
     return CorrelationFactors(
         loadings,
         loading_errors,
         phi,
-        correlation_errors,
-        float(np.sqrt((residual**2).sum() / (p * (p + 1) / 2))),
-        chi2,
-        df,
-        p_value,
+        errors if weighted else np.full((q, q), np.nan),
+        found.srmr,
+        found.chi2,
+        found.df,
+        float(chi_squared_p(found.chi2, found.df)) if weighted and found.df > 0 else np.nan,
         level,
         "flagged" if notes else "estimated",
         "; ".join(notes),
@@ -135,82 +127,6 @@ def _fault(observed: np.ndarray, sizes: np.ndarray) -> str:
 def _absent(p: int, q: int, level: float, reason: str) -> CorrelationFactors:
     vector, square = np.full(p, np.nan), np.full((q, q), np.nan)
     return CorrelationFactors(vector, vector, square, square, np.nan, np.nan, 0, np.nan, level, "not_estimable", reason)
-
-
-def _implied(loadings: np.ndarray, phi: np.ndarray, of: np.ndarray) -> np.ndarray:
-    first, second = np.triu_indices(len(of), 1)
-    return loadings[first] * loadings[second] * phi[of[first], of[second]]
-
-
-def _slopes(loadings: np.ndarray, phi: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """Return derivatives of the implied correlations by the loadings and the correlations of factors, shape (m, p + q (q - 1) / 2)."""
-    p, q = len(of), len(phi)
-    first, second = np.triu_indices(p, 1)
-    pair = np.arange(len(first))
-    slopes = np.zeros((len(first), p + q * (q - 1) // 2))
-    between = phi[of[first], of[second]]
-    slopes[pair, first] = loadings[second] * between
-    slopes[pair, second] = loadings[first] * between
-    place = np.full((q, q), -1)
-    place[np.triu_indices(q, 1)] = p + np.arange(q * (q - 1) // 2)
-    column = np.maximum(place, place.T)[of[first], of[second]]
-    apart = column >= 0
-    slopes[pair[apart], column[apart]] = (loadings[first] * loadings[second])[apart]
-    return slopes
-
-
-def _minimise(observed: np.ndarray, weight: np.ndarray, of: np.ndarray, q: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Return loadings, correlations of factors and slopes by damped Gauss-Newton steps; None where the search does not end."""
-    p = len(of)
-    free = _start(matrix_of(observed, p, diagonal=False), of, q)
-
-    def parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return values[:p], matrix_of(values[p:], q, diagonal=False)
-
-    residual = observed - _implied(*parts(free), of)
-    value, damping = residual @ weight @ residual, 1e-3
-    for _ in range(_STEPS):
-        slopes = _slopes(*parts(free), of)
-        information = slopes.T @ weight @ slopes
-        size = np.diagonal(information)
-        if not (size > 0).all():
-            return None
-        step = np.linalg.solve(information + damping * np.diag(size), slopes.T @ weight @ residual)
-        moved = observed - _implied(*parts(free + step), of)
-        new = moved @ weight @ moved
-        if new <= value + 1e-14 * (1 + value):
-            free, residual, value, damping = free + step, moved, new, damping / 10
-            if np.abs(step).max() < _TOLERANCE:
-                slopes = _slopes(*parts(free), of)
-                scaled = slopes.T @ weight @ slopes
-                if np.linalg.cond(scaled / np.sqrt(np.outer(np.diagonal(scaled), np.diagonal(scaled)))) > _SINGULAR:
-                    return None
-                sign = np.where(np.bincount(of, weights=free[:p], minlength=q) < 0, -1.0, 1.0)
-                loadings, phi = parts(free)
-                loadings, phi = loadings * sign[of], phi * np.outer(sign, sign)
-                return loadings, phi, _slopes(loadings, phi, of)
-        else:
-            damping *= 10
-            if damping > 1e14:
-                return None
-    return None
-
-
-def _start(r: np.ndarray, of: np.ndarray, q: int) -> np.ndarray:
-    """Return first principal components of each factor's variables, and correlations of their sums that are corrected for error."""
-    loadings = np.zeros(len(of))
-    for factor in range(q):
-        own = np.flatnonzero(of == factor)
-        values, vectors = np.linalg.eigh(r[np.ix_(own, own)])
-        vector = vectors[:, -1] * (1.0 if vectors[:, -1].sum() >= 0 else -1.0)
-        loadings[own] = np.clip(vector * np.sqrt(values[-1]) * 0.85, -0.95, 0.95)
-    phi = [
-        np.clip(np.sum(r[np.ix_(of == a, of == b)] * np.outer(loadings[of == a], loadings[of == b])) / scale, -0.95, 0.95)
-        for a in range(q)
-        for b in range(a + 1, q)
-        if (scale := np.sum(loadings[of == a] ** 2) * np.sum(loadings[of == b] ** 2)) > 0
-    ]
-    return np.concatenate([loadings, phi])
 
 
 def _improper(loadings: np.ndarray, phi: np.ndarray) -> list[str]:

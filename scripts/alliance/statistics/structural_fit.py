@@ -77,6 +77,7 @@ COLUMNS = (
 _NEGATIVE = 1e-8
 _BEYOND_ONE = 1 + 1e-8
 _STEP = 1e-30
+_SMALLEST_FACTOR = 0.2
 
 
 @dataclass(frozen=True)
@@ -356,7 +357,8 @@ def _check_settings(errors: str, summaries: bool, clustered: bool, missing: str,
 def compare(restricted: StructuralFit, full: StructuralFit) -> Comparison:
     """Return the chi-squared difference test of a model that is nested in another, fitted to the same data.
 
-    With robust errors the difference is scaled (Satorra & Bentler, 2001).
+    With robust errors the difference is scaled (Satorra & Bentler, 2001). The factor of the difference can be zero or negative where the
+    restricted model fits badly; below a fifth of the models' own factors that of the restricted model is taken, flagged.
 
     Parameters
     ----------
@@ -381,9 +383,9 @@ def compare(restricted: StructuralFit, full: StructuralFit) -> Comparison:
         notes.append("the restricted model fits better than the full one: they are not nested")
     if restricted.scaled is not None and full.scaled is not None:
         factor = (one.df * restricted.scaled.scaling - two.df * full.scaled.scaling) / df
-        if factor <= 0:
-            reason = f"the scaling factor of the difference is not positive ({factor:.3f})"
-            return Comparison(None, None, None, *changes, "not_estimable", reason)
+        if factor < _SMALLEST_FACTOR * min(restricted.scaled.scaling, full.scaled.scaling):
+            notes.append(f"the difference has no usable scaling factor of its own ({factor:.3f}); that of the restricted model was taken")
+            factor = restricted.scaled.scaling
         chi2 /= factor
     p_value = float(chi_squared_p(max(chi2, 0.0), df))
     return Comparison(chi2, df, p_value, *changes, "flagged" if notes else "estimated", "; ".join(dict.fromkeys(notes)))
@@ -447,14 +449,19 @@ def modification_indices(fitted: StructuralFit) -> pd.DataFrame:
     return table.sort_values("chi2", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def score_test(fitted: StructuralFit, plans: Sequence[Layout]) -> list[tuple[float, int]]:
+def score_test(fitted: StructuralFit, plans: Sequence[Layout], *, robust: bool = False) -> list[tuple[float, int]]:
     """Return the score tests of less restricted forms of a fitted model, with the expected information (Sörbom, 1989).
+
+    The generalised score test (Boos, 1992) takes the covariance of the scores that the robust errors rest on:
+    ``u' (H A^-1 B A^-1 H')^-1 u`` with ``u = H A^-1 s``, s the score, A the information, B the covariance of s, and H the restrictions.
 
     Parameters
     ----------
     fitted : StructuralFit
     plans : sequence of Layout
         Models with the same terms in the same order that give up some of the fitted model's restrictions.
+    robust : bool
+        Whether the generalised test is made, for a fit with robust errors or the sampling covariance of its moments.
 
     Returns
     -------
@@ -464,13 +471,16 @@ def score_test(fitted: StructuralFit, plans: Sequence[Layout]) -> list[tuple[flo
     Raises
     ------
     ValueError
-        There is no fit, or a model has other terms.
+        There is no fit, a model has other terms, or ``robust`` without robust errors.
     """
     found = fitted._solution
     if found is None:
         raise ValueError(f"no score test without a fit: {fitted.reason}")
     slope = likelihood.gradient(found.slots, found.state, found.units)
     information = likelihood.expected_information(found.slots, found.state, found.units)
+    blocks = _middle_blocks(found.slots, found.state, found.data, found.means, found.errors) if robust else None
+    if robust and blocks is None:
+        raise ValueError("the generalised score test needs robust errors or the sampling covariance of the moments")
     keys = [term.key for term in found.layout.terms]
     tests = []
     for plan in plans:
@@ -480,9 +490,28 @@ def score_test(fitted: StructuralFit, plans: Sequence[Layout]) -> list[tuple[flo
         parameters = raw.scaled(found.slot_scale, _free_scale(raw, found.slot_scale))
         arrow = Arrow.of(parameters, information)
         free = parameters.gathered(slope)
-        chi2 = float(free @ arrow.solve(free)) if arrow.smallest >= SINGULAR else np.nan
-        tests.append((chi2, len(plan.free_names) - len(found.layout.free_names)))
+        df = len(plan.free_names) - len(found.layout.free_names)
+        chi2 = np.nan
+        if arrow.smallest >= SINGULAR and not robust:
+            chi2 = float(free @ arrow.solve(free))
+        elif arrow.smallest >= SINGULAR:
+            restrictions = _restrictions(found.parameters, parameters)
+            turned = arrow.solve(restrictions)
+            step = turned.T @ free
+            chi2 = float(step @ np.linalg.solve(turned.T @ meat(parameters, blocks) @ turned, step))
+        tests.append((chi2, df))
     return tests
+
+
+def _restrictions(few: Parameters, many: Parameters) -> np.ndarray:
+    """Return what is zero of the free parameters of a model where a more restricted one holds, shape (count, restrictions)."""
+    groups, size = few.constant.shape
+    slots = np.zeros((few.count, groups, size))
+    for group, (own, mixed) in enumerate(zip(few.columns, few.mixing)):
+        slots[own, group] = mixed.T
+    squares = Arrow.of(many, np.broadcast_to(np.eye(size), (groups, size, size)))
+    inside = squares.solve(many.gathered(slots).T)
+    return np.linalg.qr(inside, mode="complete")[0][:, few.count :]
 
 
 def _extended(found: _Solution) -> tuple[list[tuple[str, str, str]], Slots]:
@@ -693,13 +722,19 @@ def _fitted(
 
 def _middle(slots: Slots, parameters: Parameters, at: State, data: _Data, means: bool, errors: str) -> np.ndarray | None:
     """Return the middle of the sandwich of free parameters, None where errors rest on the information alone."""
+    blocks = _middle_blocks(slots, at, data, means, errors)
+    return None if blocks is None else meat(parameters, blocks)
+
+
+def _middle_blocks(slots: Slots, at: State, data: _Data, means: bool, errors: str) -> list[np.ndarray] | None:
+    """Return the middle of the sandwich of the slots by group."""
     if errors == "moment_covariance":
-        return meat(parameters, moment_meat(slots, at, data.units, data.acov, means))
+        return moment_meat(slots, at, data.units, data.acov, means)
     if errors not in ("robust", "satorra_bentler"):
         return None
     centre = errors == "satorra_bentler"
     values = scores(slots, at, data.cases, data.units, means, around_data=centre)
-    return meat(parameters, group_meats(centred(values, data.cases) if centre else values, data.cases, len(data.n)))
+    return group_meats(centred(values, data.cases) if centre else values, data.cases, len(data.n))
 
 
 def _with_known_x(plan: Layout, slots: Slots, data: _Data) -> Layout:

@@ -1,4 +1,4 @@
-"""Whether a structural model can be estimated at all, before there are data: feedback loops, too many parameters, parameters no data tell apart."""
+"""Whether a structural model can be estimated at all, before there are data: feedback loops, parameters that no data tell apart."""
 
 from __future__ import annotations
 

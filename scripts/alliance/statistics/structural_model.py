@@ -1,7 +1,8 @@
 """Structural equation models as text, in the notation of lavaan, and the parameters they have in each group.
 
-Beside what :mod:`alliance.statistics.model_syntax` reads: factors (``bond =~ i1 + i2``), intercepts (``i1 ~ 1``), equality constraints
-(``a == b``, ``a + b + c == 3``), values or labels by group (``c(a, b)*i1``), and ``NA*`` for a parameter that is to be estimated.
+Regressions (``y ~ a*x + z``), factors (``bond =~ i1 + i2``), covariances (``y1 ~~ y2``), intercepts (``i1 ~ 1``), defined parameters
+(``indirect := a*b``), equality constraints (``a == b``, ``a + b + c == 3``), values or labels by group (``c(a, b)*i1``), and ``NA*`` for
+a parameter that is to be estimated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Two-stage structural equation models: correlation matrices of many sites are pooled, then a path model is fitted to the pooled matrix.
+"""Two-stage structural equation models: correlation matrices of many sites are pooled, then a model is fitted to the pooled matrix.
 
 Cheung & Chan (2005) and Cheung (2014) describe the method; holes in the matrices are allowed.
 """
@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from alliance.statistics.correlation_structure import fit_correlation_structure, parameter_rows
 from alliance.statistics.covariance import matrix_of, olkin_finn
-from alliance.statistics.distributions import chi_squared_p, critical_value, two_sided_p
-from alliance.statistics.model_syntax import Model, Term
+from alliance.statistics.distributions import critical_value, two_sided_p
+from alliance.statistics.fit_measures import FitMeasures
 from alliance.statistics.multivariate_meta import SiteVectors
+from alliance.statistics.structural_model import StructuralModel
 
-_STEPS = 500
 _DRAWS = 20000
 
 
@@ -57,31 +58,54 @@ class PooledCorrelations:
 
 @dataclass(frozen=True)
 class TwoStageFit:
-    """A path model fitted to pooled correlations; all values are standardised.
+    """A model fitted to pooled correlations; all values are standardised.
 
     Attributes
     ----------
     parameters : DataFrame
-        One row a path, correlation (``~~``) and defined parameter: ``name, lhs, op, rhs, label, estimate, std_error, ci_low, ci_high,
-        statistic, p_value, monte_carlo_low, monte_carlo_high, status, reason``.
+        One row a loading, path, (residual) correlation (``~~``) and defined parameter: ``name, lhs, op, rhs, label, estimate,
+        std_error, ci_low, ci_high, statistic, p_value, monte_carlo_low, monte_carlo_high, status, reason``.
     vcov : DataFrame
         Sampling covariance of the estimates.
     r2 : dict of str to float
-    chi2, p_value : float or None
-        Test of the model; ``df`` its degrees of freedom. With none the model fits any correlations.
+        Of every variable that others predict.
+    fit : FitMeasures or None
+        Test of the model and measures of its fit; with no degrees of freedom it fits any correlations. Each is an attribute too.
     """
 
     parameters: pd.DataFrame
     vcov: pd.DataFrame
     r2: dict[str, float]
-    chi2: float | None
-    df: int | None
-    p_value: float | None
+    fit: FitMeasures | None
     n_sites: int
     n_clients: int
     method: str
     status: str
     reason: str
+
+    @property
+    def chi2(self) -> float | None:
+        return self.fit and self.fit.chi2
+
+    @property
+    def df(self) -> int | None:
+        return self.fit and self.fit.df
+
+    @property
+    def p_value(self) -> float | None:
+        return self.fit and self.fit.p_value
+
+    @property
+    def cfi(self) -> float | None:
+        return self.fit and self.fit.cfi
+
+    @property
+    def rmsea(self) -> float | None:
+        return self.fit and self.fit.rmsea
+
+    @property
+    def srmr(self) -> float | None:
+        return self.fit and self.fit.srmr
 
 
 def pairs(variables: Sequence[str]) -> list[tuple[str, str]]:
@@ -181,18 +205,19 @@ def pool_correlations(
 
 
 def fit_pooled(
-    model: Model, pooled: PooledCorrelations, random: np.random.Generator, *, level: float = 0.95, draws: int = _DRAWS
+    model: StructuralModel, pooled: PooledCorrelations, random: np.random.Generator, *, level: float = 0.95, draws: int = _DRAWS
 ) -> TwoStageFit:
-    """Fit a path model to pooled correlations by weighted least squares (second stage).
+    """Fit a structural equation model to pooled correlations by weighted least squares (second stage).
 
-    Minimises ``(r - rho)' V^-1 (r - rho)`` over standardised paths, correlations of exogenous variables and residual covariances; residual
-    variances are what is left of one. Standard errors are ``(D' V^-1 D)^-1``; defined parameters have the delta method and a Monte Carlo
-    interval from normal draws of the parameters.
+    See :func:`alliance.statistics.correlation_structure.fit_correlation_structure`. Every parameter has, beside the interval of its
+    standard error (defined parameters by the delta method), a Monte Carlo interval from normal draws of the free parameters. RMSEA is on
+    the number of clients of all sites.
 
     Parameters
     ----------
-    model : Model
-        Its variables are among those of ``pooled``. Labels make standardised values equal.
+    model : StructuralModel
+        Its observed variables are among those of ``pooled``. Labels and constraints hold for variables in units of their standard
+        deviations and for factors in the units that the model gives them.
     pooled : PooledCorrelations
         From :func:`pool_correlations`.
     random : numpy.random.Generator
@@ -202,53 +227,43 @@ def fit_pooled(
     draws : int
         Monte Carlo draws.
     """
-    structure = _Correlated.of(model)
-    absent = [name for name in model.variables if name not in pooled.variables]
+    absent = [name for name in model.observed if name not in pooled.variables]
     if absent:
         raise ValueError(f"variables of the model that the pooled correlations lack: {', '.join(absent)}")
     if pooled.status == "not_estimable":
-        return _no_fit(structure, pooled, pooled.reason)
-    position = {frozenset(pair): index for index, pair in enumerate(pairs(pooled.variables))}
-    cells = [position[frozenset(pair)] for pair in pairs(model.variables)]
-    r, v = pooled.cells["estimate"].to_numpy()[cells], pooled.vcov[np.ix_(cells, cells)]
-    if np.linalg.eigvalsh(matrix_of(r, len(model.variables), diagonal=False))[0] <= 1e-8:
-        return _no_fit(structure, pooled, "the pooled correlations are impossible together")
-    weight = np.linalg.inv(v)
-    free, converged = structure.minimise(r, weight)
-    if not converged:
-        return _no_fit(structure, pooled, "weighted least squares did not converge: the model may not be identified")
-    slopes = structure.slopes(structure.correlations, free)
-    vcov = np.linalg.inv(slopes.T @ weight @ slopes)
-    residual = r - structure.correlations(free)
-    chi2, df = float(residual @ weight @ residual), r.size - free.size
-    variances = 1 - structure.explained(free)
-    values, outward = structure.outputs(free), structure.slopes(structure.outputs, free)
-    covariance = outward @ vcov @ outward.T
-    error = np.sqrt(np.maximum(np.diagonal(covariance), 0))
+        return _no_fit(model, pooled, pooled.reason)
+    at = [pooled.variables.index(name) for name in model.observed]
+    if np.linalg.eigvalsh(pooled.matrix[np.ix_(at, at)])[0] <= 1e-8:
+        return _no_fit(model, pooled, "the pooled correlations are impossible together")
+    found = fit_correlation_structure(model, pooled.matrix, pooled.variables, pooled.vcov, n=pooled.n_clients)
+    if found.status == "not_estimable":
+        return _no_fit(model, pooled, found.reason)
+    notes = [text for text in (pooled.reason, found.reason) if text]
+    table = found.parameters
+    values, error = table["estimate"].to_numpy(), table["std_error"].to_numpy()
     margin = float(critical_value(level)) * error
-    root = np.linalg.cholesky(vcov)
-    drawn = structure.outputs(free + random.standard_normal((draws, free.size)) @ root.T)
+    drawn = found.drawn(random, draws)
     tail = (1 - level) / 2
-    low, high = np.nanquantile(np.where(np.isfinite(drawn), drawn, np.nan), [tail, 1 - tail], axis=0)
-    notes = [pooled.reason] if pooled.reason else []
-    if (variances <= 0).any():
-        notes.append("a residual variance is not positive")
-    table = structure.table()
-    table["estimate"], table["std_error"] = values, error
-    table["ci_low"], table["ci_high"] = values - margin, values + margin
-    with np.errstate(divide="ignore", invalid="ignore"):
-        table["statistic"] = np.where(error > 0, values / error, np.nan)
-    table["p_value"] = two_sided_p(table["statistic"])
-    table["monte_carlo_low"], table["monte_carlo_high"] = low, high
-    table["status"], table["reason"] = "flagged" if notes else "estimated", "; ".join(notes)
+    known = np.isfinite(error)
+    low, high = np.full(len(table), np.nan), np.full(len(table), np.nan)
+    low[known], high[known] = np.nanquantile(np.where(np.isfinite(drawn), drawn, np.nan)[:, known], [tail, 1 - tail], axis=0)
+    statistic = values / error
+    table = table.assign(
+        ci_low=values - margin,
+        ci_high=values + margin,
+        statistic=statistic,
+        p_value=two_sided_p(statistic),
+        monte_carlo_low=low,
+        monte_carlo_high=high,
+        status="flagged" if notes else "estimated",
+        reason="; ".join(notes),
+    )
     names = table["name"].tolist()
     return TwoStageFit(
         table[list(_PARAMETER_COLUMNS)],
-        pd.DataFrame(covariance, index=names, columns=names),
-        dict(zip(model.endogenous, (1 - variances).tolist())),
-        chi2 if df > 0 else 0.0,
-        df,
-        float(chi_squared_p(chi2, df)) if df > 0 else None,
+        pd.DataFrame(found.vcov, index=names, columns=names),
+        {name: 1 - left for name, left in found.residual_variances.items()},
+        found.fit,
         pooled.n_sites,
         pooled.n_clients,
         f"{pooled.method}, then weighted least squares",
@@ -282,128 +297,9 @@ def _stacked(r: np.ndarray, used: np.ndarray, unit: np.ndarray, sizes: np.ndarra
     return SiteVectors(r, used, np.where(both, unit / (larger - 1), 0.0))
 
 
-def _no_fit(structure: _Correlated, pooled: PooledCorrelations, reason: str) -> TwoStageFit:
-    table = structure.table().reindex(columns=list(_PARAMETER_COLUMNS))
+def _no_fit(model: StructuralModel, pooled: PooledCorrelations, reason: str) -> TwoStageFit:
+    table = parameter_rows(model).reindex(columns=list(_PARAMETER_COLUMNS))
     table["status"], table["reason"] = "not_estimable", reason
     names = table["name"].tolist()
     empty = pd.DataFrame(np.nan, index=names, columns=names)
-    return TwoStageFit(table, empty, {}, None, None, None, pooled.n_sites, pooled.n_clients, "", "not_estimable", reason)
-
-
-@dataclass(frozen=True)
-class _Correlated:
-    """A path model of standardised variables: paths, residual covariances and exogenous correlations; residual variances follow."""
-
-    model: Model
-    terms: tuple[Term, ...]
-    free: tuple[str, ...]
-
-    @classmethod
-    def of(cls, model: Model) -> _Correlated:
-        exogenous = tuple(Term(a, "~~", b) for a, b in pairs(model.exogenous))
-        terms = (*model.paths, *model.covariances, *exogenous)
-        return cls(model, terms, tuple(dict.fromkeys(term.name for term in terms if term.fixed is None)))
-
-    def values(self, free: np.ndarray) -> list[np.ndarray]:
-        """Return the value of each term for stacks of free parameters, shape (..., q)."""
-        column = {name: index for index, name in enumerate(self.free)}
-        return [
-            free[..., column[term.name]] if term.fixed is None else np.full(free.shape[:-1], term.fixed, dtype=free.dtype)
-            for term in self.terms
-        ]
-
-    def _matrix(self, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return implied correlations and explained variances, built up along the causal order (exogenous variables first)."""
-        names = (*self.model.exogenous, *self.model.endogenous)
-        at = {name: index for index, name in enumerate(names)}
-        r = np.zeros((*free.shape[:-1], len(names), len(names)), dtype=free.dtype)
-        r[..., np.arange(len(names)), np.arange(len(names))] = 1
-        direct, residual = np.zeros_like(r), np.zeros_like(r)
-        for term, value in zip(self.terms, self.values(free)):
-            first, second = at[term.lhs], at[term.rhs]
-            if term.op == "~":
-                direct[..., first, second] = value
-            elif term.lhs in self.model.exogenous:
-                r[..., first, second] = r[..., second, first] = value
-            else:
-                residual[..., first, second] = residual[..., second, first] = value
-        explained = np.zeros((*free.shape[:-1], len(self.model.endogenous)), dtype=free.dtype)
-        # cov(e_k, y_j) for j before k: residual covariances reach y_j through the paths that lead to it.
-        carried = np.zeros_like(r)
-        for index, name in enumerate(self.model.endogenous):
-            row = at[name]
-            for other in range(row):
-                carried[..., row, other] = residual[..., row, other] + (direct[..., other, :row] * carried[..., row, :row]).sum(axis=-1)
-            cross = (direct[..., row, None, :row] @ r[..., :row, :row])[..., 0, :] + carried[..., row, :row]
-            r[..., row, :row] = cross
-            r[..., :row, row] = cross
-            paths = direct[..., row, :row]
-            explained[..., index] = (paths * cross).sum(axis=-1) + (paths * carried[..., row, :row]).sum(axis=-1)
-        order = [at[name] for name in self.model.variables]
-        return r[..., order, :][..., order], explained
-
-    def correlations(self, free: np.ndarray) -> np.ndarray:
-        rows, columns = np.triu_indices(len(self.model.variables), 1)
-        return self._matrix(free)[0][..., rows, columns]
-
-    def explained(self, free: np.ndarray) -> np.ndarray:
-        return self._matrix(free)[1]
-
-    def outputs(self, free: np.ndarray) -> np.ndarray:
-        """Return the values of all terms and defined parameters, shape (..., q) to (..., rows)."""
-        values = self.values(free)
-        known: dict[str, np.ndarray] = {}
-        for term, value in zip(self.terms, values):
-            if term.label:
-                known.setdefault(term.label, value)
-        for item in self.model.defined:
-            with np.errstate(all="ignore"):
-                known[item.name] = np.broadcast_to(item.value(known), free.shape[:-1])
-            values.append(known[item.name])
-        return np.stack(values, axis=-1)
-
-    def slopes(self, function: object, free: np.ndarray) -> np.ndarray:
-        step = 1e-30
-        return function(free + 1j * step * np.eye(free.size)).imag.T / step
-
-    def minimise(self, r: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Gauss-Newton with halved steps from the pooled correlations' regressions."""
-        free = self._start(r)
-        residual = r - self.correlations(free)
-        value = residual @ weight @ residual
-        for _ in range(_STEPS):
-            slopes = self.slopes(self.correlations, free)
-            information = slopes.T @ weight @ slopes
-            if np.linalg.cond(information) > 1e12:
-                return free, False
-            step = np.linalg.solve(information, slopes.T @ weight @ residual)
-            for _ in range(50):
-                proposal = free + step
-                moved = r - self.correlations(proposal)
-                new = moved @ weight @ moved
-                if new <= value + 1e-13 * (1 + value):
-                    break
-                step = step / 2
-            free, residual, value = proposal, moved, new
-            if np.abs(step).max() < 1e-11:
-                return free, True
-        return free, False
-
-    def _start(self, r: np.ndarray) -> np.ndarray:
-        names = self.model.variables
-        matrix = matrix_of(r, len(names), diagonal=False)
-        at = {name: index for index, name in enumerate(names)}
-        start = {}
-        for outcome in self.model.endogenous:
-            predictors = [at[term.rhs] for term in self.model.paths if term.lhs == outcome]
-            slopes = np.linalg.solve(matrix[np.ix_(predictors, predictors)], matrix[predictors, at[outcome]])
-            start |= dict(zip([term.name for term in self.model.paths if term.lhs == outcome], slopes))
-        for term in self.terms:
-            if term.op == "~~":
-                start[term.name] = matrix[at[term.lhs], at[term.rhs]] if term.lhs in self.model.exogenous else 0.0
-        return np.array([start[name] for name in self.free])
-
-    def table(self) -> pd.DataFrame:
-        rows = [(f"{term.lhs}{term.op}{term.rhs}", term.lhs, term.op, term.rhs, term.label) for term in self.terms]
-        rows += [(item.name, item.name, ":=", item.expression, item.name) for item in self.model.defined]
-        return pd.DataFrame(rows, columns=["name", "lhs", "op", "rhs", "label"])
+    return TwoStageFit(table, empty, {}, None, pooled.n_sites, pooled.n_clients, "", "not_estimable", reason)

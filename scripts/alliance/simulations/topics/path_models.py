@@ -7,8 +7,9 @@ import pandas as pd
 
 from alliance.simulations.clients import clustered_normal, therapists_of_clients
 from alliance.simulations.framework import LEVEL, SINGLE_SITE, Condition, Intervals
-from alliance.statistics.model_syntax import parse
-from alliance.statistics.path_analysis import bootstrap, fit
+from alliance.statistics.distributions import critical_value
+from alliance.statistics.structural_fit import fit_structural, parse_structural
+from alliance.statistics.structural_resampling import bootstrap, jackknife
 
 DRAWS = 2000
 PATHS = {
@@ -68,23 +69,15 @@ def simulate(condition: Condition, random: np.random.Generator, runs: int) -> li
     """Return coefficients by both cluster errors, and indirect and total effects by the bootstrap."""
     sizes = condition.parameters
     therapists = therapists_of_clients(sizes["n_clients"], sizes["n_therapists"], sizes["largest_caseload"])
-    model = parse(SYNTAX, variables=list(VARIABLES))
+    model = parse_structural(SYNTAX, variables=list(VARIABLES))
     fits: dict[str, list[pd.DataFrame]] = {error: [] for error in ERRORS}
     drawn: list[pd.DataFrame] = []
     for rows in clustered_normal(random, population(), therapists, sizes["icc"], runs):
-        data = pd.DataFrame(rows, columns=list(VARIABLES))
-        for error, method in ERRORS.items():
-            # The closed form is what fit reports with either engine; semopy only confirms it.
-            found = fit(model, data, clusters=therapists, level=LEVEL, engine="closed_form", cluster_error=error)
-            table = found.parameters.set_index("name")
-            fits[error].append(table if found.method == method else table.assign(estimate=np.nan, standardized=np.nan))
-        resampled = bootstrap(model, data, random, clusters=therapists, draws=DRAWS, level=LEVEL)
-        units = resampled.n_units / (resampled.n_units - 1)
-        errors = {
-            FORMS["unstandardised"][3]: resampled.draws.std() * np.sqrt(units),
-            FORMS["standardised"][3]: resampled.draws_standardized.std() * np.sqrt(units),
-        }
-        drawn.append(resampled.parameters.set_index("name").assign(**errors))
+        fitted = fit_structural(model, rows=pd.DataFrame(rows, columns=list(VARIABLES)), clusters=[therapists])
+        left_out = jackknife(fitted, level=LEVEL)
+        fits["jackknife"].append(_named(left_out.parameters, left_out.unit == "clusters"))
+        fits["sandwich"].append(_named(_by_t(fitted.parameters, left_out.df), fitted.method == "cluster_robust"))
+        drawn.append(_named(bootstrap(fitted, random, draws=DRAWS, level=LEVEL).parameters, True))
     true = truths()
     paths = [name for name in true if "~" in name]
     effects = [name for name in true if "~" not in name]
@@ -98,6 +91,22 @@ def simulate(condition: Condition, random: np.random.Generator, runs: int) -> li
             _intervals(drawn, name, form, what, f"defined_{form}", "bootstrap", "expanded_percentile", true[name]) for name in effects
         ]
     return results
+
+
+def _named(table: pd.DataFrame, usable: bool) -> pd.DataFrame:
+    """Return a table by the names of its rows, without estimates where its method is another one than asked for."""
+    names = table["lhs"] + np.where(table["op"] == ":=", "", table["op"] + table["rhs"])
+    table = table.set_index(pd.Index(names))
+    return table if usable else table.assign(estimate=np.nan, standardized=np.nan)
+
+
+def _by_t(table: pd.DataFrame, df: float) -> pd.DataFrame:
+    """Return a table with intervals by t(df)."""
+    margin = float(critical_value(LEVEL, df))
+    limits = {}
+    for estimate, low, high, error in FORMS.values():
+        limits[low], limits[high] = table[estimate] - margin * table[error], table[estimate] + margin * table[error]
+    return table.assign(**limits)
 
 
 def _intervals(

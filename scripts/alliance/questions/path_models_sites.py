@@ -1,0 +1,141 @@
+"""Which paths differ between sites: one model for all sites at once, every site a group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alliance.questions import effects
+from alliance.questions.contract import POOLED, WITH_NUMBERS
+from alliance.questions.path_model_sample import model_of
+from alliance.questions.path_models_fits import parameter_of, site_moments
+from alliance.questions.sentences import Sentence
+from alliance.questions.summary import SiteSummary
+from alliance.statistics.site_equality import SiteEquality, site_equality
+from alliance.statistics.structural_fit import Moments
+from alliance.statistics.within_sites import correlation_acov, correlation_matrix
+
+METHOD = "multiple_groups"
+DIFFERENCE, TEST = "path_difference", "equality_test"
+KEYS = ["model", "parameter", "index", "estimate_type"]
+TESTS = ("chi2", "df", "p_value", "p_value_holm")
+
+
+def equalities(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> dict[str, SiteEquality]:
+    """Return for every model the tests that its standardised paths are equal at all sites that have all its variables.
+
+    Variables are standardised within sites, since sites may measure them with other instruments.
+    """
+    section, pooling = options["questions"]["path_models"], options["pooling"]
+    found = {}
+    for name in sorted(section["models"]):
+        model = model_of(section, name)
+        sites, moments, acov = [], [], []
+        for summary in summaries:
+            own = site_moments(summary, name, model)
+            if own is None:
+                continue
+            sites.append(summary.site)
+            moments.append(Moments(own.n, correlation_matrix(own.covariance), None, list(model.observed)))
+            acov.append(correlation_acov(own))
+        if len(sites) >= max(2, pooling["min_sites"]) and any(term.op == "~" for term in model.terms):
+            needed = pooling["min_clients"]
+            found[name] = site_equality(model, moments, sites, acov=acov, min_clients=needed, level=pooling["level"])
+    return found
+
+
+def site_rows(found: Mapping[str, SiteEquality], summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the rows of ``site_paths``: how far each site's path lies from that of the others, with its test."""
+    section, rows = options["questions"]["path_models"], []
+    for name in sorted(section["models"]):
+        model = model_of(section, name)
+        paths = [(term.lhs, term.rhs) for term in model.terms if term.op == "~"]
+        tested = found.get(name)
+        told = {} if tested is None else {(row.site, row.lhs, row.rhs): row for row in tested.site_paths.itertuples(index=False)}
+        for summary in summaries:
+            why = _why_not(tested, summary)
+            for lhs, rhs in paths:
+                common = {"model": name, "parameter": parameter_of(lhs, "~", rhs), "site": summary.site, "scale": "identity", "n_sites": 1}
+                row = told.get((summary.site, lhs, rhs))
+                rows += _path_rows(common, row, why)
+    return pd.DataFrame(rows)
+
+
+def _why_not(tested: SiteEquality | None, summary: SiteSummary) -> str:
+    if summary.status != "ok":
+        return effects.absence(summary)
+    if tested is None:
+        return "not estimable: needs at least two sites with all variables of a model with paths"
+    if tested.status == "not_estimable":
+        return f"not estimable: {tested.reason.removeprefix('not estimable: ')}"
+    own = tested.left_out.loc[tested.left_out["site"].eq(summary.site), "reason"]
+    return f"not estimable: {own.iloc[0]}" if len(own) else "not estimable: the site lacks variables of the model, or clients who have them"
+
+
+def _path_rows(common: Mapping[str, Any], row: Any, why: str) -> list[dict[str, Any]]:
+    if row is None or row.status not in WITH_NUMBERS:
+        reason = why if row is None else f"not estimable: {row.reason.removeprefix('not estimable: ')}"
+        silent = {"index": "difference", "estimate_type": DIFFERENCE, "method": "none", "status": "not_estimable", "reason": reason}
+        return [{**common, **silent}]
+    known = {**common, "method": METHOD, "n_clients": int(row.n_clients), "status": row.status, "reason": row.reason}
+    difference = {
+        "index": "difference",
+        "estimate_type": DIFFERENCE,
+        "estimate": row.difference,
+        "std_error": row.difference_std_error,
+        "ci_low": row.difference_low,
+        "ci_high": row.difference_high,
+    }
+    tests = [("p_value", row.p_value), ("p_value_holm", row.p_holm)]
+    return [
+        {**known, **difference},
+        *({**known, "index": index, "estimate_type": TEST, "estimate": value} for index, value in tests if np.isfinite(value)),
+    ]
+
+
+def pooled_rows(found: Mapping[str, SiteEquality]) -> pd.DataFrame:
+    """Return rows of ``diagnostics``: whether all paths, and each path, are equal over sites."""
+    rows = []
+    for name, tested in found.items():
+        common = {
+            "model": name,
+            "site": POOLED,
+            "scale": "identity",
+            "estimate_type": TEST,
+            "n_sites": tested.n_sites,
+            "n_clients": tested.n_clients,
+        }
+        overall = tested.overall
+        values = {"chi2": overall.chi2, "df": overall.df, "p_value": overall.p_value}
+        rows += _test_rows({**common, "parameter": "all paths"}, values, overall.status, overall.reason)
+        for row in tested.paths.itertuples(index=False):
+            values = {"chi2": row.wald_chi2, "df": row.wald_df, "p_value": row.wald_p, "p_value_holm": row.wald_p_holm}
+            rows += _test_rows({**common, "parameter": parameter_of(row.lhs, "~", row.rhs)}, values, row.status, row.reason)
+    return pd.DataFrame(rows)
+
+
+def _test_rows(common: Mapping[str, Any], values: Mapping[str, float | None], status: str, reason: str) -> list[dict[str, Any]]:
+    known = {name: value for name, value in values.items() if value is not None and np.isfinite(value)}
+    if status not in WITH_NUMBERS or not known:
+        told = f"not estimable: {(reason or 'no test').removeprefix('not estimable: ')}"
+        return [{**common, "index": "equal_paths_chi2", "method": "none", "status": "not_estimable", "reason": told}]
+    return [
+        {**common, "index": f"equal_paths_{name}", "estimate": float(value), "method": METHOD, "status": status, "reason": reason}
+        for name, value in known.items()
+    ]
+
+
+def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
+    """Return how paths were compared between sites."""
+    if not table["status"].isin(WITH_NUMBERS).any():
+        return []
+    return [
+        Sentence(
+            "Whether standardised paths differ between sites was tested in one model with every site a group, by the scaled difference of "
+            "chi-squares and by Wald tests of each path; each site's path was compared with that of the others (p values by Holm).",
+            ("satorra_bentler_2001", "holm_1979"),
+        )
+    ]

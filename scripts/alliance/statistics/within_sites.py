@@ -1,0 +1,80 @@
+"""One matrix of correlations within sites, from the moments of many sites, with its sampling covariance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from alliance.statistics.covariance import correlation_matrix, elements, jacobian, matrix_of, normal_theory
+
+
+@dataclass(frozen=True)
+class SiteMoments:
+    """Moments of one site.
+
+    Attributes
+    ----------
+    n : float
+        Clients.
+    covariance : ndarray, shape (p, p)
+        Divisor n - 1, or correlations.
+    acov : ndarray, shape (p (p + 1) / 2,) * 2, or None
+        Sampling covariance of its elements (upper triangle row by row); None: clients are taken as independent and normal.
+    """
+
+    n: float
+    covariance: np.ndarray
+    acov: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class WithinSites:
+    """Correlations within sites.
+
+    Attributes
+    ----------
+    correlation : ndarray, shape (p, p)
+    acov : ndarray, shape (p (p + 1) / 2,) * 2
+        Sampling covariance of its elements; zero for the diagonal.
+    n : float
+        Degrees of freedom within sites plus 1.
+    """
+
+    correlation: np.ndarray
+    acov: np.ndarray
+    n: float
+
+
+def within_sites(sites: Sequence[SiteMoments]) -> WithinSites:
+    """Pool the correlation matrices of sites, weighted by their degrees of freedom (n - 1).
+
+    Variables are standardised within sites first, since sites may measure them with other instruments; where all use one instrument and
+    vary alike this is the correlation matrix of the pooled covariance within sites. The sampling covariance of a site's correlations
+    follows from that of its covariances by the delta method.
+
+    Parameters
+    ----------
+    sites : sequence of SiteMoments
+        At least one; complete matrices of the same variables.
+    """
+    weight = np.array([one.n - 1 for one in sites])
+    share = weight / weight.sum()
+    correlation = sum(w * correlation_matrix(one.covariance) for w, one in zip(share, sites))
+    acov = sum(w**2 * correlation_acov(one) for w, one in zip(share, sites))
+    return WithinSites(correlation, acov, float(weight.sum() + 1))
+
+
+def correlation_acov(site: SiteMoments) -> np.ndarray:
+    """Return the sampling covariance of the elements of a site's correlation matrix, by the delta method; zero for the diagonal."""
+    covariance = np.asarray(site.covariance, dtype=float)
+    p = len(covariance)
+    spread = normal_theory(covariance, site.n) if site.acov is None else site.acov
+    deviation = np.sqrt(np.diagonal(covariance))
+    slopes = jacobian(
+        lambda stack: elements(correlation_matrix(matrix_of(stack, p))),
+        elements(covariance),
+        elements(np.outer(deviation, deviation)),
+    )
+    return slopes @ spread @ slopes.T
