@@ -34,6 +34,11 @@ OPTIONS = {
         },
     },
     "empathy": {"instruments": ["care"], "scale": "total", "rater": "client", "window": "session_1"},
+    "regard": {"instruments": ["blri_os64"], "scale": "regard", "rater": "client", "window": "session_1"},
+    "unconditionality": {"instruments": ["blri_os64"], "scale": "unconditionality", "rater": "client", "window": "session_1"},
+    "social_influence": {"instruments": ["crf_s"], "scale": "total", "rater": "client", "window": "session_3"},
+    "adherence": {"instruments": ["homework_adherence"], "scale": "total", "rater": "therapist", "window": "late"},
+    "congruence": {"instruments": ["blri_os64"], "scale": "congruence", "rater": "client", "window": "session_1"},
     "symptoms": {"instruments": ["core_10"], "scale": "total", "rater": "client"},
     "outcome": {
         "instruments": ["core_10", "ors"],
@@ -81,11 +86,7 @@ OPTIONS = {
                 "largest_freed_share": 0.2,
             },
             "composite": {
-                "conditions": {
-                    "empathy": ["blri_empathy16.total", "care.total"],
-                    "regard": ["blri_os64.regard"],
-                    "congruence": ["blri_os64.congruence"],
-                },
+                "conditions": ["empathy", "regard", "congruence"],
                 "alliance": ["task", "bond", "goal"],
             },
         },
@@ -124,6 +125,14 @@ OPTIONS = {
         },
         "path_models": {
             "enabled": True,
+            "conditions": {
+                "window": "early",
+                "phases": {"early": "early", "middle": "middle", "late": "late"},
+                "modality": "treatment",
+                "influence": ["expertness"],
+                "equivalence_bound": 0.1,
+            },
+            "cross_lagged": {"enabled": False, "clients_per_parameter": 2, "pairs": {}},
             "models": {
                 "main": {
                     "label": "Empathy, then alliance, then outcome",

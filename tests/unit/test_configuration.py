@@ -42,6 +42,7 @@ def test_the_shipped_configuration_names_every_key_of_the_model_and_no_other():
             ("alliance", "windows"),
             ("dropout", "definitions"),
             ("questions", "path_models", "models"),
+            ("questions", "path_models", "cross_lagged", "pairs"),
             ("questions", "client_factors", "factors"),
         }
         if not isinstance(value, dict) or path in free or path[:-1] == ("outcome",):

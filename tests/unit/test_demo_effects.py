@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from alliance.demo.expectation import correlations
 from alliance.demo.measures import FORMS, Collected, measure_study
-from alliance.demo.simulate import SUBSCALES, UNILATERAL, Size, calibrate, simulate
+from alliance.demo.simulate import INFLUENCES, SUBSCALES, UNILATERAL, Size, calibrate, simulate
 from alliance.demo.truth import CATEGORIES, Parameters, describe, with_values
 from alliance.instruments.registry import load_registry
 
@@ -91,6 +91,56 @@ def test_symptoms_and_alliance_drive_each_other_from_session_to_session_as_named
 
 def test_empathy_leads_to_the_client_level_alliance_along_the_named_path(course):
     assert slopes(course.client_alliance, course.empathy)[0] == pytest.approx(Parameters().empathy_alliance, abs=0.02)
+
+
+def test_adherence_lies_between_the_alliance_and_gain_along_the_named_paths():
+    p = with_values(Parameters(), ["adherence_client_variance=1"])
+    course = simulate(p, LARGE, seed=7)
+    level = course.adherence[:, 0]
+    assert level.var() == pytest.approx(1, abs=0.02)
+    assert slopes(level, course.client_alliance)[0] == pytest.approx(p.alliance_adherence, abs=0.02)
+    assert slopes(course.gain["general"], level, course.client_alliance)[0] == pytest.approx(p.adherence_outcome, abs=0.02)
+
+
+def test_within_clients_the_alliance_leads_to_adherence_and_adherence_to_fewer_symptoms_as_named():
+    p = with_values(Parameters(), ["adherence_client_variance=0"])
+    course = simulate(p, LARGE, seed=7)
+    done, before = course.adherence[:, 3], course.within[:, 2] / np.sqrt(p.alliance_within_variance)
+    assert slopes(done, before)[0] == pytest.approx(p.alliance_adherence_within, abs=0.02)
+    relief, carried, driven = slopes(course.deviation[:, 3], done, course.deviation[:, 2], before)
+    assert relief == pytest.approx(-p.adherence_symptoms_within, abs=0.01)
+    assert carried == pytest.approx(p.symptom_autoregression, abs=0.02)
+    total = driven - p.adherence_symptoms_within * p.alliance_adherence_within
+    assert total == pytest.approx(-p.alliance_outcome_within, abs=0.01)
+
+
+@pytest.mark.parametrize("name", INFLUENCES)
+def test_social_influence_has_its_named_path_to_gain_beside_the_alliance(course, name):
+    p, influence = Parameters(), course.influence[name]
+    assert np.corrcoef(influence, course.client_alliance)[0, 1] == pytest.approx(p.influence_alliance, abs=0.02)
+    path = slopes(course.gain["general"], influence, course.client_alliance)[0]
+    assert path == pytest.approx(getattr(p, f"{name}_outcome"), abs=0.015)
+
+
+def test_clients_perceive_more_of_the_empathy_that_matters_than_observers_see(expected):
+    assert expected["with_outcome"]["empathy"] > expected["with_outcome"]["empathy_observer"] + 0.04
+    assert expected["with_outcome"]["empathy_observer"] > 0.02
+
+
+def test_adherence_and_social_influence_leave_the_course_of_treatment_as_it_is():
+    size = Size(2, 4, 5, 8)
+    names = ("adherence_outcome", "alliance_adherence", "alliance_adherence_within", *(f"{name}_outcome" for name in INFLUENCES))
+    with_effects, without = (simulate(p, size, 1) for p in (Parameters(), with_values(Parameters(), [f"{name}=0" for name in names])))
+    for name in ("alliance", "symptoms", "attended", "n_sessions"):
+        assert np.array_equal(getattr(with_effects, name), getattr(without, name))
+    for outcome, post in with_effects.post.items():
+        assert np.array_equal(post, without.post[outcome])
+
+
+@pytest.mark.parametrize("assignment", ["adherence_outcome=0.9", "expertness_outcome=0.95"])
+def test_paths_to_gain_larger_than_what_is_left_of_it_are_refused(assignment):
+    with pytest.raises(ValueError, match=f"leave no room for {assignment.partition('=')[0]}"):
+        simulate(with_values(Parameters(), [assignment]), Size(1, 2, 2, 4), 1)
 
 
 def test_training_raises_task_and_goal_but_not_bond(course):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from alliance.statistics.resampling import generator
 from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural, parse_structural
-from alliance.statistics.structural_resampling import bootstrap, contributions, jackknife, outputs, refits, with_interval
+from alliance.statistics.structural_resampling import bootstrap, bootstraps, contributions, jackknife, outputs, refits
 
 MODELS = {
     "saturated": "m ~ a*x + z\ny ~ b*m + c*x + z\nindirect := a*b\ntotal := c + a*b",
@@ -71,7 +71,8 @@ def test_groups_are_resampled_apart_and_shared_parameters_stay_shared(holes: boo
     whole = fit([data for data, _ in parts], [codes for _, codes in parts])
     given = contributions(whole)
     assert given.n_units == (12, 12)
-    without = refits(given, 1 - np.eye(24), close=1e-12)
+    without = refits(given, close=1e-12)
+    assert without.free == pytest.approx(refits(given, 1 - np.eye(24), close=1e-12).free, rel=1e-6)
     raw, _, _ = outputs(whole, without.free)
     for left_out in (0, 17):
         kept = [codes + 12 * group != left_out for group, (_, codes) in enumerate(parts)]
@@ -93,8 +94,8 @@ def test_without_clusters_clients_are_left_out() -> None:
     found = jackknife(whole)
     assert (found.unit, found.n_units, found.df) == ("rows", (200,), 199)
     again = fitted("overidentified", data.drop(index=7), None, False)
-    one = refits(contributions(whole), (1 - np.eye(200))[[7]], close=1e-12)
-    assert outputs(whole, one.free)[0][0] == pytest.approx(again.parameters["estimate"].to_numpy(), rel=1e-6)
+    one = refits(contributions(whole), close=1e-12)
+    assert outputs(whole, one.free[[7]])[0][0] == pytest.approx(again.parameters["estimate"].to_numpy(), rel=1e-6)
 
 
 def test_draws_depend_neither_on_the_order_of_rows_within_clusters_nor_on_units_of_variables() -> None:
@@ -113,7 +114,7 @@ def test_draws_depend_neither_on_the_order_of_rows_within_clusters_nor_on_units_
 def test_another_interval_of_the_same_resamples_is_what_the_bootstrap_gives(interval: str) -> None:
     data, therapist = clients()
     whole = fitted("overidentified", data, therapist, False)
-    first = with_interval(whole, bootstrap(whole, generator(1), draws=300), interval)
+    first = bootstraps(whole, generator(1), ["expanded_percentile", interval], draws=300)[1]
     second = bootstrap(whole, generator(1), draws=300, interval=interval)
     pd.testing.assert_frame_equal(first.parameters, second.parameters)
     assert first.method == second.method

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from alliance.variables import checks
+from alliance.variables.checks import score_names
 from simulated_site import OPTIONS
 from support import PROJECT
 
@@ -26,6 +27,8 @@ def test_a_sound_configuration_has_no_faults(config):
     [
         (("alliance", "window"), "erly", "did you mean 'early'"),
         (("empathy", "window"), "sesion_1", "did you mean 'session_1'"),
+        (("congruence", "window"), "sesion_1", "did you mean 'session_1'"),
+        (("adherence", "window"), "latte", "did you mean 'late'"),
         (("questions", "convergent_validity", "timepoint_window"), "session3", "did you mean 'session_3'"),
         (("questions", "client_factors", "window"), "al", "did you mean 'all'"),
         (("questions", "measurement", "windows", 1), "lat", "did you mean 'late'"),
@@ -81,12 +84,33 @@ def test_all_faults_are_found_at_once(config):
     } <= places
 
 
-def test_measurement_names_two_windows_and_scores(config):
+def test_measurement_names_two_windows(config):
     config["questions"]["measurement"]["windows"] = ["session_3"]
-    config["questions"]["measurement"]["composite"]["conditions"]["regard"] = ["blri"]
+    assert "name two" in dict(checks(config))["questions", "measurement", "invariance", "across"]
+
+
+def test_a_section_without_instruments_needs_no_window_and_gives_no_variable(config):
+    config["adherence"] |= {"instruments": [], "window": "nowhere"}
+    assert checks(config) == []
+    config["questions"]["path_models"]["models"]["main"]["variables"]["x"] = {"construct": "adherence"}
+    found = dict(checks(config))["questions", "path_models", "models", "main", "variables", "x", "construct"]
+    assert "list some under adherence.instruments" in found
+
+
+def test_measures_of_a_section_are_instruments_or_scales_of_them():
+    settings = {"instruments": ["care", "blri_os64.empathy"], "scale": "total"}
+    assert score_names(settings) == [("care", "total"), ("blri_os64", "empathy")]
+
+
+def test_series_of_cross_lagged_models_need_instruments(config):
+    series = {"alliance": {"construct": "alliance"}, "symptoms": {"construct": "symptoms"}}
+    pairs = {"both": {"series": series, "sessions": [1, 2, 3], "sessions_per_wave": 1}}
+    config["questions"]["path_models"]["cross_lagged"] = {"enabled": True, "clients_per_parameter": 2, "pairs": pairs}
+    assert checks(config) == []
+    config["symptoms"]["instruments"] = []
     found = dict(checks(config))
-    assert "name two" in found["questions", "measurement", "invariance", "across"]
-    assert "instrument.scale" in found["questions", "measurement", "composite", "conditions", "regard", 0]
+    path = ("questions", "path_models", "cross_lagged", "pairs", "both", "series", "symptoms", "construct")
+    assert "symptoms.instruments" in found[path]
 
 
 def test_disabled_questions_are_not_checked(config):

@@ -27,6 +27,32 @@ def test_a_window_of_sessions_averages_the_sessions_inside_it():
     assert values.attrs["unit"] == "mean"
 
 
+def test_a_section_may_name_another_scale_for_one_of_its_instruments():
+    rows = [
+        score_rows([1, 2], [4, 6], instrument="blri_os64", scale="empathy", session=1),
+        score_rows([1, 2], [1, 2], instrument="blri_os64", scale="total", session=1),
+    ]
+    options = OPTIONS | {"empathy": OPTIONS["empathy"] | {"instruments": ["care", "blri_os64.empathy"]}}
+    found = measure(site_of(rows), {"construct": "empathy"}, options)
+    assert found.values.to_dict() == {1: 4.0, 2: 6.0}
+    assert found.source == "blri_os64.empathy (client, sum)" or found.source == "blri_os64.empathy (client, mean)"
+    named = measure(site_of(rows), {"construct": "empathy", "scale": "total"}, options)
+    assert named.values.to_dict() == {1: 1.0, 2: 2.0}
+
+
+def test_adherence_and_social_influence_come_from_their_own_sections():
+    rows = [
+        score_rows([1, 1, 1], [50, 80, 100], instrument="homework_adherence", session=[2, 6, 8], rater="therapist"),
+        score_rows([1], [25], instrument="crf_s", scale="expertness", session=3),
+    ]
+    adherence = OPTIONS["adherence"] | {"window": "late_sessions"}
+    alliance = OPTIONS["alliance"] | {"windows": OPTIONS["alliance"]["windows"] | {"late_sessions": {"sessions": [6, 99]}}}
+    options = OPTIONS | {"adherence": adherence, "alliance": alliance}
+    assert client_level(site_of(rows), {"construct": "adherence"}, options).to_dict() == {1: 90.0}
+    assert client_level(site_of(rows), {"construct": "social_influence", "scale": "expertness"}, options).to_dict() == {1: 25.0}
+    assert measure(site_of(rows), {"construct": "social_influence"}, options).reason == "no client-rated total score of crf_s in session_3"
+
+
 def test_phases_and_last_sessions_count_attended_sessions_not_session_numbers():
     sessions = pd.DataFrame(
         {

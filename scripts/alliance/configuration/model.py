@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
 from alliance.configuration.validation import StrictModel
 
 Rater = Literal["client", "therapist", "observer"]
+Condition = Literal["empathy", "regard", "unconditionality", "congruence"]
 Timepoint = Literal["intake", "session", "post", "follow_up"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 SharePair = Annotated[list[Share], Field(min_length=2, max_length=2)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+ScoreName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)?$")]
 
 
 def _inside(path: str | None) -> str | None:
@@ -99,7 +102,8 @@ class Alliance(Measure):
         return self
 
 
-class Empathy(Measure):
+class SessionMeasure(Measure):
+    instruments: list[ScoreName] = Field(default_factory=list)
     window: Name = "early"
 
 
@@ -182,6 +186,52 @@ class ModelComparison(StrictModel):
     models: Annotated[list[Name], Field(min_length=2)]
 
 
+class EmpathyPhases(StrictModel):
+    early: Name | None = None
+    middle: Name | None = None
+    late: Name | None = None
+
+
+class Conditions(StrictModel):
+    window: Name = "early"
+    phases: EmpathyPhases = Field(default_factory=EmpathyPhases)
+    modality: Name | None = "treatment"
+    influence: list[Name] = Field(default_factory=lambda: ["expertness", "trustworthiness", "attractiveness"])
+    equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
+class Series(StrictModel):
+    construct_: Literal["alliance", "empathy", "symptoms"] = Field(alias="construct")
+    rater: Rater | None = None
+    instrument: Name | None = None
+    scale: Name | None = None
+    reliability: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
+class SeriesPair(StrictModel):
+    series: Annotated[dict[Name, Series], Field(min_length=2, max_length=2)]
+    sessions: Annotated[list[Annotated[int, Field(ge=1, le=999)]], Field(min_length=3, max_length=12)]
+    sessions_per_wave: Annotated[int, Field(ge=1, le=20)] = 1
+
+    @model_validator(mode="after")
+    def waves_follow_each_other(self) -> SeriesPair:
+        if any(later - earlier < self.sessions_per_wave for earlier, later in pairwise(self.sessions)):
+            raise ValueError("sessions must rise, and waves of sessions_per_wave sessions must not overlap")
+        return self
+
+
+class CrossLagged(StrictModel):
+    enabled: bool = True
+    clients_per_parameter: Annotated[float, Field(ge=1, le=100)] = 2
+    pairs: dict[Name, SeriesPair] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def a_pair_is_given(self) -> CrossLagged:
+        if self.enabled and not self.pairs:
+            raise ValueError("no pair of measures is given; add one under pairs or set enabled: false")
+        return self
+
+
 class PathModels(StrictModel):
     enabled: bool = True
     missing: Literal["likelihood", "listwise"] = "likelihood"
@@ -189,6 +239,8 @@ class PathModels(StrictModel):
     variables: dict[Name, Variable] = Field(default_factory=dict)
     models: dict[Name, PathModel] = Field(default_factory=dict)
     comparisons: dict[Name, ModelComparison] = Field(default_factory=dict)
+    conditions: Conditions = Field(default_factory=Conditions)
+    cross_lagged: CrossLagged = Field(default_factory=lambda: CrossLagged(enabled=False))
 
     @model_validator(mode="after")
     def a_model_is_given(self) -> PathModels:
@@ -270,18 +322,8 @@ class Invariance(StrictModel):
 
 
 class Composite(StrictModel):
-    conditions: dict[Name, list[str]]
-    alliance: list[str]
-
-
-def _composite() -> Composite:
-    conditions = {
-        "empathy": ["blri_empathy16.total", "blri_os64.empathy", "care.total"],
-        "regard": ["blri_os64.regard"],
-        "unconditionality": ["blri_os64.unconditionality"],
-        "congruence": ["blri_os64.congruence"],
-    }
-    return Composite(conditions=conditions, alliance=["task", "bond", "goal"])
+    conditions: list[Condition] = Field(default_factory=lambda: list(get_args(Condition)))
+    alliance: list[str] = Field(default_factory=lambda: ["task", "bond", "goal"])
 
 
 class Measurement(StrictModel):
@@ -292,7 +334,7 @@ class Measurement(StrictModel):
     clients_per_variable: Annotated[float, Field(ge=1)] = 3
     reference_rater: Rater = "client"
     invariance: Invariance = Field(default_factory=Invariance)
-    composite: Composite = Field(default_factory=_composite)
+    composite: Composite = Field(default_factory=Composite)
 
 
 class Questions(StrictModel):
@@ -321,7 +363,12 @@ class Configuration(StrictModel):
     cleaning: Cleaning = Field(default_factory=Cleaning)
     scoring: Scoring = Field(default_factory=Scoring)
     alliance: Alliance = Field(default_factory=Alliance)
-    empathy: Empathy = Field(default_factory=Empathy)
+    empathy: SessionMeasure = Field(default_factory=SessionMeasure)
+    regard: SessionMeasure = Field(default_factory=SessionMeasure)
+    unconditionality: SessionMeasure = Field(default_factory=SessionMeasure)
+    congruence: SessionMeasure = Field(default_factory=SessionMeasure)
+    social_influence: SessionMeasure = Field(default_factory=SessionMeasure)
+    adherence: SessionMeasure = Field(default_factory=SessionMeasure)
     symptoms: Measure = Field(default_factory=Measure)
     outcome: Outcome = Field(default_factory=Outcome)
     early_gain: EarlyGain = Field(default_factory=EarlyGain)

@@ -411,6 +411,7 @@ def _instrument_faults(
     files: dict[str, tuple[Path, ...]], scenarios: dict[str, dict[str, Any]], name: str, lines: dict[KeyPath, int]
 ) -> list[Fault]:
     from alliance.instruments import load_registry
+    from alliance.variables.checks import PROCESS
 
     folders = list(dict.fromkeys(path.parent for paths in files.values() for path in paths))
     try:
@@ -419,8 +420,9 @@ def _instrument_faults(
         return error.faults
     faults = []
     for scenario, config in scenarios.items():
-        for section in ("alliance", "empathy", "symptoms", "outcome"):
-            for position, key in enumerate(config[section]["instruments"]):
+        for section in (*PROCESS, "symptoms", "outcome"):
+            for position, entry in enumerate(config[section]["instruments"]):
+                key = entry.partition(".")[0]
                 if key not in registry:
                     path = (section, "instruments", position)
                     where = ".".join(map(str, path)) if scenario == BASE else f"{scenario}." + ".".join(map(str, path))

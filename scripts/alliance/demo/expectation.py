@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 
 from alliance.demo.measures import FORMS, Collected, measure_study
-from alliance.demo.simulate import Calibration, Size, simulate
+from alliance.demo.simulate import INFLUENCES, Calibration, Size, simulate
 from alliance.demo.truth import CATEGORIES, EARLY_SESSIONS, Parameters
 
 SIZE = Size(sites=40, therapists=100, clients_per_therapist=10, sessions=16, vary=False)
 EARLY = tuple(range(1, EARLY_SESSIONS + 1))
+LATER = tuple(range(EARLY_SESSIONS + 1, SIZE.sessions + 1))
+BESIDE = ("empathy_observer", *INFLUENCES, "adherence")
 RATERS = ("client", "therapist", "observer")
 
 
@@ -31,6 +33,9 @@ def correlations(parameters: Parameters, calibration: Calibration) -> dict[str, 
         Collected("wai_36", "client", EARLY),
         Collected("haq_2", "client", (3,)),
         Collected("blri_empathy16", "client", (1,)),
+        Collected("blri_empathy16", "observer", (3,), raters=2),
+        Collected("crf_s", "client", (3,)),
+        Collected("homework_adherence", "therapist", LATER),
         Collected("core_10", "client", (), ("intake", "post")),
         *(Collected("target_complaints", rater, (), ("intake", "post")) for rater in RATERS),
         *(Collected("scl_90_r", rater, (), ("intake", "post")) for rater in RATERS),
@@ -40,7 +45,7 @@ def correlations(parameters: Parameters, calibration: Calibration) -> dict[str, 
     scores -= scores.groupby(course.site[scores.index]).transform("mean")
     outcomes = {"core_10": "core_10", "target_complaints": "severity", "scl_90_r": "gsi"}
     found: dict[str, Any] = {"n_clients": len(scores), "early_alliance_with": {}, "early_alliance_with_outcome": {}}
-    for name in ("empathy", *CATEGORIES):
+    for name in ("empathy", *BESIDE, *CATEGORIES):
         found["early_alliance_with"][name] = _r(scores["alliance"], scores[name])
     for outcome in outcomes:
         for rater in RATERS if outcome != "core_10" else ("client",):
@@ -51,6 +56,8 @@ def correlations(parameters: Parameters, calibration: Calibration) -> dict[str, 
             }
     found["wai_36_with_haq_2_at_session_3"] = _r(scores["wai_36_3"], scores["haq_2_3"])
     found["paths"] = _paths(scores)
+    intake, post = scores["core_10_client_intake"], scores["core_10_client_post"]
+    found["with_outcome"] = {name: _partial(scores[name], -post, -intake) for name in ("empathy", *BESIDE)}
     return found
 
 
@@ -62,6 +69,9 @@ def _client_scores(ratings: dict[str, pd.DataFrame]) -> pd.DataFrame:
         "wai_36_3": wai[wai["session"] == 3].set_index("client")["score"],
         "haq_2_3": _total(ratings["haq_2_client"], "haq_2").set_index("client")["score"],
         "empathy": ratings["blri_empathy16_client"].set_index("client")["total"],
+        "empathy_observer": ratings["blri_empathy16_observer"].groupby("client")["total"].mean(),
+        **ratings["crf_s_client"].set_index("client")[list(INFLUENCES)],
+        "adherence": ratings["homework_adherence_therapist"].groupby("client")["total"].mean(),
     }
     core = _total(ratings["core_10_client"], "core_10")
     for timepoint in ("intake", "post"):

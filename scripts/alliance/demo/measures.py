@@ -9,7 +9,18 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from alliance.demo.simulate import ADMINISTRATIVE, CLIENT_OUTCOME_ERROR, CONTENTS, ONGOING, PLANNED, TARGETS, UNILATERAL, Course, stream
+from alliance.demo.simulate import (
+    ADMINISTRATIVE,
+    CLIENT_OUTCOME_ERROR,
+    CONTENTS,
+    INFLUENCES,
+    ONGOING,
+    PLANNED,
+    TARGETS,
+    UNILATERAL,
+    Course,
+    stream,
+)
 from alliance.demo.truth import Parameters
 
 REASONS = {PLANNED: "planned", UNILATERAL: "unilateral", ADMINISTRATIVE: "administrative", ONGOING: "ongoing"}
@@ -35,7 +46,9 @@ class Form:
     reverse : tuple of int
         Items worded the other way.
     decimals : int
-        Decimals of sent scale scores.
+        Decimals of sent scale scores; -1: whole tens.
+    unit : str
+        Unit of sent scale scores: ``mean`` or ``sum``.
     """
 
     scales: dict[str, list[int]]
@@ -45,6 +58,7 @@ class Form:
     spread: float
     reverse: tuple[int, ...] = ()
     decimals: int = 2
+    unit: str = "mean"
 
     @property
     def n_items(self) -> int:
@@ -73,8 +87,10 @@ FORMS = {
         *(1, 7, 5.0, 0.75),
     ),
     "tas_marziali": Form({"client_positive": [], "therapist_positive": [], "total": []}, 0, 5, 3.2, 0.7),
-    "blri_empathy16": Form({"total": []}, -48, 48, 16, 12, decimals=0),
-    "blri_os64": Form({"regard": [], "unconditionality": [], "congruence": []}, -48, 48, 18, 12, decimals=0),
+    "blri_empathy16": Form({"total": []}, -48, 48, 16, 12, decimals=0, unit="sum"),
+    "blri_os64": Form({"regard": [], "unconditionality": [], "congruence": []}, -48, 48, 18, 12, decimals=0, unit="sum"),
+    "crf_s": Form({name: [] for name in INFLUENCES}, 4, 28, 21, 3.5, decimals=0, unit="sum"),
+    "homework_adherence": Form({"total": []}, 0, 100, 62, 24, decimals=-1),
     "target_complaints": Form({"severity": []}, 1, 13, 8.2, 2.1),
     "scl_90_r": Form({"gsi": []}, 0, 4, 1.25, 0.5),
 }
@@ -350,6 +366,11 @@ def _latent(
         }
     if c.instrument in OUTCOME_OF:
         return {scale: _outcome_view(course, p, c, client, t, timepoint, rng) for scale in form.scales}
+    if c.instrument == "homework_adherence":
+        error = 0.3 * rng.standard_normal(len(client))
+        return {"total": course.adherence[client, np.maximum(t, 0)] + p.halo * course.leniency[c.rater][client] + error}
+    if c.instrument == "crf_s":
+        return _influence_views(course, p, c, client, t, rng)
     return _condition_views(course, p, c, form, client, t, rng)
 
 
@@ -419,6 +440,19 @@ def _condition_views(
             + 0.3 * rng.standard_normal(len(client))
         )
     return views
+
+
+def _influence_views(
+    course: Course, p: Parameters, c: Collected, client: np.ndarray, t: np.ndarray, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    within = course.alliance[client, t] - course.level[client]
+    return {
+        name: course.influence[name][client]
+        + 0.2 * within
+        + p.halo * course.leniency[c.rater][client]
+        + 0.4 * rng.standard_normal(len(client))
+        for name in INFLUENCES
+    }
 
 
 def _items(form: Form, p: Parameters, rater: str, latent: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, pd.array]:

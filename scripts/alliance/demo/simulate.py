@@ -18,6 +18,7 @@ LATE_FROM = 0.67
 SUBSCALES = ("task", "bond", "goal")
 CLIENT_OUTCOME_ERROR = 0.15
 SMALLEST_GAIN_CORRELATION = 0.02
+INFLUENCES = ("expertness", "trustworthiness", "attractiveness")
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ class Course:
     """Latent values of a study. First axis: clients (or therapists); second axis: session 1, 2, ... where there is one.
 
     ``alliance`` is the client's view of the alliance (total variance about 1), ``symptoms`` the symptom level (SD 1 at intake, higher is
-    worse), ``gain`` the residual gain by outcome, ``begins``, ``repaired``, ``challenges``, ``interpretations``, ``accuracy``, ``content``,
-    ``target`` the events, ``attended`` whether the client came; sessions after ``n_sessions`` did not take place.
+    worse), ``within`` and ``deviation`` their parts within clients, ``gain`` the residual gain by outcome, ``residual`` the part of it that
+    no named effect explains, ``influence`` how the therapist seems, ``adherence`` the homework done before a session, ``begins``,
+    ``repaired``, ``challenges``, ``interpretations``, ``accuracy``, ``content``, ``target`` the events, ``attended`` whether the client
+    came; sessions after ``n_sessions`` did not take place.
     """
 
     site: np.ndarray
@@ -63,7 +66,12 @@ class Course:
     attended: np.ndarray
     n_sessions: np.ndarray
     reason: np.ndarray
+    residual: np.ndarray
+    within: np.ndarray
+    deviation: np.ndarray
     events: dict[str, np.ndarray] = field(default_factory=dict)
+    influence: dict[str, np.ndarray] = field(default_factory=dict)
+    adherence: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
     @property
     def held(self) -> np.ndarray:
@@ -230,12 +238,17 @@ def simulate(parameters: Parameters, size: Size, seed: int, calibration: Calibra
         attended=np.ones((n, size.sessions), bool),
         n_sessions=planned.copy(),
         reason=np.zeros(n, int),
+        residual=residual,
+        within=np.zeros((n, size.sessions)),
+        deviation=np.zeros((n, size.sessions)),
     )
     _transfers(p, course, stream(seed, "transfers"))
     early = _early_gain(p, client, residual, rng)
     expected = _expected_change(p, due_to_alliance + other_effects, residual, severity)
     _sessions(p, course, phases, slope, predicted, coasting, early, expected, stream(seed, "sessions"))
     _outcomes(p, course, calibration, due_to_alliance + other_effects, residual, stream(seed, "outcomes"))
+    course.influence = _influence(p, course, calibration, stream(seed, "social influence"))
+    course.adherence = _adherence(p, course, calibration, stream(seed, "adherence"))
     return course
 
 
@@ -397,6 +410,7 @@ def _sessions(
         in_dip = np.where(starting, 1, np.where(repairs | (in_dip == 0) | (in_dip > 6), 0, in_dip + 1))
         dip = np.where(in_dip == 0, 0.0, dip)
         phase = np.where(t < EARLY_SESSIONS, phases[0], np.where((t + 1) / planned > LATE_FROM, phases[2], phases[1]))
+        course.within[:, t], course.deviation[:, t] = within, deviation
         course.alliance[:, t] = (
             course.level
             - p.factor_fading * position * factor_sd * predicted
@@ -492,6 +506,70 @@ def _outcomes(
         course.gain[name] = gain
         course.intake[name] = level
         course.post[name] = p.outcome_stability * level - p.mean_gain * dose - math.sqrt(1 - p.outcome_stability**2) * gain
+
+
+def _residual_weight(p: Parameters, calibration: Calibration, path: float, unexplained: float, names: tuple[str, str]) -> float:
+    """Return the correlation with the residual of gain that gives a variable of variance 1 a path to gain beside the alliance.
+
+    A mediator that is drawn after the outcome, given what the alliance leaves unexplained in both, cannot be told from one that
+    came before it, and leaves the outcome and the whole effect of the alliance as they are.
+
+    Parameters
+    ----------
+    path : float
+        Wanted path to gain on the general outcome.
+    unexplained : float
+        Variance of the variable that the client-level alliance does not explain.
+    names : tuple of str
+        The parameters of the path and of the alliance, for the message.
+
+    Raises
+    ------
+    ValueError
+        Where the path is larger than what gain holds besides the named effects.
+    """
+    spread = math.sqrt(p.outcome_common_variance * max(0.05, 1 - calibration.explained))
+    weight = path * math.sqrt(max(0.0, unexplained)) / max(spread, 1e-9)
+    if abs(weight) > 1 or unexplained < 0:
+        raise ValueError(f"the effects on gain leave no room for {names[0]}; lower it or {names[1]}, or raise outcome_common_variance")
+    return weight
+
+
+def _influence(p: Parameters, course: Course, calibration: Calibration, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return expertness, trustworthiness and attractiveness as a client perceives them, variance 1."""
+    n = len(course.site)
+    beside = 1 - p.influence_alliance**2
+    common = rng.standard_normal(n)
+    found = {}
+    for name in INFLUENCES:
+        parameter = f"{name}_outcome"
+        weight = _residual_weight(p, calibration, getattr(p, parameter), beside, (parameter, "influence_alliance"))
+        own = math.sqrt(p.influence_common) * common + math.sqrt(1 - p.influence_common) * rng.standard_normal(n)
+        rest = weight * course.residual + math.sqrt(1 - weight**2) * own
+        found[name] = p.influence_alliance * course.client_alliance + math.sqrt(beside) * rest
+    return found
+
+
+def _adherence(p: Parameters, course: Course, calibration: Calibration, rng: np.random.Generator) -> np.ndarray:
+    """Return the homework done before every session, total variance 1; column 0 has no session before it."""
+    n, sessions = course.within.shape
+    names = ("adherence_outcome", "alliance_adherence")
+    beside = 1 - p.alliance_adherence**2
+    weight = _residual_weight(p, calibration, p.adherence_outcome, beside, names)
+    rest = weight * course.residual + math.sqrt(1 - weight**2) * rng.standard_normal(n)
+    level = p.alliance_adherence * course.client_alliance + math.sqrt(beside) * rest
+    within = rng.standard_normal((n, sessions))
+    if sessions > 1:
+        before = course.within[:, :-1] / math.sqrt(max(p.alliance_within_variance, 1e-9))
+        expected = p.symptom_autoregression * course.deviation[:, :-1] - p.alliance_outcome_within * before
+        shock = (course.deviation[:, 1:] - expected) / max(p.symptom_within_sd, 1e-9)
+        relief = p.adherence_symptoms_within * (1 - p.alliance_adherence_within**2) / max(p.symptom_within_sd, 1e-9)
+        own = 1 - p.alliance_adherence_within**2 - relief**2
+        if own < 0:
+            raise ValueError("symptom_within_sd leaves no room for adherence_symptoms_within; lower it or alliance_adherence_within")
+        within[:, 1:] = p.alliance_adherence_within * before - relief * shock + math.sqrt(own) * within[:, 1:]
+    share = p.adherence_client_variance
+    return math.sqrt(share) * level[:, None] + math.sqrt(1 - share) * within
 
 
 def _dose(course: Course) -> np.ndarray:

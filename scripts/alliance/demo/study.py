@@ -20,6 +20,7 @@ from alliance.demo.truth import Parameters, describe
 EVERY_THIRD = (3, 6, 9, 12, 15)
 OBSERVED = (3, 9)
 RELATION = (1, 3, 6, 9, 12)
+AFTER_HOMEWORK = tuple(range(2, 100))
 RATERS = ("client", "therapist", "observer")
 COLLECTED = (
     Collected("wai_36", "client"),
@@ -37,6 +38,8 @@ COLLECTED = (
     Collected("blri_os64", "client", RELATION),
     Collected("blri_empathy16", "observer", OBSERVED, raters=2),
     Collected("care", "client", RELATION),
+    Collected("crf_s", "client", OBSERVED),
+    Collected("homework_adherence", "therapist", AFTER_HOMEWORK),
     Collected("core_10", "client", None, ("intake", "post", "follow_up")),
     *(Collected("target_complaints", rater, (), ("intake", "post")) for rater in RATERS),
     *(Collected("scl_90_r", rater, (), ("intake", "post")) for rater in RATERS),

@@ -79,6 +79,22 @@ class Parameters:
     empathy_observer_validity: float = _effect(0.35, "I2", "r of observer-rated with client-perceived empathy")
     condition_loading: float = _effect(0.77, "I5", "loading of the other therapist-offered conditions on perceived empathy")
 
+    influence_alliance: float = _effect(0.45, "I7", "r of expertness, trustworthiness or attractiveness with the client-level alliance")
+    influence_common: float = _effect(0.50, "I7", "r between any two of the three beside the client-level alliance")
+    expertness_outcome: float = _effect(0.06, "I7", "path from perceived expertness to gain beside the client-level alliance")
+    trustworthiness_outcome: float = _effect(0.08, "I7", "path from perceived trustworthiness to gain beside the client-level alliance")
+    attractiveness_outcome: float = _effect(0.03, "I7", "path from perceived attractiveness to gain beside the client-level alliance")
+
+    alliance_adherence: float = _effect(0.35, "J1", "path from the client-level alliance to the client's level of adherence")
+    adherence_outcome: float = _effect(0.20, "J1", "path from the client's level of adherence to gain beside the client-level alliance")
+    adherence_client_variance: float = _effect(0.50, "J1", "share of adherence variance between clients")
+    alliance_adherence_within: float = _effect(
+        0.25, "J1", "path from the within-client alliance of a session to adherence until the next, both in SD within clients"
+    )
+    adherence_symptoms_within: float = _effect(
+        0.08, "J1", "drop of the next session's symptoms per SD of within-client adherence, in SD of intake severity"
+    )
+
     interpersonal_factors: float = _effect(0.32, "F1", "r of each interpersonal client factor with the early client-rated alliance")
     intrapersonal_factors: float = _effect(0.30, "F1", "r of each intrapersonal client factor with the early client-rated alliance")
     severity_alliance: float = _effect(-0.05, "F4", "r of severity at intake with the early client-rated alliance")

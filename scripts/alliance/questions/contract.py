@@ -56,7 +56,7 @@ ESTIMATE_TYPES = {
     "correlation": "Pearson correlation of two client-level variables",
     "partial_correlation": "correlation given the intake level of the outcome (or what the row's contrast names)",
     "part_correlation": "correlation with the residual gain: what the intake level does not explain of the outcome",
-    "semipartial_correlation": "correlation of the outcome with what the covariates leave of the alliance",
+    "semipartial_correlation": "correlation of the outcome with what the covariates leave of the alliance (or of the row's variable)",
     "correlation_with_change": "correlation with the difference of post and intake",
     "r_squared": "shared variance: the square of a correlation",
     "r_squared_minimum": "smallest shared variance of a set of pairs",
@@ -93,7 +93,7 @@ ESTIMATE_TYPES = {
     "interaction_standardised": "change of the standardised slope of the outcome on the alliance per SD of a moderator",
     "slope_on_moderator": "change of the pooled correlation (on `scale`) per unit of a characteristic of sites",
     "standardised_mean_difference": "difference of two groups' outcomes at the same intake level, in SD of the outcome given it",
-    "slope_standardised": "coefficient of a part of the alliance, outcome and alliance in SD of the site",
+    "slope_standardised": "coefficient of a part of the alliance (or of the row's variable), outcome and predictor in SD of the site",
     "slope_contrast": "difference of two such coefficients",
     "variance_share": "share (0-1) of the variance that lies at a level (intraclass correlation)",
     "reliability_of_means": "reliability (0-1) of the mean of a therapist's clients, median over therapists",
@@ -102,7 +102,7 @@ ESTIMATE_TYPES = {
     "count": "number of parameters, in the row's words",
     "mean_difference": "difference of two means, in the unit the row names",
     "mean": "mean, in the unit the row names",
-    "r_squared_change": "share of the outcome variance that the alliance adds to what the covariates explain",
+    "r_squared_change": "share of the outcome variance that the alliance (or the row's variable) adds to what the covariates explain",
     "alpha": "Cronbach's alpha of a scale's scored items",
     "omega_total": "share of the variance of a scale's score that one common factor explains (one-factor model of the scored items)",
     "omega_hierarchical": "share of the variance of the total that the general factor of a bifactor model explains",
@@ -301,6 +301,23 @@ _PREDICTION_KEYS = {
     "window": EFFECT_KEYS["window"],
     **{key: meaning for key, meaning in _OUTCOME_KEYS.items() if key != "form"},
     "form": "zero_order, or ancova (given the intake level)",
+}
+
+_CONDITION_KEYS = {
+    "topic": "outcome (r with the outcome), modality (the same by treatment), raters (empathy as client and observer see it), "
+    "phase (empathy with the alliance), beside_alliance (against the alliance as predictor), setting (by kind of site)",
+    "variable": "condition the therapist offers, scale of social influence, or alliance",
+    "rater": "who rated it",
+    "window": "sessions over which it is averaged",
+    "phase": "early, middle or late",
+    "form": "ancova (given the intake level), zero_order, residual_gain or change",
+    "where": "within_sites, or between_sites (what sites are like)",
+    "pair": "what is compared on the same clients",
+    "group": "treatment, or setting: clinical, analogue; a share of clients for slopes between sites",
+    **_CONTRAST,
+    "same_rater": "yes: one person gave both ratings, so the correlation holds shared perception too; mixed: one of the two compared",
+    **_EQUIVALENCE,
+    "bound": "largest difference that counts as none (`questions.path_models.conditions.equivalence_bound`)",
 }
 
 TABLES = (
@@ -655,10 +672,41 @@ TABLES = (
     ),
     Table(
         "path_models",
+        "conditions",
+        "Therapist-offered conditions and social influence with outcome and alliance: by treatment, rater, phase and setting, and "
+        "beside the alliance.",
+        _CONDITION_KEYS,
+        (
+            *(*_FORM_TYPES, "correlation_contrast", "slope_on_moderator", "slope_standardised", "slope_contrast"),
+            *("semipartial_correlation", "r_squared_change"),
+        ),
+        numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "path_models",
         "leave_one_out",
         "The pooled standardised coefficients and effects, each site left out in turn.",
         {**_MODEL_KEYS, **_LEFT_OUT},
         ("path_standardised", "defined_standardised"),
+    ),
+    Table(
+        "path_models",
+        "cross_lagged",
+        "Two measures session by session: lagged effects within clients, what is stable of clients, and growth, by site and over sites.",
+        {
+            "pair": "pair of measures of the configuration",
+            "model": "random_intercepts_equal_lags (the headline), random_intercepts (free lags), random_intercepts_stationary (residuals "
+            "equal too), classic_equal_lags and classic (no random intercepts), growth (linear, side by side), comparison (tests)",
+            "parameter": "what the number is of; predictor -> outcome for lagged effects",
+            "outcome": "measure of the later session",
+            "predictor": "measure of the earlier session",
+            "lag": "sessions of the two waves, or their mean",
+            "index": "of fit and of tests: chi2 (scaled where errors are robust), df, p_value, cfi, rmsea, srmr, aic, bic",
+        },
+        (
+            *("path_unstandardised", "path_standardised", "factor_correlation", "covariance_unstandardised", "mean"),
+            *("fit_index", "chi2_difference"),
+        ),
     ),
     Table(
         "client_factors",
@@ -799,8 +847,12 @@ DESCRIPTIVE = {
         **dict.fromkeys(("t_independent", "p_independent"), NUMBER),
     },
     "path_models": {
+        **dict.fromkeys(
+            ("topic", "variable", "rater", "window", "phase", "form", "where", "pair", "group", "contrast", "same_rater"), TEXT
+        ),
         **dict.fromkeys(("lhs", "op", "rhs", "interval", "index", "comparison", "compared_model", "against", "effect", "definition"), TEXT),
         **dict.fromkeys(("ci_low", "ci_high"), NUMBER),
+        **dict.fromkeys(("pair", "dynamics", "term", "explained", "predictor", "lag"), TEXT),
     },
     "client_factors": {key: TEXT for key in _FACTOR_KEYS},
     "alliance_outcome": {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,37 @@ def published_correlations(published: Published) -> pd.DataFrame:
             found.append({"pair": frozenset((row.var1, row.var2)), "var1": row.var1, "var2": row.var2, "r": float(value), "n": row.n})
     frame = pd.DataFrame(found, columns=["pair", "var1", "var2", "r", "n"])
     return frame.drop_duplicates("pair").drop(columns="pair").reset_index(drop=True)
+
+
+def published_matrix(
+    names: Sequence[str], matrix: Mapping[frozenset[str], tuple[float, Any]], min_clients: int
+) -> tuple[np.ndarray, int | None, str]:
+    """Return the correlations of some variables in a published matrix, the smallest number of clients, and why they cannot be used.
+
+    Parameters
+    ----------
+    names : sequence of str
+    matrix : mapping
+        Correlation and number of clients by pair of names.
+    min_clients : int
+        Fewer clients: not usable.
+    """
+    pairs = list(combinations(range(len(names)), 2))
+    absent = [f"{names[i]} with {names[j]}" for i, j in pairs if frozenset((names[i], names[j])) not in matrix]
+    n = None
+    if not absent:
+        sizes = [matrix[frozenset((names[i], names[j]))][1] for i, j in pairs]
+        n = None if any(size is None or not np.isfinite(float(size)) for size in sizes) else int(min(sizes))
+    reason = f"the site published no correlation of {' and of '.join(absent)}" if absent else ""
+    reason = reason or ("the site published no number of clients" if n is None else "")
+    reason = reason or (f"needs at least {min_clients} clients; has {n}" if n is not None and n < min_clients else "")
+    r = np.eye(len(names))
+    if not reason:
+        for i, j in pairs:
+            r[i, j] = r[j, i] = matrix[frozenset((names[i], names[j]))][0]
+        if np.linalg.eigvalsh(r)[0] <= 1e-9:
+            reason = "the published correlations contradict each other: their matrix is not positive definite"
+    return r, n, reason
 
 
 def published_fields(r: float, n: Any, std_error: float | None, min_clients: int, held: int = 0) -> tuple[dict[str, Any], float]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from alliance.instruments.registry import WITHOUT_IMPROVEMENT
 from alliance.questions import effects
-from alliance.questions.contract import HETEROGENEITY, POOLED, WITH_NUMBERS, finish
+from alliance.questions.contract import POOLED, WITH_NUMBERS, finish
 from alliance.questions.correlations import therapist_codes
 from alliance.questions.outcome_contrasts import result_fields
 from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
@@ -527,7 +527,7 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     for name, keys in _KEYS.items():
         chosen = gathered[gathered["model"].eq(name)] if len(gathered) else gathered
         found[name] = _rows(chosen, keys, summaries, options) if len(chosen) else pd.DataFrame()
-    found["partial"] = effects.stack(found["partial"], _squared(found["partial"]))
+    found["partial"] = effects.stack(found["partial"], effects.squared(found["partial"], SQUARES))
     found["hypotheses"] = _hypotheses(found["hypotheses"], found["partial"], tables["alliance_outcome/timing"], options)
     return {name: finish(found[name], "early_gains", name) for name in found}
 
@@ -546,23 +546,6 @@ def _rows(chosen: pd.DataFrame, keys: Sequence[str], summaries: Sequence[SiteSum
             effects.absent_site_rows(summaries, pooled[list(keys)], scale),
         ]
     return effects.stack(*parts)
-
-
-def _squared(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return shares of variance: squares of the correlations and of their limits, from zero where the interval holds zero."""
-    if rows.empty:
-        return rows
-    low, high = (rows[name].astype(float) for name in ("ci_low", "ci_high"))
-    squares = pd.concat([low**2, high**2], axis=1)
-    nothing = dict.fromkeys((name for name in rows if name in ("std_error", *HETEROGENEITY)), np.nan)
-    return rows.assign(
-        **nothing,
-        estimate_type=rows["estimate_type"].map(SQUARES),
-        scale="identity",
-        estimate=rows["estimate"].astype(float) ** 2,
-        ci_low=squares.min(axis=1, skipna=False).where(~((low <= 0) & (high >= 0)), 0.0),
-        ci_high=squares.max(axis=1, skipna=False),
-    )
 
 
 STATEMENTS = {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.questions.contract import CLUSTERED, POOLED, WITH_NUMBERS
+from alliance.questions.contract import CLUSTERED, HETEROGENEITY, POOLED, WITH_NUMBERS
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
 from alliance.statistics.meta_analysis import leave_one_out_many, pool_many
@@ -299,6 +299,33 @@ def absence(summary: SiteSummary) -> str:
     """Return in words why a site gives no estimates."""
     words = {"excluded": "site left out", "missing": "no summary for these options"}
     return f"{words.get(summary.status, summary.status)}: {summary.reason}"
+
+
+def squared(rows: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """Return shares of variance: squares of correlations and of their limits, from zero where the interval holds zero.
+
+    Standard error and heterogeneity are those of the correlation and stand in its row.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of correlations with their limits.
+    kinds : mapping of str to str
+        What the square of each ``estimate_type`` is.
+    """
+    if rows.empty:
+        return rows
+    low, high = (rows[name].astype(float) for name in ("ci_low", "ci_high"))
+    squares = pd.concat([low**2, high**2], axis=1)
+    nothing = dict.fromkeys((name for name in rows if name in ("std_error", *HETEROGENEITY)), np.nan)
+    return rows.assign(
+        **nothing,
+        estimate_type=rows["estimate_type"].map(kinds),
+        scale="identity",
+        estimate=rows["estimate"].astype(float) ** 2,
+        ci_low=squares.min(axis=1, skipna=False).where(~((low <= 0) & (high >= 0)), 0.0),
+        ci_high=squares.max(axis=1, skipna=False),
+    )
 
 
 def stack(*frames: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.components import FirstComponent, first_component, first_component_of_matrix
 from alliance.statistics.resampling import generator
+from alliance.variables.checks import score_names
 from alliance.variables.client import Measure, measure
 
 SET = "conditions_and_alliance"
@@ -77,11 +78,8 @@ def _measures(site: SiteData, options: Mapping[str, Any]) -> dict[Variable, Meas
     def scores(construct: str) -> Measure:
         return measure(site, {"construct": construct, "window": window, "rater": rater}, options)
 
-    found: dict[Variable, Measure] = {}
-    for condition, sources in settings["composite"]["conditions"].items():
-        present = [one for one in map(scores, sources) if not one.reason]
-        if present:
-            found[CONDITION, condition] = present[0]
+    conditions = {condition: scores(condition) for condition in settings["composite"]["conditions"]}
+    found: dict[Variable, Measure] = {(CONDITION, name): one for name, one in conditions.items() if not one.reason}
     scales = settings["composite"]["alliance"]
     for instrument in options["alliance"]["instruments"]:
         own = {scale: scores(f"{instrument}.{scale}") for scale in scales}
@@ -152,7 +150,8 @@ def _from_published(part: Part, site: SiteData, options: Mapping[str, Any], comm
         return next((name for name in (f"{construct}.{rater}", construct) if name in known), None)
 
     chosen: dict[Variable, str] = {}
-    for condition, sources in settings["composite"]["conditions"].items():
+    for condition in settings["composite"]["conditions"]:
+        sources = (".".join(score) for score in score_names(options[condition]))
         name = next((name for name in map(present, sources) if name), None)
         if name:
             chosen[CONDITION, condition] = name

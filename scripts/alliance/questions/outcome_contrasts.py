@@ -105,7 +105,7 @@ def common_rows(
         return np.concatenate([r, r @ weights.T], axis=-1)
 
     result = jackknife(
-        cross_products(_scored(data[complete])),
+        cross_products(z_scores(data[complete])),
         correlations_and_contrasts,
         len(terms) + len(contrasts),
         None if therapists is None else therapists[complete],
@@ -135,14 +135,15 @@ def result_fields(result: Jackknifed, therapists_known: bool) -> dict[str, Any]:
     }
 
 
-def _scored(data: np.ndarray) -> np.ndarray:
+def z_scores(data: np.ndarray) -> np.ndarray:
     """Return columns as z scores, so that products of large numbers keep their digits; constant columns become zero."""
     centred = data - data.mean(axis=0) if len(data) else data
     spread = centred.std(axis=0) if len(data) else np.ones(data.shape[1])
     return centred / np.where(spread > 1e-12 * np.abs(data).max(axis=0, initial=0.0), spread, np.inf)
 
 
-def _preferred(found: SiteMeasures, rater: str, window: str, options: Mapping[str, Any]) -> AllianceKey:
+def preferred(found: SiteMeasures, rater: str, window: str, options: Mapping[str, Any]) -> AllianceKey:
+    """Return the key of a rater's preferred alliance measure in a window."""
     return AllianceKey(PREFERRED, options["alliance"]["scale"], rater, window)
 
 
@@ -200,7 +201,7 @@ def _numbered(block: tuple[list[dict[str, Any]], np.ndarray], rated: str) -> tup
 
 
 def _rater_term(found: SiteMeasures, rater: str, rated: str, outcome: OutcomeKey, options: Mapping[str, Any]) -> Term | None:
-    key = _preferred(found, rater, options["alliance"]["window"], options)
+    key = preferred(found, rater, options["alliance"]["window"], options)
     same = "yes" if rater == rated else "no"
     return term(found, key, outcome, rater, alliance_rater=rater, outcome_rater=rated, same_rater=same)
 
@@ -220,7 +221,7 @@ def _joint(
         return np.stack([partial_correlation(covariance, i, 2, [1 - i, *held]) for i in (0, 1)], axis=-1)
 
     therapists = None if found.therapists is None else found.therapists[complete]
-    result = jackknife(cross_products(_scored(data[complete])), partials, 2, therapists, min_rows=minimum)
+    result = jackknife(cross_products(z_scores(data[complete])), partials, 2, therapists, min_rows=minimum)
     fields = result_fields(result, found.therapists is not None)
     rows = [
         {
@@ -243,7 +244,7 @@ def kind_block(found: SiteMeasures, options: Mapping[str, Any]) -> Rows:
     outcome = options["outcome"]
     if not (outcome.get("tailored") and outcome.get("broad")):
         return []
-    alliance = _preferred(found, options["alliance"]["rater"], options["alliance"]["window"], options)
+    alliance = preferred(found, options["alliance"]["rater"], options["alliance"]["window"], options)
     terms = []
     for kind in ("tailored", "broad"):
         key = OutcomeKey(outcome[kind]["instrument"], outcome[kind]["scale"], outcome["rater"], outcome["timepoint"])
@@ -308,7 +309,7 @@ def _phase_contrasts(phases: Sequence[str]) -> dict[str, list[float]]:
 
 def moderator_blocks(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]) -> Rows:
     """Return how the headline correlation differs within the site with what clients bring or get: treatment, planned length, ..."""
-    alliance, outcome = _preferred(found, options["alliance"]["rater"], options["alliance"]["window"], options), main_outcome(options)
+    alliance, outcome = preferred(found, options["alliance"]["rater"], options["alliance"]["window"], options), main_outcome(options)
     one = term(found, alliance, outcome, "alliance")
     if one is None:
         return []
@@ -321,7 +322,7 @@ def moderator_blocks(site: SiteData, found: SiteMeasures, options: Mapping[str, 
             continue
         values = site.clients.drop_duplicates("client_no").set_index("client_no")[column].reindex(found.clients)
         if content["kind"] == "category":
-            compared = _group_blocks(one, values, found, options, common)
+            compared = group_blocks(one, values, found, options, common)
             minimum = options["pooling"]["min_clients"]
             few = f"needs two groups of {column} with at least {minimum} clients each"
             blocks += compared or [_no_moderator(common, content["kind"], few)]
@@ -340,16 +341,17 @@ def _no_moderator(common: Mapping[str, Any], kind: str, reason: str) -> tuple[li
     return [{**row, "reason": f"not estimable: {reason}"}], np.full((1, 1), np.nan)
 
 
-def _outcome_columns(one: Term, form: str) -> tuple[np.ndarray, list[np.ndarray]]:
+def outcome_columns(one: Term, form: str) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the outcome of a term in a form, and what is held constant in it."""
     if form == "change":
         return one.post - one.intake, []
     return one.post, [one.intake] if form in ("ancova", "residual_gain") else []
 
 
-def _group_blocks(one: Term, values: pd.Series, found: SiteMeasures, options: Mapping[str, Any], common: Mapping[str, Any]) -> Rows:
+def group_blocks(one: Term, values: pd.Series, found: SiteMeasures, options: Mapping[str, Any], common: Mapping[str, Any]) -> Rows:
     """Return the correlation in every pair of groups and its difference, and the difference of the groups' outcomes."""
     form, minimum = options["outcome"]["form"], options["pooling"]["min_clients"]
-    outcome, controls = _outcome_columns(one, form)
+    outcome, controls = outcome_columns(one, form)
     data = np.column_stack([one.alliance, outcome, *controls])
     present = np.isfinite(data).all(axis=1) & values.notna().to_numpy()
     labels = values.astype("str").to_numpy()
@@ -360,7 +362,7 @@ def _group_blocks(one: Term, values: pd.Series, found: SiteMeasures, options: Ma
     blocks: Rows = []
     for pair in combinations(groups, 2):
         chosen = present & np.isin(labels, pair)
-        scored = _scored(data[chosen])
+        scored = z_scores(data[chosen])
         member = np.stack([labels[chosen] == label for label in pair], axis=1)
         sums = cross_products(scored)[:, None] * member[:, :, None, None]
 
@@ -406,10 +408,10 @@ def _interaction(
     Regression of the outcome on intake level, alliance, moderator and their product; alliance and moderator are centred and scaled in the
     site, so that differences between sites do not enter.
     """
-    outcome, controls = _outcome_columns(one, options["outcome"]["form"])
+    outcome, controls = outcome_columns(one, options["outcome"]["form"])
     data = np.column_stack([one.alliance, moderator, outcome, *controls])
     complete = np.isfinite(data).all(axis=1)
-    scored = _scored(data[complete])
+    scored = z_scores(data[complete])
     with_product = np.column_stack([scored, scored[:, 0] * scored[:, 1]]) if len(scored) else np.empty((0, data.shape[1] + 1))
     last = with_product.shape[1] - 1
     predictors = [last, 0, 1, *range(3, last)]

@@ -14,7 +14,7 @@ import pandas as pd
 from alliance.questions.outcome_contrasts import main_outcome
 from alliance.questions.outcome_measures import PREFERRED, AllianceKey, SiteMeasures
 from alliance.questions.site_data import SiteData
-from alliance.variables.client import measure
+from alliance.variables.client import Measure, measure
 
 MIN_THERAPISTS = 10
 THERAPIST_MEAN = "mean of a therapist's clients"
@@ -53,8 +53,8 @@ def session_frame(site: SiteData, found: SiteMeasures, options: Mapping[str, Any
     """
     from alliance.statistics.multilevel import decompose
 
-    alliance = _by_session(site, {"construct": "alliance", "rater": options["alliance"]["rater"]}, options)
-    symptoms = _by_session(site, {"construct": "symptoms"}, options)
+    alliance, _ = session_scores(site, {"construct": "alliance", "rater": options["alliance"]["rater"]}, options)
+    symptoms, _ = session_scores(site, {"construct": "symptoms"}, options)
     if alliance.empty or symptoms.empty:
         return pd.DataFrame(columns=SESSION_COLUMNS)
     later = symptoms.rename(columns={"session": "next", "value": "symptoms"}).sort_values("next")
@@ -79,13 +79,16 @@ def session_frame(site: SiteData, found: SiteMeasures, options: Mapping[str, Any
     return frame.assign(**{name: parts[name].to_numpy() for name in PARTS})[SESSION_COLUMNS]
 
 
-def _by_session(site: SiteData, definition: Mapping[str, Any], options: Mapping[str, Any]) -> pd.DataFrame:
-    """Return ``client, session, value`` of the preferred measure of a construct, turned so that higher is better for symptoms."""
+def session_scores(site: SiteData, definition: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[pd.DataFrame, Measure]:
+    """Return ``client, session, value`` of the preferred measure of a construct, turned so that higher is better for symptoms.
+
+    Beside it the measure, whose ``reason`` says why there are no rows.
+    """
     every = {**options["alliance"]["windows"], "(every session)": {"sessions": [1, 9999]}}
     chosen = {**options, "alliance": {**options["alliance"], "windows": every}}
     one = measure(site, {**definition, "window": "(every session)"}, chosen)
     if one.reason:
-        return pd.DataFrame(columns=["client", "session", "value"])
+        return pd.DataFrame(columns=["client", "session", "value"]), one
     scores = site.scores
     rows = scores[
         scores["instrument"].eq(one.instrument)
@@ -103,7 +106,7 @@ def _by_session(site: SiteData, definition: Mapping[str, Any], options: Mapping[
         }
     )
     # In one order, so that means do not depend on that of the rows by a last digit.
-    return frame.sort_values(["client", "session", "value"]).groupby(["client", "session"], as_index=False)["value"].mean()
+    return frame.sort_values(["client", "session", "value"]).groupby(["client", "session"], as_index=False)["value"].mean(), one
 
 
 def _standardised(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

@@ -200,7 +200,7 @@ def _outcome(site: SiteData, key: OutcomeKey, clients: pd.Index, options: Mappin
     return OutcomeValues(post, intake.values.reindex(clients).to_numpy(dtype=float), found, intake.reason)
 
 
-def measures(site: SiteData, options: Mapping[str, Any], every: bool = True) -> SiteMeasures:
+def measures(site: SiteData, options: Mapping[str, Any], every: bool = True, main_raters: bool = False) -> SiteMeasures:
     """Return the alliance and outcome measures of a site.
 
     Parameters
@@ -210,14 +210,20 @@ def measures(site: SiteData, options: Mapping[str, Any], every: bool = True) -> 
         Sections ``alliance, outcome`` and ``questions.alliance_outcome``.
     every : bool
         False: just the preferred measures.
+    main_raters : bool
+        True: just those of the configured raters of alliance and outcome.
     """
+
+    def wanted(key: AllianceKey | OutcomeKey, section: str) -> bool:
+        return (every or key.instrument == PREFERRED) and (not main_raters or key.rater == options[section]["rater"])
+
     raw = {**options, "outcome": {**options["outcome"], "form": "ancova"}}
-    found = {key: _alliance(site, key, raw) for key in alliance_keys(site, raw) if every or key.instrument == PREFERRED}
+    found = {key: _alliance(site, key, raw) for key in alliance_keys(site, raw) if wanted(key, "alliance")}
     everybody = set(site.clients["client_no"].dropna().astype("int64")) if len(site.clients) else set()
     everybody |= set(site.scores["client_no"].dropna().astype("int64")) if len(site.scores) else set()
     clients = pd.Index(sorted(everybody), dtype="int64")
     codes, known = therapist_codes(clients, site.clients, site.scores)
-    outcomes = {key: _outcome(site, key, clients, raw) for key in outcome_keys(site, raw) if every or key.instrument == PREFERRED}
+    outcomes = {key: _outcome(site, key, clients, raw) for key in outcome_keys(site, raw) if wanted(key, "outcome")}
     reasons: dict[AllianceKey | OutcomeKey, str] = {key: one.reason for key, one in found.items() if one.reason}
     reasons |= {key: one.found.reason for key, one in outcomes.items() if one.found.reason}
     kept = {key: one for key, one in found.items() if not one.reason}

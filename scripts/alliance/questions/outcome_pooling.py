@@ -56,7 +56,7 @@ def correlation_scale(options: Mapping[str, Any]) -> str:
 
 def scaled(gathered: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFrame:
     """Return effects with ``y, v`` and their ``scale``: correlations on the scale of pooling, everything else as it is."""
-    of_r = gathered["estimate_type"].isin(tuple(FORMS.values()))
+    of_r = gathered["estimate_type"].isin((*FORMS.values(), "semipartial_correlation"))
     parts = [
         effects.scaled(gathered[chosen], scale).assign(scale=scale)
         for chosen, scale in ((of_r, correlation_scale(options)), (~of_r, "identity"))
@@ -404,8 +404,6 @@ def _influence(headline: pd.DataFrame, scale: str, options: Mapping[str, Any]) -
 
 def between_sites(chosen: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> pd.DataFrame:
     """Return meta-regressions of the headline on what the sites are like in each moderator, kept apart from effects within sites."""
-    from alliance.statistics.meta_regression import meta_regression
-
     pooling, scale = options["pooling"], correlation_scale(options)
     numbered = scaled(chosen, options) if len(chosen) else chosen
     used = numbered[numbered["headline"].eq("yes") & numbered["y"].notna() & numbered["v"].notna()] if len(numbered) else numbered
@@ -419,9 +417,6 @@ def between_sites(chosen: pd.DataFrame, summaries: Sequence[SiteSummary], option
             known = used[np.array([bool(means.get(site, {}).get(name)) for site in used["site"]], dtype=bool)]
             values = np.array([means[site][name].get(group, 0.0) for site in known["site"]], dtype=float)
             label = f"share of {group}" if content["kind"] == "category" else f"mean {content['kind']} {content['variable']}"
-            found = meta_regression(
-                known["y"], known["v"], values, ["site"], tau2=pooling["tau2"], interval=pooling["interval"], level=pooling["level"]
-            )
             row = {
                 "moderator": name,
                 "where": "between_sites",
@@ -431,21 +426,44 @@ def between_sites(chosen: pd.DataFrame, summaries: Sequence[SiteSummary], option
                 "contrast": "",
                 "same_rater": "yes" if options["alliance"]["rater"] == options["outcome"]["rater"] else "no",
                 "estimate_type": "slope_on_moderator",
-                "site": POOLED,
                 "scale": scale,
-                "n_sites": found.k,
-                "n_clients": known["n_clients"].sum() if known["n_clients"].notna().all() else None,
             }
-            if found.status == "not_estimable":
-                row |= {"method": "none", "status": "not_estimable", "reason": f"not estimable: {found.reason}"}
-            else:
-                one = found.coefficients.iloc[1]
-                row |= {key: one[key] for key in ("estimate", "std_error", "ci_low", "ci_high")}
-                row |= {"tau2": found.tau2, "tau2_low": found.tau2_low, "tau2_high": found.tau2_high, "i2": _hundredth(found.i2)}
-                row |= {"p_value": one["p_value"] if found.k >= pooling["headline_sites"] else None}
-                row |= {"method": "meta_regression", "status": found.status, "reason": found.reason}
-            rows.append(row)
+            rows.append(row | slope_over_sites(known, values, pooling))
     return pd.DataFrame(rows)
+
+
+def slope_over_sites(known: pd.DataFrame, values: Sequence[float], pooling: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a row that tells how site estimates change with one characteristic of sites.
+
+    Parameters
+    ----------
+    known : DataFrame
+        Site estimates with ``y``, ``v`` and ``n_clients``.
+    values : sequence of float
+        The characteristic of each site.
+    pooling : mapping
+        Section ``pooling`` of the configuration.
+    """
+    from alliance.statistics.meta_regression import meta_regression
+
+    found = meta_regression(
+        known["y"],
+        known["v"],
+        np.asarray(values, dtype=float),
+        ["site"],
+        tau2=pooling["tau2"],
+        interval=pooling["interval"],
+        level=pooling["level"],
+    )
+    clients = known["n_clients"].sum() if known["n_clients"].notna().all() else None
+    row: dict[str, Any] = {"site": POOLED, "n_sites": found.k, "n_clients": clients}
+    if found.status == "not_estimable":
+        return row | {"method": "none", "status": "not_estimable", "reason": f"not estimable: {found.reason}"}
+    one = found.coefficients.iloc[1]
+    row |= {key: one[key] for key in ("estimate", "std_error", "ci_low", "ci_high")}
+    row |= {"tau2": found.tau2, "tau2_low": found.tau2_low, "tau2_high": found.tau2_high, "i2": _hundredth(found.i2)}
+    row |= {"p_value": one["p_value"] if found.k >= pooling["headline_sites"] else None}
+    return row | {"method": "meta_regression", "status": found.status, "reason": found.reason}
 
 
 def with_equivalence(rows: pd.DataFrame, bound: float, pooling: Mapping[str, Any]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.questions import effects
-from alliance.questions.contract import HETEROGENEITY, POOLED, WITH_NUMBERS
+from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.outcome_pooling import rows_by_scale, with_equivalence
 from alliance.questions.overlap_means import (
     APPROACH_CONTRAST,
@@ -84,7 +84,7 @@ def pair_tables(
     rows = effects.stack(sites, pooled)
     correlations = effects.scaled(own[own["estimate_type"].eq(R)], scale)
     left_out = _keep_shared_flag(effects.leave_one_out_rows(correlations, keys, scale, options["pooling"]))
-    return effects.stack(rows, _squared(rows[rows["estimate_type"].eq(R)])), left_out
+    return effects.stack(rows, effects.squared(rows[rows["estimate_type"].eq(R)], {R: "r_squared"})), left_out
 
 
 def _of_model(gathered: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -109,25 +109,6 @@ def _flag_not_apart(rows: pd.DataFrame) -> pd.DataFrame:
     alike = rows["estimate_type"].eq(HTMT) & rows["estimate"].astype(float).gt(LARGEST_HTMT)
     joined = [f"{NOT_APART}; {text}" if text else NOT_APART for text in rows["reason"]]
     return rows.assign(status=rows["status"].where(~alike, "flagged"), reason=np.where(alike, joined, rows["reason"]))
-
-
-def _squared(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return shared variances: squares of the correlations, the interval being that of r squared (from 0 where it spans 0).
-
-    Standard error and heterogeneity are those of the correlation and stand in its row.
-    """
-    low, high = (rows[name].astype(float) for name in ("ci_low", "ci_high"))
-    spans = (low <= 0) & (high >= 0)
-    squares = pd.concat([low**2, high**2], axis=1)
-    nothing = dict.fromkeys((name for name in rows if name in ("std_error", *HETEROGENEITY)), np.nan)
-    return rows.assign(
-        **nothing,
-        estimate_type="r_squared",
-        scale="identity",
-        estimate=rows["estimate"].astype(float) ** 2,
-        ci_low=squares.min(axis=1, skipna=False).where(~spans, 0.0),
-        ci_high=squares.max(axis=1, skipna=False),
-    )
 
 
 def overlap_table(

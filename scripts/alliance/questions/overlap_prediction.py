@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alliance.questions.contract import WITH_NUMBERS
-from alliance.questions.correlations import published_correlations
+from alliance.questions.correlations import published_correlations, published_matrix
 from alliance.questions.outcome_contrasts import RATER_PAIRS, common_rows, term
 from alliance.questions.outcome_measures import (
     FORMS,
@@ -194,22 +194,7 @@ def _published_contrast(
     keys: Mapping[str, Any], names: list[str], matrix: Mapping[frozenset[str], tuple[float, Any]], options: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], list[float]]:
     types = [FORMS[keys["form"]], FORMS[keys["form"]], CONTRAST]
-    pairs = list(combinations(range(len(names)), 2))
-    absent = [f"{names[i]} with {names[j]}" for i, j in pairs if frozenset((names[i], names[j])) not in matrix]
-    n = None
-    if not absent:
-        sizes = [matrix[frozenset((names[i], names[j]))][1] for i, j in pairs]
-        n = None if any(map(_unknown, sizes)) else int(min(sizes))
-    minimum = options["pooling"]["min_clients"]
-    reason = f"the site published no correlation of {' and of '.join(absent)}" if absent else ""
-    reason = reason or ("the site published no number of clients" if n is None else "")
-    reason = reason or (f"needs at least {minimum} clients; has {n}" if n is not None and n < minimum else "")
-    r = np.eye(len(names))
-    if not reason:
-        for i, j in pairs:
-            r[i, j] = r[j, i] = matrix[frozenset((names[i], names[j]))][0]
-        if np.linalg.eigvalsh(r)[0] <= 1e-9:
-            reason = "the published correlations contradict each other: their matrix is not positive definite"
+    r, n, reason = published_matrix(names, matrix, options["pooling"]["min_clients"])
     if reason:
         row = {**keys, "n_clients": n, "method": "none", "status": "not_estimable", "reason": f"not estimable: {reason}"}
         return _named([{**row, "estimate_type": kind} for kind in types]), [np.nan] * 3
@@ -235,7 +220,3 @@ def _published_contrast(
         spread.append(normal_theory_variance(lambda stack, which=which: value(stack, which), r, n))
     rows[2] |= _williams(r, n)
     return _named(rows), spread
-
-
-def _unknown(size: Any) -> bool:
-    return size is None or (size is not None and not np.isfinite(float(size)))

@@ -18,6 +18,7 @@ from alliance.questions import (
     path_models_fits,
     path_models_indirect,
     path_models_mediation,
+    path_models_pooling,
     path_models_sites,
 )
 from alliance.questions.contract import finish
@@ -112,8 +113,8 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     gathered = effects.gather(summaries)
     own = {name: gathered[gathered["model"].eq(name)].reset_index(drop=True) for name in ("comparison", *PARTS)}
     of_models = gathered[~gathered["model"].isin(list(own))].reset_index(drop=True)
-    pooled = path_models_fits.pooled_fits(summaries, options)
-    found = path_models_fits.pool(of_models[of_models["effect"].eq("")], pooled, summaries, options)
+    pooled = path_models_pooling.pooled_fits(summaries, options)
+    found = path_models_pooling.pool(of_models[of_models["effect"].eq("")], pooled, summaries, options)
     of_chains = path_models_mediation.pool(own["mediation"], summaries, options)
     found["indirect"] = effects.stack(path_models_indirect.pool(of_models, found["defined"], pooled, options), of_chains)
     found["comparison"] = path_models_comparison.pool(own["comparison"], pooled, summaries, options)
@@ -128,7 +129,7 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
 def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Sentence]:
     """Return what was done in this run, with citation keys."""
     return [
-        *path_models_fits.methods(options, tables),
+        *path_models_pooling.methods(options, tables),
         *path_models_indirect.methods(options, tables["indirect"]),
         *path_models_comparison.methods(options, tables["comparison"]),
         *path_models_sites.methods(options, tables["site_paths"]),

@@ -164,7 +164,7 @@ def pool(gathered: pd.DataFrame, pooled: Mapping[str, Any], summaries: Sequence[
     gathered : DataFrame
         Rows of :func:`estimate` of all sites.
     pooled : mapping of str to PooledFit
-        From :func:`alliance.questions.path_models_fits.pooled_fits`.
+        From :func:`alliance.questions.path_models_pooling.pooled_fits`.
     summaries : sequence of SiteSummary
     options : mapping
     """

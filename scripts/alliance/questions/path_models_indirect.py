@@ -12,7 +12,8 @@ from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.part import Part
 from alliance.questions.path_model_sample import model_of
-from alliance.questions.path_models_fits import BCA, DELTA, PooledFit, SiteFit
+from alliance.questions.path_models_fits import BCA, DELTA, SiteFit
+from alliance.questions.path_models_pooling import PooledFit
 from alliance.questions.sentences import Sentence
 from alliance.statistics.indirect_effects import IndirectEffect, confounding, e_value, indirect_effects
 from alliance.statistics.structural_fit import StructuralFit
@@ -91,7 +92,7 @@ def pool(gathered: pd.DataFrame, defined: pd.DataFrame, pooled: Mapping[str, Poo
     gathered : DataFrame
         Rows of :func:`estimate` of all sites.
     defined : DataFrame
-        Rows of all defined effects, from :func:`alliance.questions.path_models_fits.pool`.
+        Rows of all defined effects, from :func:`alliance.questions.path_models_pooling.pool`.
     pooled : mapping of str to PooledFit
     options : mapping
     """
@@ -138,8 +139,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         return []
     return [
         Sentence(
-            "An indirect effect supposes that nothing unmeasured moves mediator and outcome together; how strong it would have to be is "
-            "told as the correlation of their residuals at which the effect is zero, and as an E-value of the path from mediator to outcome.",
+            "An indirect effect supposes that nothing unmeasured moves mediator and outcome together. How strong it would have to be is "
+            "told as the correlation of their residuals at which the effect is zero, and as an E-value of the path between them.",
             ("imai_keele_yamamoto_2010", "vanderweele_ding_2017"),
         )
     ]

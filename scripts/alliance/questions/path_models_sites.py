@@ -11,7 +11,8 @@ import pandas as pd
 from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.path_model_sample import model_of
-from alliance.questions.path_models_fits import parameter_of, site_moments
+from alliance.questions.path_models_fits import parameter_of
+from alliance.questions.path_models_pooling import site_moments
 from alliance.questions.sentences import Sentence
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.site_equality import SiteEquality, site_equality

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from alliance.configuration.errors import nearest
 from alliance.issues import Issue, Severity, shown
-from alliance.variables.path_models import definitions
+from alliance.variables.checks import CONDITIONS
+from alliance.variables.path_models import RESERVED, definitions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CONSTRUCTS = ("alliance", "intake", "outcome")
+CONSTRUCTS = ("alliance", *CONDITIONS, "intake", "outcome")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class NamesInUse:
 
 def names_in_use(configurations: Iterable[Mapping[str, Any]], instruments: Iterable[str]) -> NamesInUse:
     """Return the names that any of a study's configurations (one a scenario) looks for."""
-    variables, questions, models, factors = set(CONSTRUCTS), set(), set(), set()
+    variables, questions, models, factors = set(CONSTRUCTS), set(), set(RESERVED), set()
     for configuration in configurations:
         asked = configuration["questions"]
         questions.update(asked)

@@ -180,8 +180,8 @@ def write_request(study: Study, site: str, scenarios: list[str]) -> Path:
     )
     site_yaml = folder / "data" / site / "site.yaml"
     if not site_yaml.exists():
-        instrument = next((key for section in ("alliance", "empathy", "outcome") for key in study.base[section]["instruments"]), "wai_sr")
-        write_text(site_yaml, SITE_FILE.format(site=site, instrument=instrument))
+        named = (key for section in ("alliance", "empathy", "outcome") for key in study.base[section]["instruments"])
+        write_text(site_yaml, SITE_FILE.format(site=site, instrument=next(named, "wai_sr").partition(".")[0]))
     title = study.base["study"]["title"]
     write_text(
         folder / "README.txt",

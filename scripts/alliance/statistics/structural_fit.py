@@ -51,6 +51,7 @@ __all__ = [
     "StructuralModel",
     "compare",
     "fit_structural",
+    "information_vcov",
     "modification_indices",
     "parse_structural",
     "score_test",
@@ -389,6 +390,21 @@ def compare(restricted: StructuralFit, full: StructuralFit) -> Comparison:
         chi2 /= factor
     p_value = float(chi_squared_p(max(chi2, 0.0), df))
     return Comparison(chi2, df, p_value, *changes, "flagged" if notes else "estimated", "; ".join(dict.fromkeys(notes)))
+
+
+def information_vcov(fitted: StructuralFit) -> pd.DataFrame:
+    """Return the sampling covariance of the free parameters that the information alone gives, with robust errors too.
+
+    Raises
+    ------
+    ValueError
+        There is no fit.
+    """
+    found = fitted._solution
+    if found is None:
+        raise ValueError(f"no information without a fit: {fitted.reason}")
+    names = list(found.layout.free_names)
+    return pd.DataFrame(found.arrow.inverse() * np.outer(found.free_scale, found.free_scale), index=names, columns=names)
 
 
 def modification_indices(fitted: StructuralFit) -> pd.DataFrame:

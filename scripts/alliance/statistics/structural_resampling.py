@@ -225,31 +225,43 @@ def contributions(fitted: StructuralFit, min_clusters: int = 0) -> Contributions
     return Contributions(tuple(patterns), np.repeat(np.arange(groups), n_units), unit_name, n_units, note, found)
 
 
-def refits(given: Contributions, weights: np.ndarray, close: float = CLOSE) -> Refits:
+def refits(given: Contributions, weights: np.ndarray | None = None, close: float = CLOSE) -> Refits:
     """Return the maximum likelihood estimates of resamples given as weights of the units.
 
     Parameters
     ----------
     given : Contributions
-    weights : ndarray, shape (b, units)
-        How often each unit stands in each resample.
+    weights : ndarray, shape (b, units), optional
+        How often each unit stands in each resample; by default each unit is left out in turn.
     close : float
         Squared length of the last step, in standard errors, below which a resample is done.
     """
     found = given.solution
     q = found.parameters.count
-    free, solved = np.full((len(weights), q), np.nan), np.zeros(len(weights), dtype=bool)
+    count = len(given.group) if weights is None else len(weights)
+    free, solved = np.full((count, q), np.nan), np.zeros(count, dtype=bool)
     proper = solved.copy()
     exact = _equationwise(given)
     size = max(1, _CHUNK // max(q * q, found.slots.kind.size**2, 4 * found.slots.m**2 * len(given.n_units)))
-    for begin in range(0, len(weights), size):
-        part = slice(begin, begin + size)
-        sums = [weights[part][:, one.units] @ one.sums.reshape(one.units.size, -1) for one in given.patterns]
-        sums = [total.reshape(-1, *one.sums.shape[1:]) for total, one in zip(sums, given.patterns)]
+    for begin in range(0, count, size):
+        part = slice(begin, min(begin + size, count))
+        sums = [_left_over(one, part) if weights is None else _weighted(one, weights[part]) for one in given.patterns]
         free[part], solved[part] = _least_squares(given, sums) if exact else _maxima(given, sums, close)
         here = begin + np.flatnonzero(solved[part])
         proper[here] = _proper(given, free[here])
     return Refits(free, solved, proper)
+
+
+def _weighted(one: Pattern, weights: np.ndarray) -> np.ndarray:
+    return (weights[:, one.units] @ one.sums.reshape(one.units.size, -1)).reshape(-1, *one.sums.shape[1:])
+
+
+def _left_over(one: Pattern, units: slice) -> np.ndarray:
+    """Return the sums without each of some units in turn."""
+    total = np.tile(one.sums.sum(axis=0), (units.stop - units.start, 1, 1))
+    here = (one.units >= units.start) & (one.units < units.stop)
+    total[one.units[here] - units.start] -= one.sums[here]
+    return total
 
 
 def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int = MIN_CLUSTERS) -> Jackknife:
@@ -273,7 +285,7 @@ def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int =
     given = contributions(fitted, min_clusters)
     if min(given.n_units) < 2:
         return _no_jackknife(fitted, given.unit, given.n_units, "needs at least two units in every group")
-    without = refits(given, 1 - np.eye(len(given.group)), close=1e-10)
+    without = refits(given, close=1e-10)
     if not without.solved.all():
         what = "therapists" if given.unit == "clusters" else "clients"
         reason = f"the model has no solution without one of the {what} ({int((~without.solved).sum())} of {len(without.solved)})"
@@ -729,7 +741,7 @@ def outputs(fitted: StructuralFit, free: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def _left_out(fitted: StructuralFit, given: Contributions) -> tuple[np.ndarray, np.ndarray]:
     """Return raw and standardised values without each unit, around the mean of its group, for the acceleration of an interval."""
-    without = refits(given, 1 - np.eye(len(given.group)))
+    without = refits(given)
     centred = []
     for values in outputs(fitted, without.free[without.solved])[:2]:
         group = given.group[without.solved]

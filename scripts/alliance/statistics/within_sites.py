@@ -1,4 +1,4 @@
-"""One matrix of correlations within sites, from the moments of many sites, with its sampling covariance."""
+"""Moments within sites, from those of many sites, with their sampling covariance."""
 
 from __future__ import annotations
 
@@ -45,6 +45,51 @@ class WithinSites:
     correlation: np.ndarray
     acov: np.ndarray
     n: float
+
+
+@dataclass(frozen=True)
+class MomentsWithinSites:
+    """Means and covariances within sites.
+
+    Attributes
+    ----------
+    mean : ndarray, shape (p,)
+        Weighted by clients.
+    covariance : ndarray, shape (p, p)
+        Weighted by degrees of freedom.
+    acov : ndarray, shape (p + p (p + 1) / 2,) * 2
+        Sampling covariance of the means and then of the elements of the matrix (upper triangle row by row).
+    n : float
+        Degrees of freedom within sites plus 1.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    acov: np.ndarray
+    n: float
+
+
+def moments_within_sites(
+    n: Sequence[float], means: Sequence[np.ndarray], covariances: Sequence[np.ndarray], acov: Sequence[np.ndarray]
+) -> MomentsWithinSites:
+    """Pool means and covariances of sites as they are, for models in which spread and level may change from variable to variable.
+
+    Parameters
+    ----------
+    n, means, covariances : sequences
+        Clients, means (p,) and covariances (p, p; divisor n - 1) of each site, at least one.
+    acov : sequence of ndarray
+        For each site as in :class:`MomentsWithinSites`.
+    """
+    count = np.asarray(n, dtype=float)
+    of_mean, of_covariance = count / count.sum(), (count - 1) / (count - 1).sum()
+    p = len(means[0])
+    total = np.zeros_like(acov[0])
+    for place, one in enumerate(acov):
+        weight = np.r_[np.full(p, of_mean[place]), np.full(len(one) - p, of_covariance[place])]
+        total += one * np.outer(weight, weight)
+    covariance = np.tensordot(of_covariance, np.stack(covariances), axes=1)
+    return MomentsWithinSites(of_mean @ np.stack(means), covariance, total, float((count - 1).sum() + 1))
 
 
 def within_sites(sites: Sequence[SiteMoments]) -> WithinSites:

@@ -8,7 +8,8 @@ from typing import Any
 from alliance.configuration.errors import nearest
 from alliance.variables.path_models import RESERVED
 
-PROCESS = ("alliance", "empathy")
+CONDITIONS = ("empathy", "regard", "unconditionality", "congruence")
+PROCESS = ("alliance", *CONDITIONS, "social_influence", "adherence")
 OUTCOMES = ("outcome", "residual_gain", "change")
 SYMPTOM_BASED = ("symptoms", "early_gain")
 CONSTRUCTS = (*PROCESS, *OUTCOMES, "intake", *SYMPTOM_BASED, "dropout")
@@ -17,8 +18,7 @@ CLIENTS_PREFIX = "clients."
 INTAKE_SEVERITY = "intake_severity"
 
 _SECTION = {
-    "alliance": "alliance",
-    "empathy": "empathy",
+    **{name: name for name in PROCESS},
     "outcome": "outcome",
     "residual_gain": "outcome",
     "change": "outcome",
@@ -28,6 +28,12 @@ _SECTION = {
 }
 
 Found = tuple[tuple[str, ...], str]
+
+
+def score_names(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return instrument and scale of a section's measures in order of preference; ``instrument.scale`` names a scale of its own."""
+    pairs = (entry.partition(".") for entry in settings.get("instruments") or ())
+    return [(instrument, scale or settings.get("scale") or "total") for instrument, _, scale in pairs]
 
 
 def section(construct: str) -> str:
@@ -62,7 +68,7 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     questions = config["questions"]
     uses = [
         (("alliance", "window"), config["alliance"].get("window")),
-        (("empathy", "window"), config["empathy"].get("window")),
+        *(((name, "window"), config[name].get("window")) for name in PROCESS[1:] if config[name].get("instruments")),
         (
             ("questions", "convergent_validity", "timepoint_window"),
             questions["convergent_validity"].get("timepoint_window") if questions["convergent_validity"]["enabled"] else None,
@@ -72,6 +78,10 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             questions["client_factors"].get("window") if questions["client_factors"]["enabled"] else None,
         ),
     ]
+    if questions["path_models"]["enabled"]:
+        base = ("questions", "path_models", "conditions")
+        uses.append(((*base, "window"), questions["path_models"]["conditions"]["window"]))
+        uses += [((*base, "phases", phase), name) for phase, name in questions["path_models"]["conditions"]["phases"].items()]
     outcome = questions["alliance_outcome"]
     if outcome["enabled"]:
         base = ("questions", "alliance_outcome")
@@ -83,8 +93,6 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     if questions["early_gains"]["enabled"]:
         windows_of = enumerate(questions["early_gains"]["windows"])
         uses += [(("questions", "early_gains", "windows", position), name) for position, name in windows_of]
-    if not config["empathy"].get("instruments"):
-        uses = [use for use in uses if use[0][0] != "empathy"]
     for path, name in uses:
         if name is not None and name not in windows:
             yield path, f"there is no window '{name}' in alliance.windows{nearest(name, windows)}"
@@ -99,6 +107,10 @@ def _variable_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     for path, variables in [((*base, "variables"), question.get("variables") or {}), *own]:
         for variable, definition in variables.items():
             yield from _definition_faults((*path, variable), definition, config)
+    lagged = question.get("cross_lagged") or {"enabled": False}
+    for pair, content in lagged["pairs"].items() if lagged["enabled"] else ():
+        for series, definition in content["series"].items():
+            yield from _definition_faults((*base, "cross_lagged", "pairs", pair, "series", series), definition, config)
     for model in question["models"]:
         if model in RESERVED:
             yield (*base, "models", model), f"'{model}' is the name of a part of this question; choose another name"
@@ -182,7 +194,3 @@ def _measurement_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             (*base, "invariance", "across"),
             "sessions are compared between the first two windows of questions.measurement.windows; name two",
         )
-    for condition, scores in question["composite"]["conditions"].items():
-        for position, score in enumerate(scores):
-            if score.count(".") != 1 or not all(score.split(".")):
-                yield (*base, "composite", "conditions", condition, position), f"'{score}' is not of the form instrument.scale"

@@ -88,10 +88,10 @@ def client_level(site: Site, definition: Mapping[str, Any], options: Mapping[str
     site : Site
         The site's frames.
     definition : mapping
-        ``construct`` and optionally ``window, rater, instrument, scale, timepoint``; for alliance, empathy and symptoms also
+        ``construct`` and optionally ``window, rater, instrument, scale, timepoint``; for what is measured in sessions also
         ``equal_sessions``: average just so many ratings of the window, spread evenly over it.
     options : mapping
-        Sections ``alliance, empathy, symptoms, outcome, early_gain, dropout`` of the configuration, as far as the construct needs them.
+        Sections of the configuration, as far as the construct needs them: its own, ``alliance`` (windows), ``outcome``, ``early_gain``.
 
     Returns
     -------
@@ -369,10 +369,12 @@ def _score_at(
     turn: bool,
     equal_sessions: int | None = None,
 ) -> Measure:
-    """Return the first listed instrument that gives any client a value."""
+    """Return the first listed instrument, or ``instrument.scale``, that gives any client a value."""
     attended = attended_sessions(site) if window is not None and window.get("sessions") is None else pd.DataFrame()
-    for instrument in instruments:
-        rows = _rows(site, instrument, scale, rater)
+    for entry in instruments:
+        instrument, _, own_scale = entry.partition(".")
+        own_scale = own_scale or scale
+        rows = _rows(site, instrument, own_scale, rater)
         if rows.empty:
             continue
         rows = rows[rows["timepoint"].eq("session" if timepoint is None else timepoint).to_numpy()]
@@ -380,7 +382,7 @@ def _score_at(
             rows = rows[in_window(rows, window, attended)]
             rows = rows if equal_sessions is None else _equal_number(rows, equal_sessions)
         if len(rows):
-            return _averaged(rows, construct, when, turn and _higher_is_worse(site, instrument), instrument, scale, rater)
+            return _averaged(rows, construct, when, turn and _higher_is_worse(site, instrument), instrument, own_scale, rater)
     listed = ", ".join(instruments) or "any instrument"
     place = f"in {when}" if window is not None else f"at {when}"
     return _absent(construct, f"no {rater}-rated {scale} score of {listed} {place}")
@@ -397,7 +399,11 @@ def _equal_number(rows: pd.DataFrame, sessions: int) -> pd.DataFrame:
 
 
 def _instruments(definition: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    return [definition["instrument"]] if definition.get("instrument") else list(defaults.get("instruments") or ())
+    """Return the measures to look for; a scale that the definition names takes the place of those of the section."""
+    if definition.get("instrument"):
+        return [definition["instrument"]]
+    listed = list(defaults.get("instruments") or ())
+    return [entry.partition(".")[0] for entry in listed] if definition.get("scale") else listed
 
 
 def _process_score(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:

@@ -12,6 +12,7 @@ RATER = {"client": "C", "therapist": "T", "observer": "O"}
 OCCASION = {"intake": "pre", "post": "post", "follow_up": "fu6"}
 EMPATHY = {"total": "BL_E"}
 CONDITIONS = {"regard": "BL_R", "unconditionality": "BL_U", "congruence": "BL_C"}
+INFLUENCE = {"expertness": "CRF_E", "trustworthiness": "CRF_T", "attractiveness": "CRF_A"}
 
 
 def sheets(tables: Tables) -> list[Sheet]:
@@ -25,6 +26,8 @@ def sheets(tables: Tables) -> list[Sheet]:
         (at(r["core_10_client"], "session"), numbered("CORE", r["core_10_client"])),
         (r["blri_empathy16_client"], EMPATHY),
         (r["blri_os64_client"], CONDITIONS),
+        (r["crf_s_client"], INFLUENCE),
+        (r["homework_adherence_therapist"], {"total": "HOMEWORK"}),
     ]
     facts = text_frame(sessions).set_axis(["PID", "TH", "SESSION", "DATE", "ATTENDED"], axis=1)
     cells = [form_cells(frame, keys, names, SKIPPED).reset_index(drop=True) for frame, names in forms]

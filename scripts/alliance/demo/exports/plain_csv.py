@@ -80,7 +80,7 @@ def _rating_files(name: str, frame: pd.DataFrame, collected: Collected, site: np
     """Return the session rows and the other rows of an instrument as files of their own."""
     form = FORMS[collected.instrument]
     names = answers(frame.drop(columns="client"))
-    content = {"items": '"i{item}"'} if form.n_items else {"scales": _pairs(names), "unit": "sum" if form.low < -1 else "mean"}
+    content = {"items": '"i{item}"'} if form.n_items else {"scales": _pairs(names), "unit": form.unit}
     facts = {"instrument": collected.instrument, "rater": collected.rater}
     found = []
     at_session = (frame["timepoint"] == "session").to_numpy()

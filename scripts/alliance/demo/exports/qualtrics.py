@@ -36,7 +36,7 @@ def sheets(tables: Tables) -> list[Sheet]:
         _intake(tables),
         _session(tables, r),
         _therapists_session(r["wai_s_therapist"]),
-        _observers_session(r["vtas_observer"]),
+        _observers_session(r["vtas_observer"], r["blri_empathy16_observer"]),
         _end(r),
         _judged(r),
         sheet_of("terapeutas.csv", text_frame(tables.therapists)),
@@ -74,6 +74,7 @@ def _session(tables: Tables, r: dict[str, pd.DataFrame]) -> Sheet:
         (r["haq_2_client"], numbered("HAQ_", r["haq_2_client"])),
         (r["care_client"], numbered("CARE_", r["care_client"])),
         (r["blri_os64_client"], {name: f"BLRI_{name}" for name in ("regard", "unconditionality", "congruence")}),
+        (r["crf_s_client"], {name: f"CRF_{name}" for name in ("expertness", "trustworthiness", "attractiveness")}),
     ]
     cells = [form_cells(frame, keys, names, SKIPPED).reset_index(drop=True) for frame, names in forms]
     facts = text_frame(held[["client_id", "therapist_id", "session", "date"]])
@@ -89,10 +90,12 @@ def _therapists_session(wai: pd.DataFrame) -> Sheet:
     return _survey("encuesta_terapeuta.csv", pd.concat([facts, items], axis=1), wai["date"], "SV_terapeuta")
 
 
-def _observers_session(vtas: pd.DataFrame) -> Sheet:
+def _observers_session(vtas: pd.DataFrame, empathy: pd.DataFrame) -> Sheet:
     facts = text_frame(vtas[["client_id", "session", "date"]])
     scores = text_frame(vtas[answers(vtas)]).set_axis(["VTAS_T", "VTAS_P", "VTAS_I"], axis=1)
-    return _survey("observadores.csv", pd.concat([facts, scores], axis=1), vtas["date"], "SV_observador")
+    keys = pd.MultiIndex.from_frame(vtas[["client_id", "session"]])
+    seen = form_cells(empathy, keys, {"total": "EMPATIA"}).reset_index(drop=True)
+    return _survey("observadores.csv", pd.concat([facts, scores, seen], axis=1), vtas["date"], "SV_observador")
 
 
 def _end(r: dict[str, pd.DataFrame]) -> Sheet:

@@ -20,8 +20,15 @@ def sheets(tables: Tables) -> list[Sheet]:
     """Return the project's export, one row a record and event or repeat, and the list of therapists."""
     r = {name: one_rater(frame) for name, frame in tables.ratings.items()}
     forms = [_intake(tables), *_single(tables)]
+    keys = ["client_id", "session"]
+    visits = tables.sessions.merge(r["homework_adherence_therapist"][[*keys, "total"]], on=keys, how="left")
+    observed = r["vtas_observer"].merge(r["blri_empathy16_observer"][[*keys, "total"]], on=keys, how="left")
     repeats = [
-        ("session_visit", tables.sessions, {"therapist_id": "visit_therapist", "date": "visit_date", "attended": "visit_attended"}),
+        (
+            "session_visit",
+            visits,
+            {"therapist_id": "visit_therapist", "date": "visit_date", "attended": "visit_attended", "total": "visit_homework"},
+        ),
         ("wai_sr", r["wai_sr_client"], numbered("wai_sr_", r["wai_sr_client"])),
         ("haq_ii", r["haq_2_client"], numbered("haq_", r["haq_2_client"])),
         ("core_session", at(r["core_10_client"], "session"), numbered("cores_", r["core_10_client"])),
@@ -34,8 +41,18 @@ def sheets(tables: Tables) -> list[Sheet]:
         ("wai_therapist", r["wai_s_therapist"], numbered("twai_", r["wai_s_therapist"])),
         (
             "vtas",
-            r["vtas_observer"],
-            {"therapist_contribution": "vtas_tc", "patient_contribution": "vtas_pc", "interaction": "vtas_int"},
+            observed,
+            {
+                "therapist_contribution": "vtas_tc",
+                "patient_contribution": "vtas_pc",
+                "interaction": "vtas_int",
+                "total": "obs_empathy",
+            },
+        ),
+        (
+            "counselor_rating",
+            r["crf_s_client"],
+            {"expertness": "crf_expert", "trustworthiness": "crf_trust", "attractiveness": "crf_attract"},
         ),
     ]
     for form, frame, names in repeats:

@@ -109,7 +109,10 @@ def _sessions(tables: Tables) -> Sheet:
     conditions = r["blri_os64_client"][["client_id", "session", "regard", "unconditionality", "congruence"]]
     vtas = one_rater(r["vtas_observer"])[["client_id", "session", "therapist_contribution", "patient_contribution", "interaction"]]
     vtas = vtas.set_axis(["client_id", "session", "vtas_t", "vtas_p", "vtas_i"], axis=1)
-    frame = frame.merge(conditions, on=["client_id", "session"], how="left").merge(vtas, on=["client_id", "session"], how="left")
+    homework = r["homework_adherence_therapist"]
+    homework = homework[["client_id", "session"]].assign(lekser=homework["total"] / 10)
+    for cells in (conditions, vtas, homework):
+        frame = frame.merge(cells, on=["client_id", "session"], how="left")
     sheet = _sheet("timer.sav", frame, {})
     sheet.facts = {"labels": labels, "items": items}
     return sheet

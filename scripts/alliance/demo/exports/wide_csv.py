@@ -74,6 +74,8 @@ def render(found: list[Sheet]) -> dict[str, bytes]:
 def _course(tables: Tables) -> Sheet:
     """Return one row a client with the columns of session 1, then 2, ..."""
     r = {name: one_rater(frame) for name, frame in tables.ratings.items()}
+    homework = r["homework_adherence_therapist"]
+    r["homework_adherence_therapist"] = homework.assign(total=homework["total"] / 10)
     clients = tables.clients["client_id"]
     parts = [pd.DataFrame({"Patient-Nr": clients.to_numpy(dtype=object)})]
     forms = [
@@ -92,6 +94,7 @@ def _course(tables: Tables) -> Sheet:
             "working_strategy_consensus": "CALPAS_WSC",
         },
         "vtas_observer": {"therapist_contribution": "VTAS_T", "patient_contribution": "VTAS_P", "interaction": "VTAS_I"},
+        "homework_adherence_therapist": {"total": "Hausaufgaben"},
     }
     for session in sorted(tables.sessions["session"].unique()):
         keys = pd.MultiIndex.from_product([clients, [session]], names=["client_id", "session"])

@@ -29,6 +29,7 @@ def sheets(tables: Tables) -> list[Sheet]:
     relationship = r["blri_empathy16_client"].merge(
         r["blri_os64_client"].drop(columns=["therapist_id", "timepoint", "date", "rater_no"]), on=["client_id", "session"], how="inner"
     )
+    observed = r["blri_empathy16_observer"]
     outcome = pd.concat([_outcome(tables, rater) for rater in ("client", "therapist", "observer")], ignore_index=True)
     core = r["core_10_client"]
     core = core.assign(timepoint=core["timepoint"].map(OCCASION), session=core["session"].where(core["session"] > 0).astype("Int64"))
@@ -51,6 +52,12 @@ def sheets(tables: Tables) -> list[Sheet]:
             relationship[[*with_ids, "total", "regard", "unconditionality", "congruence"]],
             ids | {"total": "BLRI empathy", "regard": "BLRI regard", "unconditionality": "BLRI uncond", "congruence": "BLRI congr"},
         ),
+        _sheet(
+            "Empathy observer",
+            observed[[*with_ids, "rater_no", "total"]],
+            ids | {"rater_no": "Observer", "total": "BLRI empathy"},
+        ),
+        _sheet("Counselor", r["crf_s_client"][[*with_ids, *answers(r["crf_s_client"])]], ids),
         _sheet(
             "CORE",
             core[["client_id", "timepoint", "session", "date", *answers(core)]],

@@ -109,6 +109,7 @@ SHORT_NAMES = {
     "haq_2": "HAq-II",
     "blri_empathy16": "BLRI empathy",
     "empathy_scale": "Empathy Scale",
+    "homework_adherence": "Homework done",
     "ha_cs": "HAcs",
     "ha_r": "HAr",
     "haq_6": "HAq-6",

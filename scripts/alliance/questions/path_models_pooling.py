@@ -1,0 +1,611 @@
+"""Path models over sites: random effects, one model of the correlations within sites, and two-stage models where matrices have holes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alliance.questions import effects
+from alliance.questions.contract import HETEROGENEITY, POOLED, WITH_NUMBERS
+from alliance.questions.moments import read_block
+from alliance.questions.path_model_sample import (
+    block,
+    model_of,
+    touched_over_sites,
+)
+from alliance.questions.path_models_fits import (
+    DELTA,
+    FIT,
+    FIT_INDICES,
+    FORMS,
+    MONTE_CARLO,
+    STANDARDISED,
+    TYPES,
+    diagnostic_rows,
+    fit_values,
+    identity_of,
+    moment_name,
+    parameter_of,
+    shown,
+    terms,
+)
+from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
+from alliance.questions.summary import SiteSummary
+from alliance.statistics.distributions import two_sided_p
+from alliance.statistics.indirect_effects import monte_carlo
+from alliance.statistics.multivariate_meta import pool_coefficients, pooled_function
+from alliance.statistics.resampling import generator
+from alliance.statistics.semopy_check import largest_difference
+from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural
+from alliance.statistics.structural_model import StructuralModel
+from alliance.statistics.two_stage import fit_pooled, pool_correlations
+from alliance.statistics.within_sites import SiteMoments, WithinSites
+from alliance.statistics.within_sites import within_sites as pool_within
+
+TWO_STAGE_FIT = ("chi2", "df", "p_value", "cfi", "rmsea", "srmr")
+RANDOM_EFFECTS = "random_effects"
+WITHIN, MULTIVARIATE, TWO_STAGE = "pooled_covariance", "multivariate_reml", "two_stage_sem"
+BETWEEN = ("tau2", "tau2_low", "tau2_high", "prediction_low", "prediction_high")
+AGREEMENT = 1e-4
+KEYS = ["model", "parameter", "lhs", "op", "rhs", "estimate_type"]
+
+
+@dataclass(frozen=True)
+class PooledFit:
+    """A model fitted to the correlations within sites, pooled.
+
+    Attributes
+    ----------
+    model : StructuralModel
+    fitted : StructuralFit or None
+    within : WithinSites or None
+        What it was fitted to.
+    sites : tuple of str
+        Sites whose complete matrices are pooled.
+    counts : dict
+        Columns of its rows.
+    reason : str
+        Why there is no fit.
+    """
+
+    model: StructuralModel
+    fitted: StructuralFit | None
+    within: WithinSites | None
+    sites: tuple[str, ...]
+    counts: dict[str, Any]
+    reason: str
+
+
+def site_moments(summary: SiteSummary, name: str, model: StructuralModel) -> SiteMoments | None:
+    """Return a site's moments of a model's variables with their sampling covariance; None where cells are missing."""
+    found = read_block(summary.moments, block(name))
+    names = list(model.observed)
+    if summary.status != "ok" or found is None or not set(names) <= set(found.names):
+        return None
+    own = found.of(names)
+    if not np.isfinite(own.covariance).all() or len(names) < 2:
+        return None
+    pairs = np.triu_indices(len(names), 1)
+    n = float(len(pairs[0]) / (1 / own.n[pairs]).sum())
+    return SiteMoments(n, own.covariance, _acov(summary, name, names))
+
+
+def _acov(summary: SiteSummary, name: str, names: Sequence[str]) -> np.ndarray | None:
+    rows = summary.vcov[summary.vcov["model"].eq(block(name))]
+    first, second = np.triu_indices(len(names))
+    place = {moment_name(names[a], names[b]): position for position, (a, b) in enumerate(zip(first, second))}
+    place |= {moment_name(names[b], names[a]): position for position, (a, b) in enumerate(zip(first, second))}
+    i, j = rows["parameter1"].map(place), rows["parameter2"].map(place)
+    known = (i.notna() & j.notna()).to_numpy()
+    acov = np.full((len(first),) * 2, np.nan)
+    i, j, values = i[known].to_numpy(dtype=int), j[known].to_numpy(dtype=int), rows["cov"].to_numpy(dtype=float)[known]
+    acov[i, j] = acov[j, i] = values
+    return acov if np.isfinite(acov).all() else None
+
+
+def pooled_fits(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> dict[str, PooledFit]:
+    """Return every model fitted to the correlations within all sites that have all its variables."""
+    section, pooling = options["questions"]["path_models"], options["pooling"]
+    return {name: _pooled_fit(summaries, name, model_of(section, name), pooling) for name in sorted(section["models"])}
+
+
+def _pooled_fit(summaries: Sequence[SiteSummary], name: str, model: StructuralModel, pooling: Mapping[str, Any]) -> PooledFit:
+    moments = {summary.site: site_moments(summary, name, model) for summary in summaries}
+    used = {site: one for site, one in moments.items() if one is not None}
+    clients = sum(_clients(summary, name) for summary in summaries if summary.site in used)
+    counts = {"n_sites": len(used), "n_clients": clients}
+    if len(used) < pooling["min_sites"]:
+        reason = effects.too_few_sites(len(used), pooling).replace("an estimate", "all variables of the model")
+        return PooledFit(model, None, None, tuple(used), counts, reason)
+    within = pool_within(list(used.values()))
+    names = list(model.observed)
+    fitted = fit_structural(
+        model, Moments(within.n, within.correlation, None, names), acov=[within.acov], level=pooling["level"], mean_structure=False
+    )
+    if fitted.status == "not_estimable":
+        return PooledFit(model, None, within, tuple(used), counts, f"not estimable: {fitted.reason}")
+    return PooledFit(model, fitted, within, tuple(used), counts, "")
+
+
+def _clients(summary: SiteSummary, name: str) -> int:
+    own = summary.estimates[summary.estimates["model"].eq(name)]
+    return int(own["n_clients"].max()) if own["n_clients"].notna().any() else 0
+
+
+def pool(
+    gathered: pd.DataFrame, pooled: Mapping[str, PooledFit], summaries: Sequence[SiteSummary], options: Mapping[str, Any]
+) -> dict[str, pd.DataFrame]:
+    """Return the rows of ``parameters``, ``defined``, ``fit``, ``diagnostics`` and ``leave_one_out``.
+
+    Parameters
+    ----------
+    gathered : DataFrame
+        Rows of :func:`estimate` of all sites.
+    pooled : mapping of str to PooledFit
+        From :func:`pooled_fits`.
+    summaries : sequence of SiteSummary
+    options : mapping
+    """
+    section, pooling = options["questions"]["path_models"], options["pooling"]
+    models = {name: model_of(section, name) for name in sorted(section["models"])}
+    gathered = effects.scaled(gathered, "identity")
+    gathered = gathered.assign(parameter=gathered["parameter"].str.removesuffix(STANDARDISED))
+    coefficients = gathered[gathered["op"].isin(list(TYPES)) & gathered["index"].eq("")]
+    main = coefficients[~coefficients["parameter"].str.endswith("]")]
+    other = coefficients[coefficients["parameter"].str.endswith("]")]
+    other = other.assign(parameter=other["parameter"].str.replace(r"(?: \(standardised\))? \[\w+\]$", "", regex=True))
+    to_pool = main[main["op"].isin(["~", "=~", ":="])]
+    random_effects = effects.pooled_rows(to_pool, KEYS, "identity", pooling)
+    if len(random_effects):
+        random_effects = _same_units_only(random_effects, summaries).assign(interval=RANDOM_EFFECTS)
+    overlaps = _overlaps(summaries, models)
+    multivariate = _multivariate_rows(models, summaries, main, options)
+    within = _within_rows(models, pooled, overlaps, options)
+    two_stage, two_stage_fit = _two_stage(models, summaries, overlaps, options)
+    rows = effects.stack(
+        effects.site_rows(main, "identity", pooling["level"]),
+        effects.site_rows(other, "identity", pooling["level"]) if len(other) else other,
+        random_effects,
+        multivariate,
+        within,
+        two_stage,
+        effects.absent_site_rows(summaries, _all_groups(models), "identity"),
+    )
+    rows = rows.assign(definition=rows["rhs"], interval=rows["interval"].fillna(""))
+    rows.loc[rows["op"].ne(":="), "interval"] = ""
+    is_defined = rows["op"].eq(":=")
+    standard = to_pool[to_pool["estimate_type"].isin(["path_standardised", "defined_standardised"])]
+    single = gathered[gathered["index"].ne("")]
+    single = effects.site_rows(single, "identity", pooling["level"])
+    of_pooled = _pooled_single_rows(models, pooled, options)
+    fit = effects.stack(
+        single[single["estimate_type"].eq(FIT)],
+        of_pooled[of_pooled["estimate_type"].eq(FIT)],
+        two_stage_fit,
+        effects.absent_site_rows(summaries, _fit_groups(models), "identity"),
+    )
+    diagnostics = effects.stack(single[single["estimate_type"].ne(FIT)], of_pooled[of_pooled["estimate_type"].ne(FIT)])
+    if len(diagnostics):
+        diagnostics = diagnostics.assign(
+            parameter=[parameter_of(row.lhs, row.op, row.rhs) if row.op in TYPES else "" for row in diagnostics.itertuples()]
+        )
+    leave_one_out = effects.leave_one_out_rows(standard, ["model", "parameter", "estimate_type"], "identity", pooling)
+    return {
+        "parameters": rows[~is_defined],
+        "defined": rows[is_defined],
+        "fit": fit,
+        "diagnostics": diagnostics,
+        "leave_one_out": leave_one_out,
+    }
+
+
+def _all_groups(models: Mapping[str, StructuralModel]) -> pd.DataFrame:
+    rows = [
+        {
+            "model": name,
+            **identity_of(parameter_of(lhs, op, rhs), lhs, op, rhs, form),
+            "parameter": parameter_of(lhs, op, rhs),
+            "interval": "",
+        }
+        for name, model in models.items()
+        for lhs, op, rhs in terms(model)
+        for form in FORMS
+    ]
+    return pd.DataFrame(rows, columns=[*KEYS, "interval"])
+
+
+def _fit_groups(models: Mapping[str, StructuralModel]) -> pd.DataFrame:
+    rows = [{"model": name, "index": index, "estimate_type": FIT} for name in models for index in ("chi2", "df", "p_value")]
+    return pd.DataFrame(rows, columns=["model", "index", "estimate_type"])
+
+
+def _same_units_only(pooled: pd.DataFrame, summaries: Sequence[SiteSummary]) -> pd.DataFrame:
+    """Empty the pooled unstandardised rows of models whose variables were measured in different ways at the sites that estimated them."""
+    differing = set()
+    for name in sorted(set(pooled["model"])):
+        sources = []
+        for summary in summaries:
+            own = summary.estimates[
+                summary.estimates["model"].eq(name) & summary.estimates["estimate_type"].isin(["path_unstandardised", "loading"])
+            ]
+            if summary.status == "ok" and own["status"].isin(WITH_NUMBERS).any():
+                sources.append(summary.facts.get("models", {}).get(name, {}).get("sources"))
+        if any(source != sources[0] or not source for source in sources):
+            differing.add(name)
+    raw = [kinds[0] for kinds in TYPES.values()]
+    silent = pooled["model"].isin(differing) & pooled["estimate_type"].isin(raw) & pooled["status"].isin(WITH_NUMBERS)
+    numbers = [column for column in ("estimate", "std_error", "ci_low", "ci_high", *HETEROGENEITY) if column in pooled]
+    pooled = pooled.copy()
+    pooled.loc[silent, numbers] = np.nan
+    pooled.loc[silent, "status"] = "not_estimable"
+    pooled.loc[silent, "reason"] = (
+        "not estimable: sites measured the variables with different instruments or units; see the standardised row"
+    )
+    return pooled
+
+
+def _overlaps(summaries: Sequence[SiteSummary], models: Mapping[str, StructuralModel]) -> dict[str, dict[str, str]]:
+    """Return, by model, the rows over sites whose two ends some sites did not measure strictly one after the other."""
+    found = {}
+    for name, model in models.items():
+        counted: Counter[str] = Counter()
+        for summary in summaries:
+            facts = summary.facts.get("models", {}).get(name, {})
+            counted.update(list(facts.get("not_strictly_ordered", ())) if summary.status == "ok" else ())
+        found[name] = touched_over_sites(model, counted)
+    return found
+
+
+def _standard_rows(
+    name: str,
+    model: StructuralModel,
+    values: Mapping[str, Mapping[str, Any]],
+    common: Mapping[str, Any],
+    touched: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    """Return standardised rows over sites from values by parameter: estimate, std_error, ci_low, ci_high, p_value, status, reason."""
+    rows = []
+    for lhs, op, rhs in terms(model):
+        parameter = parameter_of(lhs, op, rhs)
+        identity = {**identity_of(parameter, lhs, op, rhs, FORMS[1]), "parameter": parameter, "interval": ""}
+        own = values.get(parameter)
+        if own is None:
+            continue
+        row = {"model": name, "site": POOLED, "scale": "identity", **common, **identity, **own}
+        if row["status"] in WITH_NUMBERS and not np.isfinite(row["estimate"]):
+            row |= {"status": "not_estimable", "reason": "not estimable: no finite value", "method": "none"}
+        elif row["status"] in WITH_NUMBERS and parameter in touched:
+            row |= {"status": "flagged", "reason": "; ".join(text for text in (row["reason"], touched[parameter]) if text)}
+        if row["status"] not in WITH_NUMBERS:
+            row |= dict.fromkeys(("estimate", "std_error", "ci_low", "ci_high", "p_value"), np.nan) | {"interval": ""}
+        rows.append(row)
+    return rows
+
+
+def _absent_values(model: StructuralModel, ops: Sequence[str], reason: str) -> dict[str, dict[str, Any]]:
+    silent = {"estimate": np.nan, "status": "not_estimable", "reason": reason}
+    return {parameter_of(*term): silent for term in terms(model) if term[1] in ops}
+
+
+def _within_rows(
+    models: Mapping[str, StructuralModel],
+    pooled: Mapping[str, PooledFit],
+    overlaps: Mapping[str, Mapping[str, str]],
+    options: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Return the rows of the models fitted to the correlations within sites; defined effects with delta and Monte Carlo intervals."""
+    pooling, rows = options["pooling"], []
+    for name, model in models.items():
+        found = pooled[name]
+        common = {**found.counts, "method": WITHIN}
+        if found.fitted is None:
+            rows += _standard_rows(name, model, _absent_values(model, list(TYPES), found.reason), common, {})
+            continue
+        table, _ = shown(found.fitted.parameters, model)
+        drawn = (
+            monte_carlo(found.fitted, generator(options["seed"], "path_models", "within", name), level=pooling["level"]).set_index("name")
+            if model.defined
+            else None
+        )
+        values: dict[str, dict[str, Any]] = {}
+        by_monte_carlo: dict[str, dict[str, Any]] = {}
+        headline = found.counts["n_sites"] >= pooling["headline_sites"]
+        for row in table.itertuples(index=False):
+            own = {
+                "estimate": row.standardized,
+                "std_error": row.std_error_standardized,
+                "ci_low": row.standardized_low,
+                "ci_high": row.standardized_high,
+                "p_value": _p_value(row.standardized, row.std_error_standardized) if headline else np.nan,
+                "status": "flagged" if found.fitted.reason else "estimated",
+                "reason": found.fitted.reason,
+            }
+            values[row.parameter] = own | ({"interval": DELTA} if row.op == ":=" else {})
+            if row.op == ":=":
+                limits = {"ci_low": drawn.loc[row.lhs, "standardized_low"], "ci_high": drawn.loc[row.lhs, "standardized_high"]}
+                by_monte_carlo[row.parameter] = {**own, **limits, "interval": MONTE_CARLO}
+        rows += _standard_rows(name, model, values, common, overlaps[name])
+        rows += _standard_rows(name, model, by_monte_carlo, common, overlaps[name])
+    return pd.DataFrame(rows)
+
+
+def _p_value(estimate: float, error: float) -> float:
+    return float(two_sided_p(estimate / error)) if error > 0 else np.nan
+
+
+def _multivariate_rows(
+    models: Mapping[str, StructuralModel], summaries: Sequence[SiteSummary], main: pd.DataFrame, options: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Return the coefficients of each model pooled together, with their covariance, and the effects defined by them."""
+    pooling, rows = options["pooling"], []
+    settings = {"likelihood": "fixed" if pooling["tau2"] == "fixed" else "reml", "interval": pooling["interval"], "level": pooling["level"]}
+    for name, model in models.items():
+        names = [parameter_of(*term) for term in terms(model) if term[1] in ("~", "=~")]
+        own = main[main["model"].eq(name) & main["estimate_type"].isin(["path_standardised", "loading_standardised"])]
+        own = own[own["status"].isin(WITH_NUMBERS) & own["v"].notna()]
+        sites = sorted(set(own["site"]))
+        common = {"method": MULTIVARIATE, "n_sites": len(sites), "n_clients": _sum_of_clients(own)}
+        if len(sites) < pooling["min_sites"]:
+            reason = effects.too_few_sites(len(sites), pooling)
+            rows += _standard_rows(name, model, _absent_values(model, ("~", "=~", ":="), reason), common, {})
+            continue
+        y, v = _site_vectors(own, summaries, sites, name, names)
+        found = pool_coefficients(y, v, names, **settings)
+        headline = len(sites) >= pooling["headline_sites"]
+        values: dict[str, dict[str, Any]] = {}
+        for row in found.coefficients.itertuples(index=False):
+            told = {column: getattr(row, column) for column in ("estimate", "std_error", "ci_low", "ci_high", *BETWEEN)}
+            reason = "; ".join(dict.fromkeys(text for text in (row.reason, found.reason) if text))
+            status = "not_estimable" if row.status == "not_estimable" else "flagged" if reason else "estimated"
+            values[row.name] = {
+                **told,
+                "i2": row.i2 / 100,
+                "p_value": row.p_value if headline else np.nan,
+                "status": status,
+                "reason": reason,
+            }
+        random = generator(options["seed"], "path_models", "multivariate", name)
+        for item in model.defined:
+            told = pooled_function(found, _defined_of(model, names, item.name), random, level=pooling["level"])
+            if told.status == "not_estimable":
+                values[item.name] = {"estimate": np.nan, "status": "not_estimable", "reason": told.reason}
+                continue
+            values[item.name] = {
+                "estimate": told.estimate,
+                "std_error": np.nan if told.std_error is None else told.std_error,
+                "ci_low": np.nan if told.monte_carlo_low is None else told.monte_carlo_low,
+                "ci_high": np.nan if told.monte_carlo_high is None else told.monte_carlo_high,
+                "p_value": told.p_value if headline and told.p_value is not None else np.nan,
+                "status": told.status,
+                "reason": told.reason,
+                "interval": MONTE_CARLO,
+            }
+        rows += _standard_rows(name, model, values, common, {})
+    return pd.DataFrame(rows)
+
+
+def _sum_of_clients(own: pd.DataFrame) -> int:
+    return int(own.groupby("site")["n_clients"].max().sum()) if len(own) else 0
+
+
+def _site_vectors(
+    own: pd.DataFrame, summaries: Sequence[SiteSummary], sites: Sequence[str], name: str, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return standardised coefficients of sites, shape (sites, p), and their covariances; those not known are taken as 0."""
+    place = {parameter: position for position, parameter in enumerate(names)}
+    by_site = {summary.site: summary for summary in summaries}
+    y = np.full((len(sites), len(names)), np.nan)
+    v = np.zeros((len(sites), len(names), len(names)))
+    for index, site in enumerate(sites):
+        for row in own[own["site"].eq(site)].itertuples(index=False):
+            position = place[row.parameter]
+            y[index, position], v[index, position, position] = row.y, row.v
+        rows = by_site[site].vcov
+        rows = rows[rows["model"].eq(name)]
+        i = rows["parameter1"].str.removesuffix(STANDARDISED).map(place).where(rows["parameter1"].str.endswith(STANDARDISED))
+        j = rows["parameter2"].str.removesuffix(STANDARDISED).map(place).where(rows["parameter2"].str.endswith(STANDARDISED))
+        known = (i.notna() & j.notna()).to_numpy()
+        i, j, values = i[known].to_numpy(dtype=int), j[known].to_numpy(dtype=int), rows["cov"].to_numpy(dtype=float)[known]
+        off = i != j
+        v[index, i[off], j[off]] = v[index, j[off], i[off]] = values[off]
+    return y, v
+
+
+def _defined_of(model: StructuralModel, names: Sequence[str], wanted: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a defined effect as a function of a stack of coefficients, shape (b, p) to (b,)."""
+    labels = {
+        label: names.index(parameter_of(term.lhs, term.op, term.rhs))
+        for term in model.terms
+        if term.op in ("~", "=~")
+        for label in term.labels
+        if label
+    }
+
+    def value(stack: np.ndarray) -> np.ndarray:
+        known = {label: stack[:, position] for label, position in labels.items()}
+        for item in model.defined:
+            if set(item.names) <= set(known):
+                known[item.name] = np.broadcast_to(item.value(known), (len(stack),))
+        return known.get(wanted, np.full(len(stack), np.nan))
+
+    return value
+
+
+def _correlation_cells(summaries: Sequence[SiteSummary], name: str, model: StructuralModel) -> tuple[np.ndarray, np.ndarray]:
+    """Return correlations and numbers of clients of every site with moments, shape (sites, cells)."""
+    cells = np.triu_indices(len(model.observed), 1)
+    place = {variable: position for position, variable in enumerate(model.observed)}
+    correlations, sizes = [], []
+    for summary in summaries:
+        found = read_block(summary.moments, block(name)) if summary.status == "ok" else None
+        if found is None:
+            continue
+        r, n = np.full((len(place),) * 2, np.nan), np.full((len(place),) * 2, np.nan)
+        own = [variable for variable in found.names if variable in place]
+        where = [place[variable] for variable in own]
+        part = found.of(own)
+        with np.errstate(invalid="ignore"):
+            deviation = np.sqrt(np.diagonal(part.covariance))
+            r[np.ix_(where, where)] = part.covariance / np.outer(deviation, deviation)
+        n[np.ix_(where, where)] = part.n
+        correlations.append(r[cells])
+        sizes.append(n[cells])
+    shape = (len(correlations), len(cells[0]))
+    return np.array(correlations).reshape(shape), np.array(sizes).reshape(shape)
+
+
+def _two_stage(
+    models: Mapping[str, StructuralModel],
+    summaries: Sequence[SiteSummary],
+    overlaps: Mapping[str, Mapping[str, str]],
+    options: Mapping[str, Any],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of two-stage SEM: coefficients and effects (standardised), and fit. Holes in sites' matrices are allowed."""
+    pooling = options["pooling"]
+    rows, fits = [], []
+    shown_ops = ("~", "=~", ":=")
+    for name, model in models.items():
+        correlations, sizes = _correlation_cells(summaries, name, model)
+        k = int(np.isfinite(correlations).any(axis=1).sum())
+        common = {"n_sites": k, "method": TWO_STAGE}
+        if k < pooling["min_sites"]:
+            reason = effects.too_few_sites(k, pooling).replace("an estimate", "correlations of the model's variables")
+            rows += _standard_rows(name, model, _absent_values(model, shown_ops, reason), common, {})
+            continue
+        stage = pool_correlations(correlations, sizes, model.observed, random_effects=pooling["tau2"] != "fixed", level=pooling["level"])
+        fitted = fit_pooled(model, stage, generator(options["seed"], "path_models", "two_stage", name), level=pooling["level"])
+        common |= {"n_sites": fitted.n_sites}
+        if fitted.status == "not_estimable":
+            rows += _standard_rows(name, model, _absent_values(model, shown_ops, f"not estimable: {fitted.reason}"), common, {})
+            continue
+        common |= {"n_clients": fitted.n_clients}
+        values = {}
+        for row in fitted.parameters.itertuples(index=False):
+            if row.op not in shown_ops:
+                continue
+            defined = row.op == ":="
+            values[parameter_of(row.lhs, row.op, row.rhs)] = {
+                "estimate": row.estimate,
+                "std_error": row.std_error,
+                "ci_low": row.monte_carlo_low if defined else row.ci_low,
+                "ci_high": row.monte_carlo_high if defined else row.ci_high,
+                "p_value": row.p_value if fitted.n_sites >= pooling["headline_sites"] else np.nan,
+                "status": fitted.status,
+                "reason": fitted.reason,
+                **({"interval": MONTE_CARLO} if defined else {}),
+            }
+        rows += _standard_rows(name, model, values, common, overlaps[name])
+        told = {"model": name, "site": POOLED, "scale": "identity", "status": fitted.status, "reason": fitted.reason, **common}
+        for index in TWO_STAGE_FIT:
+            value = getattr(fitted, index, None)
+            if value is not None:
+                fits.append({**told, "index": index, "estimate_type": FIT, "estimate": float(value)})
+    return pd.DataFrame(rows), pd.DataFrame(fits)
+
+
+def _pooled_single_rows(models: Mapping[str, StructuralModel], pooled: Mapping[str, PooledFit], options: Mapping[str, Any]) -> pd.DataFrame:
+    """Return fit and diagnostics of the models fitted to the correlations within sites."""
+    rows = []
+    for name, model in models.items():
+        found = pooled[name]
+        common = {"model": name, "site": POOLED, "scale": "identity", "method": WITHIN, **found.counts}
+        if found.fitted is None:
+            rows.append(
+                {**common, "index": "chi2", "estimate_type": FIT, "method": "none", "status": "not_estimable", "reason": found.reason}
+            )
+            continue
+        values = fit_values(found.fitted)
+        caution = found.fitted.reason
+        for index in FIT_INDICES:
+            value = values.get(index)
+            if value is not None and np.isfinite(value):
+                status = "flagged" if caution else "estimated"
+                rows.append({**common, "index": index, "estimate_type": FIT, "estimate": float(value), "status": status, "reason": caution})
+        rows += [{**common, **row} for row in diagnostic_rows(found.fitted, model)]
+        rows.append({**common, **_semopy_row(found)})
+    return pd.DataFrame(rows)
+
+
+def _semopy_row(found: PooledFit) -> dict[str, Any]:
+    """Return how far semopy's estimates lie from the engine's, in SD."""
+    difference, reason = largest_difference(found.fitted)
+    row = {"index": "semopy_difference", "estimate_type": "largest_difference"}
+    if difference is None:
+        return {**row, "status": "not_estimable", "method": "none", "reason": f"not estimable: {reason}"}
+    flag = "semopy finds other estimates than the engine" if difference > AGREEMENT else ""
+    return {**row, "estimate": difference, "status": "flagged" if flag else "estimated", "reason": flag}
+
+
+def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Sentence]:
+    """Return what was done in this run, with citation keys."""
+    parameters, defined = tables["parameters"], tables["defined"]
+    usable = parameters["status"].isin(WITH_NUMBERS)
+    sites = parameters[usable & parameters["site"].ne(POOLED)]
+    pooled = parameters[usable & parameters["site"].eq(POOLED)]
+    if sites.empty and pooled.empty:
+        return [Sentence("The path models could not be estimated: no site has all their variables.")]
+    section = options["questions"]["path_models"]
+    sentences = []
+    if len(sites):
+        with_holes = section["missing"] == "likelihood"
+        who = "clients with any variable of a model, by full information" if with_holes else "the clients with all variables of a model"
+        sentences.append(
+            Sentence(
+                f"Path models were fitted by maximum likelihood at {sites['site'].nunique()} sites to {who}; clients whose alliance or "
+                "empathy was rated after the outcome were left out.",
+                ("enders_2010",) if with_holes else (),
+            )
+        )
+    sentences += cluster_sentences(sites["method"])
+    drawn = defined["status"].isin(WITH_NUMBERS)
+    if defined.loc[drawn, "method"].eq("bootstrap").any():
+        sentences.append(
+            Sentence(
+                "Indirect and total effects of a site have percentile intervals, expanded for the number of therapists, from a bootstrap "
+                "of therapists (of clients where therapists are unknown or fewer than ten); intervals by delta method, Monte Carlo and "
+                "bias-corrected and accelerated bootstrap stand beside.",
+                ("field_welsh_2007", "hesterberg_2015", "mackinnon_2004", "efron_1987"),
+            )
+        )
+    loose = usable & parameters["site"].ne(POOLED) & parameters["reason"].str.contains("order in time is not strict")
+    if loose.any():
+        named = ", ".join(sorted(set(parameters.loc[loose, "parameter"])))
+        n = parameters.loc[loose, "site"].nunique()
+        sentences.append(
+            Sentence(
+                f"At {n} site{'s' if n > 1 else ''} some clients' ratings were not taken strictly one after the other ({named}); these "
+                "paths and the effects made of them are flagged."
+            )
+        )
+    if pooled["method"].isin(list(effects.BETWEEN_SITES.values())).any():
+        sentences.append(pooling_sentence(options["pooling"], "Standardised coefficients and effects of the sites were pooled"))
+    if pooled["method"].eq(MULTIVARIATE).any():
+        sentences.append(
+            Sentence(
+                "Beside this, all coefficients of a model were pooled together, with the covariances of a site's coefficients.",
+                ("vanhouwelingen_2002", "jackson_riley_2014"),
+            )
+        )
+    if pooled["method"].eq(WITHIN).any():
+        sentences.append(
+            Sentence(
+                "Each model was also fitted to the correlations within sites, pooled over sites with all its variables; standard errors "
+                "and the scaled chi-square rest on the sampling covariance that the sites found by leaving out therapists. The optimum was "
+                "found a second time by semopy.",
+                ("igolkina_meshcheryakov_2020", "satorra_bentler_1994"),
+            )
+        )
+    if pooled["method"].eq(TWO_STAGE).any():
+        sentences.append(
+            Sentence(
+                "And to the correlation matrix pooled over all sites, published matrices and matrices with holes included (two-stage "
+                "structural equation modelling); its first stage takes clients as independent.",
+                ("cheung_chan_2005",),
+            )
+        )
+    return sentences
