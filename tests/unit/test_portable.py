@@ -15,12 +15,14 @@ import pyreadstat
 import pytest
 from alliance.files import write_csv, write_json, write_parquet
 from alliance.instruments import load_registry
+from alliance.portable import READS
 from alliance.portable.client_table import client_table, study_variables
 from alliance.portable.names import LONGEST, legal_names
 from alliance.portable.session_table import session_table
 from alliance.portable.statistical_files import dta_without_time, sav_without_time, write_private
 from alliance.portable.tables import Column, PortableTable, codebook
 from alliance.questions.site_data import SiteData
+from alliance.variables.checks import CONSTRUCTS, section
 from alliance.variables.client import client_level
 from export_scores import main as export_scores
 from simulated_site import OPTIONS, score_rows, simulated, site_of
@@ -80,6 +82,10 @@ def sessions(sites) -> PortableTable:
 @pytest.fixture(scope="module")
 def clients(sites) -> PortableTable:
     return client_table(sites, NAMES, CONFIGURATION, RANGES)
+
+
+def test_an_export_reads_the_section_of_every_construct():
+    assert {section(construct) or construct for construct in CONSTRUCTS} <= set(READS)
 
 
 def test_names_are_legal_in_every_program_and_differ():

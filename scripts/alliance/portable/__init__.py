@@ -12,6 +12,11 @@ FOLDER = "results/private/export"
 READS = (
     "alliance",
     "empathy",
+    "regard",
+    "unconditionality",
+    "congruence",
+    "social_influence",
+    "adherence",
     "symptoms",
     "outcome",
     "early_gain",

@@ -14,7 +14,7 @@ from alliance.portable.session_table import direction, site_columns
 from alliance.portable.tables import Column, PortableTable
 from alliance.questions.correlations import therapists_of
 from alliance.questions.site_data import SiteData
-from alliance.variables.checks import CLIENTS_PREFIX, PROCESS, section
+from alliance.variables.checks import CLIENTS_PREFIX, OUTCOMES, PROCESS, section
 from alliance.variables.client import Measure, factor_definition, measure
 from alliance.variables.path_models import definitions
 
@@ -32,15 +32,16 @@ def study_variables(options: Mapping[str, Any]) -> dict[tuple[str, str], Mapping
     Returns
     -------
     dict
-        Variables of the path models first, then the alliance in every window, empathy, intake, outcome in its forms, early gain, dropout
-        and the client factors. A definition that has the same name twice stands once.
+        Variables of the path models first, then the alliance in every window, what else is rated in sessions (empathy, ...), intake,
+        outcome in its forms, early gain, dropout and the client factors. A definition that has the same name twice stands once.
     """
     models = options["questions"]["path_models"]
     listed: list[tuple[str, Mapping[str, Any]]] = list((models["variables"] or {}).items())
     for model in sorted(models["models"]):
         listed += definitions(models, model).items()
     listed += [(f"alliance_{window}", {"construct": "alliance", "window": window}) for window in options["alliance"]["windows"]]
-    listed += [(name, {"construct": name}) for name in ("empathy", "intake", "outcome", "change", "residual_gain", "early_gain", "dropout")]
+    in_sessions = [name for name in PROCESS if name != "alliance" and options.get(name, {}).get("instruments")]
+    listed += [(name, {"construct": name}) for name in (*in_sessions, "intake", *OUTCOMES, "early_gain", "dropout")]
     listed += [(factor, factor_definition(factor)) for factor in sorted(options["questions"]["client_factors"]["factors"])]
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for name, definition in listed:
