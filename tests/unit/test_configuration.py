@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from alliance.configuration.errors import ConfigurationError
-from alliance.configuration.model import Configuration
+from alliance.configuration.model import Chain, Configuration
 from alliance.configuration.strict_yaml import load_file
 from alliance.configuration.study import load, merge, restrict
 from alliance.configuration.validation import parse
@@ -43,6 +43,7 @@ def test_the_shipped_configuration_names_every_key_of_the_model_and_no_other():
             ("dropout", "definitions"),
             ("questions", "path_models", "models"),
             ("questions", "path_models", "cross_lagged", "pairs"),
+            ("questions", "path_models", "mediation", "chains"),
             ("questions", "client_factors", "factors"),
         }
         if not isinstance(value, dict) or path in free or path[:-1] == ("outcome",):
@@ -254,3 +255,10 @@ def test_the_launcher_reports_faults_without_a_traceback_and_exits_2(study_folde
     assert result.stdout.strip().splitlines()[-1].startswith("exit status 2: ")
     assert "Traceback" not in result.stdout + result.stderr
     assert not (study_folder / "results").exists()
+
+
+@pytest.mark.parametrize(("kind", "lags", "needed"), [("1-1-1", [1], 2), ("2-1-1", [1, 1], 1)])
+def test_a_chain_has_one_lag_for_every_link_of_sessions(kind, lags, needed):
+    sides = {"from": {"construct": "alliance"}, "through": {"construct": "alliance"}, "to": {"construct": "symptoms"}}
+    with pytest.raises(ValueError, match=f"lags needs {needed} number"):
+        Chain.model_validate({"kind": kind, "lags": lags, **sides})

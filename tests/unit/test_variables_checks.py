@@ -70,6 +70,39 @@ def test_columns_scores_and_factors_may_be_variables(config, construct):
     assert checks(config) == []
 
 
+def chain(**changes):
+    sessions = {role: {"construct": name} for role, name in (("from", "alliance"), ("through", "empathy"), ("to", "symptoms"))}
+    return {"kind": "1-1-1", **sessions, "given": [{"construct": "intake"}], "lags": [1, 1]} | changes
+
+
+@pytest.mark.parametrize(
+    ("content", "path", "message"),
+    [
+        (chain(to={"construct": "outcome"}), ("to", "construct"), "not measured in sessions"),
+        (chain(through={"construct": "motivation"}), ("through", "construct"), "not measured in sessions"),
+        (chain(through={"construct": "empaty"}), ("through", "construct"), "did you mean 'empathy'"),
+        (chain(**{"from": {"construct": "alliance", "window": "early"}}), ("from",), "every session counts"),
+        (chain(kind="2-1-1", through={"construct": "motivation"}), ("through", "construct"), "not measured in sessions"),
+        (chain(given=[{"construct": "intke"}]), ("given", 0, "construct"), "did you mean 'intake'"),
+    ],
+)
+def test_a_wrong_variable_of_a_chain_is_named(config, content, path, message):
+    config["questions"]["path_models"]["mediation"] = {"enabled": True, "session_trend": True, "chains": {"one": content}}
+    found = checks(config)
+    assert [at for at, _ in found] == [("questions", "path_models", "mediation", "chains", "one", *path)]
+    assert message in found[0][1]
+
+
+def test_sound_chains_have_no_faults_and_names_of_their_own(config):
+    first = {"construct": "alliance", "window": "early"}
+    chains = {"one": chain(), "two": chain(kind="2-1-1", **{"from": first}), "three": chain(to={"construct": "core_10.total"})}
+    section = {"enabled": True, "session_trend": True, "chains": chains}
+    config["questions"]["path_models"]["mediation"] = section
+    assert checks(config) == []
+    section["chains"] = {"main": chain()}
+    assert "choose another name" in checks(config)[0][1]
+
+
 def test_all_faults_are_found_at_once(config):
     config["alliance"]["window"] = "nowhere"
     config["outcome"]["instruments"] = []

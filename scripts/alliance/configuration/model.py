@@ -232,6 +232,35 @@ class CrossLagged(StrictModel):
         return self
 
 
+class Chain(StrictModel):
+    label: str = ""
+    kind: Literal["1-1-1", "2-1-1"] = "1-1-1"
+    from_: Variable = Field(alias="from")
+    through: Variable
+    to: Variable
+    given: list[Variable] = Field(default_factory=list)
+    lags: Annotated[list[Annotated[int, Field(ge=0, le=50)]], Field(min_length=1, max_length=2)]
+
+    @model_validator(mode="after")
+    def one_lag_a_link_of_sessions(self) -> Chain:
+        links = 2 if self.kind == "1-1-1" else 1
+        if len(self.lags) != links:
+            raise ValueError(f"lags needs {links} number{'s' if links > 1 else ''} for a chain {self.kind}, one for every link of sessions")
+        return self
+
+
+class Mediation(StrictModel):
+    enabled: bool = True
+    session_trend: bool = True
+    chains: dict[Name, Chain] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def a_chain_is_given(self) -> Mediation:
+        if self.enabled and not self.chains:
+            raise ValueError("no chain is given; add one under chains or set enabled: false")
+        return self
+
+
 class PathModels(StrictModel):
     enabled: bool = True
     missing: Literal["likelihood", "listwise"] = "likelihood"
@@ -241,6 +270,7 @@ class PathModels(StrictModel):
     comparisons: dict[Name, ModelComparison] = Field(default_factory=dict)
     conditions: Conditions = Field(default_factory=Conditions)
     cross_lagged: CrossLagged = Field(default_factory=lambda: CrossLagged(enabled=False))
+    mediation: Mediation = Field(default_factory=lambda: Mediation(enabled=False))
 
     @model_validator(mode="after")
     def a_model_is_given(self) -> PathModels:

@@ -623,14 +623,14 @@ TABLES = (
         "Indirect effects: of the models, and within and between clients over sessions; how strong a confounder would undo them.",
         {
             "model": "path model or chain of the configuration",
-            "effect": "name of the indirect effect",
+            "effect": "name of the effect; of chains: a (first variable to mediator), b (mediator to outcome), direct, indirect, total",
             "level": "client (one value a client), within (a client's sessions) or between (clients' means over sessions)",
             "definition": "how it is made, and the chain of variables",
             "interval": _INTERVAL,
         },
         (
-            *("defined_unstandardised", "defined_standardised", "confounder_correlation", "confounder_correlation_limit"),
-            *("e_value", "e_value_limit"),
+            *("defined_unstandardised", "defined_standardised", "path_unstandardised", "path_standardised"),
+            *("confounder_correlation", "confounder_correlation_limit", "e_value", "e_value_limit"),
         ),
     ),
     Table(
@@ -853,6 +853,7 @@ DESCRIPTIVE = {
         **dict.fromkeys(("lhs", "op", "rhs", "interval", "index", "comparison", "compared_model", "against", "effect", "definition"), TEXT),
         **dict.fromkeys(("ci_low", "ci_high"), NUMBER),
         **dict.fromkeys(("pair", "dynamics", "term", "explained", "predictor", "lag"), TEXT),
+        "chain": TEXT,
     },
     "client_factors": {key: TEXT for key in _FACTOR_KEYS},
     "alliance_outcome": {

@@ -32,6 +32,9 @@ from alliance.questions.summary import SiteSummary
 estimate_reads = (
     "alliance",
     "empathy",
+    "regard",
+    "unconditionality",
+    "congruence",
     "adherence",
     "social_influence",
     "symptoms",

@@ -13,9 +13,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from alliance.statistics.correlation import MIN_CLUSTERS
-from alliance.statistics.covariance import cluster_codes
 from alliance.statistics.ordinal_reliability import one_factor
 from alliance.statistics.reliability_interval import Coefficient, LeftOut, leave_out, no_coefficient
+from alliance.statistics.two_level import (
+    MAX_STEPS,
+    Covariances,
+    Diagonal,
+    Sums,
+    client_sums,
+    of_clients,
+    pooled_within,
+    positive_definite,
+    raised,
+    saturated_covariances,
+    sorted_codes,
+    step_lengths,
+)
 
 MIN_ITEMS = 3
 MIN_CLIENTS = 10
@@ -32,14 +45,9 @@ GENERALIZABILITY = {
     "r_krn": ("person", "session", "residual"),
     "r_cn": ("session", "residual"),
 }
-# Scoring nears the maximum slowly where clients hardly differ: some hundred steps.
-_MAX_STEPS = 1000
 _TOLERANCE = 1e-8
 _LEFT_OUT_TOLERANCE = 1e-6
-_HALVINGS = 12
 _DETERMINED = 1e-8
-# Without such a limit the likelihood grows for ever where fewer clients than items have the largest number of sessions.
-_LEAST_SHARE = 0.05
 _PERSON, _DAY, _ITEM = 0, 1, 2
 _CROSSED = ((_PERSON,), (_DAY,), (_ITEM,), (_PERSON, _DAY), (_PERSON, _ITEM), (_DAY, _ITEM), (_PERSON, _DAY, _ITEM))
 _NESTED = ((_PERSON,), (_PERSON, _DAY), (_PERSON, _DAY, _ITEM))
@@ -145,8 +153,8 @@ def two_level_reliability(
         raise ValueError("items need one row for every session, and every session a client")
     complete = np.isfinite(answers).all(axis=1)
     rows = answers[complete]
-    client, n_clients = _sorted_codes(np.asarray(clients)[complete])
-    therapist = None if therapists is None else _of_clients(np.asarray(therapists)[complete], client, n_clients)
+    client, n_clients = sorted_codes(np.asarray(clients)[complete])
+    therapist = None if therapists is None else of_clients(np.asarray(therapists)[complete], client, n_clients)
     n, p = rows.shape
     counts = (n, n_clients, 0 if therapist is None or not n else int(therapist.max()) + 1, int((~complete).sum()))
     fault = _too_few(n, n_clients, p)
@@ -156,16 +164,16 @@ def two_level_reliability(
     if fault:
         return _no_two_level(fault, p, counts)
     scale = rows.std(axis=0)
-    sums = _client_sums((rows - rows.mean(axis=0)) / scale, client, n_clients)
+    sums = client_sums((rows - rows.mean(axis=0)) / scale, client, n_clients)
     total = sums.total()
     fault = _singular(total.within[0] / total.freedom[0])
     if fault:
         return _no_two_level(fault, p, counts)
-    saturated = _saturated(total, None, _TOLERANCE)
+    saturated = saturated_covariances(total, None, _TOLERANCE)
     separable = bool(saturated.found[0])
     start_covariances = saturated
     if not separable:
-        saturated = _pooled_within(total, saturated.between)
+        saturated = pooled_within(total)
     enough = n_clients >= 2 * p
     factors = _one_factor(total, _factor_start(start_covariances), _TOLERANCE, between=True) if enough else None
     together = factors is not None and bool(factors.found[0])
@@ -175,7 +183,7 @@ def two_level_reliability(
 
     def without(units: np.ndarray, groups: int) -> np.ndarray:
         stack = sums.without(units, groups)
-        covariances = _saturated(stack, saturated, _LEFT_OUT_TOLERANCE) if separable else _pooled_within(stack, saturated.between)
+        covariances = saturated_covariances(stack, saturated, _LEFT_OUT_TOLERANCE) if separable else pooled_within(stack)
         fitted = _one_factor(stack, factors, _LEFT_OUT_TOLERANCE, between=together)
         left_out = _two_level_values(stack, covariances, fitted, scale, together=together, proper_only=False)
         # What has no estimate with all clients needs none without some.
@@ -277,11 +285,11 @@ def generalizability(
         raise ValueError("items need one row for every session, and every session a client and a number")
     used = np.isfinite(answers).any(axis=1)
     rows = answers[used]
-    client, n_clients = _sorted_codes(np.asarray(clients)[used])
-    session, n_numbers = _sorted_codes(np.asarray(sessions)[used])
+    client, n_clients = sorted_codes(np.asarray(clients)[used])
+    session, n_numbers = sorted_codes(np.asarray(sessions)[used])
     if len(np.unique(client * max(n_numbers, 1) + session)) < len(client):
         raise ValueError("a session of a client stands in several rows")
-    therapist = None if therapists is None else _of_clients(np.asarray(therapists)[used], client, n_clients)
+    therapist = None if therapists is None else of_clients(np.asarray(therapists)[used], client, n_clients)
     m, counts = rows.shape[1], (rows.shape[1], n_clients, len(rows), int(np.isfinite(rows).sum()))
     per_client = np.bincount(client, minlength=n_clients)
     fault = ""
@@ -365,145 +373,13 @@ def _generalizability_values(crossed: np.ndarray, nested: np.ndarray, m: int, k:
 
 
 @dataclass(frozen=True)
-class _Sums:
-    """What two-level likelihoods need, for a stack of data sets: sums of clients by their number of sessions.
-
-    ``clients`` (b, s), ``means`` (b, s, p) and ``products`` (b, s, p, p) of clients' means for ``sizes`` (s,); ``within`` (b, p, p) and
-    ``freedom`` (b,) of sessions around them.
-    """
-
-    sizes: np.ndarray
-    clients: np.ndarray
-    means: np.ndarray
-    products: np.ndarray
-    within: np.ndarray
-    freedom: np.ndarray
-
-    def scatter(self, mean: np.ndarray) -> np.ndarray:
-        """Return sizes times the products of clients' means around a mean (b, p), shape (b, s, p, p)."""
-        cross = self.means[:, :, :, None] * mean[:, None, None, :]
-        centred = self.products - cross - np.swapaxes(cross, 2, 3)
-        centred = centred + self.clients[:, :, None, None] * (mean[:, :, None] * mean[:, None, :])[:, None]
-        return self.sizes[:, None, None] * centred
-
-    def at(self, which: np.ndarray) -> _Sums:
-        return replace(self, **{name: getattr(self, name)[which] for name in ("clients", "means", "products", "within", "freedom")})
-
-
-@dataclass(frozen=True)
-class _ClientSums:
-    """Means, number of sessions and cross-products around the mean of every client."""
-
-    size: np.ndarray
-    mean: np.ndarray
-    within: np.ndarray
-
-    def total(self) -> _Sums:
-        return self._summed(np.zeros(len(self.size), dtype=int), 1)
-
-    def without(self, units: np.ndarray, groups: int) -> _Sums:
-        """Return the sums without each unit of clients in turn."""
-        parts, total = self._summed(units, groups), self.total()
-        names = ("clients", "means", "products", "within", "freedom")
-        return replace(total, **{name: getattr(total, name) - getattr(parts, name) for name in names})
-
-    def _summed(self, units: np.ndarray, groups: int) -> _Sums:
-        sizes, which = np.unique(self.size, return_inverse=True)
-        cell, p = units * len(sizes) + which, self.mean.shape[1]
-
-        def summed(values: np.ndarray, code: np.ndarray, count: int) -> np.ndarray:
-            sums = np.zeros((count, *values.shape[1:]))
-            np.add.at(sums, code, values)
-            return sums
-
-        cells = groups * len(sizes)
-        return _Sums(
-            sizes.astype(float),
-            np.bincount(cell, minlength=cells).astype(float).reshape(groups, -1),
-            summed(self.mean, cell, cells).reshape(groups, -1, p),
-            summed(self.mean[:, :, None] * self.mean[:, None, :], cell, cells).reshape(groups, -1, p, p),
-            summed(self.within, units, groups),
-            np.bincount(units, self.size - 1.0, minlength=groups),
-        )
-
-
-def _client_sums(rows: np.ndarray, client: np.ndarray, count: int) -> _ClientSums:
-    size = np.bincount(client, minlength=count)
-    mean = np.column_stack([np.bincount(client, column, minlength=count) for column in rows.T]) / size[:, None]
-    around = rows - mean[client]
-    order = np.argsort(client, kind="stable")
-    starts = np.r_[0, np.cumsum(size)[:-1]]
-    return _ClientSums(size, mean, np.add.reduceat(around[order, :, None] * around[order, None, :], starts, axis=0))
-
-
-@dataclass(frozen=True)
-class _Diagonal:
-    """Both covariance matrices made diagonal by one transform T: T within T' = 1, T between T' = diag(``ratio``).
-
-    ``transform`` and its ``inverse`` (b, p, p), ``ratio`` (b, p), ``log_within`` (b,) the log determinant within, ``proper`` (b,) whether
-    the covariances within are positive definite, and no combination of items varies much less between means than within clients.
-    """
-
-    transform: np.ndarray
-    inverse: np.ndarray
-    ratio: np.ndarray
-    log_within: np.ndarray
-    proper: np.ndarray
-
-    @classmethod
-    def of(cls, within: np.ndarray, between: np.ndarray, sizes: np.ndarray) -> _Diagonal:
-        values, vectors = np.linalg.eigh(within)
-        proper = values[:, 0] > 1e-10
-        root = np.sqrt(np.maximum(values, 1e-10))
-        half = np.swapaxes(vectors, 1, 2) / root[:, :, None]
-        ratio, turn = np.linalg.eigh(half @ between @ np.swapaxes(half, 1, 2))
-        largest = sizes.max() if len(sizes) else 0.0
-        proper = proper & (1 + largest * ratio[:, 0] > _LEAST_SHARE)
-        inverse = (vectors * root[:, None, :]) @ turn
-        return cls(np.swapaxes(turn, 1, 2) @ half, inverse, ratio, 2 * np.log(root).sum(axis=1), proper)
-
-    def factors(self, sizes: np.ndarray) -> np.ndarray:
-        """Variances 1 + size ratio of transformed means times sizes, shape (b, s, p)."""
-        return np.maximum(1 + sizes[:, None] * self.ratio[:, None, :], 1e-10)
-
-    def mean(self, sums: _Sums) -> np.ndarray:
-        """The most likely mean, shape (b, p)."""
-        weights = sums.sizes[:, None] / self.factors(sums.sizes)
-        numerator = (weights * np.einsum("bij,bsj->bsi", self.transform, sums.means)).sum(axis=1)
-        return np.einsum("bij,bj->bi", self.inverse, numerator / (weights * sums.clients[:, :, None]).sum(axis=1))
-
-    def turned(self, matrices: np.ndarray) -> np.ndarray:
-        """T matrix T' of matrices (b, p, p) or (b, s, p, p)."""
-        t = self.transform if matrices.ndim == 3 else self.transform[:, None]
-        return t @ matrices @ np.swapaxes(t, -1, -2)
-
-    def deviance(self, sums: _Sums, scatter: np.ndarray) -> np.ndarray:
-        """Minus twice the log-likelihood without its constant, shape (b,); infinite where improper."""
-        factors = self.factors(sums.sizes)
-        diagonal = ((self.transform[:, None] @ scatter) * self.transform[:, None]).sum(axis=3)
-        between = (sums.clients * np.log(factors).sum(axis=2)).sum(axis=1) + (diagonal / factors).sum(axis=(1, 2))
-        within = ((self.transform @ sums.within) * self.transform).sum(axis=(1, 2))
-        value = (sums.freedom + sums.clients.sum(axis=1)) * self.log_within + between + within
-        return np.where(self.proper, value, np.inf)
-
-
-@dataclass(frozen=True)
-class _Covariances:
-    """Saturated covariances within and between (b, p, p), and where they were found (b,)."""
-
-    within: np.ndarray
-    between: np.ndarray
-    found: np.ndarray
-
-
-@dataclass(frozen=True)
 class _Factors:
     """Loadings and error variances within, then between (b, 4 p), and where they were found (b,)."""
 
     parameters: np.ndarray
     found: np.ndarray
 
-    def deviance(self, sums: _Sums) -> np.ndarray:
+    def deviance(self, sums: Sums) -> np.ndarray:
         diagonal = _implied(self.parameters, sums.sizes)
         return diagonal.deviance(sums, sums.scatter(diagonal.mean(sums)))
 
@@ -511,75 +387,9 @@ class _Factors:
         return np.split(self.parameters, 4, axis=1)
 
 
-def _saturated(sums: _Sums, start: _Covariances | None, tolerance: float) -> _Covariances:
-    """Return maximum likelihood covariances by Fisher scoring, which in transformed variables is a 2 x 2 system for each element."""
-    stack, p = sums.within.shape[:2]
-    if start is None:
-        within = sums.within / sums.freedom[:, None, None]
-        count = sums.clients.sum(axis=1)[:, None, None]
-        mean = sums.means.sum(axis=1) / count[:, 0]
-        of_means = sums.products.sum(axis=1) / count - mean[:, :, None] * mean[:, None, :]
-        inverse_size = (sums.clients / sums.sizes).sum(axis=1)[:, None, None] / count
-        between = _positive(of_means - within * inverse_size)
-    else:
-        within, between = (np.repeat(matrix, stack, axis=0) for matrix in (start.within, start.between))
-    found, active = np.zeros(stack, dtype=bool), np.arange(stack)
-    for _ in range(_MAX_STEPS):
-        part, w, b = sums.at(active), within[active], between[active]
-        diagonal = _Diagonal.of(w, b, sums.sizes)
-        scatter = part.scatter(diagonal.mean(part))
-        before = diagonal.deviance(part, scatter)
-        v = diagonal.factors(sums.sizes)
-        each = 1 / (v[:, :, :, None] * v[:, :, None, :])
-        left = diagonal.turned(scatter) - part.clients[:, :, None, None] * (v[:, :, :, None] * np.eye(p))
-        weight, size = part.clients[:, :, None, None] * each, sums.sizes[:, None, None]
-        score_within = diagonal.turned(part.within) - part.freedom[:, None, None] * np.eye(p) + (left * each).sum(axis=1)
-        score_between = (size * left * each).sum(axis=1)
-        h_ww, h_wb = part.freedom[:, None, None] + weight.sum(axis=1), (size * weight).sum(axis=1)
-        h_bb = (size**2 * weight).sum(axis=1)
-        determinant = h_ww * h_bb - h_wb**2
-        step_w = (h_bb * score_within - h_wb * score_between) / determinant
-        step_b = (h_ww * score_between - h_wb * score_within) / determinant
-        back = [diagonal.inverse @ step @ np.swapaxes(diagonal.inverse, 1, 2) for step in (step_w, step_b)]
-
-        def worth(length: np.ndarray, which: np.ndarray, w=w, b=b, back=back, part=part) -> np.ndarray:
-            at = length[:, None, None]
-            tried = _Diagonal.of(w[which] + at * back[0][which], b[which] + at * back[1][which], sums.sizes)
-            some = part.at(which)
-            return tried.deviance(some, some.scatter(tried.mean(some)))
-
-        length = _step_lengths(worth, before)
-        within[active], between[active] = w + length[:, None, None] * back[0], b + length[:, None, None] * back[1]
-        moved = np.maximum(np.abs(back[0]).max(axis=(1, 2)), np.abs(back[1]).max(axis=(1, 2)))
-        found[active[(moved < tolerance) & (length > 0)]] = True
-        active = active[(moved >= tolerance) & (length > 0)]
-        if not len(active):
-            break
-    return _Covariances(within, between, found)
-
-
-def _pooled_within(sums: _Sums, between: np.ndarray) -> _Covariances:
-    stack = len(sums.within)
-    within = sums.within / sums.freedom[:, None, None]
-    return _Covariances(within, np.full((stack, *between.shape[1:]), np.nan), np.ones(stack, dtype=bool))
-
-
-def _step_lengths(worth, before: np.ndarray) -> np.ndarray:
-    """Return how far to go: 1, or halved until the deviance does not rise; 0 where it always does."""
-    length, open_ = np.ones(len(before)), np.arange(len(before))
-    for _ in range(_HALVINGS):
-        rises = ~(worth(length[open_], open_) <= before[open_] + 1e-9 * (1 + np.abs(before[open_])))
-        open_ = open_[rises]
-        if not len(open_):
-            return length
-        length[open_] /= 2
-    length[open_] = 0.0
-    return length
-
-
-def _factor_start(saturated: _Covariances) -> _Factors:
+def _factor_start(saturated: Covariances) -> _Factors:
     parts = []
-    for covariance in (saturated.within, _positive(saturated.between)):
+    for covariance in (saturated.within, raised(saturated.between)):
         size = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 1e-4))
         loadings = one_factor(covariance / (size[:, :, None] * size[:, None, :]))
         loadings = np.clip(np.where(np.isfinite(loadings), loadings, 0.6), -0.95, 0.95)
@@ -587,7 +397,7 @@ def _factor_start(saturated: _Covariances) -> _Factors:
     return _Factors(np.concatenate(parts, axis=1), np.ones(len(saturated.within), dtype=bool))
 
 
-def _one_factor(sums: _Sums, start: _Factors, tolerance: float, *, between: bool) -> _Factors:
+def _one_factor(sums: Sums, start: _Factors, tolerance: float, *, between: bool) -> _Factors:
     """Return the one-factor model of both levels by Fisher scoring, or of the level within alone; error variances may be negative."""
     stack, p = sums.within.shape[:2]
     if not between:
@@ -598,7 +408,7 @@ def _one_factor(sums: _Sums, start: _Factors, tolerance: float, *, between: bool
     if not between:
         values[:, 2 * p :] = 0.0
     found, active = np.zeros(stack, dtype=bool), np.arange(stack)
-    for _ in range(_MAX_STEPS):
+    for _ in range(MAX_STEPS):
         part, at = sums.at(active), values[active]
         diagonal = _implied(at, sums.sizes)
         scatter = part.scatter(diagonal.mean(part)) if between else part.products
@@ -614,7 +424,7 @@ def _one_factor(sums: _Sums, start: _Factors, tolerance: float, *, between: bool
             some = part.at(which)
             return tried.deviance(some, some.scatter(tried.mean(some)) if between else some.products)
 
-        length = _step_lengths(worth, before)
+        length = step_lengths(worth, before)
         values[active] = at + length[:, None] * step
         moved = np.abs(step).max(axis=1)
         found[active[(moved < tolerance) & (length > 0)]] = True
@@ -627,14 +437,14 @@ def _one_factor(sums: _Sums, start: _Factors, tolerance: float, *, between: bool
     return _Factors(values * turn, found)
 
 
-def _implied(parameters: np.ndarray, sizes: np.ndarray) -> _Diagonal:
+def _implied(parameters: np.ndarray, sizes: np.ndarray) -> Diagonal:
     covariances = []
     for loadings, errors in zip(*[iter(np.split(parameters, 4, axis=1))] * 2, strict=True):
         covariances.append(loadings[:, :, None] * loadings[:, None, :] + errors[:, :, None] * np.eye(errors.shape[1]))
-    return _Diagonal.of(*covariances, sizes)
+    return Diagonal.of(*covariances, sizes)
 
 
-def _slopes(sums: _Sums, parameters: np.ndarray, diagonal: _Diagonal, scatter: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _slopes(sums: Sums, parameters: np.ndarray, diagonal: Diagonal, scatter: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the gradient of the deviance and the expectation of its second derivatives, parameters as in :class:`_Factors`.
 
     The level within adds a group of size 0: the sessions around clients' means.
@@ -668,19 +478,8 @@ def _slopes(sums: _Sums, parameters: np.ndarray, diagonal: _Diagonal, scatter: n
     return np.concatenate(gradient, axis=1), information
 
 
-def _positive_definite(covariances: np.ndarray) -> np.ndarray:
-    known = np.isfinite(covariances).all(axis=(1, 2))
-    return known & (np.linalg.eigvalsh(np.where(known[:, None, None], covariances, 0.0))[:, 0] > 0)
-
-
-def _positive(covariance: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh(covariance)
-    raised = np.maximum(values, 0.01 * np.maximum(values[:, -1:], 1e-4))
-    return (vectors * raised[:, None, :]) @ np.swapaxes(vectors, 1, 2)
-
-
 def _two_level_values(
-    sums: _Sums, saturated: _Covariances, factors: _Factors, scale: np.ndarray, *, together: bool, proper_only: bool
+    sums: Sums, saturated: Covariances, factors: _Factors, scale: np.ndarray, *, together: bool, proper_only: bool
 ) -> np.ndarray:
     """Return the coefficients of :data:`TWO_LEVEL` on the scale of the answers, shape (b, 5); NaN where not estimable.
 
@@ -708,12 +507,12 @@ def _two_level_values(
     if proper_only:
         values[~proper[0], 0] = np.nan
         values[~(proper[0] & proper[1]), 1:3] = np.nan
-        values[~_positive_definite(saturated.between), 4] = np.nan
+        values[~positive_definite(saturated.between), 4] = np.nan
     return np.where(values < 1, values, np.nan)
 
 
 def _two_level_reasons(
-    saturated: _Covariances, factors: _Factors, values: np.ndarray, n_clients: int, p: int, *, together: bool, separable: bool
+    saturated: Covariances, factors: _Factors, values: np.ndarray, n_clients: int, p: int, *, together: bool, separable: bool
 ) -> list[str]:
     """Return why coefficients have no estimate, empty where they have one."""
     _, errors_w, _, errors_b = (part[0] for part in factors.parts())
@@ -733,7 +532,7 @@ def _two_level_reasons(
     reasons[2] = reasons[1]
     if not separable:
         reasons[4] = "covariances between clients have no proper maximum of the likelihood: too few clients, or they hardly differ"
-    elif not _positive_definite(saturated.between)[0]:
+    elif not positive_definite(saturated.between)[0]:
         reasons[4] = "improper solution: the covariances between clients are not positive definite"
     unshared = ["" if np.isfinite(value) else "the items do not share positive variance" for value in values]
     return [reason or other for reason, other in zip(reasons, unshared, strict=True)]
@@ -744,7 +543,7 @@ def _two_level_result(
     reasons: list[str],
     left_out: LeftOut,
     level: float,
-    saturated: _Covariances,
+    saturated: Covariances,
     factors: _Factors,
     scale: np.ndarray,
     log_likelihood: float,
@@ -776,24 +575,6 @@ def _two_level_result(
         left_out.df,
         left_out.method,
     )
-
-
-def _sorted_codes(labels: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return codes in the order of the labels, so that the order of rows does not matter."""
-    codes, count = cluster_codes(labels)
-    names = labels[np.unique(codes, return_index=True)[1]]
-    rank = np.empty(count, dtype=int)
-    rank[np.argsort(names, kind="stable")] = np.arange(count)
-    return rank[codes], count
-
-
-def _of_clients(therapists: np.ndarray, client: np.ndarray, n_clients: int) -> np.ndarray:
-    codes, _ = cluster_codes(therapists)
-    of_client = np.zeros(n_clients, dtype=int)
-    of_client[client] = codes
-    if (of_client[client] != codes).any():
-        raise ValueError("every client needs one therapist")
-    return of_client
 
 
 def _too_few(n: int, n_clients: int, p: int) -> str:

@@ -57,6 +57,7 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
     return [
         *_window_faults(config),
         *_variable_faults(config),
+        *_chain_faults(config),
         *_factor_faults(config),
         *_outcome_faults(config),
         *_measurement_faults(config),
@@ -119,6 +120,30 @@ def _variable_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             if model not in question["models"]:
                 path = (*base, "comparisons", comparison, "models", position)
                 yield path, f"there is no model '{model}' in questions.path_models.models{nearest(model, question['models'])}"
+
+
+def _chain_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    models = config["questions"]["path_models"]
+    section = models.get("mediation") or {}
+    if not (models["enabled"] and section.get("enabled")):
+        return
+    for chain, content in section["chains"].items():
+        path = ("questions", "path_models", "mediation", "chains", chain)
+        if chain in models["models"] or chain in RESERVED:
+            yield path, f"'{chain}' is the name of a path model or of a part of this question; choose another name"
+        for role in ("from", "through", "to"):
+            definition = content[role]
+            found = list(_definition_faults((*path, role), definition, config))
+            yield from found
+            if found or (role == "from" and content["kind"] == "2-1-1"):
+                continue
+            construct = definition["construct"]
+            if not (construct in PROCESS or construct == "symptoms" or ("." in construct and not construct.startswith(CLIENTS_PREFIX))):
+                yield (*path, role, "construct"), f"{construct} is not measured in sessions; a chain 2-1-1 may begin with it"
+            elif definition.get("window") is not None or definition.get("timepoint") not in (None, "session"):
+                yield (*path, role), "takes no window or timepoint: every session counts"
+        for position, definition in enumerate(content["given"]):
+            yield from _definition_faults((*path, "given", position), definition, config)
 
 
 def _definition_faults(path: tuple[str, ...], definition: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Found]:

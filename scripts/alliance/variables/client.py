@@ -290,6 +290,11 @@ def residual_gain(post: pd.Series, intake: pd.Series) -> pd.Series:
 _ORDER_STEP = 1_000_000.0
 
 
+def session_order(session: pd.Series) -> pd.Series:
+    """Return session numbers as the numbers that grow in time of :class:`Measure`."""
+    return TIMEPOINT_ORDER["session"] * _ORDER_STEP + session
+
+
 def _no_times() -> pd.DataFrame:
     columns = {
         "first_date": "datetime64[ns]",
