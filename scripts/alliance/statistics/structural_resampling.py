@@ -446,8 +446,8 @@ def _counts(random: np.random.Generator, units: int, draws: int) -> np.ndarray:
 def _maxima(given: Contributions, sums: Sequence[np.ndarray], close: float) -> tuple[np.ndarray, np.ndarray]:
     """Return free parameters and whether each resample reached its maximum, from the estimates on.
 
-    Two steps with the expected information, then with the observed one; an information is kept while steps with it get on. Every step
-    has the exact gradient, and is halved until the likelihood rises.
+    Quasi-Newton steps with the exact gradient, each halved until the likelihood rises; the expected information at the estimates comes
+    first, the observed one of the resample after every twelve steps.
     """
     count = len(sums[0])
     free = np.tile(given.solution.free, (count, 1))
