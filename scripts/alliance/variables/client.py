@@ -129,6 +129,13 @@ def measure(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any
     return _single_score(site, definition, options)
 
 
+def factor_definition(factor: str) -> dict[str, Any]:
+    """Return the definition of a client factor: ``instrument.scale`` at intake, ``intake_severity``, or a column of the clients table."""
+    if "." in factor and not factor.startswith(CLIENTS_PREFIX):
+        return {"construct": factor, "timepoint": "intake"}
+    return {"construct": factor if factor == INTAKE_SEVERITY or factor.startswith(CLIENTS_PREFIX) else CLIENTS_PREFIX + factor}
+
+
 def attended_sessions(site: Site) -> pd.DataFrame:
     """Return the sessions every client attended, in order.
 
