@@ -27,7 +27,7 @@ help:
 	@echo "make run        compute the study and its reports      (CONFIG= CORES= SCENARIOS=\"a b\"|all QUESTIONS= PROFILE=)"
 	@echo "make check      validate all sites, no analysis        (CONFIG= SITE=)"
 	@echo "make why        what would run again, and why          (CONFIG= SCENARIOS=)"
-	@echo "make test       run the tests"
+	@echo "make test       run the tests                          (CORES= TESTS=)"
 	@echo "make lint       check style"
 	@echo "make clean      delete everything computed             (CONFIG=)"
 	@echo "make new-study  start a study folder of your own       (DIR=)"
@@ -71,7 +71,7 @@ new-site: environment
 	$(PIPELINE) new-site --config "$(CONFIG)" --name "$(NAME)" --file "$(FILE)"
 
 test: environment
-	@$(PY) -m pytest $(TESTS)
+	@OPENBLAS_NUM_THREADS=1 $(PY) -m pytest --numprocesses "$(CORES)" --dist loadfile $(TESTS)
 
 lint: environment
 	@$(PY) -m ruff check .

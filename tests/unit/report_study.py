@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import report_study_paths
 import yaml
 from alliance.instruments import load_registry
 from alliance.issues import Issue, Severity
@@ -297,40 +298,6 @@ def measurement(draw: random.Random) -> dict[str, pd.DataFrame]:
     return {name: finished(pd.DataFrame(rows), "measurement", name) for name, rows in tables.items()}
 
 
-def path_models(draw: random.Random) -> dict[str, pd.DataFrame]:
-    """Return the tables of the question on path models."""
-    model = "empathy_alliance_outcome"
-    paths = {("alliance", "empathy"): 0.44, ("alliance", "intake_level"): 0.06, ("outcome", "alliance"): 0.24, ("outcome", "empathy"): 0.07}
-    paths |= {("outcome", "intake_level"): 0.41}
-    parameters: list[dict[str, Any]] = []
-    for (lhs, rhs), centre in paths.items():
-        keys = {"model": model, "parameter": f"{lhs} ~ {rhs}", "lhs": lhs, "op": "~", "rhs": rhs}
-        parameters += estimates(keys, "path_standardised", centre, draw, scale="identity")
-        parameters += estimates(keys, "path_unstandardised", centre * 3, draw, scale="identity")
-    indirect: list[dict[str, Any]] = []
-    left_out: list[dict[str, Any]] = []
-    for name, definition, centre in (("indirect", "a*b", 0.105), ("total", "c + a*b", 0.18)):
-        found = estimates({"model": model, "parameter": name, "definition": definition}, "defined_standardised", centre, draw)
-        indirect += [
-            *found,
-            absent({"model": model, "parameter": name, "definition": definition}, "defined_standardised", "willow", "site left out"),
-        ]
-        left_out += [
-            {**found[-1], "site_left_out": site, "estimate": found[-1]["estimate"] + 0.004 * k} for k, site in enumerate(SITES[:-1])
-        ]
-    fit = []
-    for site in (*SITES[:-1], POOLED):
-        for index, value in {"chi2": 0.0, "df": 0, "cfi": 1.0, "rmsea": 0.0, "srmr": 0.004}.items():
-            row = estimates({"model": model, "index": index}, "fit_index", value, draw)[0]
-            fit.append(row | {"site": site, "estimate": value, "ci_low": None, "ci_high": None, "scale": "identity", "std_error": None})
-    return {
-        "parameters": finished(pd.DataFrame(parameters), "path_models", "parameters"),
-        "indirect": finished(pd.DataFrame(indirect), "path_models", "indirect"),
-        "fit": finished(pd.DataFrame(fit), "path_models", "fit"),
-        "leave_one_out": finished(pd.DataFrame(left_out), "path_models", "leave_one_out"),
-    }
-
-
 def client_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
     """Return the tables of the question on client factors."""
     factors = {
@@ -614,7 +581,7 @@ def study(seed: int = 1) -> ReportData:
         tables={
             "measurement": measurement(random.Random(seed + 1)),
             "convergent_validity": convergent_validity(draw),
-            "path_models": path_models(draw),
+            "path_models": report_study_paths.path_models(random.Random(seed + 2)),
             "client_factors": client_factors(draw),
             "alliance_outcome": alliance_outcome(draw),
             "early_gains": early_gains(draw),

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from alliance.statistics.resampling import generator
 from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural, parse_structural
-from alliance.statistics.structural_resampling import bootstrap, bootstraps, contributions, jackknife, outputs, refits
+from alliance.statistics.structural_resampling import bootstrap, contributions, jackknife, outputs, refits, with_interval
 
 MODELS = {
     "saturated": "m ~ a*x + z\ny ~ b*m + c*x + z\nindirect := a*b\ntotal := c + a*b",
@@ -114,7 +114,7 @@ def test_draws_depend_neither_on_the_order_of_rows_within_clusters_nor_on_units_
 def test_another_interval_of_the_same_resamples_is_what_the_bootstrap_gives(interval: str) -> None:
     data, therapist = clients()
     whole = fitted("overidentified", data, therapist, False)
-    first = bootstraps(whole, generator(1), ["expanded_percentile", interval], draws=300)[1]
+    first = with_interval(whole, bootstrap(whole, generator(1), draws=300), interval)
     second = bootstrap(whole, generator(1), draws=300, interval=interval)
     pd.testing.assert_frame_equal(first.parameters, second.parameters)
     assert first.method == second.method

@@ -22,6 +22,7 @@ INTERVALS = {
     "profile": "95 % profile-likelihood intervals",
     "clustered_score": "95 % score intervals that respect therapists",
     "delta": "95 % intervals by the delta method",
+    "monte_carlo": "95 % Monte Carlo intervals",
     "rubin": "95 % intervals by Rubin's rules",
 }
 

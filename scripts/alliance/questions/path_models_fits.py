@@ -231,16 +231,16 @@ def _effect_intervals(
         for row in simulated.itertuples(index=False):
             forms = [(np.nan, row.ci_low, row.ci_high), (np.nan, row.standardized_low, row.standardized_high)]
             add(row.name, MONTE_CARLO, jackknifed, forms, "")
-    kinds: list[structural_resampling.Interval] = ["expanded_percentile", "bca"]
-    resampled = structural_resampling.bootstraps(fitted, generator(*seed), kinds, draws=draws, level=level)
-    for interval, drawn in zip((PERCENTILE, BCA), resampled):
+    resampled = structural_resampling.bootstrap(fitted, generator(*seed), draws=draws, level=level)
+    accelerated = structural_resampling.with_interval(fitted, resampled, "bca", level)
+    for interval, drawn in ((PERCENTILE, resampled), (BCA, accelerated)):
         for row in drawn.parameters[drawn.parameters["op"].eq(":=")].itertuples(index=False):
             forms = [
                 (row.std_error, row.ci_low, row.ci_high),
                 (row.std_error_standardized, row.standardized_low, row.standardized_high),
             ]
             add(row.lhs, interval, "bootstrap", forms, drawn.reason)
-    return pd.DataFrame(rows), resampled[0]
+    return pd.DataFrame(rows), resampled
 
 
 def _of_matrix(sample: PublishedSample, options: Mapping[str, Any]) -> SiteFit:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from alliance.reports.drawing import BLUE, INK, SOFT, canvas, style, svg, write
 
@@ -123,60 +127,269 @@ def _legend(axes: Axes, width: float, y: float, edges: Sequence[Edge]) -> None:
     write(axes, width / 2 + 0.51, y, "interval holds 0", 8, va="center", color=SOFT)
 
 
-def path_diagram(nodes: Mapping[str, Node], edges: Sequence[Edge]) -> bytes:
-    """Return a path diagram, causes above, outcome below, narrow enough for a 320 px screen.
+@dataclass(frozen=True)
+class _Size:
+    """Measures of a path diagram in inches: ``along`` the flow of causes, and ``across`` it."""
+
+    along: float
+    across: float
+    text: float
+    label: tuple[float, float]
+    down: bool
+
+    def place(self, u: float, v: float) -> tuple[float, float]:
+        """Return the place on the canvas of a place along and across the flow."""
+        return (v, u) if self.down else (u, v)
+
+    @property
+    def label_extent(self) -> tuple[float, float]:
+        """Half the extent of a coefficient along and across the flow."""
+        wide, tall = self.label
+        return (tall / 2, wide / 2) if self.down else (wide / 2, tall / 2)
+
+
+@dataclass(frozen=True)
+class _Route:
+    """How an edge runs, as four points of a cubic curve along and across the flow."""
+
+    edge: Edge
+    points: tuple[tuple[float, float], ...]
+
+    def samples(self, count: int = 25) -> list[tuple[float, float]]:
+        """Return places along the curve."""
+        return [_along(self.points, index / (count - 1)) for index in range(count)]
+
+
+NARROW, WIDE = 3.4, 7.2
+MOST_ORDERS = 1500
+BENDS = (0.0, 0.35, -0.35, 0.6, -0.6, 0.85, -0.85, 1.15, -1.15, 1.5, -1.5)
+SHARES = (0.5, 0.44, 0.56, 0.38, 0.62, 0.32, 0.68, 0.26, 0.74, 0.2, 0.8)
+
+
+def _stages(nodes: Sequence[str], edges: Sequence[Edge]) -> list[list[str]]:
+    """Return the layers of a model; what has no cause stands one layer before the first thing it acts on."""
+    arrows = [(edge.source, edge.target) for edge in edges if not edge.mutual]
+    depth = layers(list(nodes), arrows)
+    caused = {target for _, target in arrows}
+    for name in nodes:
+        reached = [depth[target] for source, target in arrows if source == name]
+        if name not in caused and reached:
+            depth[name] = max(min(reached) - 1, 0)
+    used = sorted(set(depth.values()))
+    return [[name for name in nodes if depth[name] == level] for level in used]
+
+
+def _crossings(lines: Sequence[tuple[tuple[float, float], tuple[float, float]]]) -> int:
+    """Return how many of some straight lines cross."""
+    a = np.array([start for start, _ in lines], dtype=float)
+    b = np.array([end for _, end in lines], dtype=float)
+
+    def side(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> np.ndarray:
+        return (q[..., 0] - p[..., 0]) * (r[..., 1] - p[..., 1]) - (q[..., 1] - p[..., 1]) * (r[..., 0] - p[..., 0])
+
+    first, second = np.triu_indices(len(lines), 1)
+    one = side(a[first], b[first], a[second]) * side(a[first], b[first], b[second])
+    other = side(a[second], b[second], a[first]) * side(a[second], b[second], b[first])
+    return int(((one < -1e-9) & (other < -1e-9)).sum())
+
+
+def _ordered(stages: Sequence[Sequence[str]], edges: Sequence[Edge]) -> list[list[str]]:
+    """Return the layers in the order, within each, in which arrows are short and cross least; as given where there are too many orders."""
+    if math.prod(math.factorial(len(stage)) for stage in stages) > MOST_ORDERS:
+        return [list(stage) for stage in stages]
+    best, chosen = math.inf, [list(stage) for stage in stages]
+    for orders in itertools.product(*(itertools.permutations(stage) for stage in stages)):
+        spot = {
+            name: (float(level), index - (len(order) - 1) / 2) for level, order in enumerate(orders) for index, name in enumerate(order)
+        }
+        lines = [(spot[edge.source], spot[edge.target]) for edge in edges]
+        through = sum(
+            abs(v0 + (v1 - v0) * (u - u0) / (u1 - u0) - v) < 0.35 for (u0, v0), (u1, v1) in lines for u, v in spot.values() if u0 < u < u1
+        )
+        apart = sum(abs(start[1] - end[1]) - 1 for start, end in lines if start[0] == end[0])
+        cost = 4 * _crossings(lines) + 3 * through + 3 * apart + sum(abs(start[1] - end[1]) for start, end in lines)
+        if cost < best - 1e-9:
+            best, chosen = cost, [list(order) for order in orders]
+    return chosen
+
+
+def _inside(point: tuple[float, float], middle: tuple[float, float], half: tuple[float, float]) -> bool:
+    return abs(point[0] - middle[0]) < half[0] and abs(point[1] - middle[1]) < half[1]
+
+
+def _routes(spot: Mapping[str, tuple[float, float]], edges: Sequence[Edge], size: _Size, room: tuple[float, float]) -> list[_Route]:
+    """Return how every edge runs: straight where nothing stands in the way, else bent around boxes and off other edges.
+
+    Bends are chosen between the middles of boxes' sides; then the ends of a box's edges are put beside each other in their order.
+    """
+    half = (size.along / 2, size.across / 2)
+    arrows = [edge for edge in edges if spot[edge.source][0] != spot[edge.target][0]]
+    bends: dict[Edge, float] = {}
+    taken: list[tuple[float, float]] = []
+    long = {
+        edge: any(
+            min(spot[edge.source][0], spot[edge.target][0]) < u < max(spot[edge.source][0], spot[edge.target][0]) for u, _ in spot.values()
+        )
+        for edge in arrows
+    }
+    for edge in sorted(arrows, key=lambda one: abs(spot[one.target][0] - spot[one.source][0])):
+        others = [place for name, place in spot.items() if name not in (edge.source, edge.target)]
+        margin = (half[0] + 0.06, half[1] + 0.08)
+        best = math.inf
+        for bend in BENDS:
+            samples = _bent(edge, spot, half, bend, 0.0, 0.0).samples()
+            cost = abs(bend) + 10 * sum(_inside(point, place, margin) for point in samples for place in others)
+            cost += 10 * sum(not room[0] + 0.2 <= point[1] <= room[1] - 0.2 for point in samples)
+            cost += 0.2 * long[edge] * sum(math.dist(point, other) < 0.15 for point in samples[5:-5] for other in taken)
+            if cost < best - 1e-9:
+                best, bends[edge] = cost, bend
+        taken += _bent(edge, spot, half, bends[edge], 0.0, 0.0).samples()[3:-3]
+
+    def slot(name: str, edge: Edge, near: int) -> float:
+        own = [one for one in arrows if (one.source, one.target)[near] == name and not one.mutual]
+        away = {one: _bent(one, spot, half, bends[one], 0.0, 0.0).samples()[-9 if near else 8][1] for one in own}
+        order = sorted(own, key=lambda one: (away[one], one.source, one.target))
+        return (order.index(edge) - (len(order) - 1) / 2) * min(0.7 * size.across / len(order), 0.3)
+
+    made = []
+    for edge in edges:
+        if edge not in bends:
+            made.append(_beside(edge, spot, size))
+        elif edge.mutual:
+            made.append(_bent(edge, spot, half, bends[edge], 0.0, 0.0))
+        else:
+            made.append(_bent(edge, spot, half, bends[edge], slot(edge.source, edge, 0), slot(edge.target, edge, 1)))
+    return made
+
+
+def _bent(
+    edge: Edge, spot: Mapping[str, tuple[float, float]], half: tuple[float, float], bend: float, leaving: float, arriving: float
+) -> _Route:
+    """Return an edge between two layers, its ends shifted along the sides of their boxes."""
+    (u0, v0), (u1, v1) = spot[edge.source], spot[edge.target]
+    sign = 1 if u1 >= u0 else -1
+    start, end = (u0 + sign * half[0], v0 + leaving), (u1 - sign * half[0], v1 + arriving)
+    control = [tuple(start[axis] + share * (end[axis] - start[axis]) + axis * 1.33 * bend for axis in (0, 1)) for share in (0.33, 0.67)]
+    return _Route(edge, (start, control[0], control[1], end))
+
+
+def _beside(edge: Edge, spot: Mapping[str, tuple[float, float]], size: _Size) -> _Route:
+    """Return an edge within a layer: straight between neighbours that stand one above the other, else a curve on one side of both."""
+    (u0, v0), (u1, v1) = spot[edge.source], spot[edge.target]
+    sign = 1 if v1 > v0 else -1
+    if not size.down and not any(u == u0 and min(v0, v1) < v < max(v0, v1) for u, v in spot.values()):
+        start, end = (u0, v0 + sign * size.across / 2), (u1, v1 - sign * size.across / 2)
+        third = (end[1] - start[1]) / 3
+        return _Route(edge, (start, (u0, start[1] + third), (u0, end[1] - third), end))
+    outside = -1 if u0 == min(u for u, _ in spot.values()) else 1
+    near, far = u0 + outside * size.along / 2, u0 + outside * (size.along / 2 + 0.55)
+    return _Route(edge, ((near, v0), (far, v0 + 0.15 * (v1 - v0)), (far, v1 - 0.15 * (v1 - v0)), (near, v1)))
+
+
+def _overlap(one: tuple[float, float], other: tuple[float, float], half: tuple[float, float], other_half: tuple[float, float]) -> float:
+    """Return the area that two rectangles share, each by its middle and half its extent."""
+    shared = [half[axis] + other_half[axis] - abs(one[axis] - other[axis]) for axis in (0, 1)]
+    return max(shared[0], 0.0) * max(shared[1], 0.0)
+
+
+def _labels(
+    routes: Sequence[_Route], spot: Mapping[str, tuple[float, float]], size: _Size, room: tuple[float, float]
+) -> list[tuple[float, float]]:
+    """Return where the coefficient of every edge stands: on it, off the boxes, other coefficients and, where possible, other edges."""
+    half, box = size.label_extent, (size.along / 2, size.across / 2)
+    paths = [route.samples() for route in routes]
+    placed: list[tuple[float, float]] = []
+    for position, route in enumerate(routes):
+        best, chosen = math.inf, (0.0, 0.0)
+        for share in SHARES:
+            u, v = _along(route.points, share)
+            v = min(max(v, room[0] + half[1]), room[1] - half[1])
+            taken = sum(_overlap((u, v), place, half, box) for place in spot.values())
+            taken += sum(_overlap((u, v), place, half, half) for place in placed)
+            covers = sum(_inside(point, (u, v), half) for other, path in enumerate(paths) if other != position for point in path)
+            cost = 60 * taken + 0.25 * covers + abs(share - 0.5)
+            if cost < best - 1e-9:
+                best, chosen = cost, (u, v)
+        placed.append(chosen)
+    return placed
+
+
+def path_diagram(nodes: Mapping[str, Node], edges: Sequence[Edge], *, narrow: bool = False) -> bytes:
+    """Return a path diagram: causes on the left, outcome on the right, or with ``narrow`` from top to bottom for a 320 px screen.
 
     Parameters
     ----------
     nodes : mapping of str to Node
-        In the order in which they stand beside each other.
     edges : sequence of Edge
-        Arrows, and correlations of variables of one layer.
+        Arrows and correlations.
+    narrow : bool
+        True for a 320 px screen.
 
     Returns
     -------
     bytes
         SVG.
     """
-    depth = layers(list(nodes), [(edge.source, edge.target) for edge in edges if not edge.mutual])
-    levels = [[name for name in nodes if depth[name] == level] for level in range(max(depth.values(), default=0) + 1)]
-    widest = max(len(level) for level in levels)
-    width = max(3.4, 1.65 * widest)
-    gap, box_width, box_height = 1.5, min(1.3, 0.8 * width / widest), 0.52
-    first = 0.2 + 0.45 * any(edge.mutual for edge in edges)
-    height = first + gap * (len(levels) - 1) + box_height + 0.55
-    centre: dict[str, tuple[float, float]] = {}
-    for level, names in enumerate(levels):
-        for index, name in enumerate(names):
-            spread = width * (index + 0.5) / len(names)
-            inside = min(max(spread, box_width / 2 + 0.1), width - box_width / 2 - 0.1)
-            centre[name] = (inside, first + box_height / 2 + gap * level)
+    stages = _ordered(_stages(list(nodes), edges), edges)
+    widest, count = max(map(len, stages), default=1), max(len(stages), 1)
+    down = narrow or count > 4
+    level = {name: index for index, stage in enumerate(stages) for name in stage}
+    skipping = any(not edge.mutual and abs(level[edge.target] - level[edge.source]) > 1 for edge in edges)
+    side_by_side = any(edge.mutual and level[edge.source] == level[edge.target] for edge in edges)
+    spans = [sorted((level[edge.source], level[edge.target])) for edge in edges]
+    between = [sum(low <= stage < high for low, high in spans) for stage in range(count)]
+    wide, tall = (0.72 if narrow or down else 0.78, 0.32) if any(edge.interval for edge in edges) else (0.36, 0.17)
+    if down:
+        channel = 0.28 if skipping else 0.08
+        across = min(1.25, (NARROW - 2 * channel - 0.12 * (widest - 1)) / widest)
+        size = _Size(0.58 if widest > 2 else 0.5, across, 8.2 if widest < 3 else 7.6, (wide, tall), True)
+        starts = [size.along / 2]
+        for lines in between[:-1]:
+            starts.append(starts[-1] + size.along + 0.5 + 0.34 * max(1.0, math.ceil(lines / 3)))
+        spot = {
+            name: (starts[index], channel + (NARROW - 2 * channel) * (place + 0.5) / len(stage))
+            for index, stage in enumerate(stages)
+            for place, name in enumerate(stage)
+        }
+        room = (0.04, NARROW - 0.04)
+    else:
+        size = _Size(1.45 if count < 4 else 1.15, 0.52, 9.0, (wide, tall), False)
+        step = (WIDE - 0.2 - size.along) / max(count - 1, 1)
+        first = 0.1 + size.along / 2 if count > 1 else WIDE / 2
+        pitch = 1.3 if side_by_side else 1.0
+        spot = {
+            name: (first + step * index, pitch * (place - (len(stage) - 1) / 2))
+            for index, stage in enumerate(stages)
+            for place, name in enumerate(stage)
+        }
+        room = (-math.inf, math.inf)
+    routes = _routes(spot, edges, size, room)
+    labels = _labels(routes, spot, size, room)
+    everything = [
+        *((u + s * size.along / 2, v + s * size.across / 2) for u, v in spot.values() for s in (-1, 1)),
+        *((u + s * size.label_extent[0], v + s * size.label_extent[1]) for u, v in labels for s in (-1, 1)),
+        *(point for route in routes for point in route.samples()),
+    ]
+    legend = 0.34 * any(not edge.clear for edge in edges)
+    shift_u = 0.1 - min((u for u, _ in everything), default=0.0) if down else 0.0
+    shift_v = 0.0 if down else 0.1 - min((v for _, v in everything), default=0.0)
+    width = NARROW if down else WIDE
+    height = 0.1 + (
+        max((u for u, _ in everything), default=0.5) + shift_u if down else max((v for _, v in everything), default=0.5) + shift_v
+    )
+
+    def at(place: tuple[float, float]) -> tuple[float, float]:
+        return size.place(place[0] + shift_u, place[1] + shift_v)
+
     with style():
-        figure, axes = canvas(width, height)
-        for edge in edges:
-            (x0, y0), (x1, y1) = centre[edge.source], centre[edge.target]
-            if edge.mutual:
-                lift = 0.45 + 0.05 * abs(x1 - x0)
-                points = [(x0, y0 - box_height / 2), (x0, y0 - lift - 0.3), (x1, y1 - lift - 0.3), (x1, y1 - box_height / 2)]
-                _curve(axes, points, edge)
-                label = _along(points, 0.5)
-            elif depth[edge.target] - depth[edge.source] > 1:
-                side = -1 if x0 < width / 2 else 1
-                outer = width / 2 + side * (width / 2 - 0.12)
-                start, end = (x0 + box_width * 0.35 * side, y0 + box_height / 2), (x1 + box_width / 2 * side, y1)
-                points = [start, (outer, y0 + gap * 0.6), (outer, y1 - 0.05), end]
-                _curve(axes, points, edge)
-                label = _along(points, 0.62)
-                label = (min(max(label[0], 0.47), width - 0.47), label[1])
-            else:
-                sign = 1 if y1 >= y0 else -1
-                start, end = (x0 + 0.15 * (x1 - x0), y0 + sign * box_height / 2), (x1 + 0.12 * (x0 - x1), y1 - sign * box_height / 2)
-                _arrow(axes, start, end, edge)
-                label = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
-            _coefficient(axes, *label, edge, 9.2)
-        for name, (x, y) in centre.items():
-            _node(axes, nodes[name], x, y, box_width, box_height, 9.8)
-        _legend(axes, width, height - 0.22, edges)
+        figure, axes = canvas(width, height + legend)
+        for route, label in zip(routes, labels):
+            _curve(axes, [at(point) for point in route.points], route.edge, 10)
+            _coefficient(axes, *at(label), route.edge, size.text)
+        wide, tall = (size.across, size.along) if down else (size.along, size.across)
+        for name, place in spot.items():
+            _node(axes, nodes[name], *at(place), wide, tall, size.text + 0.4, 3 if down and widest > 2 else 2)
+        _legend(axes, width, height + 0.12, edges)
         return svg(figure)
 
 

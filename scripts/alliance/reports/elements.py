@@ -101,6 +101,16 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """Parts of a chapter that the reader opens: a title, what they say in sentences, and their tables and figures."""
+
+    id: str
+    title: str
+    blocks: tuple[Table | Figure, ...]
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Verdict:
     """A highlighted block: what each test says, and one plain sentence that follows from them."""
 
@@ -123,7 +133,7 @@ class Chapter:
     question: str
     sources: tuple[str, ...]
     findings: tuple[str, ...] = ()
-    blocks: tuple[Table | Figure | Part | Verdict, ...] = ()
+    blocks: tuple[Table | Figure | Part | Fold | Verdict, ...] = ()
     methods: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     headlines: tuple[str, ...] = ()

@@ -143,14 +143,18 @@ class SiteVectors:
         mean = vcov @ np.einsum("iab,ib->a", weights, self.y)
         return mean, vcov, np.where(self.used, self.y - mean, 0.0)
 
+    def _rounding(self, value: float) -> float:
+        """Return how far two log-likelihoods may differ by rounding: it sums a term for each estimate."""
+        return 1e-12 * (abs(value) + self.used.sum())
+
     def traces(self) -> np.ndarray:
         """Return the trace of each coefficient's block of ``W - W X (X' W X)^-1 X' W`` without variance between sites."""
         weights, _ = self.inverses(np.zeros(self.v.shape[1:]))
         spread = np.einsum("iab,bc,ica->a", weights, np.linalg.inv(weights.sum(axis=0)), weights)
         return np.einsum("iaa->a", weights) - spread
 
-    def _diagonal_score(self, tau2: np.ndarray, restricted: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return the derivatives of the log-likelihood by the variances and their expected information."""
+    def _diagonal_score(self, tau2: np.ndarray, restricted: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the derivatives of the log-likelihood by the variances, their expected and their observed information."""
         weights, _ = self.inverses(np.diag(tau2))
         _, vcov, residual = self._mean(weights)
         pulled = np.einsum("iab,ib->ia", weights, residual)
@@ -162,10 +166,14 @@ class SiteVectors:
             products = products - 2 * ((weights @ vcov @ weights) * weights).sum(axis=0)
             moved = vcov @ crossed
             products = products + np.einsum("abc,dcb->ad", moved, moved)
-        return ((pulled**2).sum(axis=0) - trace) / 2, products / 2
+        shifted = np.einsum("iab,ib->ab", weights, pulled)
+        average = pulled[:, :, None] * weights * pulled[:, None, :]
+        return ((pulled**2).sum(axis=0) - trace) / 2, products / 2, average.sum(axis=0) - shifted.T @ vcov @ shifted - products / 2
 
     def variances(self, estimated: np.ndarray, restricted: bool) -> tuple[np.ndarray, bool]:
-        """Maximise the likelihood over variances without covariances by Fisher scoring inside their bounds at zero.
+        """Maximise the likelihood over variances without covariances inside their bounds at zero.
+
+        Newton's method where the observed information is positive definite, else Fisher scoring.
 
         Parameters
         ----------
@@ -185,17 +193,20 @@ class SiteVectors:
         tau2 = np.where(estimated, np.maximum(spread - typical, 0.1 * spread), 0.0)
         value = self.estimates(np.diag(tau2), restricted)[2]
         for _ in range(_STEPS):
-            score, information = self._diagonal_score(tau2, restricted)
+            score, expected, observed = self._diagonal_score(tau2, restricted)
             free = estimated & ((tau2 > 0) | (score > 0))
             if not free.any():
                 return tau2, True
+            part = np.ix_(free, free)
+            # Near the maximum scoring steps can go from one side of it to the other without end.
+            near = np.linalg.eigvalsh(observed[part] / np.sqrt(np.outer(*[np.diagonal(expected)[free]] * 2)))[0] > 0.05
             step = np.zeros(tau2.size)
-            step[free] = np.linalg.solve(information[np.ix_(free, free)], score[free])
+            step[free] = np.linalg.solve((observed if near else expected)[part], score[free])
             length = 1.0
             for _ in range(50):
                 proposal = np.maximum(tau2 + length * step, 0.0)
                 new = self.estimates(np.diag(proposal), restricted)[2]
-                if new >= value - 1e-12 * abs(value):
+                if new >= value - self._rounding(value):
                     break
                 length /= 2
             else:
@@ -207,7 +218,10 @@ class SiteVectors:
         return tau2, False
 
     def _score(self, between: np.ndarray, restricted: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return S, with which the log-likelihood changes by ``trace(S dT)``, and K of the expected information ``vec' K vec / 2``."""
+        """Return S, with which the log-likelihood changes by ``trace(S dT)``, and K of the observed information ``vec' K vec / 2``.
+
+        The observed information is twice the average of itself and the expected one (Johnson & Thompson, 1995), minus the expected one.
+        """
         weights, _ = self.inverses(between)
         _, vcov, residual = self._mean(weights)
         pulled = np.einsum("iab,ib->ia", weights, residual)
@@ -219,7 +233,9 @@ class SiteVectors:
             mixed = _kronecker_sum(spread, weights)
             corrected = information @ np.kron(vcov, vcov) @ information
             information = information - mixed - _kronecker_sum(weights, spread) + corrected
-        return score / 2, information
+        shifted = np.einsum("ia,idc->dac", pulled, weights).reshape(len(vcov), -1)
+        average = _kronecker_sum(pulled[:, :, None] * pulled[:, None, :], weights) - shifted.T @ vcov @ shifted
+        return score / 2, 2 * average - information
 
     def covariance_between(self, restricted: bool) -> tuple[np.ndarray, bool]:
         """Maximise the likelihood over a covariance matrix without restrictions, from two starts.
@@ -245,7 +261,7 @@ class SiteVectors:
         return between, converged
 
     def _climbed(self, root: np.ndarray, restricted: bool) -> tuple[np.ndarray, bool, float]:
-        """Climb from ``T = L L'`` by damped scoring steps in L, which reach singular T as well as others."""
+        """Climb from ``T = L L'`` by damped Newton steps in L, which reach singular T as well as others."""
         p = len(root)
         row, col = np.tril_indices(p)
         same = col[:, None] == col
@@ -268,7 +284,7 @@ class SiteVectors:
                 proposal = root.copy()
                 proposal[row, col] += step
                 new = self.estimates(proposal @ proposal.T, restricted)[2]
-                if new >= value - 1e-13 * abs(value):
+                if new >= value - self._rounding(value):
                     accepted = True
                     break
                 damping *= 10
@@ -276,7 +292,7 @@ class SiteVectors:
                 return root @ root.T, False, value
             gain = float(slope @ step)
             root, value, damping = proposal, new, damping / 10
-            if gain < 1e-13 * (1 + abs(value)):
+            if gain < self._rounding(value) / 10:
                 return root @ root.T, True, value
         return root @ root.T, False, value
 

@@ -62,6 +62,12 @@ BOUNDED_TYPES = frozenset(
         "correlation_disattenuated_mean",
         "correlation_disattenuated_contrast",
         "htmt",
+        "confounder_correlation",
+        "confounder_correlation_limit",
+        "path_difference",
+        "residual_correlation",
+        "expected_change",
+        "akaike_weight",
     }
 )
 PERCENT_TYPES = frozenset(

@@ -1,4 +1,4 @@
-"""How empathy, alliance and outcome hang together: path models."""
+"""How empathy, alliance and outcome hang together: path models, their comparison, lagged effects, what the therapist offers."""
 
 from __future__ import annotations
 
@@ -6,72 +6,102 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.questions.contract import WITH_NUMBERS
-from alliance.reports import figures, numbers
-from alliance.reports.chapters import common, published
-from alliance.reports.diagram import Edge, Node, path_diagram
-from alliance.reports.elements import Cell, Chapter, Column, Figure, Table, number_cell, slug
+from alliance.questions.contract import POOLED
+from alliance.reports import numbers
+from alliance.reports.chapters import (
+    common,
+    path_models_comparison,
+    path_models_conditions,
+    path_models_rows,
+    path_models_sessions,
+    path_models_single,
+    published,
+)
+from alliance.reports.chapters.path_models_rows import QUESTION, STANDARDISED, label, main_effect, models, rows_of, variable
+from alliance.reports.elements import Cell, Chapter, Column, Table
 from alliance.reports.inputs import ReportData
 
-QUESTION = "path_models"
-STANDARDISED = "path_standardised"
-DEFINED = "defined_standardised"
-INDEX_NAMES = {"chi2": "χ²", "df": "df", "p_value": "p", "cfi": "CFI", "tli": "TLI", "rmsea": "RMSEA", "srmr": "SRMR"}
 LIMITS = (
-    "Clients were not assigned to levels of the alliance: a path is an association in the assumed order of time, not proof of a cause.",
+    "Clients were not assigned to levels of empathy or alliance: a path is an association in the assumed order, not proof of a cause.",
     "An indirect effect carries that name only because the model assumes this order; other orders can fit as well.",
-    "Coefficients mix differences within and between therapists; they do not say what happens from session to session.",
+    "Coefficients of one value a client mix differences within and between therapists; they do not tell what happens between sessions.",
+    "Lagged effects within clients hold stable differences constant, but nothing that changes from session to session.",
     "A common rater of two variables (the client, for example) can raise the path between them.",
+    "That a model fits does not make it true, and the best of some models may be a poor one.",
 )
+SCRIPTS = "../lavaan"
 
 
 def build(data: ReportData) -> Chapter:
     """Return the chapter on path models."""
-    tables = {name: common.distinct(table) for name, table in data.tables[QUESTION].items()}
-    models = list(dict.fromkeys([*tables["parameters"]["model"], *data.options["questions"][QUESTION].get("models", {})]))
-    blocks: list[Table | Figure] = []
-    findings: list[str] = []
-    headlines: list[str] = []
-    for model in models:
-        effects = list(_one_method(common.pooled_rows(tables["indirect"], model=model, estimate_type=DEFINED)).itertuples())
-        for row in (effect for effect in effects if common.has_number(effect)):
-            told = (
-                effect_sentence(data, row, len(models) > 1),
-                common.spread_sentence(data, row),
-                influence(data, tables.get("leave_one_out"), model, row.parameter),
-                common.caution(row),
-            )
-            findings.append(" ".join(sentence for sentence in told if sentence))
-        headlines += [effect_sentence(data, row, True) for row in effects[:1] if common.has_number(row)]
-        blocks += diagram(data, tables["parameters"], model)
-        blocks += [parameter_table(data, tables["parameters"], model, form) for form in FORMS]
-        blocks += effect_forests(data, tables["indirect"], model)
-        blocks.append(fit_table(data, tables["fit"], model))
-    blocks += published.tables(data, QUESTION, benchmark_name)
-    missing = common.not_estimable(
-        data, select_standardised(tables["parameters"]), lambda row: f"{label(data, row.model)}, {path_label(row)}"
-    )
+    beside = _beside_the_review(data)
+    data = path_models_rows.once(data)
+    names = models(data)
+    single, comparison, sessions = path_models_single, path_models_comparison, path_models_sessions
+    told = findings(data, names)
     return Chapter(
         id="path-models",
         title="From empathy over the alliance to outcome",
-        question="Does the alliance link what the therapist offers early in treatment with what the client gains in the end?",
+        question="Does the alliance link what the therapist offers early on with what the client gains in the end, and what comes first?",
         sources=(QUESTION,),
-        headlines=tuple(headlines),
-        findings=tuple(findings),
-        blocks=tuple(blocks),
+        headlines=tuple(headlines(data, names)),
+        findings=tuple(told),
+        blocks=(
+            *single.sections(data, names),
+            *comparison.comparison(data),
+            *comparison.sites(data),
+            *comparison.sensitivity(data),
+            *sessions.sessions(data),
+            *sessions.mediation(data),
+            *path_models_conditions.conditions(data),
+            *beside,
+            *_scripts(data, names),
+        ),
         limits=LIMITS,
-        missing=missing,
+        missing=missing(data),
     )
 
 
-def select_standardised(parameters: pd.DataFrame) -> pd.DataFrame:
-    """Return the standardised regression paths."""
-    return parameters[(parameters["estimate_type"] == STANDARDISED) & (parameters["op"] == "~")]
+def _first_effect(data: ReportData, names: list[str]) -> Any:
+    return next((row for name in names if (row := main_effect(data, name)) is not None), None)
 
 
-def label(data: ReportData, model: str) -> str:
-    """Return a model's label from the configuration, or its name."""
-    return data.options["questions"][QUESTION].get("models", {}).get(model, {}).get("label") or common.words(model)
+def headlines(data: ReportData, names: list[str]) -> list[str]:
+    """Return the main indirect effect, what the comparison says comes first, and the lagged effects, one sentence each."""
+    row = _first_effect(data, names)
+    effect = path_models_single.effect_sentence(data, row) if row is not None else ""
+    return [one for one in (effect, path_models_comparison.first_comes(data), path_models_sessions.headline(data)) if one]
+
+
+def findings(data: ReportData, names: list[str]) -> list[str]:
+    """Return the head of the chapter: the main indirect effect and what it means, what comes first, what happens between sessions."""
+    row = _first_effect(data, names)
+    told = []
+    if row is not None:
+        parts = (path_models_single.effect_sentence(data, row), meaning(data, row), path_models_single.total_sentence(data, row))
+        parts += (common.spread_sentence(data, row), path_models_single.influence(data, row.model, row.effect), common.caution(row))
+        told.append(" ".join(part for part in parts if part))
+    return [one for one in (*told, path_models_comparison.first_comes(data), path_models_sessions.headline(data)) if one]
+
+
+def meaning(data: ReportData, row: Any) -> str:
+    """Return what an indirect effect means, in standard deviations; empty where its chain is not known."""
+    chain = path_models_rows.chain(row)
+    if len(chain) != 3:
+        return ""
+    first, middle, last = (_in_sentence(variable(data, row.model, name)) for name in chain)
+    size = numbers.bounded(abs(row.estimate), data.decimals)
+    way = "better" if row.estimate > 0 else "worse"
+    if last != "outcome":
+        way = "higher" if row.estimate > 0 else "lower"
+    return (
+        f"That is: of two clients one standard deviation apart in {first}, the higher one ends {size} standard deviations {way} in "
+        f"{last} by way of {middle}, if the model’s order is right."
+    )
+
+
+def _in_sentence(words: str) -> str:
+    return words[:1].lower() + words[1:]
 
 
 def path_label(row: Any) -> str:
@@ -79,156 +109,81 @@ def path_label(row: Any) -> str:
     return f"{common.words(row.rhs)} → {common.words(row.lhs)}"
 
 
-def benchmark_name(table: str, row: Any) -> str:
-    """Return what a published figure is about."""
-    return path_label(row) if table == "parameters" else f"{common.words(row.parameter)} effect"
+def benchmark_name(data: ReportData, table: str, row: Any) -> str:
+    """Return what a published figure is about; empty for rows that are not the one told."""
+    if table == "parameters":
+        return f"{path_label(row)} ({label(data, row.model)})" if row.op == "~" and row.method in path_models_rows.RANDOM else ""
+    if table == "indirect":
+        told = row.method in path_models_rows.RANDOM and row.estimate_type == path_models_rows.DEFINED
+        return f"{path_models_rows.effect_name(row.effect)} ({label(data, row.model)})" if told else ""
+    if table == "cross_lagged":
+        return f"{common.words(row.predictor)} → later {row.outcome}, within clients" if row.predictor else ""
+    if table == "conditions":
+        kind = path_models_conditions.KIND_WORDS.get(row.estimate_type, row.estimate_type)
+        return f"{path_models_conditions.name_of(row)} ({kind}, {path_models_conditions.FORM_WORDS.get(row.form, row.form)})"
+    return common.words(str(getattr(row, "model", table)))
 
 
-def effect_sentence(data: ReportData, row: Any, named: bool) -> str:
-    """Return a defined effect of a model in a sentence, with what its interval says."""
-    subject = f"{common.words(row.parameter)} effect" if row.parameter in ("indirect", "total", "direct") else f"“{row.parameter}”"
-    if named:
-        subject = f"{label(data, row.model)}: {subject[:1].lower()}{subject[1:]}"
-    elif row.definition:
-        subject += f" ({row.definition})"
-    return (
-        f"{subject}, standardised, {common.sentence_estimate(data, row, 'β')}; {common.sureness(row)}. "
-        f"{common.benchmark_sentence(data, row)}"
-    ).strip()
+def _beside_the_review(data: ReportData) -> list[Table]:
+    """Return the figures of the review beside the new ones, those without a new estimate folded."""
+    rows = published.rows_of(data, QUESTION, lambda table, row: benchmark_name(data, table, row))
+    unique = list({tuple(cell.text for cell in row): row for row in rows}.values())
+    known = [row for row in unique if published.has_new(row)]
+    silent = [row for row in unique if not published.has_new(row)]
+    parts = (
+        ("published-path-models", "Figures of the review beside the new ones", known, len(known) > 12),
+        ("published-path-models-silent", "Figures of the review to which this study has no estimate", silent, True),
+    )
+    return [published.table(data, id, caption, own, folded=folded) for id, caption, own, folded in parts if own]
 
 
-def influence(data: ReportData, table: pd.DataFrame | None, model: str, parameter: str) -> str:
-    """Return how much a defined effect rests on single sites."""
-    if table is None:
-        return ""
-    chosen = common.select(table, model=model, parameter=parameter, estimate_type=DEFINED)
-    return common.influence_sentence(data, chosen, f"the pooled {common.words(parameter).lower()} effect")
-
-
-def diagram(data: ReportData, parameters: pd.DataFrame, model: str) -> list[Figure]:
-    """Return the path diagram with pooled standardised coefficients; none where no path was estimated."""
-    rows = _one_method(common.pooled_rows(select_standardised(parameters), model=model))
-    estimated = [row for row in rows.itertuples() if common.has_number(row)]
-    if not estimated:
+def _scripts(data: ReportData, names: list[str]) -> list[Table]:
+    """Return where each model's script for R lies, folded."""
+    known = set(path_models_rows.section(data).get("models", {}))
+    cells = tuple((Cell(label(data, name)), Cell(f"{name}.R", link=f"{SCRIPTS}/{name}.R")) for name in names if name in known)
+    if not cells:
         return []
-    names = list(dict.fromkeys([*(row.rhs for row in rows.itertuples()), *(row.lhs for row in rows.itertuples())]))
-    nodes = {name: Node(common.words(name)) for name in names}
-    edges = [
-        Edge(
-            row.rhs,
-            row.lhs,
-            common.estimate_text(row, data.decimals),
-            common.interval_text(row, data.decimals),
-            clear=numbers.known(row.ci_low) and (row.ci_low > 0 or row.ci_high < 0),
-        )
-        for row in estimated
-    ]
-    told = "; ".join(
-        f"{path_label(row)} {common.estimate_text(row, data.decimals)} {common.interval_text(row, data.decimals)}" for row in estimated
+    note = (
+        "Each script fits the model with lavaan to the summary data beside it, so that anyone can repeat it in R without a row of any "
+        "client. The files lie in the folder lavaan of the results, beside this report’s folder."
     )
-    return [
-        Figure(
-            id=f"diagram-{slug(model)}",
-            title=f"{label(data, model)}: standardised paths, pooled over sites",
-            alt=f"Path diagram with pooled standardised coefficients and {data.level} intervals: {told}.",
-            svg=path_diagram(nodes, edges),
-            note=f"Numbers are standardised coefficients with {data.level} intervals. All coefficients stand in the table that follows.",
-        )
-    ]
+    return [Table("lavaan-scripts", "Repeat the models in R", (Column("Model"), Column("Script")), cells, note=note, folded=True)]
 
 
-def _one_method(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of two-stage pooling where a model was also fitted to the pooled matrix."""
-    first = rows[rows["method"] != "two_stage_sem"]
-    return first if first["status"].isin(WITH_NUMBERS).any() else rows
+def missing(data: ReportData) -> tuple[str, ...]:
+    """Return what could not be estimated over sites and what it needs."""
+    silent: list[tuple[str, str]] = []
 
+    def add(rows: pd.DataFrame, keys: tuple[str, ...], name: Any) -> None:
+        pooled = common.pooled_rows(rows)
+        for _, own in common.rows_by(pooled, keys) if len(pooled) else ():
+            if not any(common.has_number(row) for row in own.itertuples()):
+                row = next(own.itertuples())
+                silent.append((name(row), row.reason))
 
-FORMS = {STANDARDISED: "standardised", "path_unstandardised": "in the units of the variables"}
-
-
-def parameter_table(data: ReportData, parameters: pd.DataFrame, model: str, form: str) -> Table:
-    """Return the pooled paths of a model in one form (a key of :data:`FORMS`)."""
-    chosen = common.pooled_rows(parameters, model=model, op="~", estimate_type=form)
-    rows = tuple(
-        (Cell(path_label(row)), Cell(METHOD_WORDS.get(row.method, common.words(row.method))), *common.estimate_cells(data, row))
-        for row in chosen.itertuples()
+    parameters = rows_of(data, "parameters")
+    kinds = list(STANDARDISED.values())
+    wanted = parameters[parameters["estimate_type"].isin(kinds) & parameters["op"].ne("~~")]
+    by_model = wanted.assign(_pooled=wanted["site"].eq(POOLED))
+    for model, own in by_model.groupby("model", sort=False):
+        pooled = common.pooled_rows(own)
+        if len(pooled) and not any(common.has_number(row) for row in pooled.itertuples()):
+            silent.append((label(data, str(model)), next(pooled.itertuples()).reason))
+        else:
+            add(own, ("lhs", "op", "rhs"), lambda row: f"{label(data, row.model)}, {path_models_rows.term(data, row)}")
+    indirect = rows_of(data, "indirect", estimate_type=path_models_rows.DEFINED)
+    levels = path_models_sessions.LEVELS
+    add(
+        indirect[indirect["level"].ne(path_models_rows.CLIENT)],
+        ("model", "effect", "level"),
+        lambda row: f"{path_models_sessions.chain_text(row)}, {levels.get(row.level, row.level)}",
     )
-    return Table(
-        id=f"parameters-{slug(model)}-{slug(form)}",
-        caption=f"{label(data, model)}: paths pooled over sites, {FORMS[form]}",
-        columns=(Column("Path"), Column("Method"), *common.estimate_columns(data, "β" if form == STANDARDISED else "Estimate")),
-        rows=rows,
-        note="Outcomes, symptoms and their level at intake are turned so that higher is better, whatever the variable is called.",
-        empty="No path was estimated.",
+    lagged = rows_of(data, "cross_lagged", model=path_models_sessions.EQUAL)
+    add(lagged, ("pair",), lambda row: f"{path_models_sessions.pair_words(data, row.pair)} over sessions")
+    of_conditions = rows_of(data, "conditions")
+    add(of_conditions, ("topic", "variable", "contrast", "phase", "pair"), path_models_conditions.missing_name)
+    frame = pd.DataFrame(
+        [{"site": POOLED, "status": "not_estimable", "estimate": None, "reason": reason, "subject": name} for name, reason in silent],
+        columns=["site", "status", "estimate", "reason", "subject"],
     )
-
-
-METHOD_WORDS = {
-    "two_stage_reml": "pooled site estimates",
-    "two_stage_dersimonian_laird": "pooled site estimates",
-    "two_stage_paule_mandel": "pooled site estimates",
-    "two_stage_fixed": "pooled site estimates",
-    "two_stage_sem": "model of the pooled matrix",
-    "none": numbers.UNKNOWN,
-}
-
-
-def effect_forests(data: ReportData, indirect: pd.DataFrame, model: str) -> list[Figure]:
-    """Return one forest plot a defined effect."""
-    made = []
-    for (parameter,), chosen in common.rows_by(common.select(indirect, model=model, estimate_type=DEFINED), ("parameter",)):
-        pooled = _one_method(common.pooled_rows(chosen))
-        kept = pd.concat([common.site_rows(chosen), pooled])
-        estimated = kept["status"].isin(WITH_NUMBERS)
-        if not estimated.any():
-            continue
-        rows = common.forest_rows(data, kept)
-        subject = f"{common.words(parameter)} effect (standardised)"
-        row = next((row for row in pooled.itertuples() if common.has_number(row)), None)
-        finding = (
-            f"Pooled {common.sentence_estimate(data, row, 'β')}; {common.sureness(row)}." if row is not None else "No pooled estimate."
-        )
-        made.append(
-            Figure(
-                id=f"forest-{slug(model)}-{slug(parameter)}",
-                title=f"{label(data, model)}: {subject} by site",
-                alt=f"Forest plot of the {subject} at each site. {finding}",
-                svg=figures.forest(rows, axis=subject, decimals=data.decimals),
-                narrow=figures.forest(rows, axis=subject, decimals=data.decimals, narrow=True),
-                note=f"Lines are {data.level} intervals; squares grow with the number of clients.",
-                data=common.site_table(data, kept, f"forest-{slug(model)}-{slug(parameter)}-data", f"{subject} by site", "β"),
-            )
-        )
-    return made
-
-
-def fit_table(data: ReportData, fit: pd.DataFrame, model: str) -> Table:
-    """Return the indices of fit of a model by site and for the pooled matrix."""
-    chosen = common.select(fit, model=model)
-    indices = [index for index in INDEX_NAMES if index in set(chosen["index"])]
-    rows = []
-    for (site,), group in common.rows_by(pd.concat([common.pooled_rows(chosen), common.site_rows(chosen)]), ("site",)):
-        by_index = {row.name: row for row in group.rename(columns={"index": "name"}).itertuples(index=False)}
-        remarks = list(dict.fromkeys(common.remark(row) for row in by_index.values() if common.remark(row)))
-        rows.append(
-            (Cell(data.labels.get(site, site)), *(_fit_cell(by_index.get(index), index) for index in indices), Cell("; ".join(remarks)))
-        )
-    return Table(
-        id=f"fit-{slug(model)}",
-        caption=f"{label(data, model)}: how well the model fits",
-        columns=(Column("Site"), *(Column(INDEX_NAMES[index], True) for index in indices), Column("Remark")),
-        rows=tuple(rows),
-        note="A model with no degrees of freedom fits every matrix; its fit says nothing for or against it.",
-        empty="No model was fitted.",
-    )
-
-
-def _fit_cell(row: Any, index: str) -> Cell:
-    if row is None or not common.has_number(row):
-        return Cell(numbers.UNKNOWN, "")
-    if index == "df":
-        return common.count_cell(row.estimate)
-    if index == "p_value":
-        return number_cell(numbers.p_value(row.estimate).removeprefix("= "), row.estimate)
-    show = numbers.decimal if index == "chi2" else numbers.bounded
-    return number_cell(show(row.estimate, 2 if index == "chi2" else 3), row.estimate)
+    return common.not_estimable(data, frame, lambda row: row.subject)
