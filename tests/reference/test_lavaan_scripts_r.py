@@ -159,7 +159,9 @@ def test_a_site_with_few_clients_is_not_shown(summaries, scripts, tmp_path):
 
 
 def test_a_model_without_estimates_gives_a_script_that_says_why(tmp_path):
-    model = LavaanModel("m", "Model 'm'", "y ~ x", "Study", "base", False, ("y", "x"), ("x",), 10, reason="not estimable: needs 2 sites; has 0")
+    model = LavaanModel(
+        "m", "Model 'm'", "y ~ x", "Study", "base", False, ("y", "x"), ("x",), 10, reason="not estimable: needs 2 sites; has 0"
+    )
     script = lavaan_script(model)
     assert "# The tables have no estimates over sites for this model. Not estimable: needs 2 sites; has 0." in script
     assert "within <-" not in script and "sites <-" not in script
