@@ -45,8 +45,9 @@ rule check_all:
 
 
 rule pool_all:
-    """Tables of the questions asked for (QUESTIONS; all by default), without the report."""
+    """Tables and R scripts of the questions asked for (QUESTIONS; all by default), without the report."""
     input:
+        lavaan_scripts(),
         [
             f"results/{scenario}/tables/{question}/{table}.csv"
             for scenario in SCENARIOS

@@ -16,6 +16,7 @@ from alliance.questions.moments import read_block
 from alliance.questions.path_model_sample import block
 from alliance.questions.path_models_pooling import PooledFit, pooled_fits, site_moments
 from alliance.questions.summary import SiteSummary
+from alliance.statistics.structural_model import layout
 
 
 def lavaan_model(
@@ -35,6 +36,7 @@ def lavaan_model(
         label=content["label"],
         syntax=content["syntax"],
         variables=found.model.observed,
+        exogenous=layout(found.model).exogenous,
         min_clients=minimum,
         sites=sites,
         correlation=found.within.correlation if fitted else None,

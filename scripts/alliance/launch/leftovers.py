@@ -58,6 +58,8 @@ def remove_leftovers(study: Study) -> list[str]:
             shutil.rmtree(folder)
             removed.add(f"scenario {folder.name}")
             continue
+        if "path_models" not in study.enabled_questions(folder.name):
+            shutil.rmtree(folder / "lavaan", ignore_errors=True)
         for question in _folders(folder / "tables"):
             if question.name not in study.enabled_questions(folder.name):
                 shutil.rmtree(question)

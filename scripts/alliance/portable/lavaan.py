@@ -41,9 +41,16 @@ fit <- sem(model, sample.cov = moments[observed, observed], sample.nobs = whole,
            estimator = "ML", se = "robust.sem", test = "satorra.bentler", NACOV = whole * divisor^2 * sampling[place, place],
            check.vcov = FALSE)
 
+# The baseline model of CFI and TLI. Exogenous variables covary in it, also where the model writes their covariances out (lavaan's own
+# baseline takes those to be zero).
+pairs <- if (length(exogenous) > 1) combn(exogenous, 2, paste, collapse = " ~~ ")
+baseline <- sem(c(paste(observed, "~~", observed), pairs), sample.cov = moments[observed, observed], sample.nobs = whole,
+                fixed.x = FALSE)
+
 # Measures of fit under the names they have in fit.csv.
 measures <- function(fit, n) {
   m <- as.list(fitMeasures(fit))
+  m[c("baseline.chisq", "baseline.df")] <- fitMeasures(baseline, c("chisq", "df"))
   ratio <- n / sum(lavInspect(fit, "nobs"))
   chi2 <- m$chisq * ratio
   baseline <- m$baseline.chisq * ratio
@@ -97,6 +104,8 @@ class LavaanModel:
         Whether the study's data are simulated.
     variables : sequence of str
         In the order of the matrices.
+    exogenous : sequence of str
+        Those of them that predict and are not predicted.
     sites : mapping of str to tuple
         Clients (harmonic mean over pairs of variables) and covariance matrix of each site that may be shown.
     min_clients : int
@@ -120,6 +129,7 @@ class LavaanModel:
     scenario: str
     simulated: bool
     variables: Sequence[str]
+    exogenous: Sequence[str]
     min_clients: int
     sites: Mapping[str, tuple[float, np.ndarray]] = field(default_factory=dict)
     correlation: np.ndarray | None = None
@@ -137,7 +147,7 @@ def lavaan_script(model: LavaanModel) -> str:
     """
     fitted = model.correlation is not None and model.sampling is not None
     parts = [_header(model, fitted), _SETUP, f"model <- '\n{_quoted(model.syntax.strip())}\n'\n"]
-    parts.append(f"variables <- {_texts(model.variables)}\n")
+    parts.append(f"variables <- {_texts(model.variables)}\nexogenous <- {_texts(model.exogenous)}\n")
     if fitted:
         parts += [
             f"# Correlations within sites, pooled over {model.n_sites} sites with {model.n_clients} clients.\n"
@@ -204,7 +214,7 @@ def _text(text: str) -> str:
 
 
 def _texts(texts: Sequence[str]) -> str:
-    return f"c({', '.join(_text(text) for text in texts)})"
+    return f"c({', '.join(_text(text) for text in texts)})" if texts else "character(0)"
 
 
 def _number(value: float) -> str:
