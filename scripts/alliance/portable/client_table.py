@@ -14,7 +14,7 @@ from alliance.portable.session_table import direction, site_columns
 from alliance.portable.tables import Column, PortableTable
 from alliance.questions.correlations import therapists_of
 from alliance.questions.site_data import SiteData
-from alliance.variables.checks import CLIENTS_PREFIX, OUTCOMES, PROCESS, section
+from alliance.variables.checks import CLIENTS_PREFIX, OUTCOMES, PROCESS, PRODUCT, section
 from alliance.variables.client import Measure, factor_definition, measure
 from alliance.variables.path_models import definitions
 
@@ -45,6 +45,8 @@ def study_variables(options: Mapping[str, Any]) -> dict[tuple[str, str], Mapping
     listed += [(factor, factor_definition(factor)) for factor in sorted(options["questions"]["client_factors"]["factors"])]
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for name, definition in listed:
+        if definition["construct"] == PRODUCT:
+            continue
         found.setdefault((name, json.dumps(_complete(definition, options), sort_keys=True)), definition)
     return found
 
