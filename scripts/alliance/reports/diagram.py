@@ -424,7 +424,7 @@ def _spread(wanted: Mapping[str, float], apart: float, low: float, high: float) 
     return placed
 
 
-def factor_diagram(nodes: Mapping[str, Node], edges: Sequence[Edge], *, narrow: bool = False) -> bytes:
+def factor_diagram(nodes: Mapping[str, Node], edges: Sequence[Edge], *, narrow: bool = False, stacked: bool = False) -> bytes:
     """Return a diagram of a factor model: factors left of the indicators, specific factors right of them.
 
     Parameters
@@ -434,7 +434,9 @@ def factor_diagram(nodes: Mapping[str, Node], edges: Sequence[Edge], *, narrow: 
     edges : sequence of Edge
         Loadings (from factor to indicator, or from a factor of higher order to a factor) and correlations of factors.
     narrow : bool
-        True leaves the intervals out, for a 320 px screen.
+        True for a 320 px screen; leaves the intervals out.
+    stacked : bool
+        True writes intervals below coefficients, on narrow screens too.
 
     Returns
     -------
@@ -453,7 +455,8 @@ def factor_diagram(nodes: Mapping[str, Node], edges: Sequence[Edge], *, narrow: 
     longest = max((len(nodes[name].label) for name in observed), default=1)
     box = min(max(CHARACTER * size * longest + 0.16, 0.55), (1.15 if narrow else 2.3) if columns + bool(behind) < 3 else 0.75)
     lines = 2 if CHARACTER * size * longest > 0.94 * box else 1
-    row = (0.29 if narrow else 0.31) + 0.13 * (lines - 1)
+    row = (0.29 if narrow else 0.31) + 0.13 * max(lines - 1, stacked)
+    beside = "\n" if stacked else "" if narrow else " "
     rank = {name: index for factors in (before, behind) for index, name in enumerate(factors)}
     reach = max((abs(rank[edge.source] - rank[edge.target]) for edge in mutual if edge.source in before), default=0)
     near, further = (0.3, 0.36) if narrow else (0.6, 0.7)
@@ -481,15 +484,13 @@ def factor_diagram(nodes: Mapping[str, Node], edges: Sequence[Edge], *, narrow: 
             points = [(x0 + side * oval[0] / 2, y0), (x0 + side * oval[0] / 2 + own, y0), (x1 + side * oval[0] / 2 + own, y1)]
             points.append((x1 + side * oval[0] / 2, y1))
             _curve(axes, points, edge, 8)
-            _coefficient(axes, *_along(points, 0.5), edge, size, interval="" if narrow else "\n")
+            _coefficient(axes, *_along(points, 0.5), edge, size, interval="" if narrow and not stacked else "\n")
         for edge in loadings:
             (x0, y0), (x1, y1) = place[edge.source], place[edge.target]
             side = 1 if x1 > x0 else -1
             to = oval[0] if nodes[edge.target].latent else box
             _arrow(axes, (x0 + side * oval[0] * 0.45, y0 + 0.12 * (y1 - y0) / needed), (x1 - side * to / 2, y1), edge, 8)
-            _coefficient(
-                axes, x1 - side * (to / 2 + 0.13), y1, edge, size, interval="" if narrow else " ", ha="right" if side > 0 else "left"
-            )
+            _coefficient(axes, x1 - side * (to / 2 + 0.13), y1, edge, size, interval=beside, ha="right" if side > 0 else "left")
         for name, (x, y) in place.items():
             wide, tall = oval if nodes[name].latent else (box, row - 0.06)
             _node(axes, nodes[name], x, y, wide, tall, size, 2 if nodes[name].latent else lines, nodes[name].latent)

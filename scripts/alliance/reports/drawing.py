@@ -88,7 +88,9 @@ def _compact(drawing: str) -> str:
             r'(<path id="\w+") d="([^"]*)" transform="scale\(0\.015625\)"',
             lambda found: f'{found[1]} d="{_outline(found[2])}" transform="scale(.125)"',
         ),
-        (r"<defs></defs>|<!DOCTYPE[^>]*>", ""),
+        (r"<defs></defs>|<[?!][^>]*>", ""),
+        (r'(?<= d=")[^"]*', lambda found: re.sub(r" ?([A-Za-z]) ?", r"\1", found.group()).replace(" -", "-")),
+        (r'(?<= style=")[^"]*', lambda found: found.group().replace(": ", ":").replace("; ", ";")),
     ):
         drawing = re.sub(pattern, shorter, drawing, flags=re.DOTALL)
     return drawing

@@ -135,6 +135,9 @@ def read_table(path: Path, question: str) -> pd.DataFrame:
     except KeyError:
         return _read_csv(path)
     text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    # Results' files keep spreadsheets from running cells such as the operator =~ by an apostrophe.
+    written = [name for name in text if schema.get(name) == contract.TEXT]
+    text[written] = text[written].replace(r"^'(?=[=+\-@\t\r])", "", regex=True)
     return contract.typed(text.replace("", None), schema)
 
 

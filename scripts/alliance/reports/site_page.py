@@ -30,7 +30,7 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
         measurement_overlap.pair_label,
         "Alliance measures with each other",
     ),
-    "path_models": (_rows_of("path_models", "parameters"), ("path_standardised",), path_models.path_label, "Paths, standardised"),
+    "path_models": (path_models.site_rows, None, path_models.site_label, "Paths, standardised"),
     "client_factors": (
         _rows_of("client_factors", "factors"),
         ("correlation",),

@@ -30,6 +30,7 @@ LIMITS = (
     "That a model fits does not make it true, and the best of some models may be a poor one.",
 )
 SCRIPTS = "../lavaan"
+MOST_OPEN = 12
 
 
 def build(data: ReportData) -> Chapter:
@@ -110,18 +111,28 @@ def path_label(row: Any) -> str:
 
 
 def benchmark_name(data: ReportData, table: str, row: Any) -> str:
-    """Return what a published figure is about; empty for rows that are not the one told."""
+    """Return what a published figure is about; empty for rows that are not the one told, or that the review has words for but no figure.
+
+    Where the review has only words, its claim stands with what the chapter says of the conditions.
+    """
+    random = row.method in path_models_rows.RANDOM
     if table == "parameters":
-        return f"{path_label(row)} ({label(data, row.model)})" if row.op == "~" and row.method in path_models_rows.RANDOM else ""
+        told = row.op == "~" and random and row.model == path_models_rows.MAIN_MODEL
+        return f"{path_label(row)} ({label(data, row.model)})" if told else ""
     if table == "indirect":
-        told = row.method in path_models_rows.RANDOM and row.estimate_type == path_models_rows.DEFINED
+        if row.level != path_models_rows.CLIENT:
+            levels = path_models_sessions.LEVELS
+            return f"{path_models_sessions.chain_name(data, row)}, {levels[row.level]}" if random and row.effect == "indirect" else ""
+        told = random and row.estimate_type == path_models_rows.DEFINED
         return f"{path_models_rows.effect_name(row.effect)} ({label(data, row.model)})" if told else ""
     if table == "cross_lagged":
-        return f"{common.words(row.predictor)} → later {row.outcome}, within clients" if row.predictor else ""
+        told = row.predictor and row.method == path_models_rows.WITHIN
+        return f"{common.words(row.predictor)} → later {row.outcome}, within clients" if told else ""
     if table == "conditions":
         kind = path_models_conditions.KIND_WORDS.get(row.estimate_type, row.estimate_type)
-        return f"{path_models_conditions.name_of(row)} ({kind}, {path_models_conditions.FORM_WORDS.get(row.form, row.form)})"
-    return common.words(str(getattr(row, "model", table)))
+        form = path_models_conditions.FORM_WORDS.get(row.form, row.form)
+        return f"{path_models_conditions.name_of(row)} ({kind}, {form})" if numbers.known(row.published) else ""
+    return ""
 
 
 def _beside_the_review(data: ReportData) -> list[Table]:
@@ -131,10 +142,23 @@ def _beside_the_review(data: ReportData) -> list[Table]:
     known = [row for row in unique if published.has_new(row)]
     silent = [row for row in unique if not published.has_new(row)]
     parts = (
-        ("published-path-models", "Figures of the review beside the new ones", known, len(known) > 12),
+        ("published-path-models", "Figures of the review beside the new ones", known, len(known) > MOST_OPEN),
         ("published-path-models-silent", "Figures of the review to which this study has no estimate", silent, True),
     )
     return [published.table(data, id, caption, own, folded=folded) for id, caption, own, folded in parts if own]
+
+
+def site_rows(data: ReportData) -> pd.DataFrame:
+    """Return the standardised paths of every site, and of the pooled ones those told; the main model's first."""
+    rows = path_models_rows.rows_of(path_models_rows.once(data), "parameters", op="~", estimate_type=STANDARDISED["~"])
+    pooled = path_models_rows.preferred(common.pooled_rows(rows), ("model", "lhs", "rhs"))
+    rows = pd.concat([common.site_rows(rows), pooled])
+    return rows.assign(_main=rows["model"].ne(path_models_rows.MAIN_MODEL)).sort_values("_main", kind="stable").drop(columns="_main")
+
+
+def site_label(row: Any) -> str:
+    """Return a path of a model in words, with the model's name where it is not the main one."""
+    return path_label(row) if row.model == path_models_rows.MAIN_MODEL else f"{path_label(row)} ({common.words(row.model).lower()})"
 
 
 def _scripts(data: ReportData, names: list[str]) -> list[Table]:
@@ -176,7 +200,7 @@ def missing(data: ReportData) -> tuple[str, ...]:
     add(
         indirect[indirect["level"].ne(path_models_rows.CLIENT)],
         ("model", "effect", "level"),
-        lambda row: f"{path_models_sessions.chain_text(row)}, {levels.get(row.level, row.level)}",
+        lambda row: f"{path_models_sessions.chain_name(data, row)}, {levels.get(row.level, row.level)}",
     )
     lagged = rows_of(data, "cross_lagged", model=path_models_sessions.EQUAL)
     add(lagged, ("pair",), lambda row: f"{path_models_sessions.pair_words(data, row.pair)} over sessions")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from alliance.reports import figures
 from alliance.reports.chapters import common
+from alliance.reports.chapters.outcome_parts import minus
 from alliance.reports.chapters.path_models_rows import Blocks, one_row, rows_of, short, with_number
 from alliance.reports.elements import Cell, Column, Figure, Part, Table
 from alliance.reports.inputs import ReportData
@@ -111,8 +112,8 @@ def modality_sentence(data: ReportData) -> str:
     """Return whether the relation differs with treatments (claim I1)."""
     rows = topic_rows(data, MODALITY)
     within = with_number(rows[rows["estimate_type"].eq(CONTRAST)])
-    named = [(f"{row.variable}, {row.contrast}", row) for row in within.itertuples()]
-    return common.contrast_list(data, "Differences between treatments within sites (claim I1)", named)
+    named = [(f"{row.variable}, {minus(row.contrast)}", row) for row in within.itertuples() if row.variable in CONDITIONS]
+    return common.contrast_list(data, "Differences between treatments within sites (claim I1)", named[: common.NAMED_SUBJECTS])
 
 
 def rater_sentence(data: ReportData) -> str:
@@ -141,7 +142,7 @@ def phase_sentence(data: ReportData) -> str:
     shown = "; ".join(f"{row.phase} {short(data, row, 'r')}" for row in ordered)
     told = f"Empathy and alliance of the same sessions (claims H9, I3): {shown}."
     contrasts = with_number(rows[rows["estimate_type"].eq(CONTRAST)])
-    named = [(row.contrast, row) for row in contrasts.itertuples()]
+    named = [(minus(row.contrast), row) for row in contrasts.itertuples()]
     return f"{told} {common.contrast_list(data, 'Differences on the same clients', named)}".strip()
 
 
@@ -179,7 +180,9 @@ def influence_sentence(data: ReportData) -> str:
 def setting_sentence(data: ReportData) -> str:
     """Return whether relations differ between analogue and clinical studies (claim I7)."""
     rows = with_number(topic_rows(data, SETTING))
-    named = [(f"{row.variable}{f', {row.contrast or row.group}' if row.contrast or row.group else ''}", row) for row in rows.itertuples()]
+    named = [
+        (f"{row.variable}{f', {minus(row.contrast or row.group)}' if row.contrast or row.group else ''}", row) for row in rows.itertuples()
+    ]
     return common.contrast_list(data, "By setting (claim I7)", named[: common.NAMED_SUBJECTS])
 
 
@@ -212,12 +215,14 @@ def name_of(row: Any) -> str:
     if row.group:
         parts.append(row.group)
     told = ", ".join(parts)
-    return f"{told}: {row.contrast}" if row.contrast else told
+    return f"{told}: {minus(row.contrast)}" if row.contrast else told
 
 
 def topic_table(data: ReportData, topic: str) -> list[Table]:
     """Return the pooled rows on a topic, folded; none where nothing has a number."""
     rows = with_number(topic_rows(data, topic))
+    if topic == BESIDE:
+        rows = rows[rows["form"].eq(form_of(data)) & rows["estimate_type"].isin([CONTRAST, SLOPE, SLOPE_CONTRAST, SHARE])]
     if rows.empty:
         return []
     cells = tuple(

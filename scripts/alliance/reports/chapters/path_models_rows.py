@@ -27,9 +27,9 @@ PREFERENCE = (*RANDOM, WITHIN, MULTIVARIATE, TWO_STAGE)
 METHOD_WORDS = {
     **dict.fromkeys(RANDOM[:3], "site estimates, random effects"),
     RANDOM[3]: "site estimates, no differences between sites assumed",
-    MULTIVARIATE: "all coefficients of the sites together",
-    WITHIN: "one model of the correlations within sites",
-    TWO_STAGE: "one model of the pooled matrix, published matrices too",
+    MULTIVARIATE: "all coefficients together",
+    WITHIN: "one model within sites",
+    TWO_STAGE: "one model of the pooled matrix",
     "none": numbers.UNKNOWN,
 }
 MAIN_MODEL = "empathy_alliance_outcome"

@@ -15,7 +15,6 @@ from alliance.reports.chapters.path_models_rows import (
     METHOD_WORDS,
     PREFERENCE,
     Blocks,
-    chain,
     effect_name,
     preferred,
     rows_of,
@@ -226,8 +225,9 @@ def lagged_table(data: ReportData, pair: str) -> Table:
     rows = rows[rows["estimate_type"].isin(["path_standardised", "factor_correlation"]) & rows["model"].ne(GROWTH)]
     cells = []
     order = {name: position for position, name in enumerate(MODEL_WORDS)}
-    known = with_number(rows)
-    for row in sorted(known.itertuples(), key=lambda one: (order.get(one.model, 9), one.predictor == one.outcome)):
+    told = [told_row(own) for _, own in common.rows_by(rows, ("model", "parameter", "lag", "estimate_type"))] if len(rows) else []
+    known = [row for row in told if row is not None]
+    for row in sorted(known, key=lambda one: (order.get(one.model, 9), one.predictor == one.outcome)):
         what = f"{common.words(row.predictor)} → {row.outcome.replace('_', ' ')}" if row.predictor else common.words(row.parameter)
         cells.append(
             (
@@ -341,22 +341,42 @@ def mediation(data: ReportData) -> Blocks:
         "whose means are above those of others. The two need not agree; only the first speaks to what happens in a treatment, only the "
         "second to which clients do well."
     )
-    told = [mediation_sentence(data, row) for row in shown.itertuples() if common.has_number(row)]
-    blocks: Blocks = [Part("path-models-mediation", "Chains over sessions, within and between clients", (lead, *told))]
+    blocks: Blocks = [
+        Part("path-models-mediation", "Chains over sessions, within and between clients", (lead, *chain_sentences(data, shown)))
+    ]
     blocks.append(_mediation_table(data, pooled, shown))
     return blocks
 
 
-def chain_text(row: Any) -> str:
-    """Return the chain of variables of an effect in words."""
-    names = chain(row)
-    return " → ".join(common.words(name) for name in names) if names else f"{common.words(row.model)}: {effect_name(row.effect).lower()}"
+def chain_label(data: ReportData, model: str) -> str:
+    """Return a chain's label from the configuration, or its name."""
+    chains = (section(data).get("mediation") or {}).get("chains", {})
+    return chains.get(model, {}).get("label") or common.words(model)
 
 
-def mediation_sentence(data: ReportData, row: Any) -> str:
-    """Return an indirect effect at a level in a sentence."""
-    told = f"{chain_text(row)}, {LEVELS.get(row.level, row.level)}: {common.sentence_estimate(data, row, 'β')}; {common.sureness(row)}."
-    return f"{told} {common.caution(row)}".strip()
+def chain_name(data: ReportData, row: Any) -> str:
+    """Return the chain and effect that a row is about."""
+    return chain_label(data, row.model) + ("" if row.effect == "indirect" else f": {effect_name(row.effect).lower()}")
+
+
+def chain_sentences(data: ReportData, rows: pd.DataFrame) -> list[str]:
+    """Return the indirect effects of every chain, within clients first."""
+    told = []
+    known = with_number(common.select(rows, effect="indirect"))
+    for (model,), own in common.rows_by(known, ("model",)):
+        ordered = sorted(own.itertuples(), key=lambda row: list(LEVELS).index(row.level) if row.level in LEVELS else len(LEVELS))
+        parts = [
+            f"{LEVELS.get(row.level, row.level)} {common.sentence_estimate(data, row, 'β')}; {common.sureness(row)}" for row in ordered
+        ]
+        cautions = dict.fromkeys(common.caution(row) for row in ordered if common.caution(row))
+        told.append(
+            f"{chain_label(data, model)}, indirect effect: {'. '.join(_capital(part) for part in parts)}. {' '.join(cautions)}".strip()
+        )
+    return told
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _mediation_table(data: ReportData, pooled: pd.DataFrame, told: pd.DataFrame) -> Table:
@@ -368,7 +388,7 @@ def _mediation_table(data: ReportData, pooled: pd.DataFrame, told: pd.DataFrame)
             emphasised.add(len(cells))
         cells.append(
             (
-                Cell(chain_text(row)),
+                Cell(chain_name(data, row)),
                 Cell(LEVELS.get(row.level, row.level)),
                 Cell(row.definition),
                 Cell(METHOD_WORDS.get(row.method, common.words(row.method))),

@@ -63,6 +63,15 @@ INDICES = {
 }
 LARGE = frozenset({"chi2", "chi2_scaled", "aic", "bic"})
 PROBABILITIES = frozenset({"p_value", "p_value_scaled", "rmsea_close_p"})
+INTERVAL_NOTE = (
+    "A product of two coefficients is skewed, so the delta method, which takes it as normal, is the least to be trusted; the bootstrap "
+    "draws therapists (clients where therapists are unknown or few), and its percentile interval is the one told."
+)
+FIT_NOTE = (
+    "By convention a close fit has a CFI of .95 or more, an RMSEA up to .06 and an SRMR up to .08. A model with no degrees of freedom fits "
+    "every matrix. Scaled tests respect clients who share a therapist. "
+)
+MOST_DRAWN = 10
 # Conventional cut-offs (Hu & Bentler, 1999).
 GOOD = {"cfi": 0.95, "rmsea": 0.06, "srmr": 0.08}
 
@@ -73,12 +82,12 @@ def sections(data: ReportData, names: list[str]) -> Blocks:
         return []
     first, others = names[0], names[1:]
     blocks: Blocks = [
-        Part("path-models-first", label(data, first), tuple(sentences(data, first))),
+        Part("path-models-first", label(data, first), tuple(sentences(data, first, effects=False))),
         *diagram(data, first, both=True),
         parameter_table(data, first, every_method=True),
         *effect_forests(data, first, both=True),
-        *interval_tables(data, first),
-        fit_table(data, first),
+        *interval_tables(data, first, explained=True),
+        fit_table(data, first, explained=True),
         *unexplained(data, first),
     ]
     if others:
@@ -124,10 +133,10 @@ def pooled_terms(data: ReportData, model: str) -> list[Any]:
     return [row for row in told.itertuples() if common.has_number(row)]
 
 
-def sentences(data: ReportData, model: str) -> list[str]:
-    """Return what a model found: its indirect effect, how sites differ in it, its fit."""
+def sentences(data: ReportData, model: str, *, effects: bool = True) -> list[str]:
+    """Return what a model found: its indirect effect and how sites differ in it (with ``effects``), its fit."""
     told = []
-    for name in effects_of(data, model):
+    for name in effects_of(data, model) if effects else ():
         row = one_row(common.pooled_rows(indirect_rows(data, model), effect=name))
         if row is not None:
             parts = (
@@ -219,12 +228,10 @@ def agreement_sentence(data: ReportData, model: str) -> str:
         return ""
     if not common.has_number(row):
         return f"A second program (semopy) gave no estimates to compare: {common.remark(row)}."
-    lead = (
-        "A second program (semopy) finds the same estimates"
-        if row.status == "estimated"
-        else "Read with care: semopy finds other estimates"
-    )
-    return f"{lead}."
+    if row.status == "estimated":
+        return "A second program (semopy) finds the same estimates."
+    size = numbers.decimal(row.estimate, data.decimals + 1)
+    return f"Read with care: a second program (semopy) finds other estimates, by up to {size} SD."
 
 
 def diagram(data: ReportData, model: str, *, both: bool = False) -> list[Figure]:
@@ -255,7 +262,7 @@ def diagram(data: ReportData, model: str, *, both: bool = False) -> list[Figure]
         for row in drawn
     ]
     draw = factor_diagram if of_factors else path_diagram
-    narrow = draw(nodes, edges, narrow=True)
+    narrow = factor_diagram(nodes, edges, narrow=True, stacked=True) if of_factors else path_diagram(nodes, edges, narrow=True)
     told = "; ".join(
         f"{term(data, row)} {common.estimate_text(row, data.decimals)} {common.interval_text(row, data.decimals)}" for row in drawn
     )
@@ -266,8 +273,8 @@ def diagram(data: ReportData, model: str, *, both: bool = False) -> list[Figure]
             id=f"diagram-{slug(model)}",
             title=f"{label(data, model)}: standardised coefficients, pooled over sites",
             alt=f"Path diagram with pooled standardised coefficients and {data.level} intervals: {told}.",
-            svg=draw(nodes, edges) if both or of_factors else narrow,
-            narrow=narrow if both or of_factors else b"",
+            svg=draw(nodes, edges) if both else narrow,
+            narrow=narrow if both else b"",
             note=f"Numbers are standardised coefficients with {data.level} intervals. {shapes}{two_heads}"
             "All coefficients stand in the table that follows.",
         )
@@ -297,16 +304,22 @@ def parameter_table(data: ReportData, model: str, *, every_method: bool = False)
         caption=f"{label(data, model)}: standardised coefficients, pooled over sites",
         columns=(Column("Path"), Column("Pooled from"), *common.estimate_columns(data, "β")),
         rows=tuple(cells),
-        note=("Marked: the value told in the text. " if emphasised else "")
-        + "Outcomes, symptoms and their level at intake are turned so that higher is better. Coefficients in the units of the variables "
-        "and those of every site stand in the files of results.",
+        note="Marked: the value told in the text. Outcomes, symptoms and their level at intake are turned so that higher is better. "
+        "Coefficients in the units of the variables and those of every site stand in the results’ files. Pooled from: the sites’ own "
+        "estimates by random effects, one by one or all coefficients together; one model of the correlations within sites with all "
+        "variables; one model of the matrix pooled over all sites, published matrices and those with holes too."
+        if every_method
+        else "",
         empty="No path was estimated.",
         emphasised=frozenset(emphasised),
     )
 
 
-def effect_forests(data: ReportData, model: str, *, both: bool = False) -> list[Figure]:
-    """Return a forest plot of each indirect effect of a model over sites, with every way of pooling below."""
+def effect_forests(data: ReportData, model: str, *, both: bool = False) -> list[Figure | Table]:
+    """Return a forest plot of each indirect effect of a model over sites, with every way of pooling below.
+
+    With ``both`` for wide screens too; without it, only the table where there are many sites.
+    """
     made = []
     for name in effects_of(data, model):
         chosen = common.select(indirect_rows(data, model), effect=name)
@@ -316,25 +329,28 @@ def effect_forests(data: ReportData, model: str, *, both: bool = False) -> list[
         sites = preferred_of_sites(sites)
         if not sites["status"].isin(WITH_NUMBERS).any() and pooled.empty:
             continue
+        id, subject = f"forest-{slug(model)}-{slug(name)}", f"{effect_name(name)[:1].lower()}{effect_name(name)[1:]} (standardised)"
+        table = effect_table(data, sites, pooled, f"{id}-data", f"{label(data, model)}: {subject} by site and pooled")
+        if not both and len(sites) > MOST_DRAWN:
+            made.append(table)
+            continue
         told = one_row(pooled)
         shown = common.forest_rows(data, pd.concat([sites, pooled.loc[[told.Index]] if told is not None else pooled.iloc[:0]]))
         shown += [_beside(row) for row in pooled.itertuples() if told is None or row.Index != told.Index]
-        subject = f"{effect_name(name)} (standardised)"
         finding = (
             f"Pooled {common.sentence_estimate(data, told, 'β')}; {common.sureness(told)}." if told is not None else "No pooled estimate."
         )
-        id = f"forest-{slug(model)}-{slug(name)}"
         narrow = figures.forest(shown, axis=subject, decimals=data.decimals, narrow=True)
         made.append(
             Figure(
                 id=id,
-                title=f"{label(data, model)}: {subject[:1].lower()}{subject[1:]} by site",
+                title=f"{label(data, model)}: {subject} by site",
                 alt=f"Forest plot of the {subject} at each site. {finding}",
                 svg=figures.forest(shown, axis=subject, decimals=data.decimals) if both else narrow,
                 narrow=narrow if both else b"",
                 note=f"Lines are {data.level} intervals (of sites: bootstrap, of what is pooled: as the table says); squares grow with the "
                 "number of clients.",
-                data=effect_table(data, sites, pooled, f"{id}-data", f"{label(data, model)}: {subject} by site and pooled"),
+                data=table,
             )
         )
     return made
@@ -369,7 +385,7 @@ def effect_table(data: ReportData, sites: pd.DataFrame, pooled: pd.DataFrame, id
     return Table(id, caption, columns, tuple(cells), emphasised=frozenset(emphasised))
 
 
-def interval_tables(data: ReportData, model: str) -> list[Table]:
+def interval_tables(data: ReportData, model: str, *, explained: bool = False) -> list[Table]:
     """Return the intervals of each indirect effect by every method, sites and the model of correlations within sites; folded."""
     made = []
     for name in effects_of(data, model):
@@ -402,16 +418,14 @@ def interval_tables(data: ReportData, model: str) -> list[Table]:
                         *(Column("Clients", True), Column("Therapists", True, optional=True)),
                     ),
                     tuple(cells),
-                    note="A product of two coefficients is skewed, so the delta method, which takes it as normal, is the least to be "
-                    "trusted; the bootstrap draws therapists (clients where therapists are unknown or few), and its percentile interval is "
-                    "the one told.",
+                    note=INTERVAL_NOTE if explained else "",
                     folded=True,
                 )
             )
     return made
 
 
-def fit_table(data: ReportData, model: str) -> Table:
+def fit_table(data: ReportData, model: str, *, explained: bool = False) -> Table:
     """Return the indices of fit of a model over sites and by site, folded."""
     chosen = rows_of(data, "fit", model=model)
     ordered = pd.concat([common.pooled_rows(chosen), common.site_rows(chosen)])
@@ -436,8 +450,7 @@ def fit_table(data: ReportData, model: str) -> Table:
             Column("Remark", wide=True, optional=True),
         ),
         rows=tuple(rows),
-        note="By convention a close fit has a CFI of .95 or more, an RMSEA up to .06 and an SRMR up to .08. A model with no degrees of "
-        f"freedom fits every matrix. Scaled tests respect clients who share a therapist.{_semopy_note(data, model)}",
+        note=(FIT_NOTE if explained else "") + _semopy_note(data, model),
         empty="No model was fitted.",
         folded=True,
     )
@@ -445,7 +458,7 @@ def fit_table(data: ReportData, model: str) -> Table:
 
 def _semopy_note(data: ReportData, model: str) -> str:
     rows = with_number(common.pooled_rows(rows_of(data, "diagnostics", model=model, estimate_type="largest_difference")))
-    return "".join(f" Largest difference from the estimates of semopy: {row.estimate:.1g} SD." for row in rows.head(1).itertuples())
+    return "".join(f"Largest difference from the estimates of semopy: {row.estimate:.1g} SD." for row in rows.head(1).itertuples())
 
 
 def _fit_cell(row: Any, index: str) -> Cell:
