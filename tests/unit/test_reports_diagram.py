@@ -84,7 +84,7 @@ def test_labels_of_any_kind_are_only_drawn():
 
 def test_letters_keep_their_size_when_a_drawing_is_shortened():
     drawing = diagram.path_diagram({"a": Node("Cause"), "b": Node("Effect")}, [Edge("a", "b", ".30")]).decode()
-    assert 'transform="scale(.125)"' in drawing and "<!--" not in drawing and "clip-path" not in drawing
+    assert 'transform="scale(.5)"' in drawing and "<!--" not in drawing and "clip-path" not in drawing
     named = {element.attrib["id"] for element in ElementTree.fromstring(drawing).iter() if "id" in element.attrib}
     used = {
         value[1:] for element in ElementTree.fromstring(drawing).iter() for name, value in element.attrib.items() if name.endswith("}href")

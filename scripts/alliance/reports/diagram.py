@@ -234,7 +234,7 @@ def _routes(spot: Mapping[str, tuple[float, float]], edges: Sequence[Edge], size
     }
     for edge in sorted(arrows, key=lambda one: abs(spot[one.target][0] - spot[one.source][0])):
         others = [place for name, place in spot.items() if name not in (edge.source, edge.target)]
-        margin = (half[0] + 0.06, half[1] + 0.08)
+        margin = (half[0] + 0.06, half[1] + 0.16)
         best = math.inf
         for bend in BENDS:
             samples = _bent(edge, spot, half, bend, 0.0, 0.0).samples()

@@ -82,13 +82,15 @@ def _compact(drawing: str) -> str:
         (r'<clipPath id="\w+">.*?</clipPath>', ""),
         (r"DejaVuSans-(?:Bold-)?", lambda found: "b" if "Bold" in found.group() else "g"),
         (r"scale\([^)]*\)|(?<=\d\.\d\d)\d+", lambda found: found.group() if found.group().startswith("scale") else ""),
-        (r'(<use xlink:href="#\w+") transform="translate\(([\d.]+) 0\)"', r'\1 x="\2"'),
+        (r'(<use xlink:href="#\w+") transform="translate\(([\d.]+) 0\)"', lambda found: f'{found[1]} x="{float(found[2]):.0f}"'),
+        (r"xlink\b(?=[:=])", "x"),
         (r"<g>(<path[^>]*/>)</g>", r"\1"),
         (
             r'(<path id="\w+") d="([^"]*)" transform="scale\(0\.015625\)"',
-            lambda found: f'{found[1]} d="{_outline(found[2])}" transform="scale(.125)"',
+            lambda found: f'{found[1]} d="{_outline(found[2])}" transform="scale(.5)"',
         ),
         (r"<defs></defs>|<[?!][^>]*>", ""),
+        (r"<g>(<g [^>]*>(?:(?!</?g[ >]).)*</g>)</g>", r"\1"),
         (r'(?<= d=")[^"]*', lambda found: re.sub(r" ?([A-Za-z]) ?", r"\1", found.group()).replace(" -", "-")),
         (r'(?<= style=")[^"]*', lambda found: found.group().replace(": ", ":").replace("; ", ";")),
     ):
@@ -98,7 +100,7 @@ def _compact(drawing: str) -> str:
 
 @functools.cache
 def _outline(path: str) -> str:
-    """Return a letter's outline in relative steps of an eighth of a hundredth of its size, finer than screens and printers resolve."""
+    """Return a letter's outline in relative steps of half a hundredth of its size, finer than screens resolve at the sizes used."""
     made, last, corner, start, at = [], "", (0, 0), (0, 0), 0
     tokens = path.split()
     while at < len(tokens):
@@ -109,7 +111,7 @@ def _outline(path: str) -> str:
             corner, last = start, "z"
             continue
         length = {"M": 2, "L": 2, "Q": 4}[command]
-        values = [round(float(value) / 8) for value in tokens[at : at + length]]
+        values = [round(float(value) / 32) for value in tokens[at : at + length]]
         at += length
         steps = [value - corner[index % 2] for index, value in enumerate(values)]
         corner = (values[-2], values[-1])

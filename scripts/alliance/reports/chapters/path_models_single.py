@@ -336,7 +336,7 @@ def effect_forests(data: ReportData, model: str, *, both: bool = False) -> list[
             continue
         told = one_row(pooled)
         shown = common.forest_rows(data, pd.concat([sites, pooled.loc[[told.Index]] if told is not None else pooled.iloc[:0]]))
-        shown += [_beside(row) for row in pooled.itertuples() if told is None or row.Index != told.Index]
+        shown += [_beside(row) for row in pooled.itertuples() if both and (told is None or row.Index != told.Index)]
         finding = (
             f"Pooled {common.sentence_estimate(data, told, 'β')}; {common.sureness(told)}." if told is not None else "No pooled estimate."
         )
