@@ -1,5 +1,5 @@
 # make run, make test: the two commands. `make help` lists the rest.
-# CONFIG, CORES, SCENARIOS, QUESTIONS, SITE and PROFILE go with all commands that they concern.
+# CONFIG, CORES, SCENARIOS, QUESTIONS, SITE, FORMAT and PROFILE go with all commands that they concern.
 
 CONFIG    ?= config.yaml
 CORES     ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
@@ -10,6 +10,7 @@ PROFILE   ?=
 DIR       ?=
 NAME      ?=
 FILE      ?=
+FORMAT    ?=
 TOPIC     ?=
 PYTHON    ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
@@ -20,19 +21,20 @@ PIPELINE  := @$(PY) scripts/pipeline.py
 # Without bytecode every start would compile the library again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test check lint why clean request send new-study new-site demo bench simulate dictionary lock environment
+.PHONY: help run test check lint why clean request send export new-study new-site demo bench simulate dictionary lock environment
 
 help:
 	@echo "make run        compute the study and its reports      (CONFIG= CORES= SCENARIOS=\"a b\"|all QUESTIONS= PROFILE=)"
 	@echo "make check      validate all sites, no analysis        (CONFIG= SITE=)"
 	@echo "make why        what would run again, and why          (CONFIG= SCENARIOS=)"
-	@echo "make test       run the tests"
+	@echo "make test       run the tests                          (CORES= TESTS=)"
 	@echo "make lint       check style"
 	@echo "make clean      delete everything computed             (CONFIG=)"
 	@echo "make new-study  start a study folder of your own       (DIR=)"
 	@echo "make new-site   start a site                           (NAME= CONFIG= FILE=export.csv)"
 	@echo "make request    what a site that keeps its rows must answer (SITE= CONFIG= SCENARIOS=)"
 	@echo "make send       gather the answer to a request, without rows (CONFIG=)"
+	@echo "make export     scores for SPSS, Stata, jamovi, Mplus  (FORMAT=sav|csv|dta CONFIG= SCENARIOS=)"
 	@echo "make demo       write the demo study's files again"
 	@echo "make bench      print speed and memory ratios"
 	@echo "make simulate   run the simulations of bias and coverage that the code has changed (CORES= TOPIC=)"
@@ -59,6 +61,9 @@ request: environment
 send: environment
 	$(PIPELINE) send $(STUDY)
 
+export: environment
+	$(PIPELINE) export $(STUDY) --scenarios "$(SCENARIOS)" --format "$(FORMAT)"
+
 new-study: environment
 	$(PIPELINE) new-study --folder "$(DIR)"
 
@@ -66,7 +71,7 @@ new-site: environment
 	$(PIPELINE) new-site --config "$(CONFIG)" --name "$(NAME)" --file "$(FILE)"
 
 test: environment
-	@$(PY) -m pytest $(TESTS)
+	@OPENBLAS_NUM_THREADS=1 $(PY) -m pytest --numprocesses "$(CORES)" --dist loadfile $(TESTS)
 
 lint: environment
 	@$(PY) -m ruff check .

@@ -24,14 +24,17 @@ include: "workflow/rules/clean.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/estimate.smk"
 include: "workflow/rules/pool.smk"
+include: "workflow/rules/lavaan.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/export.smk"
 
 
 rule all:
-    """Reports of every scenario asked for (SCENARIOS; base by default)."""
+    """Reports and R scripts of every scenario asked for (SCENARIOS; base by default)."""
     default_target: True
     input:
         expand("results/{scenario}/report/index.html", scenario=SCENARIOS),
+        lavaan_scripts(),
         "results/issues.csv",
 
 
@@ -42,8 +45,9 @@ rule check_all:
 
 
 rule pool_all:
-    """Tables of the questions asked for (QUESTIONS; all by default), without the report."""
+    """Tables and R scripts of the questions asked for (QUESTIONS; all by default), without the report."""
     input:
+        lavaan_scripts(),
         [
             f"results/{scenario}/tables/{question}/{table}.csv"
             for scenario in SCENARIOS

@@ -20,8 +20,9 @@ from alliance.files import read_json
 from alliance.issues import Severity, from_csv, line, why_left_out
 from alliance.launch import last_run, snakemake_run
 from alliance.launch.exit_status import ExitStatus, closing_line
-from alliance.launch.leftovers import remove_leftovers
+from alliance.launch.leftovers import remove_leftovers, remove_outdated_exports
 from alliance.launch.run_lock import LOCK_FILE, AnotherRunIsActive, FolderCannotBeLocked, RunLock
+from alliance.portable import FOLDER, FORMATS
 from alliance.provenance import ID_KEY_FILE, ensure_id_key
 
 SHOWN_ISSUES = 20
@@ -145,16 +146,24 @@ def end_of_run(study: Study, outcome: snakemake_run.Outcome) -> ExitStatus | Non
     return None
 
 
+def stopped_by_strict(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus | None:
+    """Return the status of a strict study that must not go on because a site has a fatal fault, or None."""
+    if not study.base["study"]["strict"]:
+        return None
+    outcome = snakemake(study, given, ["check_all"], lock)
+    if status := end_of_run(study, outcome):
+        return status
+    if excluded := left_out(study, list(study.sites)):
+        show_issues(study, list(excluded))
+        say(f"Stopped before any analysis because of strict: true; {len(excluded)} of {len(study.sites)} sites have fatal faults.")
+        return ExitStatus.NOT_STARTED
+    return None
+
+
 def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: list[str]) -> ExitStatus | None:
     """Have Snakemake compute what is missing or out of date; return how it ended if not well."""
-    if study.base["study"]["strict"]:
-        outcome = snakemake(study, given, ["check_all"], lock)
-        if status := end_of_run(study, outcome):
-            return status
-        if excluded := left_out(study, list(study.sites)):
-            show_issues(study, list(excluded))
-            say(f"Stopped before any analysis because of strict: true; {len(excluded)} of {len(study.sites)} sites have fatal faults.")
-            return ExitStatus.NOT_STARTED
+    if status := stopped_by_strict(study, given, lock):
+        return status
     outcome = snakemake(study, given, ["pool_all" if given.questions else "all"], lock)
     if status := end_of_run(study, outcome):
         return status
@@ -170,12 +179,29 @@ def report_unknown_withdrawals(study: Study) -> None:
         say(f"note: withdrawn.csv names the site '{name}', which is not in the study; check its spelling")
 
 
+def remove_what_is_gone(study: Study) -> None:
+    """Delete results of sites, scenarios and clients that the study no longer has, and say so."""
+    for removed in remove_leftovers(study):
+        say(f"removed results of {removed}: no longer in the study")
+    for removed in remove_outdated_exports(study):
+        say(f"removed the export of {removed}: it held a site, a client or a scenario that the study no longer has")
+
+
+def name_sites_left_out(excluded: dict[str, str], n_sites: int) -> None:
+    """Say which sites are not in the result, and why."""
+    if not excluded:
+        say(f"sites left out: none of {n_sites}")
+        return
+    say(f"{len(excluded)} of {n_sites} sites not included:")
+    for site, reason in excluded.items():
+        say(f"  {site}: {reason}")
+
+
 def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     """Compute every scenario asked for and say where the reports are."""
     given.scenarios = chosen_scenarios(study, given.scenarios)
     given.questions = chosen_questions(study, given.questions)
-    for removed in remove_leftovers(study):
-        say(f"removed results of {removed}: no longer in the study")
+    remove_what_is_gone(study)
     sites = list(study.sites)
     say(f"{study.base['study']['title']}: {len(sites)} sites, scenarios: {', '.join(given.scenarios)}")
     for name in study.not_sites:
@@ -192,12 +218,7 @@ def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     for scenario in given.scenarios:
         where = f"results/{scenario}/tables/" if given.questions else f"results/{scenario}/report/index.html"
         say(f"{'tables' if given.questions else 'report'}: {study.folder / where}")
-    if excluded:
-        say(f"{len(excluded)} of {len(sites)} sites not included:")
-        for site, reason in excluded.items():
-            say(f"  {site}: {reason}")
-    else:
-        say(f"sites left out: none of {len(sites)}")
+    name_sites_left_out(excluded, len(sites))
     if len(excluded) == len(sites):
         say("No site could be used, so nothing was estimated; the quality report lists the faults.")
         return ExitStatus.NOT_STARTED
@@ -206,7 +227,7 @@ def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
 
 def check(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     """Clean all sites, or one, and list every fault; no analysis."""
-    remove_leftovers(study)
+    remove_what_is_gone(study)
     if given.site and given.site not in study.sites:
         raise ConfigurationError(
             [Fault(study.config_file, 0, "SITE", f"no site is called '{given.site}'{nearest(given.site, study.sites)}")]
@@ -283,7 +304,39 @@ def send(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     return ExitStatus.SITE_LEFT_OUT if answer.issues else ExitStatus.DONE
 
 
-COMMANDS = {"run": run, "check": check, "why": why, "clean": clean, "request": request, "send": send}
+def export(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
+    """Write the scores for SPSS, Stata or other programs into the study's private folder; what they rest on is computed first."""
+    given.scenarios = chosen_scenarios(study, given.scenarios)
+    remove_what_is_gone(study)
+    report_unknown_withdrawals(study)
+    if status := stopped_by_strict(study, given, lock):
+        return status
+    folders = [f"{FOLDER}/{scenario}" for scenario in given.scenarios]
+    names = (f"sessions.{given.format}", f"clients.{given.format}", "variables.csv")
+    outcome = snakemake(study, given, [f"{folder}/{name}" for folder in folders for name in names], lock)
+    if status := end_of_run(study, outcome):
+        return status
+    if outcome.nothing_to_do:
+        say("Nothing to do")
+    excluded = left_out(study, list(study.sites))
+    if excluded:
+        show_issues(study, list(excluded))
+    summaries = [site for site, folder in study.sites.items() if folder.sends_summary and site not in excluded]
+    if summaries:
+        say(f"not in the export, since they share no rows: {', '.join(summaries)}")
+    if len(excluded) + len(summaries) == len(study.sites):
+        say("No site has rows that can be exported; the files hold none.")
+        return ExitStatus.NOT_STARTED
+    for folder in folders:
+        say(f"export: {study.folder / folder} ({', '.join(names)})")
+    name_sites_left_out(excluded, len(study.sites))
+    say(
+        "The files hold one row a client: they are for your own analyses, can be read by you alone, and no report or other step reads them."
+    )
+    return ExitStatus.SITE_LEFT_OUT if excluded else ExitStatus.DONE
+
+
+COMMANDS = {"run": run, "check": check, "why": why, "clean": clean, "request": request, "send": send, "export": export}
 
 
 class Parser(argparse.ArgumentParser):
@@ -301,10 +354,12 @@ def arguments() -> argparse.Namespace:
         command.add_argument("--config", type=Path, default=Path("config.yaml"), help="the study's configuration file")
         command.add_argument("--cores", type=int, default=os.cpu_count() or 1)
         command.add_argument("--profile", default="", help="a Snakemake profile, such as profiles/slurm")
-        if name in ("run", "why", "request"):
+        if name in ("run", "why", "request", "export"):
             command.add_argument("--scenarios", type=str.split, default=[], help="names from scenarios.yaml in one argument, or all")
         if name == "run":
             command.add_argument("--questions", type=str.split, default=[], help="questions in one argument; tables only, no report")
+        if name == "export":
+            command.add_argument("--format", type=str.lower, default="", help=f"{', '.join(FORMATS)}: the program the files are for")
         if name in ("check", "request"):
             command.add_argument("--site", default="", help="one site's id")
     study = commands.add_parser("new-study", help="Start a study folder of your own.")
@@ -334,6 +389,10 @@ def execute(given: argparse.Namespace) -> tuple[ExitStatus, str]:
         raise ConfigurationError([Fault("command line", 0, "CORES", "must be 1 or more")])
     if given.command == "request" and not given.site:
         raise ConfigurationError([Fault("command line", 0, "SITE", "name the site: make request SITE=name")])
+    if given.command == "export" and given.format not in FORMATS:
+        known = [f"{ending} ({program})" for ending, program in FORMATS.items()]
+        message = f"must be {', '.join(known[:-1])} or {known[-1]}: make export FORMAT={next(iter(FORMATS))}"
+        raise ConfigurationError([Fault("command line", 0, "FORMAT", message)])
     study = load(given.config)
     with RunLock(study.folder) as lock:
         if given.command != "clean":

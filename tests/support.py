@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from alliance.launch.snakemake_run import Outcome, follow
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -92,6 +95,29 @@ def copy_project(target: Path, sites: tuple[str, ...] = ()) -> Checkout:
         if sites and path.is_dir() and path.name not in sites:
             shutil.rmtree(path)
     return Checkout(target)
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder that ``make`` filled, once for all workers of a test run; whoever asks while it is made waits.
+
+    Parameters
+    ----------
+    factory : TempPathFactory
+    name : str
+        Name of the folder, the same for all who want it.
+    make : callable
+        Fills the folder that it is given (a new one, or one that does not exist yet). Where it fails, the next worker tries again.
+    """
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = shared / f"shared-{name}", shared / f"shared-{name}.done"
+    with open(shared / f"shared-{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            done.touch()
+    return folder
 
 
 def pipeline(command: str, config: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TEMPORARY_PREFIX = ".partial-"
+PRIVATE = 0o600
+"""Mode of files that only their owner may read."""
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, mode: int | None = None) -> Iterator[Path]:
     """Yield a temporary path that takes the place of ``path`` when the block ends well.
 
-    The content is flushed to disk before the rename, so that after a crash the old file or the new one is whole.
+    The content is flushed to disk before the rename, so that after a crash the old file or the new one is whole. ``mode`` says who may read
+    the file (such as :data:`PRIVATE`); by default whoever the system lets.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o666 & ~_umask() if mode is None else mode)
         os.replace(temporary, path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -49,9 +52,9 @@ def _umask() -> int:
     return mask
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with Unix line ends."""
-    with replacing(path) as temporary:
+def write_text(path: Path, text: str, mode: int | None = None) -> None:
+    """Write UTF-8 text with Unix line ends; ``mode`` as in :func:`replacing`."""
+    with replacing(path, mode) as temporary:
         temporary.write_bytes(text.encode("utf-8"))
 
 
@@ -60,9 +63,9 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON for people: sorted keys, two spaces, no NaN."""
-    write_text(path, json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, mode: int | None = None) -> None:
+    """Write JSON for people: sorted keys, two spaces, no NaN; ``mode`` as in :func:`replacing`."""
+    write_text(path, json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n", mode)
 
 
 def read_json(path: Path) -> Any:
@@ -97,15 +100,18 @@ def read_parquet(path: Path) -> pd.DataFrame:
     return pq.ParquetFile(path).read().to_pandas()
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV for people: full precision, empty where unknown, cells no spreadsheet would run."""
+def write_csv(path: Path, table: pd.DataFrame, mode: int | None = None) -> None:
+    """Write a table as CSV for people: full precision, empty where unknown, cells no spreadsheet would run.
+
+    ``mode`` as in :func:`replacing`.
+    """
     from alliance.issues import safe_cell
 
     table = table.copy()
     for name in table.columns:
         if table[name].dtype == object or str(table[name].dtype).startswith("str"):
             table[name] = table[name].map(safe_cell, na_action="ignore")
-    with replacing(path) as temporary:
+    with replacing(path, mode) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.17g")
 
 

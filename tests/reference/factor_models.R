@@ -1,30 +1,12 @@
 # Reference values of the factor models of the measurement question by lavaan.
 # Usage: Rscript factor_models.R FOLDER   (FOLDER holds models.json and CSV files)   writes JSON to standard output
 suppressMessages({library(lavaan); library(jsonlite)})
+here <- dirname(sub("--file=", "", grep("--file=", commandArgs(), value = TRUE)))
+source(file.path(here, "polished.R"))
 folder <- commandArgs(TRUE)[1]
 cases <- fromJSON(file.path(folder, "models.json"), simplifyDataFrame = FALSE)
 wanted <- c("chisq", "df", "pvalue", "cfi", "tli", "rmsea", "rmsea.ci.lower", "rmsea.ci.upper", "srmr", "aic", "bic", "chisq.scaled",
             "pvalue.scaled", "cfi.robust", "tli.robust", "rmsea.robust", "rmsea.ci.lower.robust", "rmsea.ci.upper.robust")
-# lavaan's estimates are moved to where lavaan's own gradient is zero.
-polished <- function(settings) {
-  quick <- c(settings, list(se = "none", test = "none", baseline = FALSE))
-  fit <- suppressWarnings(do.call("cfa", quick))
-  quick$optim.method <- "none"
-  for (step in 1:25) {
-    information <- lavTech(fit, "information")
-    held <- if (nrow(fit@Model@con.jac)) fit@Model@con.jac else matrix(0, 0, nrow(information))
-    zero <- matrix(0, nrow(held), nrow(held))
-    slope <- lavTech(fit, "gradient.logl")
-    move <- solve(rbind(cbind(information, t(held)), cbind(held, zero)), c(slope, numeric(nrow(held))))[seq_along(slope)]
-    table <- parTable(fit)
-    free <- table$free > 0
-    table$est[free] <- table$est[free] + move[table$free[free]]
-    quick$start <- table
-    if (max(abs(move)) < 1e-9) break
-    fit <- suppressWarnings(do.call("cfa", quick))
-  }
-  suppressWarnings(do.call("cfa", c(settings, list(start = table, optim.method = "none"))))
-}
 fitted <- function(case) {
   settings <- list(model = case$model, data = read.csv(file.path(folder, paste0(case$data, ".csv"))), std.lv = TRUE,
                    orthogonal = isTRUE(case$orthogonal))

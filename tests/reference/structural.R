@@ -1,6 +1,8 @@
 # Reference values of structural equation models by lavaan.
 # Usage: Rscript structural.R FOLDER   (FOLDER holds models.json and simulated.csv)   writes JSON to standard output
 suppressMessages({library(lavaan); library(jsonlite)})
+here <- dirname(sub("--file=", "", grep("--file=", commandArgs(), value = TRUE)))
+source(file.path(here, "polished.R"))
 folder <- commandArgs(TRUE)[1]
 cases <- fromJSON(file.path(folder, "models.json"), simplifyDataFrame = FALSE)
 simulated <- read.csv(file.path(folder, "simulated.csv"))
@@ -22,26 +24,6 @@ scores <- function(fit) {
     equal <- equal[!is.na(at), ]
   }
   list(added = table, equal = equal)
-}
-# nlminb stops before the fifth digit in some models: lavaan's estimates are moved to where lavaan's own gradient is zero.
-polished <- function(settings) {
-  quick <- c(settings, list(se = "none", test = "none", baseline = FALSE))
-  fit <- suppressWarnings(do.call("sem", quick))
-  quick$optim.method <- "none"
-  for (step in 1:15) {
-    information <- lavTech(fit, "information")
-    held <- if (nrow(fit@Model@con.jac)) fit@Model@con.jac else matrix(0, 0, nrow(information))
-    zero <- matrix(0, nrow(held), nrow(held))
-    slope <- lavTech(fit, "gradient.logl")
-    move <- solve(rbind(cbind(information, t(held)), cbind(held, zero)), c(slope, numeric(nrow(held))))[seq_along(slope)]
-    table <- parTable(fit)
-    free <- table$free > 0
-    table$est[free] <- table$est[free] + move[table$free[free]]
-    quick$start <- table
-    if (max(abs(move)) < 1e-8) break
-    fit <- suppressWarnings(do.call("sem", quick))
-  }
-  suppressWarnings(do.call("sem", c(settings, list(start = table, optim.method = "none"))))
 }
 one <- function(case) {
   rows <- get(case$data)

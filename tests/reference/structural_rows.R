@@ -1,6 +1,8 @@
 # Reference values of structural equation models from rows by lavaan: robust errors and tests, clusters, missing values.
 # Usage: Rscript structural_rows.R FOLDER   (FOLDER holds row_models.json and CSV files)   writes JSON to standard output
 suppressMessages({library(lavaan); library(jsonlite)})
+here <- dirname(sub("--file=", "", grep("--file=", commandArgs(), value = TRUE)))
+source(file.path(here, "polished.R"))
 folder <- commandArgs(TRUE)[1]
 cases <- fromJSON(file.path(folder, "row_models.json"), simplifyDataFrame = FALSE)
 holzinger <- HolzingerSwineford1939[c(paste0("x", 1:9), "school", "ageyr")]
@@ -10,26 +12,6 @@ wanted <- c("chisq", "df", "baseline.chisq", "baseline.df", "cfi", "tli", "rmsea
             "chisq.scaled", "pvalue.scaled", "chisq.scaling.factor", "baseline.chisq.scaled", "baseline.chisq.scaling.factor", "cfi.scaled",
             "tli.scaled", "rmsea.scaled", "rmsea.ci.lower.scaled", "rmsea.ci.upper.scaled", "rmsea.pvalue.scaled", "cfi.robust",
             "tli.robust", "rmsea.robust", "rmsea.ci.lower.robust", "rmsea.ci.upper.robust")
-# lavaan's estimates are moved to where lavaan's own gradient is zero, and EM is made to converge.
-polished <- function(settings) {
-  quick <- c(settings, list(se = "none", test = "none", baseline = FALSE))
-  fit <- suppressWarnings(do.call("sem", quick))
-  quick$optim.method <- "none"
-  for (step in 1:25) {
-    information <- lavTech(fit, "information")
-    held <- if (nrow(fit@Model@con.jac)) fit@Model@con.jac else matrix(0, 0, nrow(information))
-    zero <- matrix(0, nrow(held), nrow(held))
-    slope <- lavTech(fit, "gradient.logl")
-    move <- solve(rbind(cbind(information, t(held)), cbind(held, zero)), c(slope, numeric(nrow(held))))[seq_along(slope)]
-    table <- parTable(fit)
-    free <- table$free > 0
-    table$est[free] <- table$est[free] + move[table$free[free]]
-    quick$start <- table
-    if (max(abs(move)) < 1e-9) break
-    fit <- suppressWarnings(do.call("sem", quick))
-  }
-  suppressWarnings(do.call("sem", c(settings, list(start = table, optim.method = "none"))))
-}
 one <- function(case) {
   rows <- if (case$data == "holzinger") holzinger else read.csv(file.path(folder, paste0(case$data, ".csv")))
   settings <- c(case$settings, list(model = case$model, data = rows, fixed.x = FALSE))

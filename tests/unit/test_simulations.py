@@ -12,8 +12,9 @@ from alliance.questions import contract, coverage
 from alliance.simulations import framework, tables
 from alliance.simulations.clients import clustered_normal, therapists_of_clients
 from alliance.simulations.framework import IDENTITY, SINGLE_SITE, Intervals
-from alliance.simulations.topics import alliance_outcome, category_means, change, imputation, levels, path_models
+from alliance.simulations.topics import alliance_outcome, category_means, change, imputation, levels, mediation, path_models
 from alliance.statistics.covariance import regression
+from alliance.statistics.multilevel_mediation import multilevel_mediation
 from support import PROJECT
 
 FOLDER = PROJECT / "docs" / "simulations"
@@ -213,6 +214,21 @@ def test_outcomes_are_missing_as_often_as_asked_and_depend_on_early_symptoms_onl
     assert np.corrcoef(early, lacking[:, 2])[0, 1] < -0.4
     freed = outcome - early * (early @ outcome) / (early @ early)
     assert np.corrcoef(freed, lacking[:, 2])[0, 1] == pytest.approx(0.0, abs=0.02)
+
+
+def test_sessions_of_chains_hold_their_paths_and_gaps():
+    condition = framework.Condition("", {"n_clients": 6000, "n_therapists": 600, "icc": 0.1, "missing": 0.2})
+    values, client, therapist, session = mediation.sessions(condition, np.random.default_rng(13), 1)
+    rows = values[0]
+    present = 0.8 * np.mean([min(max(last - 2, 0), 10) for last in range(4, 13)]) / 10
+    assert np.isfinite(rows).mean() == pytest.approx(present, abs=0.01)
+    assert len(np.unique(session)) == 10 and len(np.unique(therapist)) == 600
+    found = multilevel_mediation(rows, client, therapist, random=np.random.default_rng(0))
+    for level, (a, b, direct) in mediation.PATHS.items():
+        for effect, truth in (("a", a), ("b", b), ("direct", direct), ("indirect", a * b)):
+            one = found.of(level, effect, True)
+            assert one.estimate == pytest.approx(truth, abs=3.5 * one.std_error), (level, effect)
+    assert found.model.between[0, 0] / found.model.within[0, 0] == pytest.approx(mediation.RATIO, abs=0.05)
 
 
 def test_a_dear_topic_names_its_runs():

@@ -243,7 +243,7 @@ def test_speed() -> None:
     client, session = np.repeat(np.arange(200), 10), np.tile(np.arange(10), 200)
     items = random.normal(size=(200, 12))[client] + random.normal(size=(2000, 1)) + random.normal(size=(2000, 12))
     items += random.normal(size=(200, 1))[client]
-    start = time.perf_counter()
+    start = time.process_time()
     two_level_reliability(items, client, client % 25)
     generalizability(items, client, session, client % 25)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0

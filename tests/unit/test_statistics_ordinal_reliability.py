@@ -141,6 +141,6 @@ def test_what_cannot_be_estimated_says_what_it_needs() -> None:
 def test_speed() -> None:
     random = np.random.default_rng(11)
     normal = 0.7 * random.normal(size=(500, 1)) + 0.7 * random.normal(size=(500, 12))
-    start = time.perf_counter()
+    start = time.process_time()
     ordinal_reliability(np.digitize(normal, CUTS), np.arange(500) % 30)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5

@@ -141,6 +141,6 @@ def test_what_cannot_be_estimated_says_what_it_needs() -> None:
 @pytest.mark.parametrize(("p", "limit"), [(12, 0.5), (36, 3.0)])
 def test_speed(p: int, limit: float) -> None:
     items = answers(500, p, 10)
-    start = time.perf_counter()
+    start = time.process_time()
     polychoric(items)
-    assert time.perf_counter() - start < limit
+    assert time.process_time() - start < limit

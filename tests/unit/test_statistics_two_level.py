@@ -123,8 +123,10 @@ def test_what_is_held_constant_leaves_the_paths_of_a_trend() -> None:
 def test_clients_who_do_not_differ_have_paths_within_only() -> None:
     rows, client, therapist = chain(11, 60, between_sd=0.0)
     found = mediated(rows, client, therapist)
-    assert found.model.status == "flagged"
-    assert found.of("within", "indirect").status == "estimated"
+    assert found.model.status == "flagged" and np.isnan(found.model.between).all()
+    assert found.of("within", "indirect").status == "estimated" and found.method == "cluster_jackknife"
+    around = rows - np.column_stack([np.bincount(client, column) for column in rows.T])[client] / np.bincount(client)[client, None]
+    assert found.model.within == pytest.approx(around.T @ around / (len(rows) - 60))
     between = found.of("between", "indirect")
     assert between.status == "not_estimable" and np.isnan(between.estimate)
     assert "between clients" in between.reason or "clients hardly differ" in between.reason
@@ -180,6 +182,17 @@ def test_few_therapists_are_said() -> None:
     found = mediated(rows, client, client % 3)
     assert found.method == "client_jackknife"
     assert "therapists (3): clients taken as independent" in found.of("within", "a").reason
+
+
+def test_where_leaving_out_a_therapist_leaves_no_estimate_the_sandwich_is_taken() -> None:
+    rows, client, therapist = chain(14, 80, therapists=8)
+    alone = therapist != 0
+    rows[alone, 1] = (np.bincount(client, rows[:, 1]) / np.bincount(client))[client[alone]]
+    found = mediated(rows, client, therapist)
+    one = found.of("within", "a")
+    assert found.method == "cluster_robust" and found.df == 7
+    assert one.status == "flagged" and "leaving out one of the therapists leaves no estimate" in one.reason
+    assert one.std_error == mediated(rows, client, therapist, errors="cluster_robust").of("within", "a").std_error > 0
 
 
 def test_data_that_do_not_fit_are_refused() -> None:

@@ -14,6 +14,7 @@ from alliance.variables.client import (
     in_window,
     measure,
     order_violations,
+    product,
     residual_gain,
 )
 from simulated_site import OPTIONS, score_rows, site_of
@@ -51,6 +52,45 @@ def test_adherence_and_social_influence_come_from_their_own_sections():
     assert client_level(site_of(rows), {"construct": "adherence"}, options).to_dict() == {1: 90.0}
     assert client_level(site_of(rows), {"construct": "social_influence", "scale": "expertness"}, options).to_dict() == {1: 25.0}
     assert measure(site_of(rows), {"construct": "social_influence"}, options).reason == "no client-rated total score of crf_s in session_3"
+
+
+def coded(rows: list[tuple[int, int, str, float, float]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["client_no", "session", "code", "count", "exposure"])
+    return frame.astype({"client_no": "Int64", "session": "Int64"})
+
+
+def test_coded_events_are_counted_an_hour_and_sessions_without_them_count_as_none():
+    events = coded(
+        [
+            (1, 1, "interpretation_wish", 2, 30),
+            (1, 1, "interpretation_response", 1, 30),
+            (1, 2, "challenge", 4, 60),
+            (1, 9, "interpretation_wish", 9, 60),
+            (2, 1, "interpretation", 3, np.nan),
+            (3, 1, "interpretations", 7, 60),
+        ]
+    )
+    site = site_of([score_rows([1, 1, 2, 3], [4, 4, 4, 4], instrument="wai_36", session=[1, 2, 1, 1])], events=events)
+    found = measure(site, {"construct": "events.interpretation", "window": "early"}, OPTIONS)
+    assert found.values.to_dict() == {1: 3.0, 2: 3.0, 3: 0.0}
+    assert found.in_sessions
+    assert measure(site, {"construct": "events.repair", "window": "early"}, OPTIONS).reason == "no events coded repair"
+
+
+def test_a_product_multiplies_z_scores_of_clients_who_have_both_and_lasts_from_the_first_to_the_last():
+    rows = [
+        score_rows([1, 2, 3, 4], [1, 2, 3, 9], instrument="wai_36", session=3),
+        score_rows([1, 2, 3], [10, 30, 20], instrument="care", session=1),
+    ]
+    alliance, empathy = (measure(site_of(rows), {"construct": name, "window": "early"}, OPTIONS) for name in ("alliance", "empathy"))
+    found = product(alliance, empathy)
+    assert found.values.to_dict() == {1: 1.0, 2: 0.0, 3: 0.0}
+    assert found.times.loc[1, "first_order"] == empathy.times.loc[1, "first_order"]
+    assert found.times.loc[1, "last_order"] == alliance.times.loc[1, "last_order"]
+    constant = measure(
+        site_of([score_rows([1, 2], [3, 3], instrument="care", session=1)]), {"construct": "empathy", "window": "early"}, OPTIONS
+    )
+    assert product(alliance, constant).reason == "needs clients who differ in both variables"
 
 
 def test_phases_and_last_sessions_count_attended_sessions_not_session_numbers():

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
-from support import Checkout, copy_project
+from support import Checkout, copy_project, made_once
+
+
+def _run(checkout: Checkout) -> None:
+    result = checkout.call("run")
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.fixture(scope="session")
 def computed(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The demo, computed. Tests must not change it."""
-    checkout = copy_project(tmp_path_factory.mktemp("demo") / "project")
-    result = checkout.call("run")
-    assert result.returncode == 0, result.stdout + result.stderr
-    return checkout
+
+    def make(folder: Path) -> None:
+        _run(copy_project(folder / "project"))
+
+    return Checkout(made_once(tmp_path_factory, "demo", make) / "project")
 
 
 @pytest.fixture(scope="session")
 def two_sites(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """Two sites of the demo with one window of the alliance, computed. Tests must not change it."""
-    checkout = copy_project(tmp_path_factory.mktemp("two-sites") / "project", ("lindenhof", "northgate"))
-    checkout.rewrite("config.yaml", "windows: [session_3, early, middle, late, all]", "windows: []")
-    result = checkout.call("run")
-    assert result.returncode == 0, result.stdout + result.stderr
-    return checkout
+
+    def make(folder: Path) -> None:
+        checkout = copy_project(folder / "project", ("lindenhof", "northgate"))
+        checkout.rewrite("config.yaml", "windows: [session_3, early, middle, late, all]", "windows: []")
+        _run(checkout)
+
+    return Checkout(made_once(tmp_path_factory, "two-sites", make) / "project")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import io
 import re
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +115,14 @@ def quarantined_ids(folder: Path, ids: set[str]) -> list[str]:
     return sorted(text_id for text_id in ids if re.search(rf"(?<![A-Za-z0-9]){re.escape(text_id)}(?![A-Za-z0-9])", text))
 
 
+def exported_clients(study: Checkout) -> Counter[str]:
+    """Export the study's scores as text and return how many clients of each site are in them."""
+    result = study.call("export", "--format", "csv")
+    assert result.returncode == 0, result.stdout + result.stderr
+    with open(study.results / "private" / "export" / "base" / "clients.csv", encoding="utf-8", newline="") as file:
+        return Counter(row["site"] for row in csv.DictReader(file))
+
+
 def test_clients_who_withdrew_leave_no_trace(computed, ids, tmp_path):
     study = Checkout(tmp_path / "project")
     shutil.copytree(computed.folder, study.folder, symlinks=True)
@@ -123,11 +132,15 @@ def test_clients_who_withdrew_leave_no_trace(computed, ids, tmp_path):
     ordinary = sorted(ids["fjordvik"]["client"])
     leaving = {("northgate", in_quarantine[0]), ("fjordvik", ordinary[6]), ("fjordvik", ordinary[20])}
     before = {site: read_json(study.results / "sites" / site / "status.json") for site in study.sites()}
+    exported = exported_clients(study)
     with open(study.folder / "withdrawn.csv", "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("site", "client_id"), *sorted(leaving)])
 
     result = study.call("run")
     assert result.returncode == 0, result.stdout + result.stderr
+    assert "removed the export of base as csv" in result.stdout
+    export = study.results / "private" / "export" / "base"
+    assert not (export / "sessions.csv").exists() and not (export / "clients.csv").exists()
     cleaned = set(re.findall(r"clean site \((.+?)\)", result.stdout))
     assert cleaned == {"northgate", "fjordvik"}
 
@@ -145,5 +158,10 @@ def test_clients_who_withdrew_leave_no_trace(computed, ids, tmp_path):
         assert status["flow"]["withdrawn"] == gone
         for file in status["files"]:
             assert file["rows_in"] == file["rows_used"] + file["rows_quarantined"] + file["rows_excluded_by_rule"]
+    again = exported_clients(study)
+    assert {site: exported[site] - again[site] for site in exported} == {
+        site: sum(1 for name, _ in leaving if name == site) for site in exported
+    }
+    assert holding(study.results / "private" / "export", hashes(ids, study.folder)) == {}
     every = {text for kinds in ids.values() for found in kinds.values() for text in found}
     assert not [text for text in every if re.search(rf"(?<![A-Za-z0-9]){re.escape(text)}(?![A-Za-z0-9])", result.stdout + result.stderr)]

@@ -64,10 +64,14 @@ def test_dropping_a_site_removes_it_everywhere(checkout):
         (
             "tau2: reml ",
             "tau2: paule_mandel ",
-            {"record provenance", "render reports", *(f"pool {question}" for question in QUESTIONS)},
+            {"record provenance", "render reports", "write lavaan scripts", *(f"pool {question}" for question in QUESTIONS)},
         ),
         ("decimals: 2", "decimals: 3", {"record provenance", "render reports"}),
-        ('title: "Demo study of the therapeutic alliance"', 'title: "Demo"', {"record provenance", "render reports"}),
+        (
+            'title: "Demo study of the therapeutic alliance"',
+            'title: "Demo"',
+            {"record provenance", "render reports", "write lavaan scripts"},
+        ),
     ],
 )
 def test_changing_a_key_that_only_late_steps_read_runs_only_these(checkout, old, new, expected):

@@ -173,6 +173,7 @@ class Variable(StrictModel):
     instrument: Name | None = None
     scale: Name | None = None
     timepoint: Timepoint | None = None
+    of: list[Name] | None = None
 
 
 class PathModel(StrictModel):

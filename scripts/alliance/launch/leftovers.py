@@ -1,4 +1,4 @@
-"""Removing what belongs to nothing any more: dropped sites, dropped scenarios, options no scenario has, half-written files."""
+"""Removing what belongs to nothing any more: dropped sites, dropped scenarios, options no scenario has, half-written files, old exports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from alliance.configuration.study import RESERVED_SCENARIOS, Study
-from alliance.files import remove_partial_files
+from alliance.files import read_json, remove_partial_files
+from alliance.portable import FOLDER, FORMATS, origin_file
 
 
 def remove_leftovers(study: Study) -> list[str]:
@@ -57,6 +58,8 @@ def remove_leftovers(study: Study) -> list[str]:
             shutil.rmtree(folder)
             removed.add(f"scenario {folder.name}")
             continue
+        if "path_models" not in study.enabled_questions(folder.name):
+            shutil.rmtree(folder / "lavaan", ignore_errors=True)
         for question in _folders(folder / "tables"):
             if question.name not in study.enabled_questions(folder.name):
                 shutil.rmtree(question)
@@ -67,6 +70,40 @@ def remove_leftovers(study: Study) -> list[str]:
         if log.parent.name in ("clean_site",) and log.stem not in study.sites:
             log.unlink()
     return sorted(removed)
+
+
+def remove_outdated_exports(study: Study) -> list[str]:
+    """Delete exports that hold a site or a client that the study no longer has, or whose scenario is gone.
+
+    An export says which sites and which withdrawals it rests on; one that does not say so is not kept.
+
+    Parameters
+    ----------
+    study : Study
+
+    Returns
+    -------
+    list of str
+        Scenario and format of each, for people.
+    """
+    removed = []
+    for folder in _folders(study.folder / FOLDER):
+        if folder.name not in study.scenarios:
+            shutil.rmtree(folder)
+            removed.append(folder.name)
+            continue
+        for ending in FORMATS:
+            files = [path for path in (folder / f"sessions.{ending}", folder / f"clients.{ending}") if path.exists()]
+            origin = folder / origin_file(ending)
+            held = read_json(origin) if origin.exists() else None
+            if held is not None and all(site in study.sites and study.withdrawn.get(site, "") == left for site, left in held.items()):
+                continue
+            for path in files:
+                path.unlink()
+            origin.unlink(missing_ok=True)
+            if files:
+                removed.append(f"{folder.name} as {ending}")
+    return removed
 
 
 def _folders(folder: Path) -> list[Path]:

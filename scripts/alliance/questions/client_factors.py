@@ -19,8 +19,7 @@ from alliance.questions.summary import SiteSummary
 from alliance.statistics.correlation import Correlations, correlations
 from alliance.statistics.meta_analysis import Pooled, difference, n_weighted_mean
 from alliance.statistics.meta_analysis import pool as pool_estimates
-from alliance.variables.checks import CLIENTS_PREFIX, INTAKE_SEVERITY
-from alliance.variables.client import Measure, measure, order_violations
+from alliance.variables.client import factor_definition, measure, order_violations
 
 estimate_reads = (
     "alliance",
@@ -75,14 +74,6 @@ def _factors(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {name: factors[name] for name in sorted(factors)}
 
 
-def _factor_measure(site: SiteData, factor: str, options: Mapping[str, Any]) -> Measure:
-    if "." in factor and not factor.startswith(CLIENTS_PREFIX):
-        return measure(site, {"construct": factor, "timepoint": "intake"}, options)
-    if factor == INTAKE_SEVERITY:
-        return measure(site, {"construct": factor}, options)
-    return measure(site, {"construct": factor if factor.startswith(CLIENTS_PREFIX) else CLIENTS_PREFIX + factor}, options)
-
-
 def _keys(factor: str, content: Mapping[str, Any], alliance_rater: str, factor_rater: str, window: str) -> dict[str, Any]:
     known = bool(factor_rater)
     return {
@@ -105,7 +96,7 @@ def _from_rows(
     window = options["questions"]["client_factors"]["window"]
     factors = _factors(options)
     alliance = measure(site, {"construct": "alliance", "window": window}, options)
-    measures = {factor: _factor_measure(site, factor, options) for factor in factors}
+    measures = {factor: measure(site, factor_definition(factor), options) for factor in factors}
     own = set(site.clients["client_no"].dropna().astype("int64")) if len(site.clients) else set()
     clients = pd.Index(sorted(own | set(alliance.values.index)), dtype="int64")
     codes, known = therapist_codes(clients, site.clients, site.scores)

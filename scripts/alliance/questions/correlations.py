@@ -16,8 +16,18 @@ from alliance.statistics.correlation import DETERMINED, Correlations
 def therapist_codes(clients: pd.Index, tables: pd.DataFrame, scores: pd.DataFrame) -> tuple[np.ndarray, bool]:
     """Return a code 0.. of the therapist of every client, and whether therapists are known at all.
 
-    The therapist of the clients table counts, else the one most often named with the client's scores (the lower number in a tie). A client
-    whose therapist is not known gets a code of its own.
+    Therapists are those of :func:`therapists_of`; a client whose therapist is not known gets a code of its own.
+    """
+    known = therapists_of(clients, tables, scores)
+    alone = known.isna()
+    labels = known.where(~alone, -1.0 - np.arange(len(clients)))
+    return pd.factorize(labels.to_numpy())[0], not bool(alone.all())
+
+
+def therapists_of(clients: pd.Index, tables: pd.DataFrame, scores: pd.DataFrame) -> pd.Series:
+    """Return ``therapist_no`` of every client, NaN where not known.
+
+    The therapist of the clients table counts, else the one most often named with the client's scores (the lower number in a tie).
     """
     known = pd.Series(index=clients, dtype="float64")
     for frame in (scores, tables):
@@ -27,9 +37,7 @@ def therapist_codes(clients: pd.Index, tables: pd.DataFrame, scores: pd.DataFram
             counted = counted.sort_values(["client_no", "count", "therapist_no"], ascending=[True, False, True])
             named = counted.drop_duplicates("client_no").set_index("client_no")["therapist_no"].astype("float64")
             known = named.reindex(clients).combine_first(known)
-    alone = known.isna()
-    labels = known.where(~alone, -1.0 - np.arange(len(clients)))
-    return pd.factorize(labels.to_numpy())[0], not bool(alone.all())
+    return known
 
 
 def row_fields(found: Correlations, position: int, therapists_known: bool) -> dict[str, Any]:

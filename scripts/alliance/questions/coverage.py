@@ -18,10 +18,12 @@ INTERVALS = {
     "prediction": "95 % prediction intervals",
     "difference": "95 % intervals of the difference of two guarded Hartung-Knapp means",
     "satterthwaite": "95 % intervals of mixed models by t (Satterthwaite)",
+    "bca": "95 % bias-corrected and accelerated bootstrap intervals",
     "exact": "95 % exact intervals",
     "profile": "95 % profile-likelihood intervals",
     "clustered_score": "95 % score intervals that respect therapists",
     "delta": "95 % intervals by the delta method",
+    "monte_carlo": "95 % Monte Carlo intervals",
     "rubin": "95 % intervals by Rubin's rules",
 }
 

@@ -14,8 +14,8 @@ from alliance.questions.correlations import therapist_codes
 from alliance.questions.moments import no_moments
 from alliance.questions.site_data import COVARIANCE, Published, SiteData
 from alliance.statistics.structural_model import StructuralModel, parse_structural
-from alliance.variables.checks import OUTCOMES, PROCESS
-from alliance.variables.client import Measure, gain_window_overlap, measure, order_violations
+from alliance.variables.checks import OUTCOMES, PROCESS, PRODUCT
+from alliance.variables.client import Measure, gain_window_overlap, measure, order_violations, product
 from alliance.variables.path_models import definitions
 
 _LATER = (*OUTCOMES, "symptoms")
@@ -100,16 +100,21 @@ def samples(site: SiteData, options: Mapping[str, Any]) -> dict[str, PathSample]
     """Return the sample of every model; each study variable is made once."""
     section = options["questions"]["path_models"]
     known: dict[str, Measure] = {}
+
+    def measured(definition: Mapping[str, Any]) -> Measure:
+        key = json.dumps(definition, sort_keys=True)
+        if key not in known:
+            known[key] = measure(site, definition, options)
+        return known[key]
+
     found = {}
     for name in sorted(section["models"]):
         model = model_of(section, name)
         defined = definitions(section, name)
         measures = {}
         for variable in model.observed:
-            key = json.dumps(defined[variable], sort_keys=True)
-            if key not in known:
-                known[key] = measure(site, defined[variable], options)
-            measures[variable] = known[key]
+            factors = defined[variable].get("of") if defined[variable]["construct"] == PRODUCT else None
+            measures[variable] = product(*(measured(defined[one]) for one in factors)) if factors else measured(defined[variable])
         construct = {variable: defined[variable]["construct"] for variable in model.observed}
         found[name] = _sample(site, name, model, measures, construct, options)
     return found

@@ -26,7 +26,6 @@ from alliance.questions.sentences import Sentence, pooling_sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
-from alliance.statistics.row_moments import INCOMPLETE
 
 NAME = "cross_lagged"
 KEYS = ("pair", "dynamics", "parameter", "outcome", "predictor", "lag", "index", "estimate_type")
@@ -145,7 +144,7 @@ def _pair(
     common = {**counts, "method": ROBUST if nested else NORMAL}
     rows, variances = _rows(pair, content, found, common, note, margin, n)
     facts = {"sources": sources, "share_of_scores_missing": float(frame.isna().to_numpy().mean())}
-    sent = _saturated(pair, frame, clusters)
+    sent = _saturated(pair, frame, clusters, minimum)
     return rows, variances, *(empty if sent is None else sent), facts
 
 
@@ -169,30 +168,20 @@ def _moment_names(names: Sequence[str]) -> list[str]:
     return [f"{name}~1" for name in names] + [f"{one}~~{other}" for one, other in combinations_with_replacement(names, 2)]
 
 
-def _saturated(pair: str, frame: pd.DataFrame, clusters: np.ndarray | None) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """Return maximum likelihood means and covariances of the waves and their sampling covariance, None where there are none."""
-    from alliance.statistics.structural_fit import fit_structural, parse_structural
+def _saturated(pair: str, frame: pd.DataFrame, therapists: np.ndarray | None, minimum: int) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """Return means and covariances of the waves and their sampling covariance, None where two waves share too few clients."""
+    from alliance.statistics.row_moments import moments_of_rows
 
     names = list(frame.columns)
-    lines = [f"{name} ~ 1" for name in names] + [f"{one} ~~ {other}" for one, other in combinations_with_replacement(names, 2)]
-    given = {} if clusters is None else {"clusters": [clusters]}
-    fitted = fit_structural(parse_structural("\n".join(lines)), rows=frame, missing="ml", errors="robust", **given)
-    if fitted.status == "not_estimable":
+    present = frame.notna().to_numpy(dtype=float)
+    together = present.T @ present
+    moments = moments_of_rows(frame, therapists) if together.min() >= minimum else None
+    if moments is None or moments.reason or not np.isfinite(moments.vcov).all():
         return None
-    wanted = _moment_names(names)
-    values = fitted.parameters.set_index(fitted.parameters["lhs"] + fitted.parameters["op"] + fitted.parameters["rhs"])["estimate"]
-    p, n = len(names), len(frame)
-    factor = n / (n - 1)
-    first, second = np.triu_indices(p)
-    covariance = np.zeros((p, p))
-    covariance[first, second] = covariance[second, first] = values.loc[wanted[p:]].to_numpy(dtype=float) * factor
-    unit = np.r_[np.ones(p), np.full(first.size, factor)]
-    sampling = fitted.vcov.loc[wanted, wanted].to_numpy(dtype=float) * np.outer(unit, unit)
-    one, two = np.triu_indices(len(wanted))
-    labels = np.array([f"{block(pair)}:{name}" for name in wanted], dtype=object)
-    rows = pd.DataFrame({"model": NAME, "parameter1": labels[one], "parameter2": labels[two], "cov": sampling[one, two]}, columns=VCOV)
-    mean = values.loc[wanted[:p]].to_numpy(dtype=float)
-    return matrix_rows(block(pair), names, mean, covariance, n, method=INCOMPLETE), rows
+    one, two = np.triu_indices(len(moments.vcov))
+    labels = np.array([f"{block(pair)}:{name}" for name in _moment_names(names)], dtype=object)
+    rows = pd.DataFrame({"model": NAME, "parameter1": labels[one], "parameter2": labels[two], "cov": moments.vcov[one, two]}, columns=VCOV)
+    return matrix_rows(block(pair), names, moments.mean, moments.covariance, len(frame), method=moments.method), rows
 
 
 def _identity(pair: str, dynamics: str, parameter: str, kind: str, **own: str) -> dict[str, Any]:

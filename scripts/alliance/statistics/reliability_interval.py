@@ -108,27 +108,17 @@ def leave_out(without: Callable[[np.ndarray, int], np.ndarray], therapists: np.n
     min_clusters : int
         Fewer therapists: clients are taken as independent.
     """
-    units, groups, caution = units_left_out(therapists, clients, min_clusters)
-    method = "client_jackknife" if caution or therapists is None else "cluster_jackknife"
-    return LeftOut(_error(without(units, groups)), groups - 1.0, method, caution)
-
-
-def units_left_out(therapists: np.ndarray | None, clients: int, min_clusters: int) -> tuple[np.ndarray, int, str]:
-    """Return which units to leave out in turn: codes 0.. of the unit of each client, their number, and why they are not therapists.
-
-    Parameters as in :func:`leave_out`; the reason is empty where therapists are the units or not known.
-    """
     caution = ""
     if therapists is not None:
         count = int(therapists.max()) + 1
         if count >= min_clusters:
-            return therapists, count, ""
+            return LeftOut(_error(without(therapists, count)), count - 1.0, "cluster_jackknife", "")
         caution = f"fewer than {min_clusters} therapists ({count}): clients taken as independent"
     groups = clients if clients <= 2 * CLIENT_GROUPS else CLIENT_GROUPS
     units = np.arange(clients)
     if groups < clients:
         units = generator(0, "groups of clients").permutation(units % groups)
-    return units, groups, caution
+    return LeftOut(_error(without(units, groups)), groups - 1.0, "client_jackknife", caution)
 
 
 def _error(values: np.ndarray) -> np.ndarray:

@@ -27,8 +27,9 @@ class RowMoments:
     covariance : ndarray, shape (p, p)
         With the divisor n - 1 of complete rows; with missing values the maximum likelihood estimate (divisor n) times n / (n - 1), n the
         rows that have anything.
-    acov : ndarray, shape (p (p + 1) / 2,) * 2
-        Sampling covariance of its elements, upper triangle row by row; NaN where leaving out one of the units leaves no estimate.
+    vcov : ndarray, shape (p + p (p + 1) / 2,) * 2
+        Sampling covariance of the means and of the elements of the matrix (upper triangle row by row); NaN where leaving out one of the
+        units leaves no estimate.
     method : str
         ``complete_cases`` or ``maximum_likelihood`` (rows with missing values too).
     unit : str
@@ -39,10 +40,15 @@ class RowMoments:
 
     mean: np.ndarray
     covariance: np.ndarray
-    acov: np.ndarray
+    vcov: np.ndarray
     method: str
     unit: str
     reason: str = ""
+
+    @property
+    def acov(self) -> np.ndarray:
+        """Sampling covariance of the elements of the matrix alone."""
+        return self.vcov[len(self.mean) :, len(self.mean) :]
 
 
 def moments_of_rows(rows: pd.DataFrame, therapists: ArrayLike | None = None) -> RowMoments:
@@ -69,16 +75,12 @@ def moments_of_rows(rows: pd.DataFrame, therapists: ArrayLike | None = None) -> 
     count, p = len(pairs), len(names)
     if fitted.status == "not_estimable":
         empty = np.full((p, p), np.nan)
-        return RowMoments(empty[0], empty, np.full((count, count), np.nan), method, "", fitted.reason)
+        return RowMoments(empty[0], empty, np.full((p + count,) * 2, np.nan), method, "", fitted.reason)
     without = jackknife(fitted)
     factor = len(rows) / (len(rows) - 1)
-    place = {(row.lhs, row.rhs): position for position, row in enumerate(fitted.parameters.itertuples(index=False)) if row.op == "~~"}
-    chosen = [place[term.lhs, term.rhs] for term in pairs]
-    acov = without.vcov_estimates[np.ix_(chosen, chosen)] * factor**2
-    return RowMoments(
-        fitted.implied_means[0].to_numpy(dtype=float),
-        fitted.implied_covariances[0].to_numpy(dtype=float) * factor,
-        acov,
-        method,
-        without.unit,
-    )
+    place = {(row.lhs, row.op, row.rhs): position for position, row in enumerate(fitted.parameters.itertuples(index=False))}
+    chosen = [place[name, "~1", ""] for name in names] + [place[term.lhs, "~~", term.rhs] for term in pairs]
+    unit = np.r_[np.ones(p), np.full(count, factor)]
+    vcov = without.vcov_estimates[np.ix_(chosen, chosen)] * np.outer(unit, unit)
+    mean = fitted.implied_means[0].to_numpy(dtype=float)
+    return RowMoments(mean, fitted.implied_covariances[0].to_numpy(dtype=float) * factor, vcov, method, without.unit)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from alliance.statistics.correlation import MIN_CLUSTERS
 from alliance.statistics.covariance import cluster_codes
-from alliance.statistics.reliability_interval import units_left_out
+from alliance.statistics.reliability_interval import leave_out
 
 # Scoring nears the maximum slowly where clients hardly differ: some hundred steps.
 MAX_STEPS = 1000
@@ -354,12 +354,13 @@ class TwoLevel:
     status, reason : str
         ``estimated``, ``flagged`` (nothing can be said between clients; ``reason`` says why) or ``not_estimable``.
     within : ndarray, shape (p, p)
-        Covariances within clients of the variables of sessions, given those that are held constant.
+        Covariances within clients of the variables of sessions, given those that are held constant; where ``flagged``, of the sessions
+        around clients' means alone.
     between : ndarray, shape (q + p, q + p)
         Covariances between clients of the variables of clients, then of those of sessions (their true means); NaN where they have no
-        maximum. Not positive definite: ``flagged``.
+        maximum, or are not positive definite there.
     coefficients : ndarray, shape (1 + q + r, p)
-        Intercepts, slopes on the variables of clients, slopes on those held constant.
+        Intercepts, slopes on the variables of clients, slopes on those held constant; NaN where ``flagged``.
     log_likelihood : float
         Of the variables of clients and sessions (``client_values`` included, ``held`` given); NaN where there is no maximum.
     n_sessions, n_clients, n_clusters, n_incomplete : int
@@ -387,7 +388,7 @@ class TwoLevel:
             Takes stacks ``within`` (b, p, p), ``between`` (b, q + p, q + p) and ``coefficients`` (b, 1 + q + r, p), and returns (b, m).
         errors : str
             ``left_out``: each therapist in turn (fewer than ``min_clusters``: clients, see
-            :func:`alliance.statistics.reliability_interval.units_left_out`), and the sandwich where one of them leaves no estimate;
+            :func:`alliance.statistics.reliability_interval.leave_out`), and the sandwich where one of them leaves no estimate;
             ``cluster_robust``: the sandwich over therapists (over clients where they are not known), times G / (G - 1);
             ``observed_information``.
         """
@@ -459,15 +460,14 @@ def two_level(
     if fault:
         return _none(fault, q, r, p, counts)
     found = saturated_covariances(total, None, _TOLERANCE, q + r)
-    separable = bool(found.found[0])
-    problem = _Problem(sums, found if separable else alone, shift, scale, q, r, therapist, min_clusters)
-    within, between, coefficients = (part[0] for part in problem.parts(problem.parameters[None]))
     reason = ""
-    if not separable:
+    if not found.found[0]:
         reason = "covariances between clients have no proper maximum of the likelihood: too few clients, or they hardly differ"
-    elif not positive_definite(between[None])[0]:
+    elif not positive_definite(found.between)[0]:
         reason = "the covariances between clients are not positive definite: clients hardly differ in one or more of the variables"
-    log_likelihood = problem.log_likelihood() if separable else np.nan
+    problem = _Problem(sums, alone if reason else found, shift, scale, q, r, therapist, min_clusters)
+    within, between, coefficients = (part[0] for part in problem.parts(problem.parameters[None]))
+    log_likelihood = np.nan if reason else problem.log_likelihood()
     status = "flagged" if reason else "estimated"
     return TwoLevel(status, reason, within, between, coefficients, log_likelihood, *counts, problem)
 
@@ -611,15 +611,23 @@ class _Problem:
         at = self.parameters
         estimates = self._values(function, at[None])[0]
         if errors == "left_out":
-            units, groups, caution = units_left_out(self.therapist, len(self.sums.size), self.min_clusters)
-            values = self._values(function, self._left_out(units, groups))
+            values = np.empty((0, len(estimates)))
+
+            def without(units: np.ndarray, groups: int) -> np.ndarray:
+                nonlocal values
+                values = self._values(function, self._left_out(units, groups))
+                return np.zeros((groups, 1))
+
+            # Only the units are taken from it: errors of reliabilities are those of another scale, and have no covariances.
+            left_out = leave_out(without, self.therapist, len(self.sums.size), self.min_clusters)
             vcov = _jackknife(values)
-            method = "client_jackknife" if caution or self.therapist is None else "cluster_jackknife"
             if np.isfinite(np.diagonal(vcov))[np.isfinite(estimates)].all() or not np.isfinite(at).all():
-                return Derived(estimates, vcov, groups - 1.0, method, caution)
-        if not np.isfinite(at).all():
-            return Derived(estimates, np.full((len(estimates), len(estimates)), np.nan), np.inf, "none", "")
-        inverse = np.linalg.inv(self.information())
+                return Derived(estimates, vcov, left_out.df, left_out.method, left_out.caution)
+        unknown = np.full((len(estimates), len(estimates)), np.nan)
+        information = self.information() if np.isfinite(at).all() else np.zeros((1, 1))
+        if not np.linalg.eigvalsh(information)[0] > 0:
+            return Derived(estimates, unknown, np.inf, "none")
+        inverse = np.linalg.inv(information)
         steps = _STEP * np.eye(len(at))
         plus, minus = (self._values(function, at + sign * steps) for sign in (1, -1))
         jacobian = ((plus - minus) / (2 * _STEP)).T
@@ -630,8 +638,13 @@ class _Problem:
         groups = int(units.max()) + 1
         scores = self.scores(at[None], self.sums.of(units, groups))
         meat = groups / (groups - 1) * scores.T @ scores
-        caution = "" if several or self.therapist is None else f"fewer than {self.min_clusters} therapists: clients taken as independent"
-        return Derived(estimates, jacobian @ inverse @ meat @ inverse @ jacobian.T, groups - 1.0, "cluster_robust", caution)
+        cautions = []
+        if errors == "left_out":
+            cautions.append(f"leaving out one of the {'therapists' if several else 'clients'} leaves no estimate: sandwich standard error")
+        if not several and self.therapist is not None:
+            cautions.append(f"fewer than {self.min_clusters} therapists: clients taken as independent")
+        vcov = jacobian @ inverse @ meat @ inverse @ jacobian.T
+        return Derived(estimates, vcov, groups - 1.0, "cluster_robust", "; ".join(cautions))
 
     def _values(self, function: Function, parameters: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -15,6 +15,8 @@ SYMPTOM_BASED = ("symptoms", "early_gain")
 CONSTRUCTS = (*PROCESS, *OUTCOMES, "intake", *SYMPTOM_BASED, "dropout")
 CLIENT_COLUMNS = ("age", "planned_sessions")
 CLIENTS_PREFIX = "clients."
+EVENTS_PREFIX = "events."
+PRODUCT = "product"
 INTAKE_SEVERITY = "intake_severity"
 
 _SECTION = {
@@ -106,8 +108,10 @@ def _variable_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     base = ("questions", "path_models")
     own = [((*base, "models", model, "variables"), content.get("variables") or {}) for model, content in question["models"].items()]
     for path, variables in [((*base, "variables"), question.get("variables") or {}), *own]:
+        known = {**(question.get("variables") or {}), **variables}
         for variable, definition in variables.items():
             yield from _definition_faults((*path, variable), definition, config)
+            yield from _product_faults((*path, variable), definition, known)
     lagged = question.get("cross_lagged") or {"enabled": False}
     for pair, content in lagged["pairs"].items() if lagged["enabled"] else ():
         for series, definition in content["series"].items():
@@ -120,6 +124,22 @@ def _variable_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             if model not in question["models"]:
                 path = (*base, "comparisons", comparison, "models", position)
                 yield path, f"there is no model '{model}' in questions.path_models.models{nearest(model, question['models'])}"
+
+
+def _product_faults(path: tuple[str, ...], definition: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[Found]:
+    """Yield faults of a product of two variables."""
+    of = definition.get("of") or []
+    if definition["construct"] != PRODUCT:
+        if of:
+            yield (*path, "of"), "goes with construct: product only"
+        return
+    if len(of) != 2:
+        yield (*path, "of"), "a product names two variables, as of: [alliance, empathy]"
+    for position, name in enumerate(of):
+        if name not in known:
+            yield (*path, "of", position), f"there is no variable '{name}'{nearest(name, known)}"
+        elif known[name]["construct"] == PRODUCT:
+            yield (*path, "of", position), f"'{name}' is a product itself; name the variables it is made of"
 
 
 def _chain_faults(config: Mapping[str, Any]) -> Iterator[Found]:
@@ -138,7 +158,9 @@ def _chain_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             if found or (role == "from" and content["kind"] == "2-1-1"):
                 continue
             construct = definition["construct"]
-            if not (construct in PROCESS or construct == "symptoms" or ("." in construct and not construct.startswith(CLIENTS_PREFIX))):
+            if construct == PRODUCT or construct.startswith(EVENTS_PREFIX):
+                yield (*path, role, "construct"), f"{construct} is no score of sessions"
+            elif not (construct in PROCESS or construct == "symptoms" or ("." in construct and not construct.startswith(CLIENTS_PREFIX))):
                 yield (*path, role, "construct"), f"{construct} is not measured in sessions; a chain 2-1-1 may begin with it"
             elif definition.get("window") is not None or definition.get("timepoint") not in (None, "session"):
                 yield (*path, role), "takes no window or timepoint: every session counts"
@@ -148,6 +170,8 @@ def _chain_faults(config: Mapping[str, Any]) -> Iterator[Found]:
 
 def _definition_faults(path: tuple[str, ...], definition: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Found]:
     construct, window, timepoint = (definition.get(key) for key in ("construct", "window", "timepoint"))
+    if construct == PRODUCT:
+        return
     factors = tuple(config["questions"]["client_factors"].get("factors") or ())
     is_score = "." in construct and not construct.startswith(CLIENTS_PREFIX)
     known = (*CONSTRUCTS, *CLIENT_COLUMNS, *factors)

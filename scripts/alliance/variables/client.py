@@ -1,6 +1,6 @@
 """One value a client: alliance windows, outcomes, gains, dropout and single scores, from cleaned tables and scores.
 
-A site is any object with the frames ``clients``, ``sessions``, ``termination`` and ``scores`` and the registry ``instruments``
+A site is any object with the frames ``clients``, ``sessions``, ``events``, ``termination`` and ``scores`` and the registry ``instruments``
 (``alliance.questions.site_data.SiteData``). ``options`` are the sections of the configuration that a question reads.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from alliance.variables.checks import CLIENTS_PREFIX, CONSTRUCTS, INTAKE_SEVERITY, section
+from alliance.variables.checks import CLIENTS_PREFIX, CONSTRUCTS, EVENTS_PREFIX, INTAKE_SEVERITY, PRODUCT, section
 
 TIMEPOINT_ORDER = {"intake": 0, "session": 1, "post": 2, "follow_up": 3}
 RATERS = ("client", "therapist", "observer")
@@ -24,6 +24,7 @@ class Site(Protocol):
 
     clients: pd.DataFrame
     sessions: pd.DataFrame
+    events: pd.DataFrame
     termination: pd.DataFrame
     scores: pd.DataFrame
     instruments: Mapping[str, Any]
@@ -124,9 +125,47 @@ def measure(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any
         return _process_score(site, definition, options)
     if construct == INTAKE_SEVERITY:
         return _intake_severity(site, options)
+    if construct.startswith(EVENTS_PREFIX):
+        return _events(site, definition, options)
     if construct.startswith(CLIENTS_PREFIX) or "." not in construct:
         return _column(site, construct.removeprefix(CLIENTS_PREFIX))
     return _single_score(site, definition, options)
+
+
+def product(first: Measure, second: Measure) -> Measure:
+    """Return the product of two variables, each standardised over the clients who have both, for an interaction of the two.
+
+    It counts as measured when both were.
+    """
+    absent = next((one.reason for one in (first, second) if one.reason), "")
+    if absent:
+        return _absent(PRODUCT, absent)
+    both = first.values.index.intersection(second.values.index)
+    one, other = first.values.loc[both], second.values.loc[both]
+    if not (len(both) > 1 and one.std() > 0 and other.std() > 0):
+        return _absent(PRODUCT, "needs clients who differ in both variables")
+    values = (one - one.mean()) / one.std() * ((other - other.mean()) / other.std())
+    earlier, later = first.times.reindex(both), second.times.reindex(both)
+    times = _no_times()
+    if earlier.notna().any(axis=None) and later.notna().any(axis=None):
+        times = pd.DataFrame(
+            {
+                "first_date": earlier["first_date"].where(earlier["first_date"] < later["first_date"], later["first_date"]),
+                "last_date": earlier["last_date"].where(earlier["last_date"] > later["last_date"], later["last_date"]),
+                "first_order": np.fmin(earlier["first_order"], later["first_order"]),
+                "last_order": np.fmax(earlier["last_order"], later["last_order"]),
+                "n_sessions": earlier["n_sessions"].fillna(0) + later["n_sessions"].fillna(0),
+            },
+            index=both,
+        )
+    return Measure(_by_client(values), times, f"{PRODUCT} of {first.source} and {second.source}", unit="product of z scores")
+
+
+def factor_definition(factor: str) -> dict[str, Any]:
+    """Return the definition of a client factor: ``instrument.scale`` at intake, ``intake_severity``, or a column of the clients table."""
+    if "." in factor and not factor.startswith(CLIENTS_PREFIX):
+        return {"construct": factor, "timepoint": "intake"}
+    return {"construct": factor if factor == INTAKE_SEVERITY or factor.startswith(CLIENTS_PREFIX) else CLIENTS_PREFIX + factor}
 
 
 def attended_sessions(site: Site) -> pd.DataFrame:
@@ -418,6 +457,35 @@ def _process_score(site: Site, definition: Mapping[str, Any], options: Mapping[s
     equal = definition.get("equal_sessions")
     instruments = _instruments(definition, defaults)
     return _score_at(site, construct, instruments, scale, rater, window=window, when=name, turn=turn, equal_sessions=equal)
+
+
+def _events(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:
+    """Return how often coders saw an event, an hour of coded session, averaged over the coded sessions of a window.
+
+    ``events.interpretation`` counts every code that is ``interpretation`` or begins with ``interpretation_``; a coded session without such
+    a row counts as none. Sessions of unknown length count as one hour.
+    """
+    construct = definition["construct"]
+    code = construct.removeprefix(EVENTS_PREFIX)
+    rows = site.events
+    if rows.empty:
+        return _absent(construct, "no coded events")
+    wanted = rows["code"].eq(code) | rows["code"].str.startswith(f"{code}_")
+    if not wanted.any():
+        return _absent(construct, f"no events coded {code}")
+    length = rows["exposure"].astype("float64").fillna(60.0) if "exposure" in rows else pd.Series(60.0, index=rows.index)
+    rate = rows["count"].astype("float64").fillna(0.0).where(wanted, 0.0) / (length / 60.0)
+    keys = ["client_no", "session"]
+    frame = rows[keys].assign(score=rate).dropna().astype({"client_no": "int64", "session": "int64"})
+    frame = frame.groupby(keys, as_index=False)["score"].sum()
+    name = definition.get("window") or options["alliance"]["window"]
+    frame = frame[in_window(frame, options["alliance"]["windows"][name], attended_sessions(site))]
+    if frame.empty:
+        return _absent(construct, f"no coded sessions in {name}")
+    dates = site.sessions[[*keys, "date"]] if len(site.sessions) and "date" in site.sessions else frame[keys].assign(date=pd.NaT)
+    dates = dates.dropna(subset=keys).astype({"client_no": "int64", "session": "int64"}).drop_duplicates(keys)
+    frame = frame.merge(dates, on=keys, how="left").assign(timepoint="session", unit="an hour")
+    return _averaged(frame, construct, name, False, "", "", "observer")
 
 
 def _single_score(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:

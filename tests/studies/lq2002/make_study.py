@@ -21,8 +21,8 @@ TABLE = """  - table: ratings
     layout: one_row_per_session
     instrument: {instrument}
     rater: client
-    timepoint: intake
-    columns: {{client_id: id}}
+    timepoint: session
+    columns: {{client_id: id, session: survey}}
     items: "{prefix}_{{item}}"
 """
 
@@ -32,11 +32,11 @@ def make_study(folder: Path, realdata: Path) -> Path:
     config = start_study("lq2002", folder)
     rows = read_rows(realdata / SOURCE)
     items = [(source, number, prefix) for source, (prefix, _, size) in SCALES.items() for number in range(1, size + 1)]
-    header = ["id", *(f"{prefix}_{number}" for _, number, prefix in items)]
+    header = ["id", "survey", *(f"{prefix}_{number}" for _, number, prefix in items)]
     tables = "".join(TABLE.format(instrument=instrument, prefix=prefix) for prefix, instrument, _ in SCALES.values())
     for company in sorted({int(row["COMPID"]) for row in rows}):
         members = [row for row in rows if int(row["COMPID"]) == company]
-        answers = [[f"S{int(row['SUB']):04d}", *(row[f"{source}{number:02d}"] for source, number, _ in items)] for row in members]
+        answers = [[f"S{int(row['SUB']):04d}", "1", *(row[f"{source}{number:02d}"] for source, number, _ in items)] for row in members]
         write_site(
             folder, f"company-{company:02d}", "survey.csv", header, answers, SITE.format(company=company, rows=len(members)) + tables
         )

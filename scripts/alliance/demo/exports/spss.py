@@ -12,6 +12,7 @@ import pandas as pd
 
 from alliance.demo.exports.sheet import Sheet, at, numbered, one_rater
 from alliance.demo.measures import FORMS, Tables
+from alliance.portable.statistical_files import sav_without_time
 
 NOT_APPLICABLE, SKIPPED = 98, 99
 GENDER = {"female": 1, "male": 2, "other": 3}
@@ -28,9 +29,6 @@ CODE = {
     "interpretation_response_of_self": 6,
 }
 TARGET = {"here_and_now": 1, "outside": 2}
-# Bytes 92-108 of the header hold the day and time of writing (PSPP developer's guide, system file format).
-DATE_FIELD = slice(92, 109)
-DATE_STAMP = b"03 Nov 2512:00:00"
 
 
 def sheets(tables: Tables) -> list[Sheet]:
@@ -73,11 +71,9 @@ def _sav(sheet: Sheet) -> bytes:
             missing_ranges=missing,
             variable_format={column: "F2.0" for column in sheet.facts["items"]},
         )
-        content = bytearray(path.read_bytes())
+        return sav_without_time(path.read_bytes())
     finally:
         path.unlink()
-    content[DATE_FIELD] = DATE_STAMP
-    return bytes(content)
 
 
 def _column(values: list[Any]) -> pd.Series:

@@ -75,9 +75,9 @@ def simulate(condition: Condition, random: np.random.Generator, runs: int) -> li
     for rows in clustered_normal(random, population(), therapists, sizes["icc"], runs):
         fitted = fit_structural(model, rows=pd.DataFrame(rows, columns=list(VARIABLES)), clusters=[therapists])
         left_out = jackknife(fitted, level=LEVEL)
-        fits["jackknife"].append(_named(left_out.parameters, left_out.unit == "clusters"))
-        fits["sandwich"].append(_named(_by_t(fitted.parameters, left_out.df), fitted.method == "cluster_robust"))
-        drawn.append(_named(bootstrap(fitted, random, draws=DRAWS, level=LEVEL).parameters, True))
+        fits["jackknife"].append(named(left_out.parameters, left_out.unit == "clusters"))
+        fits["sandwich"].append(named(_by_t(fitted.parameters, left_out.df), fitted.method == "cluster_robust"))
+        drawn.append(named(bootstrap(fitted, random, draws=DRAWS, level=LEVEL).parameters, True))
     true = truths()
     paths = [name for name in true if "~" in name]
     effects = [name for name in true if "~" not in name]
@@ -85,15 +85,15 @@ def simulate(condition: Condition, random: np.random.Generator, runs: int) -> li
     for form in FORMS:
         for error, method in ERRORS.items():
             what = f"{form} path coefficients"
-            results += [_intervals(fits[error], name, form, what, f"path_{form}", method, error, true[name]) for name in paths]
+            results += [intervals_of(fits[error], name, form, what, f"path_{form}", method, error, true[name]) for name in paths]
         what = f"{form} indirect and total effects"
         results += [
-            _intervals(drawn, name, form, what, f"defined_{form}", "bootstrap", "expanded_percentile", true[name]) for name in effects
+            intervals_of(drawn, name, form, what, f"defined_{form}", "bootstrap", "expanded_percentile", true[name]) for name in effects
         ]
     return results
 
 
-def _named(table: pd.DataFrame, usable: bool) -> pd.DataFrame:
+def named(table: pd.DataFrame, usable: bool) -> pd.DataFrame:
     """Return a table by the names of its rows, without estimates where its method is another one than asked for."""
     names = table["lhs"] + np.where(table["op"] == ":=", "", table["op"] + table["rhs"])
     table = table.set_index(pd.Index(names))
@@ -109,7 +109,7 @@ def _by_t(table: pd.DataFrame, df: float) -> pd.DataFrame:
     return table.assign(**limits)
 
 
-def _intervals(
+def intervals_of(
     tables: list[pd.DataFrame], name: str, form: str, what: str, estimate_type: str, method: str, interval: str, truth: float
 ) -> Intervals:
     estimate, low, high, error = (np.array([table.at[name, column] for table in tables], dtype=float) for column in FORMS[form])

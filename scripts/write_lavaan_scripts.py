@@ -1,0 +1,73 @@
+"""Write every path model of a scenario as an R script with its summary data, to be run with lavaan."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alliance.files import write_text
+from alliance.portable.lavaan import LavaanModel, lavaan_script
+from alliance.questions.moments import read_block
+from alliance.questions.path_model_sample import block
+from alliance.questions.path_models_pooling import PooledFit, pooled_fits, site_moments
+from alliance.questions.summary import SiteSummary
+from alliance.statistics.structural_model import layout
+
+
+def lavaan_model(
+    name: str, found: PooledFit, summaries: Sequence[SiteSummary], options: Mapping[str, Any], study: Mapping[str, Any]
+) -> LavaanModel:
+    """Return what a model's script tells."""
+    content = options["questions"]["path_models"]["models"][name]
+    minimum = options["pooling"]["min_clients"]
+    sites = {}
+    for summary in summaries:
+        own = site_moments(summary, name, found.model)
+        if own is not None and read_block(summary.moments, block(name)).of(list(found.model.observed)).n.min() >= minimum:
+            sites[summary.site] = (own.n, own.covariance)
+    fitted = found.fitted is not None and found.within is not None
+    return LavaanModel(
+        name=name,
+        label=content["label"],
+        syntax=content["syntax"],
+        variables=found.model.observed,
+        exogenous=layout(found.model).exogenous,
+        min_clients=minimum,
+        sites=sites,
+        correlation=found.within.correlation if fitted else None,
+        sampling=found.within.acov if fitted else None,
+        n=found.within.n if fitted else 0.0,
+        n_sites=found.counts["n_sites"],
+        n_clients=found.counts["n_clients"],
+        reason=found.fitted.reason if fitted else found.reason,
+        **study,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the step; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenario", required=True)
+    parser.add_argument("--study", required=True, type=json.loads, help="title of the study, and whether it is simulated, as JSON")
+    parser.add_argument("--summaries", required=True, type=Path, help="folder with one folder of summaries a site")
+    parser.add_argument("--sites", required=True, type=json.loads, help="site ids as a JSON list")
+    parser.add_argument("--options", required=True, type=json.loads, help="what the question reads of the configuration, as JSON")
+    parser.add_argument("--output", required=True, type=Path, help="folder for one script a model")
+    given = parser.parse_args(arguments)
+
+    summaries = [SiteSummary.read(given.summaries / site) for site in sorted(given.sites)]
+    study = {"study": given.study["title"], "simulated": given.study["simulated"], "scenario": given.scenario}
+    shutil.rmtree(given.output, ignore_errors=True)
+    given.output.mkdir(parents=True)
+    for name, found in pooled_fits(summaries, given.options).items():
+        write_text(given.output / f"{name}.R", lavaan_script(lavaan_model(name, found, summaries, given.options, study)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
