@@ -286,6 +286,9 @@ def parameter_table(data: ReportData, model: str, *, every_method: bool = False)
     """Return the pooled standardised paths, loadings and correlations of a model; with ``every_method`` by each way of pooling."""
     rows = common.pooled_rows(rows_of(data, "parameters", model=model))
     rows = rows[[STANDARDISED.get(op) == kind for op, kind in zip(rows["op"], rows["estimate_type"])]]
+    # Shares left unexplained stand in the main model's table alone; that of a factor without causes is 1 by definition.
+    spread = rows["op"].eq("~~") & rows["lhs"].eq(rows["rhs"])
+    rows = rows[~spread | (every_method & rows["estimate"].lt(1 - 1e-9))]
     told = preferred(rows, ("lhs", "op", "rhs")) if len(rows) else rows
     shown = with_number(rows) if every_method else told
     shown = pd.concat([shown, told[~told.index.isin(shown.index)]])
