@@ -118,6 +118,20 @@ def test_random_effects_are_told_first_and_the_next_way_where_they_have_no_numbe
     assert path_models_rows.one_row(silent.assign(status="not_estimable")) is None
 
 
+def test_what_is_flagged_at_sites_is_told_with_the_pooled_estimate(study):
+    rows = study.tables["path_models"]["indirect"].copy()
+    own = rows["model"].eq(MAIN) & rows["estimate_type"].eq("defined_standardised")
+    for site, therapists in (("elm", 9), ("oak", 7)):
+        chosen = own & rows["site"].eq(site)
+        rows.loc[chosen, ["status", "reason"]] = ["flagged", f"fewer than 10 therapists ({therapists}): clients taken as independent"]
+    told = own & rows["method"].eq("two_stage_reml")
+    rows.loc[told, ["status", "reason"]] = ["flagged", "2 of 5 site estimates flagged (see the sites' rows)"]
+    finding = path_models.build(with_tables(study, indirect=rows)).findings[0].replace(SPACE, " ")
+    assert finding.endswith(
+        "Read with care: 2 of 5 site estimates flagged; at 2 sites fewer than 10 therapists (9): clients taken as independent."
+    )
+
+
 def test_the_main_model_is_open_and_every_other_one_opens(study, chapter):
     names = set(study.options["questions"]["path_models"]["models"])
     folds = [one for one in chapter.blocks if isinstance(one, Fold)]

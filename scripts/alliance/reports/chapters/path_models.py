@@ -80,7 +80,8 @@ def findings(data: ReportData, names: list[str]) -> list[str]:
     told = []
     if row is not None:
         parts = (path_models_single.effect_sentence(data, row), meaning(data, row), path_models_single.total_sentence(data, row))
-        parts += (common.spread_sentence(data, row), path_models_single.influence(data, row.model, row.effect), common.caution(row))
+        parts += (common.spread_sentence(data, row), path_models_single.influence(data, row.model, row.effect))
+        parts += (path_models_rows.caution(row, common.select(path_models_rows.indirect_rows(data, row.model), effect=row.effect)),)
         told.append(" ".join(part for part in parts if part))
     return [one for one in (*told, path_models_comparison.first_comes(data), path_models_sessions.headline(data)) if one]
 

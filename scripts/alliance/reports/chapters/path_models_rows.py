@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from alliance.issues import brief
 from alliance.questions import contract
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.reports import numbers
@@ -36,6 +37,8 @@ MAIN_MODEL = "empathy_alliance_outcome"
 COMPARISONS = ("mediation", "what_comes_first", "one_or_two")
 CLIENT = "client"
 SMALL_P = 0.05
+FLAGGED_SITES = "site estimates flagged"
+MOST_REASONS = 2
 
 
 def section(data: ReportData) -> Mapping[str, Any]:
@@ -209,6 +212,31 @@ def estimate_with_interval(data: ReportData, row: Any) -> tuple[Cell, Cell]:
 def site_label(data: ReportData, row: Any) -> str:
     """Return a site, or for pooled rows that."""
     return "Pooled" if row.site == POOLED else data.labels.get(row.site, row.site)
+
+
+def caution(row: Any, rows: pd.DataFrame) -> str:
+    """Return why a pooled estimate must be read with care, with what is flagged at the sites; empty where nothing is.
+
+    Parameters
+    ----------
+    row : namedtuple
+        The pooled row.
+    rows : DataFrame
+        All rows of the same estimate, those of sites among them.
+    """
+    if row.status != "flagged" or FLAGGED_SITES not in row.reason:
+        return common.caution(row)
+    sites = common.site_rows(rows)
+    flagged = sites[sites["status"].eq("flagged")].drop_duplicates(["site", "reason"])
+    counted: dict[str, tuple[str, set[str]]] = {}
+    for one in flagged.itertuples():
+        for reason in one.reason.split("; "):
+            # Reasons that differ in numbers alone are one reason.
+            counted.setdefault(re.sub(r"\d[\d,.]*", "#", reason), (reason, set()))[1].add(one.site)
+    ranked = sorted(counted.values(), key=lambda found: -len(found[1]))[:MOST_REASONS]
+    shown = "; ".join(f"at {common.plural(len(found), 'site')} {brief(reason, common.REMARK_CHARACTERS)}" for reason, found in ranked)
+    first = row.reason.split(" (")[0]
+    return f"Read with care: {first}{f'; {shown}' if shown else ''}."
 
 
 def p_words(p: Any) -> str:

@@ -15,6 +15,7 @@ from alliance.reports.chapters.path_models_rows import (
     METHOD_WORDS,
     PREFERENCE,
     Blocks,
+    caution,
     effect_name,
     p_words,
     preferred,
@@ -369,10 +370,10 @@ def chain_sentences(data: ReportData, rows: pd.DataFrame) -> list[str]:
         parts = [
             f"{LEVELS.get(row.level, row.level)} {common.sentence_estimate(data, row, 'β')}; {common.sureness(row)}" for row in ordered
         ]
-        cautions = dict.fromkeys(common.caution(row) for row in ordered if common.caution(row))
-        told.append(
-            f"{chain_label(data, model)}, indirect effect: {'. '.join(_capital(part) for part in parts)}. {' '.join(cautions)}".strip()
-        )
+        every = rows_of(data, "indirect", model=model, effect="indirect", estimate_type=DEFINED)
+        cautions = dict.fromkeys(caution(row, common.select(every, level=row.level)) for row in ordered)
+        found = f"{chain_label(data, model)}, indirect effect: {'. '.join(_capital(part) for part in parts)}."
+        told.append(" ".join([found, *(one for one in cautions if one)]))
     return told
 
 

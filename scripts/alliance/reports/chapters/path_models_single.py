@@ -16,6 +16,7 @@ from alliance.reports.chapters.path_models_rows import (
     TWO_STAGE,
     WITHIN,
     Blocks,
+    caution,
     chain_words,
     clear,
     effect_name,
@@ -145,7 +146,7 @@ def sentences(data: ReportData, model: str, *, effects: bool = True) -> list[str
                 total_sentence(data, row),
                 common.spread_sentence(data, row),
                 influence(data, model, name),
-                common.caution(row),
+                caution(row, common.select(indirect_rows(data, model), effect=name)),
             )
             told.append(" ".join(part for part in parts if part))
     return [sentence for sentence in (*told, fit_sentence(data, model), agreement_sentence(data, model)) if sentence]
