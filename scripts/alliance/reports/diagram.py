@@ -282,7 +282,9 @@ def _beside(edge: Edge, spot: Mapping[str, tuple[float, float]], size: _Size) ->
         third = (end[1] - start[1]) / 3
         return _Route(edge, (start, (u0, start[1] + third), (u0, end[1] - third), end))
     outside = -1 if u0 == min(u for u, _ in spot.values()) else 1
-    near, far = u0 + outside * size.along / 2, u0 + outside * (size.along / 2 + 0.55)
+    between = sum(u == u0 and min(v0, v1) < v < max(v0, v1) for u, v in spot.values())
+    near = u0 + outside * size.along / 2
+    far = near + outside * (0.55 + 0.42 * between)
     return _Route(edge, ((near, v0), (far, v0 + 0.15 * (v1 - v0)), (far, v1 - 0.15 * (v1 - v0)), (near, v1)))
 
 

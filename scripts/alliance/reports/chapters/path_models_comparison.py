@@ -19,6 +19,7 @@ from alliance.reports.chapters.path_models_rows import (
     estimate_with_interval,
     label,
     models,
+    p_words,
     parameter_words,
     preferred,
     rows_of,
@@ -122,7 +123,7 @@ def _nested(data: ReportData, small_model: str, large: str, tests: dict[str, Any
     space = numbers.SPACE
     shown = (
         f"Δχ²({numbers.count(tests['df'].estimate)}){space}={space}{numbers.decimal(tests['chi2'].estimate)}, "
-        f"p{space}{numbers.p_value(tests['p_value'].estimate)}"
+        f"{p_words(tests['p_value'].estimate)}"
     )
     if small(tests["p_value"].estimate):
         meaning = "what the first leaves out of the second is missed"
@@ -270,7 +271,7 @@ def _tests_told(data: ReportData, tests: dict[str, dict[str, dict[str, Any]]]) -
     named = []
     for name in differing:
         own = differing_paths(data, name, tests[name])
-        shown = f"p{numbers.SPACE}{numbers.p_value(tests[name][ALL_PATHS]['p_value'].estimate)}"
+        shown = f"{p_words(tests[name][ALL_PATHS]['p_value'].estimate)}"
         named.append(f"“{label(data, name)}” ({shown}{f'; above all {listed(own)}' if own else ''})")
     return f"Paths differ between sites in {numbers.count(len(differing))} of {common.plural(len(tests), 'model')}: {'; '.join(named)}."
 

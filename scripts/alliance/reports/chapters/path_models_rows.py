@@ -211,6 +211,11 @@ def site_label(data: ReportData, row: Any) -> str:
     return "Pooled" if row.site == POOLED else data.labels.get(row.site, row.site)
 
 
+def p_words(p: Any) -> str:
+    """Return a p value as it stands in a sentence, never broken over lines."""
+    return f"p {numbers.p_value(p)}".replace(" ", numbers.SPACE)
+
+
 def small(p: Any) -> bool:
     """Tell whether a p value is small."""
     return numbers.known(p) and p < SMALL_P

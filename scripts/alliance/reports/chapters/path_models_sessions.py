@@ -16,6 +16,7 @@ from alliance.reports.chapters.path_models_rows import (
     PREFERENCE,
     Blocks,
     effect_name,
+    p_words,
     preferred,
     rows_of,
     section,
@@ -184,7 +185,7 @@ def assumption_sentences(data: ReportData, pair: str) -> list[str]:
         p = found.get("p_value")
         if p is None or what not in VERDICTS:
             continue
-        shown = f"p{numbers.SPACE}{numbers.p_value(p.estimate)}"
+        shown = f"{p_words(p.estimate)}"
         if "chi2" in found and "df" in found:
             count = numbers.count(found["df"].estimate)
             shown = f"Δχ²({count}){numbers.SPACE}={numbers.SPACE}{numbers.decimal(found['chi2'].estimate)}, {shown}"

@@ -25,6 +25,7 @@ from alliance.reports.chapters.path_models_rows import (
     label,
     main_effect,
     one_row,
+    p_words,
     parameter_words,
     preferred,
     rows_of,
@@ -209,7 +210,7 @@ def fit_words(found: dict[str, Any]) -> str:
     chi2, p = ("chi2_scaled", "p_value_scaled") if scaled else ("chi2", "p_value")
     if chi2 in found:
         told = f"χ²({numbers.count(found['df'].estimate)}){space}={space}{numbers.decimal(found[chi2].estimate)}"
-        told += f", p{space}{numbers.p_value(found[p].estimate)}" if p in found else ""
+        told += f", {p_words(found[p].estimate)}" if p in found else ""
         parts.append(told + (" (scaled)" if scaled else ""))
     for name in ("cfi", "rmsea", "srmr"):
         if name in found:
@@ -285,6 +286,9 @@ def parameter_table(data: ReportData, model: str, *, every_method: bool = False)
     """Return the pooled standardised paths, loadings and correlations of a model; with ``every_method`` by each way of pooling."""
     rows = common.pooled_rows(rows_of(data, "parameters", model=model))
     rows = rows[[STANDARDISED.get(op) == kind for op, kind in zip(rows["op"], rows["estimate_type"])]]
+    # Shares left unexplained stand in the main model's table alone; that of a factor without causes is 1 by definition.
+    spread = rows["op"].eq("~~") & rows["lhs"].eq(rows["rhs"])
+    rows = rows[~spread | (every_method & rows["estimate"].lt(1 - 1e-9))]
     told = preferred(rows, ("lhs", "op", "rhs")) if len(rows) else rows
     shown = with_number(rows) if every_method else told
     shown = pd.concat([shown, told[~told.index.isin(shown.index)]])
@@ -366,9 +370,7 @@ def preferred_of_sites(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _beside(row: Any) -> ForestRow:
     """Return a further pooled value, drawn like the estimates."""
-    return ForestRow(
-        f"Beside: {METHOD_WORDS.get(row.method, common.words(row.method))}", row.estimate, row.ci_low, row.ci_high, kind="pooled"
-    )
+    return ForestRow(common.words(METHOD_WORDS.get(row.method, row.method)), row.estimate, row.ci_low, row.ci_high, kind="pooled")
 
 
 def effect_table(data: ReportData, sites: pd.DataFrame, pooled: pd.DataFrame, id: str, caption: str) -> Table:
