@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import report_study_paths
-import yaml
+from alliance.configuration import study as configuration
 from alliance.instruments import load_registry
 from alliance.issues import Issue, Severity
 from alliance.questions import benchmarks, coverage
@@ -556,7 +556,7 @@ def scale_moments(draw: random.Random) -> pd.DataFrame:
 def study(seed: int = 1) -> ReportData:
     """Return the invented study."""
     draw = random.Random(seed)
-    options = yaml.safe_load((PROJECT / "config.yaml").read_text(encoding="utf-8"))
+    options = configuration.load(PROJECT / "config.yaml").scenarios["base"]
     return ReportData(
         scenario="base",
         options=options,

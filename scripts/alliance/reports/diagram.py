@@ -162,7 +162,7 @@ class _Route:
 
 NARROW, WIDE = 3.4, 7.2
 MOST_ORDERS = 1500
-BENDS = (0.0, 0.35, -0.35, 0.6, -0.6, 0.85, -0.85, 1.15, -1.15, 1.5, -1.5)
+BENDS = (0.0, *(sign * size / 100 for size in (35, 50, 60, 72, 85, 100, 115, 130, 150, 170, 190) for sign in (1, -1)))
 SHARES = (0.5, 0.44, 0.56, 0.38, 0.62, 0.32, 0.68, 0.26, 0.74, 0.2, 0.8)
 
 
@@ -220,46 +220,54 @@ def _inside(point: tuple[float, float], middle: tuple[float, float], half: tuple
 def _routes(spot: Mapping[str, tuple[float, float]], edges: Sequence[Edge], size: _Size, room: tuple[float, float]) -> list[_Route]:
     """Return how every edge runs: straight where nothing stands in the way, else bent around boxes and off other edges.
 
-    Bends are chosen between the middles of boxes' sides; then the ends of a box's edges are put beside each other in their order.
+    Bends are chosen between the middles of boxes' sides; then the ends of a box's edges are put beside each other in their order, and
+    bends are chosen again between these ends.
     """
     half = (size.along / 2, size.across / 2)
     arrows = [edge for edge in edges if spot[edge.source][0] != spot[edge.target][0]]
-    bends: dict[Edge, float] = {}
-    taken: list[tuple[float, float]] = []
-    long = {
-        edge: any(
-            min(spot[edge.source][0], spot[edge.target][0]) < u < max(spot[edge.source][0], spot[edge.target][0]) for u, _ in spot.values()
-        )
-        for edge in arrows
-    }
-    for edge in sorted(arrows, key=lambda one: abs(spot[one.target][0] - spot[one.source][0])):
-        others = [place for name, place in spot.items() if name not in (edge.source, edge.target)]
-        margin = (half[0] + 0.06, half[1] + 0.16)
-        best = math.inf
-        for bend in BENDS:
-            samples = _bent(edge, spot, half, bend, 0.0, 0.0).samples()
-            cost = abs(bend) + 10 * sum(_inside(point, place, margin) for point in samples for place in others)
-            cost += 10 * sum(not room[0] + 0.2 <= point[1] <= room[1] - 0.2 for point in samples)
-            cost += 0.2 * long[edge] * sum(math.dist(point, other) < 0.15 for point in samples[5:-5] for other in taken)
-            if cost < best - 1e-9:
-                best, bends[edge] = cost, bend
-        taken += _bent(edge, spot, half, bends[edge], 0.0, 0.0).samples()[3:-3]
+    ranked = sorted(arrows, key=lambda one: abs(spot[one.target][0] - spot[one.source][0]))
+    first: dict[Edge, _Route] = {}
+    for edge in ranked:
+        first[edge] = _free(edge, spot, half, room, list(first.values()), 0.0, 0.0)
 
     def slot(name: str, edge: Edge, near: int) -> float:
         own = [one for one in arrows if (one.source, one.target)[near] == name and not one.mutual]
-        away = {one: _bent(one, spot, half, bends[one], 0.0, 0.0).samples()[-9 if near else 8][1] for one in own}
+        away = {one: first[one].samples()[-9 if near else 8][1] for one in own}
         order = sorted(own, key=lambda one: (away[one], one.source, one.target))
         return (order.index(edge) - (len(order) - 1) / 2) * min(0.7 * size.across / len(order), 0.3)
 
-    made = []
-    for edge in edges:
-        if edge not in bends:
-            made.append(_beside(edge, spot, size))
-        elif edge.mutual:
-            made.append(_bent(edge, spot, half, bends[edge], 0.0, 0.0))
-        else:
-            made.append(_bent(edge, spot, half, bends[edge], slot(edge.source, edge, 0), slot(edge.target, edge, 1)))
-    return made
+    made: dict[Edge, _Route] = {}
+    for edge in ranked:
+        ends = (0.0, 0.0) if edge.mutual else (slot(edge.source, edge, 0), slot(edge.target, edge, 1))
+        made[edge] = _free(edge, spot, half, room, list(made.values()), *ends)
+    return [made[edge] if edge in made else _beside(edge, spot, size) for edge in edges]
+
+
+def _free(
+    edge: Edge,
+    spot: Mapping[str, tuple[float, float]],
+    half: tuple[float, float],
+    room: tuple[float, float],
+    others: Sequence[_Route],
+    leaving: float,
+    arriving: float,
+) -> _Route:
+    """Return the straightest way of an edge between two layers that keeps off boxes and, where it passes a layer, off other edges."""
+    u0, u1 = sorted((spot[edge.source][0], spot[edge.target][0]))
+    passes = any(u0 < u < u1 for u, _ in spot.values())
+    boxes = [place for name, place in spot.items() if name not in (edge.source, edge.target)]
+    taken = [point for route in others for point in route.samples()[3:-3]] if passes else []
+    margin = (half[0] + 0.06, half[1] + 0.1)
+    best, chosen = math.inf, _bent(edge, spot, half, 0.0, leaving, arriving)
+    for bend in BENDS:
+        route = _bent(edge, spot, half, bend, leaving, arriving)
+        samples = route.samples()
+        cost = abs(bend) + 10 * sum(_inside(point, place, margin) for point in samples for place in boxes)
+        cost += 10 * sum(not room[0] + 0.1 <= point[1] <= room[1] - 0.1 for point in samples)
+        cost += 0.2 * sum(math.dist(point, other) < 0.15 for point in samples[5:-5] for other in taken)
+        if cost < best - 1e-9:
+            best, chosen = cost, route
+    return chosen
 
 
 def _bent(
@@ -269,7 +277,9 @@ def _bent(
     (u0, v0), (u1, v1) = spot[edge.source], spot[edge.target]
     sign = 1 if u1 >= u0 else -1
     start, end = (u0 + sign * half[0], v0 + leaving), (u1 - sign * half[0], v1 + arriving)
-    control = [tuple(start[axis] + share * (end[axis] - start[axis]) + axis * 1.33 * bend for axis in (0, 1)) for share in (0.33, 0.67)]
+    # A bent edge leaves its box sideways, so that it runs beside what it passes and not only past its middle.
+    shares = (0.15, 0.85) if bend else (0.33, 0.67)
+    control = [tuple(start[axis] + share * (end[axis] - start[axis]) + axis * 1.33 * bend for axis in (0, 1)) for share in shares]
     return _Route(edge, (start, control[0], control[1], end))
 
 
@@ -301,18 +311,25 @@ def _labels(
     half, box = size.label_extent, (size.along / 2, size.across / 2)
     paths = [route.samples() for route in routes]
     placed: list[tuple[float, float]] = []
-    for position, route in enumerate(routes):
-        best, chosen = math.inf, (0.0, 0.0)
+
+    def best(position: int, others: Sequence[tuple[float, float]]) -> tuple[float, float]:
+        least, chosen = math.inf, (0.0, 0.0)
         for share in SHARES:
-            u, v = _along(route.points, share)
+            u, v = _along(routes[position].points, share)
             v = min(max(v, room[0] + half[1]), room[1] - half[1])
             taken = sum(_overlap((u, v), place, half, box) for place in spot.values())
-            taken += sum(_overlap((u, v), place, half, half) for place in placed)
+            taken += sum(_overlap((u, v), place, half, half) for place in others)
             covers = sum(_inside(point, (u, v), half) for other, path in enumerate(paths) if other != position for point in path)
             cost = 60 * taken + 0.25 * covers + abs(share - 0.5)
-            if cost < best - 1e-9:
-                best, chosen = cost, (u, v)
-        placed.append(chosen)
+            if cost < least - 1e-9:
+                least, chosen = cost, (u, v)
+        return chosen
+
+    for position in range(len(routes)):
+        placed.append(best(position, placed))
+    # Once more with all others in their places: the first ones were put where later ones had no room beside them.
+    for position in [*range(len(routes)), *range(len(routes))]:
+        placed[position] = best(position, [*placed[:position], *placed[position + 1 :]])
     return placed
 
 
@@ -342,12 +359,12 @@ def path_diagram(nodes: Mapping[str, Node], edges: Sequence[Edge], *, narrow: bo
     between = [sum(low <= stage < high for low, high in spans) for stage in range(count)]
     wide, tall = (0.72 if narrow or down else 0.78, 0.32) if any(edge.interval for edge in edges) else (0.36, 0.17)
     if down:
-        channel = 0.28 if skipping else 0.08
+        channel = (0.34 if widest > 2 else 0.28) if skipping else 0.08
         across = min(1.25, (NARROW - 2 * channel - 0.12 * (widest - 1)) / widest)
         size = _Size(0.58 if widest > 2 else 0.5, across, 8.2 if widest < 3 else 7.6, (wide, tall), True)
         starts = [size.along / 2]
         for lines in between[:-1]:
-            starts.append(starts[-1] + size.along + 0.5 + 0.34 * max(1.0, math.ceil(lines / 3)))
+            starts.append(starts[-1] + size.along + 0.5 + 0.34 * max(1.0, math.ceil(lines / 2.5)))
         spot = {
             name: (starts[index], channel + (NARROW - 2 * channel) * (place + 0.5) / len(stage))
             for index, stage in enumerate(stages)

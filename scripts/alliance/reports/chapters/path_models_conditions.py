@@ -195,7 +195,7 @@ def outcome_figure(data: ReportData) -> list[Figure]:
     axis = f"r with the outcome, {FORM_WORDS.get(form_of(data), form_of(data))}"
     return [
         Figure(
-            "conditions-outcome",
+            "conditions-with-outcome",
             "Conditions, social influence and outcome, pooled over sites",
             f"Forest plot of correlations with the outcome: {_listed(data, known)}.",
             figures.forest(shown, axis=axis, decimals=data.decimals),

@@ -25,7 +25,7 @@ MULTIVARIATE, WITHIN, TWO_STAGE = "multivariate_reml", "pooled_covariance", "two
 RANDOM = ("two_stage_reml", "two_stage_dersimonian_laird", "two_stage_paule_mandel", "two_stage_fixed")
 PREFERENCE = (*RANDOM, WITHIN, MULTIVARIATE, TWO_STAGE)
 METHOD_WORDS = {
-    **dict.fromkeys(RANDOM[:3], "site estimates, random effects"),
+    **dict.fromkeys(RANDOM[:3], "site estimates"),
     RANDOM[3]: "site estimates, no differences between sites assumed",
     MULTIVARIATE: "all coefficients together",
     WITHIN: "one model within sites",

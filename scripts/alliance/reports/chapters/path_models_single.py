@@ -129,7 +129,7 @@ def fold(data: ReportData, model: str) -> Fold:
 def pooled_terms(data: ReportData, model: str) -> list[Any]:
     """Return the pooled standardised paths, loadings and correlations of a model that have numbers, one row each."""
     rows = common.pooled_rows(rows_of(data, "parameters", model=model))
-    rows = rows[[STANDARDISED.get(op) == kind for op, kind in zip(rows["op"], rows["estimate_type"])]]
+    rows = rows[rows["op"].map(STANDARDISED).eq(rows["estimate_type"])]
     told = preferred(rows, ("lhs", "op", "rhs")) if len(rows) else rows
     return [row for row in told.itertuples() if common.has_number(row)]
 
@@ -285,7 +285,7 @@ def diagram(data: ReportData, model: str, *, both: bool = False) -> list[Figure]
 def parameter_table(data: ReportData, model: str, *, every_method: bool = False) -> Table:
     """Return the pooled standardised paths, loadings and correlations of a model; with ``every_method`` by each way of pooling."""
     rows = common.pooled_rows(rows_of(data, "parameters", model=model))
-    rows = rows[[STANDARDISED.get(op) == kind for op, kind in zip(rows["op"], rows["estimate_type"])]]
+    rows = rows[rows["op"].map(STANDARDISED).eq(rows["estimate_type"])]
     # Shares left unexplained stand in the main model's table alone; that of a factor without causes is 1 by definition.
     spread = rows["op"].eq("~~") & rows["lhs"].eq(rows["rhs"])
     rows = rows[~spread | (every_method & rows["estimate"].lt(1 - 1e-9))]
