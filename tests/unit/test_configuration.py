@@ -41,7 +41,9 @@ def test_the_shipped_configuration_names_every_key_of_the_model_and_no_other():
         free = {
             ("alliance", "windows"),
             ("dropout", "definitions"),
+            ("questions", "path_models", "variables"),
             ("questions", "path_models", "models"),
+            ("questions", "path_models", "comparisons"),
             ("questions", "path_models", "cross_lagged", "pairs"),
             ("questions", "path_models", "mediation", "chains"),
             ("questions", "client_factors", "factors"),
