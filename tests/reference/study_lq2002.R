@@ -22,7 +22,7 @@ paths <- function(rows, standardised = FALSE) {
   a <- s[1, 2] / s[1, 1]; slopes <- solve(s[1:2, 1:2], s[1:2, 3])
   setNames(c(a, slopes[2], slopes[1], a * slopes[2], slopes[1] + a * slopes[2]), labels)
 }
-jackknife <- function(rows, standardised = FALSE) {
+path_errors <- function(rows, standardised = FALSE) {
   n <- nrow(rows)
   without <- sapply(seq_len(n), function(i) paths(rows[-i, ], standardised))
   as.list(sqrt((n - 1) / n * rowSums((without - rowMeans(without))^2)))
@@ -43,7 +43,7 @@ for (company in sort(unique(data$COMPID))) {
   raw <- parameterEstimates(fit); std <- standardizedSolution(fit)
   pick <- function(table, column) setNames(as.list(table[match(labels, table$label), column]), labels)
   stopifnot(all.equal(unlist(pick(raw, "est")), paths(rows), tolerance = 1e-6), all.equal(unlist(pick(std, "est.std")), paths(rows, TRUE), tolerance = 1e-6))
-  sites[[name]] <- list(n = nrow(rows), estimate = pick(raw, "est"), se = jackknife(rows), std = pick(std, "est.std"), std_se = jackknife(rows, TRUE))
+  sites[[name]] <- list(n = nrow(rows), estimate = pick(raw, "est"), se = path_errors(rows), std = pick(std, "est.std"), std_se = path_errors(rows, TRUE))
 }
 pool <- function(value, error) lapply(setNames(labels, labels), function(label) {
   y <- sapply(sites, function(s) s[[value]][[label]]); se <- sapply(sites, function(s) s[[error]][[label]])

@@ -104,7 +104,8 @@ def test_defined_effects_of_every_company_are_products_of_lavaans_paths(results_
 def test_pooled_defined_effects_are_those_of_metafor_from_the_companies_effects_and_bootstrap_errors(results_of, form):
     defined = table(results_of("lq2002"), "path_models/defined")
     chosen = defined[defined["estimate_type"] == form]
-    own = chosen[(chosen["site"] != POOLED) & (chosen["interval"] == "bootstrap_percentile") & chosen["estimate"].notna()].assign(effect=lambda rows: rows["parameter"])
+    own = chosen[(chosen["site"] != POOLED) & (chosen["interval"] == "bootstrap_percentile") & chosen["estimate"].notna()]
+    own = own.assign(effect=lambda rows: rows["parameter"])
     expected = pooled_by_metafor(own[["effect", "estimate", "std_error"]])
     assert set(expected) == set(DEFINED)
     pooled = chosen[(chosen["site"] == POOLED) & (chosen["method"] == "two_stage_reml")]
