@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_feedback_is_named_in_the_direction_of_the_arrows(syntax: str, loop: set
         return
     assert found[0] == found[-1] and set(found) == loop and len(found) == len(loop) + 1
     arrows = {(term.rhs, term.lhs) for term in model.terms if term.op == "~"}
-    assert set(zip(found, found[1:])) <= arrows
+    assert set(pairwise(found)) <= arrows
 
 
 @pytest.mark.parametrize(

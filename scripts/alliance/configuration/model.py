@@ -194,7 +194,7 @@ class EmpathyPhases(StrictModel):
 
 
 class Conditions(StrictModel):
-    window: Name = "early"
+    window: Name | None = None
     phases: EmpathyPhases = Field(default_factory=EmpathyPhases)
     modality: Name | None = "treatment"
     influence: list[Name] = Field(default_factory=lambda: ["expertness", "trustworthiness", "attractiveness"])

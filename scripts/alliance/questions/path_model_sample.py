@@ -196,8 +196,14 @@ def effective_clients(present: np.ndarray) -> float:
         1 where a client has a variable.
     """
     together = present.T @ present
-    pairs = together[np.triu_indices(len(together), 1)] if len(together) > 1 else together.ravel()
-    return float(len(pairs) / (1 / pairs).sum()) if (pairs > 0).all() else 0.0
+    return _harmonic_mean(together[np.triu_indices(len(together), 1)] if len(together) > 1 else together.ravel())
+
+
+def _harmonic_mean(counts: np.ndarray) -> float:
+    """Return the harmonic mean, 0 where a count is 0; exact for equal counts, whose reciprocals do not add up to their number."""
+    if not len(counts) or not (counts > 0).all():
+        return 0.0
+    return float(counts.min() / (counts.min() / counts).mean())
 
 
 def _order_violations(model: StructuralModel, measures: Mapping[str, Measure], construct: Mapping[str, str]) -> pd.Index:
@@ -365,4 +371,4 @@ def _published_matrix(moments: pd.DataFrame, model: StructuralModel) -> tuple[pd
         lacking = [name for name in names if not matrix.loc[name, name] > 0]
         matrix.loc[lacking, :] = np.nan
         matrix.loc[:, lacking] = np.nan
-    return matrix, int(n.min()) if len(n) else 0, float(np.floor(len(n) / (1 / n).sum())) if len(n) else 0.0
+    return matrix, int(n.min()) if len(n) else 0, float(np.floor(_harmonic_mean(n.to_numpy())))
