@@ -302,17 +302,19 @@ def test_a_path_model_that_no_data_could_estimate_is_refused_with_the_reason(stu
 
 
 def test_models_of_different_variables_are_not_compared_and_the_missing_one_is_named(study_folder):
-    config = rewrite(
-        study_folder,
-        ("          outcome ~ b*alliance + intake_level\n          empathy ~~ intake_level\n", "          outcome ~ b*alliance\n"),
-        (
-            "          alliance ~ a*empathy + intake_level\n          outcome ~ b*alliance\n",
-            "          alliance ~ a*empathy\n          outcome ~ b*alliance\n",
-        ),
-    )
+    with_level = "          alliance ~ a*empathy + intake_level\n          outcome ~ b*alliance + intake_level\n"
+    config = rewrite(study_folder, (with_level, with_level.replace(" + intake_level", "")))
     (fault,) = faults_of(config)
     assert "questions.path_models.comparisons.mediation.models" in fault
     assert "'alliance_carries_all' lacks intake_level" in fault
+
+
+def test_models_that_give_a_variable_another_meaning_are_not_compared(study_folder):
+    label = '        label: "Empathy works through the alliance alone"\n'
+    own = "        variables: {alliance: {construct: alliance, window: early, rater: therapist}}\n"
+    (fault,) = faults_of(rewrite(study_folder, (label, label + own)))
+    assert "questions.path_models.comparisons.mediation.models" in fault
+    assert "'alliance' is not the same in 'alliance_carries_all' and 'empathy_alliance_outcome'" in fault
 
 
 def test_a_comparison_names_models_that_are_there(study_folder):

@@ -185,6 +185,24 @@ def test_clients_rated_after_the_outcome_are_left_out_of_the_models_they_concern
     assert not set(range(1, 6)) & set(found["main"].rows.index)
 
 
+def test_models_of_one_comparison_leave_out_the_same_clients():
+    site = path_site(n=60)
+    scores = site.scores.assign(date=pd.Timestamp("2024-03-01"))
+    scores.loc[scores["timepoint"].eq("post") & scores["client_no"].le(5), "date"] = pd.Timestamp("2024-02-01")
+    site = dataclasses.replace(site, scores=scores)
+    models = {"forth": "outcome ~ alliance", "back": "alliance ~ outcome", "alone": "alliance ~ outcome"}
+    found = path_model_sample.samples(site, configured(models, {"order": ["back", "forth"]}))
+    assert {name: one.n_clients for name, one in found.items()} == {"forth": 55, "back": 55, "alone": 60}
+
+
+def test_a_variable_that_models_define_in_their_own_way_has_its_own_moments():
+    options = configured({"main": PARTIAL, "other": PARTIAL})
+    options["questions"]["path_models"]["models"]["other"]["variables"] = {"alliance": {"construct": "wai_36.bond", "window": "session_3"}}
+    moments = summary_of(path_site(), options).moments
+    pair = moments[moments["var1"].eq("alliance") & moments["var2"].eq("outcome")].set_index("block")["cov"]
+    assert abs(pair["path_models:main"]) > 1.5 * abs(pair["path_models:other"])
+
+
 def test_the_overlap_of_the_early_gain_is_said_of_all_rows_of_its_model():
     variables = {"gain": {"construct": "early_gain"}, "alliance": {"construct": "alliance"}, "outcome": {"construct": "outcome"}}
     site = path_site()

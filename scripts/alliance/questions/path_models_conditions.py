@@ -392,7 +392,6 @@ def _from_published(part: Part, published: Published, options: Mapping[str, Any]
     own = own[own["question"].eq("path_models") & own["model"].eq("conditions")]
     direct = {row.parameter: row for row in own.itertuples(index=False)}
     minimum, form = options["pooling"]["min_clients"], options["outcome"]["form"]
-    settings = options["questions"]["path_models"]["conditions"]
     intake = next((name for name in ("intake", "intake_level") if name in known), "intake")
 
     def present(name: str, rater: str) -> str:

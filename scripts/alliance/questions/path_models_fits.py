@@ -502,7 +502,7 @@ def _moments(found: SiteFit, options: Mapping[str, Any], known: dict[tuple[Any, 
     """Return a model's block of moments and their sampling covariance, as rows of ``moments.csv`` and ``vcov.csv``.
 
     Of the variables that enough clients have together. Incomplete rows count too (maximum likelihood without a model). ``known`` keeps
-    what models of the same variables and clients share.
+    what models of the same values and clients share.
     """
     nothing = pd.DataFrame(columns=VCOV)
     if isinstance(found.sample, PublishedSample):
@@ -513,7 +513,7 @@ def _moments(found: SiteFit, options: Mapping[str, Any], known: dict[tuple[Any, 
     rows = found.sample.rows[names].dropna(how="all")
     position = found.sample.rows.index.get_indexer(rows.index)
     therapists = None if found.sample.therapists is None else found.sample.therapists[position]
-    key = (*names, *rows.index)
+    key = (*names, *rows.index, rows.to_numpy(dtype=float).tobytes())
     moments = known[key] = known.get(key) or moments_of_rows(rows, therapists)
     if moments.reason:
         return no_moments(), nothing
