@@ -430,7 +430,9 @@ def _fit_rows(found: SiteFit) -> list[dict[str, Any]]:
         value = values.get(index)
         identity = {"parameter": f"fit {index}", "op": "fit", "rhs": index, "index": index, "estimate_type": FIT}
         if value is None or not np.isfinite(value):
-            lacking = "the model has no degrees of freedom for it" if found.fitted.fit.df == 0 else "errors are not robust"
+            robust = found.fitted.method in ("expected", "observed")
+            lacking = "errors are not robust" if robust else caution or "no finite value"
+            lacking = "the model has no degrees of freedom for it" if found.fitted.fit.df == 0 else lacking
             rows.append({**identity, "status": "not_estimable", "method": "none", "reason": f"not estimable: {lacking}"})
         else:
             rows.append({**identity, "estimate": float(value), "status": "flagged" if caution else "estimated", "reason": caution})
