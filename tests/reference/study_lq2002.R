@@ -15,6 +15,18 @@ model <- "significance ~ a*leadership
           indirect := a*b
           total := c + a*b"
 labels <- c("a", "b", "c", "indirect", "total")
+# The model leaves nothing over, so that its paths are regressions; their errors leave out each client in turn.
+paths <- function(rows, standardised = FALSE) {
+  s <- cov(rows[c("leadership", "significance", "hostility")])
+  if (standardised) s <- cov2cor(s)
+  a <- s[1, 2] / s[1, 1]; slopes <- solve(s[1:2, 1:2], s[1:2, 3])
+  setNames(c(a, slopes[2], slopes[1], a * slopes[2], slopes[1] + a * slopes[2]), labels)
+}
+path_errors <- function(rows, standardised = FALSE) {
+  n <- nrow(rows)
+  without <- sapply(seq_len(n), function(i) paths(rows[-i, ], standardised))
+  as.list(sqrt((n - 1) / n * rowSums((without - rowMeans(without))^2)))
+}
 sites <- list(); alphas <- list()
 for (company in sort(unique(data$COMPID))) {
   rows <- data[data$COMPID == company, ]
@@ -30,7 +42,8 @@ for (company in sort(unique(data$COMPID))) {
   fit <- sem(model, data = rows, fixed.x = FALSE, meanstructure = TRUE)
   raw <- parameterEstimates(fit); std <- standardizedSolution(fit)
   pick <- function(table, column) setNames(as.list(table[match(labels, table$label), column]), labels)
-  sites[[name]] <- list(n = nrow(rows), estimate = pick(raw, "est"), se = pick(raw, "se"), std = pick(std, "est.std"), std_se = pick(std, "se"))
+  stopifnot(all.equal(unlist(pick(raw, "est")), paths(rows), tolerance = 1e-6), all.equal(unlist(pick(std, "est.std")), paths(rows, TRUE), tolerance = 1e-6))
+  sites[[name]] <- list(n = nrow(rows), estimate = pick(raw, "est"), se = path_errors(rows), std = pick(std, "est.std"), std_se = path_errors(rows, TRUE))
 }
 pool <- function(value, error) lapply(setNames(labels, labels), function(label) {
   y <- sapply(sites, function(s) s[[value]][[label]]); se <- sapply(sites, function(s) s[[error]][[label]])

@@ -9,12 +9,29 @@ data$empathy <- ifelse(answered >= 8, 10 * rowMeans(data[items], na.rm = TRUE), 
 data$earlier <- data$PreRulerConfidence; data$after <- data$PostRulerConfidence; data$later <- data$WeekLaterRulerConfidence
 data <- data[!is.na(data$empathy), ]
 data$row <- seq_len(nrow(data))
+# The models leave nothing over, so that their paths are regressions; errors leave out each person in turn.
+paths <- function(rows, standardised = FALSE, two = "indirect" %in% wanted) {
+  s <- cov(rows[c("empathy", "earlier", "after", "later")])
+  if (standardised) s <- cov2cor(s)
+  on <- function(outcome, predictors) setNames(solve(s[predictors, predictors], s[predictors, outcome]), predictors)
+  if (!two) { one <- on("later", c("empathy", "earlier")); return(c(b = one[["empathy"]], d = one[["earlier"]])) }
+  first <- on("after", c("empathy", "earlier")); second <- on("later", c("after", "empathy", "earlier"))
+  c(a = first[["empathy"]], b = second[["after"]], c = second[["empathy"]], indirect = first[["empathy"]] * second[["after"]])
+}
+jackknife <- function(label, standardised = FALSE) {
+  n <- nrow(data)
+  without <- sapply(seq_len(n), function(i) paths(data[-i, ], standardised)[[label]])
+  sqrt((n - 1) / n * sum((without - mean(without))^2))
+}
 values <- function(model, labels) {
+  wanted <<- labels
   fit <- sem(model, data = data, fixed.x = FALSE, meanstructure = TRUE)
   raw <- parameterEstimates(fit); std <- standardizedSolution(fit)
+  found <- setNames(raw$est[match(labels, raw$label)], labels)
+  found_std <- setNames(std$est.std[match(labels, std$label)], labels)
+  stopifnot(all.equal(found, paths(data)[labels], tolerance = 1e-6), all.equal(found_std, paths(data, TRUE)[labels], tolerance = 1e-6))
   lapply(setNames(labels, labels), function(label) {
-    i <- match(label, raw$label); j <- match(label, std$label)
-    list(estimate = raw$est[i], se = raw$se[i], std = std$est.std[j], std_se = std$se[j])
+    list(estimate = found[[label]], se = jackknife(label), std = found_std[[label]], std_se = jackknife(label, TRUE))
   })
 }
 one <- values("later ~ b*empathy + d*earlier", c("b", "d"))

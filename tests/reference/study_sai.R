@@ -31,6 +31,24 @@ first_occasion <- function(rows) {
   }
   found
 }
+# Slope and correlation by full information, people with one of two scores included: EM for the bivariate normal.
+stability <- function(x, y) {
+  both <- !is.na(x) & !is.na(y); alone_x <- x[!is.na(x) & is.na(y)]; alone_y <- y[is.na(x) & !is.na(y)]
+  n <- sum(both) + length(alone_x) + length(alone_y)
+  fixed <- c(sum(x[both]), sum(y[both]), sum(x[both]^2), sum(y[both]^2), sum(x[both] * y[both]))
+  mu <- c(mean(x[both]), mean(y[both])); S <- cov(cbind(x, y)[both, ])
+  repeat {
+    to_y <- S[1, 2] / S[1, 1]; rest_y <- S[2, 2] - to_y * S[1, 2]; guess_y <- mu[2] + to_y * (alone_x - mu[1])
+    to_x <- S[1, 2] / S[2, 2]; rest_x <- S[1, 1] - to_x * S[1, 2]; guess_x <- mu[1] + to_x * (alone_y - mu[2])
+    total <- (fixed + c(sum(alone_x) + sum(guess_x), sum(alone_y) + sum(guess_y),
+                        sum(alone_x^2) + sum(guess_x^2) + length(guess_x) * rest_x, sum(alone_y^2) + sum(guess_y^2) + length(guess_y) * rest_y,
+                        sum(alone_x * guess_y) + sum(guess_x * alone_y))) / n
+    new <- matrix(c(total[3] - total[1]^2, rep(total[5] - total[1] * total[2], 2), total[4] - total[2]^2), 2)
+    moved <- max(abs(new - S), abs(total[1:2] - mu)); S <- new; mu <- total[1:2]
+    if (moved < 1e-13) break
+  }
+  c(slope = S[1, 2] / S[1, 1], r = S[1, 2] / sqrt(S[1, 1] * S[2, 2]))
+}
 sites <- list()
 for (label in sort(unique(data$study), method = "radix")) {
   rows <- data[data$study == label, ]
@@ -38,13 +56,18 @@ for (label in sort(unique(data$study), method = "radix")) {
   score_of <- score(rows)
   entry <- list(all = describe_rows(rows), n_rows = nrow(rows), n_scored = sum(!is.na(score_of)), mean = mean(score_of, na.rm = TRUE),
                 sd = sd(score_of, na.rm = TRUE))
-  first <- rows[rows$time == 1 & !is.na(rows$id), ]; second <- rows[rows$time == 2 & !is.na(rows$id), ]
-  second <- second[!duplicated(second$id), ]
-  if (nrow(second)) {
-    both <- merge(data.frame(id = first$id, x = score(first)), data.frame(id = second$id, y = score(second)))
-    both <- both[complete.cases(both), ]
-    std <- standardizedSolution(sem("y ~ x", both, fixed.x = FALSE))[1, ]
-    entry$stability <- list(n = nrow(both), r = cor(both$x, both$y), slope = unname(coef(lm(y ~ x, both))[2]), std_se = std$se)
+  # A person without a number, or a number that stands twice on one occasion, is a person of its own.
+  person <- ifelse(is.na(rows$id) | duplicated(rows[c("id", "time")]), paste0("L", seq_len(nrow(rows))), paste0("P", rows$id))
+  first <- rows$time == 1; second <- rows$time == 2
+  if (any(second)) {
+    both <- merge(data.frame(person = person[first], x = score_of[first]), data.frame(person = person[second], y = score_of[second]), all = TRUE)
+    both <- both[!is.na(both$x) | !is.na(both$y), ]
+    n <- nrow(both); found <- stability(both$x, both$y)
+    fit <- sem("y ~ x", both, fixed.x = FALSE, missing = "ml")
+    stopifnot(all.equal(unname(found), c(coef(fit)[["y~x"]], standardizedSolution(fit)$est.std[1]), tolerance = 1e-5))
+    without <- sapply(seq_len(n), function(i) stability(both$x[-i], both$y[-i]))  # errors leave out each person in turn
+    entry$stability <- list(n = n, n_both = sum(complete.cases(both)), r = found[["r"]], slope = found[["slope"]],
+                            std_se = sqrt((n - 1) / n * sum((without["r", ] - mean(without["r", ]))^2)))
   }
   entry$first <- first_occasion(rows)
   sites[[name]] <- entry

@@ -114,8 +114,9 @@ def test_contrasts_of_pooled_means_equal_r(tables: dict[str, pd.DataFrame], pair
 def test_indirect_effects_of_sites_pool_to_what_metafor_gives() -> None:
     sites = [simulated(name, n=80 + 30 * number, seed=number, alliance_outcome=0.1 * number) for number, name in enumerate("abcdef")]
     summaries = [path_models.estimate(site, OPTIONS, {}) for site in sites]
-    table = path_models.pool(summaries, OPTIONS, {})["indirect"]
-    own = table[table["site"].ne(POOLED)].assign(effect=lambda rows: rows["parameter"] + "/" + rows["estimate_type"])
+    table = path_models.pool(summaries, OPTIONS, {})["defined"]
+    own = table[table["site"].ne(POOLED) & table["interval"].eq("bootstrap_percentile")]
+    own = own.assign(effect=lambda rows: rows["parameter"] + "/" + rows["estimate_type"])
     assert own.groupby("effect")["site"].nunique().eq(len(sites)).all()
     expected = reference.pooled_by_metafor(own[["effect", "estimate", "std_error"]])
     assert len(expected) == 4

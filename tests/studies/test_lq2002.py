@@ -90,10 +90,10 @@ def test_pooled_paths_are_those_of_metafor(results_of, reference, label):
 
 @pytest.mark.parametrize("label", DEFINED)
 def test_defined_effects_of_every_company_are_products_of_lavaans_paths(results_of, reference, label):
-    indirect = table(results_of("lq2002"), "path_models/indirect")
+    defined = table(results_of("lq2002"), "path_models/defined")
     for site, values in reference("lq2002")["sites"].items():
         for form, key in (("defined_unstandardised", "estimate"), ("defined_standardised", "std")):
-            found = row(indirect, site=site, parameter=label, estimate_type=form)
+            found = row(defined, site=site, parameter=label, estimate_type=form, interval="bootstrap_percentile")
             assert found["estimate"] == pytest.approx(values[key][label], rel=1e-6, abs=1e-6)
             assert found["method"] == "bootstrap"
             assert found["ci_low"] < found["estimate"] < found["ci_high"]
@@ -102,9 +102,10 @@ def test_defined_effects_of_every_company_are_products_of_lavaans_paths(results_
 @needs_r
 @pytest.mark.parametrize("form", ["defined_unstandardised", "defined_standardised"])
 def test_pooled_defined_effects_are_those_of_metafor_from_the_companies_effects_and_bootstrap_errors(results_of, form):
-    indirect = table(results_of("lq2002"), "path_models/indirect")
-    chosen = indirect[indirect["estimate_type"] == form]
-    own = chosen[(chosen["site"] != POOLED) & chosen["estimate"].notna()].assign(effect=lambda rows: rows["parameter"])
+    defined = table(results_of("lq2002"), "path_models/defined")
+    chosen = defined[defined["estimate_type"] == form]
+    own = chosen[(chosen["site"] != POOLED) & (chosen["interval"] == "bootstrap_percentile") & chosen["estimate"].notna()]
+    own = own.assign(effect=lambda rows: rows["parameter"])
     expected = pooled_by_metafor(own[["effect", "estimate", "std_error"]])
     assert set(expected) == set(DEFINED)
     pooled = chosen[(chosen["site"] == POOLED) & (chosen["method"] == "two_stage_reml")]
@@ -116,7 +117,7 @@ def test_the_pooled_indirect_effect_is_negative_as_with_errors_by_the_delta_meth
     indirect = table(results_of("lq2002"), "path_models/indirect")
     pooled = indirect[(indirect["site"] == POOLED) & (indirect["method"] == "two_stage_reml")]
     expected = reference("lq2002")["std"]["indirect"]
-    found = row(pooled, parameter="indirect", estimate_type="defined_standardised")
+    found = row(pooled, effect="indirect", estimate_type="defined_standardised")
     assert found["n_sites"] == expected["k"]
     assert expected["high"] < 0 and found["ci_high"] < 0
 

@@ -57,7 +57,7 @@ def test_the_model_with_confidence_right_after_is_that_of_lavaan(results_of, ref
         assert_site_row(row(own, parameter=parameter, estimate_type="path_unstandardised"), values["estimate"], values["se"])
         assert_site_row(row(own, parameter=parameter, estimate_type="path_standardised"), values["std"], values["std_se"])
     indirect = table(results_of("mibot"), "path_models/indirect")
-    found = row(indirect, site=SITE, parameter="indirect", estimate_type="defined_standardised")
+    found = row(indirect, site=SITE, effect="indirect", estimate_type="defined_standardised")
     assert found["estimate"] == pytest.approx(expected["indirect"]["std"], rel=1e-6)
 
 

@@ -38,7 +38,7 @@ def test_the_two_stage_paths_are_those_of_r(results_of, reference, label):
 def test_the_two_stage_indirect_effect_is_that_of_r(results_of, reference):
     indirect = table(results_of("roorda"), "path_models/indirect")
     pooled = indirect[(indirect["site"] == POOLED) & (indirect["method"] == "two_stage_sem")]
-    found = row(pooled, parameter="indirect", estimate_type="defined_standardised")
+    found = row(pooled, effect="indirect", estimate_type="defined_standardised")
     values = reference("roorda")["paths"]["indirect"]
     assert found["estimate"] == pytest.approx(values["estimate"], rel=1e-5)
     assert found["std_error"] == pytest.approx(values["se"], rel=1e-5)

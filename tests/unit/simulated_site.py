@@ -125,6 +125,10 @@ OPTIONS = {
         },
         "path_models": {
             "enabled": True,
+            "missing": "likelihood",
+            "clients_per_parameter": 3,
+            "variables": {},
+            "comparisons": {},
             "conditions": {
                 "window": "early",
                 "phases": {"early": "early", "middle": "middle", "late": "late"},
@@ -133,6 +137,7 @@ OPTIONS = {
                 "equivalence_bound": 0.1,
             },
             "cross_lagged": {"enabled": False, "clients_per_parameter": 2, "pairs": {}},
+            "mediation": {"enabled": False, "session_trend": True, "chains": {}},
             "models": {
                 "main": {
                     "label": "Empathy, then alliance, then outcome",

@@ -41,7 +41,9 @@ def test_the_shipped_configuration_names_every_key_of_the_model_and_no_other():
         free = {
             ("alliance", "windows"),
             ("dropout", "definitions"),
+            ("questions", "path_models", "variables"),
             ("questions", "path_models", "models"),
+            ("questions", "path_models", "comparisons"),
             ("questions", "path_models", "cross_lagged", "pairs"),
             ("questions", "path_models", "mediation", "chains"),
             ("questions", "client_factors", "factors"),
@@ -262,3 +264,82 @@ def test_a_chain_has_one_lag_for_every_link_of_sessions(kind, lags, needed):
     sides = {"from": {"construct": "alliance"}, "through": {"construct": "alliance"}, "to": {"construct": "symptoms"}}
     with pytest.raises(ValueError, match=f"lags needs {needed} number"):
         Chain.model_validate({"kind": kind, "lags": lags, **sides})
+
+
+def line_of(config: Path, text: str) -> int:
+    """Return the number of the only line that holds a text."""
+    (number,) = (number for number, line in enumerate(config.read_text(encoding="utf-8").splitlines(), start=1) if text in line)
+    return number
+
+
+def test_an_unknown_variable_of_a_path_model_is_told_with_its_line_and_the_nearest_name(study_folder):
+    config = rewrite(study_folder, ("outcome ~ b*alliance + c*empathy + intake_level", "outcome ~ b*alliance + c*empaty + intake_level"))
+    (fault,) = faults_of(config)
+    assert f"config.yaml, line {line_of(config, 'c*empaty')}: questions.path_models.models.empathy_alliance_outcome.syntax" in fault
+    assert "empaty" in fault and "did you mean 'empathy'" in fault
+
+
+def test_regressions_that_run_in_a_circle_are_refused(study_folder):
+    config = rewrite(study_folder, ("          total := c + a*b\n", "          total := c + a*b\n          empathy ~ outcome\n"))
+    (fault,) = faults_of(config)
+    assert "the regressions run in a circle (" in fault
+    circle = fault.split("(")[1].split(")")[0].split(" -> ")
+    assert circle[0] == circle[-1] and set(circle) <= {"empathy", "alliance", "outcome"} and len(circle) > 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["work =~ task + bond"], "it has 4 free parameters; 2 observed variables allow 3"),
+        (["work =~ task + bond", "rest =~ goal + intake_level", "work ~~ 0*rest"], "no data could tell these parameters apart: "),
+    ],
+)
+def test_a_path_model_that_no_data_could_estimate_is_refused_with_the_reason(study_folder, lines, said):
+    syntax = "".join(f"          {line}\n" for line in lines)
+    (fault,) = faults_of(rewrite(study_folder, ("          outcome ~ task + bond + goal + intake_level\n", syntax)))
+    assert "questions.path_models.models.components.syntax" in fault
+    assert f"the model cannot be estimated: {said}" in fault
+
+
+def test_models_of_different_variables_are_not_compared_and_the_missing_one_is_named(study_folder):
+    with_level = "          alliance ~ a*empathy + intake_level\n          outcome ~ b*alliance + intake_level\n"
+    config = rewrite(study_folder, (with_level, with_level.replace(" + intake_level", "")))
+    (fault,) = faults_of(config)
+    assert "questions.path_models.comparisons.mediation.models" in fault
+    assert "'alliance_carries_all' lacks intake_level" in fault
+
+
+def test_models_that_give_a_variable_another_meaning_are_not_compared(study_folder):
+    label = '        label: "Empathy works through the alliance alone"\n'
+    own = "        variables: {alliance: {construct: alliance, window: early, rater: therapist}}\n"
+    (fault,) = faults_of(rewrite(study_folder, (label, label + own)))
+    assert "questions.path_models.comparisons.mediation.models" in fault
+    assert "'alliance' is not the same in 'alliance_carries_all' and 'empathy_alliance_outcome'" in fault
+
+
+def test_a_comparison_names_models_that_are_there(study_folder):
+    config = rewrite(
+        study_folder,
+        ("models: [alliance_carries_all, empathy_alliance_outcome]", "models: [alliance_carries_al, empathy_alliance_outcome]"),
+    )
+    (fault,) = faults_of(config)
+    assert "there is no model 'alliance_carries_al'" in fault and "did you mean 'alliance_carries_all'" in fault
+
+
+@pytest.mark.parametrize("name", ["comparison", "cross_lagged", "mediation", "conditions"])
+def test_a_path_model_may_not_bear_the_name_of_a_part_of_its_question(study_folder, name):
+    (fault,) = faults_of(rewrite(study_folder, ('      components:\n        label: "Task', f'      {name}:\n        label: "Task')))
+    assert f"'{name}' is the name of a part of this question; choose another name" in fault
+
+
+def test_all_faults_of_path_models_are_told_at_once(study_folder):
+    config = rewrite(
+        study_folder,
+        ("          total := c + a*b\n", "          total := c + a*b\n          empathy ~ outcome\n"),
+        ("          outcome ~ task + bond + goal + intake_level\n", "          outcome ~ task + bnd + goal + intake_level\n"),
+        ("          adherence ~ a*alliance + intake_level\n", "          adherence ~ a*alliance + intake_level + (\n"),
+    )
+    faults = faults_of(config)
+    assert len(faults) >= 3
+    for model in ("empathy_alliance_outcome", "components", "adherence_as_mechanism"):
+        assert any(f"questions.path_models.models.{model}.syntax" in fault for fault in faults)

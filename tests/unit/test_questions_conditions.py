@@ -102,6 +102,13 @@ def test_conditions_without_instruments_are_not_asked_for(options):
     assert faults(table, "path_models", "conditions") == []
 
 
+def test_without_a_window_of_their_own_conditions_are_compared_in_that_of_the_alliance(options):
+    named = path_models_conditions.estimate(rated(), options)
+    options["questions"]["path_models"]["conditions"]["window"] = None
+    assert options["alliance"]["window"] == "early"
+    assert path_models_conditions.estimate(rated(), options).rows == named.rows
+
+
 def test_modality_and_phases_can_be_left_out(options):
     settings = options["questions"]["path_models"]["conditions"]
     settings |= {"modality": None, "phases": {"early": "early", "middle": None, "late": None}}

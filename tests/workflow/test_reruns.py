@@ -16,6 +16,7 @@ def rule_of(job: str) -> str:
 
 
 def test_a_second_run_says_nothing_to_do(checkout):
+    assert list((checkout.results / "base" / "lavaan").glob("*.R"))
     result = checkout.call("run")
     assert result.returncode == 0 and "Nothing to do" in result.stdout
     assert result.stdout.strip().splitlines()[-1].startswith("exit status 0:")

@@ -35,7 +35,7 @@ PYTHON = sys.executable
 SCENARIOS = str(config.get("scenarios", BASE)).split()
 if SCENARIOS == ["all"]:
     SCENARIOS = list(STUDY.scenarios)
-QUESTIONS = str(config.get("questions", "")).split()
+QUESTIONS = str(config.get("questions") or "").split()
 
 
 def from_here(path):

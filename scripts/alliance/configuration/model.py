@@ -194,7 +194,7 @@ class EmpathyPhases(StrictModel):
 
 
 class Conditions(StrictModel):
-    window: Name = "early"
+    window: Name | None = None
     phases: EmpathyPhases = Field(default_factory=EmpathyPhases)
     modality: Name | None = "treatment"
     influence: list[Name] = Field(default_factory=lambda: ["expertness", "trustworthiness", "attractiveness"])
@@ -223,7 +223,7 @@ class SeriesPair(StrictModel):
 
 class CrossLagged(StrictModel):
     enabled: bool = True
-    clients_per_parameter: Annotated[float, Field(ge=1, le=100)] = 2
+    clients_per_parameter: Annotated[float, Field(ge=1, le=100)] = 2.0
     pairs: dict[Name, SeriesPair] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -362,7 +362,7 @@ class Measurement(StrictModel):
     windows: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["early"])
     ordinal_categories: Annotated[int, Field(ge=2, le=7)] = 5
     low_reliability: Share = 0.7
-    clients_per_variable: Annotated[float, Field(ge=1)] = 3
+    clients_per_variable: Annotated[float, Field(ge=1)] = 3.0
     reference_rater: Rater = "client"
     invariance: Invariance = Field(default_factory=Invariance)
     composite: Composite = Field(default_factory=Composite)

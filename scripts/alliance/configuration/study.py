@@ -311,15 +311,22 @@ def _path_model_faults(config: dict[str, Any], lines: dict[KeyPath, int], name: 
             faults.append(Fault(name, first, ".".join(path), message))
     for key, content in section["comparisons"].items():
         known = [model for model in content["models"] if model in observed]
+        path = (*base, "comparisons", key, "models")
         everything = set().union(*(observed[model] for model in known))
         for model in known:
             lacking = sorted(everything - observed[model])
             if lacking:
-                path = (*base, "comparisons", key, "models")
                 message = (
                     f"models can only be compared on the same variables; '{model}' lacks {', '.join(lacking)} (a variable without a "
                     "path of its own is written as 'name ~~ name', or beside the other predictors of an outcome)"
                 )
+                faults.append(Fault(name, _line(lines, path), ".".join(path), message))
+        meanings = {model: definitions(section, model) for model in known}
+        for variable in sorted(everything):
+            own = [model for model in known if variable in observed[model]]
+            other = next((model for model in own if meanings[model][variable] != meanings[own[0]][variable]), None)
+            if other:
+                message = f"models can only be compared on the same variables; '{variable}' is not the same in '{own[0]}' and '{other}'"
                 faults.append(Fault(name, _line(lines, path), ".".join(path), message))
     return faults
 

@@ -657,7 +657,8 @@ TABLES = (
     Table(
         "path_models",
         "site_paths",
-        "Which standardised paths differ between sites: each site's path minus that of all others, and its test.",
+        "Which standardised paths differ between sites: each site's path minus the mean of all sites (weighted by precision), and its test "
+        "against the others.",
         {**_MODEL_KEYS, "index": "difference, p_value or p_value_holm (adjusted over all sites and paths of the model)"},
         ("path_difference", "equality_test"),
         heterogeneity=False,

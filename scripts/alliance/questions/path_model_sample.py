@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,7 +97,10 @@ def free_parameters(model: StructuralModel) -> int:
 
 
 def samples(site: SiteData, options: Mapping[str, Any]) -> dict[str, PathSample]:
-    """Return the sample of every model; each study variable is made once."""
+    """Return the sample of every model; each study variable is made once.
+
+    Models of one comparison leave out the same clients: whoever's ratings contradict the order in time of one of them.
+    """
     section = options["questions"]["path_models"]
     known: dict[str, Measure] = {}
 
@@ -107,17 +110,30 @@ def samples(site: SiteData, options: Mapping[str, Any]) -> dict[str, PathSample]
             known[key] = measure(site, definition, options)
         return known[key]
 
-    found = {}
+    models, measures, constructs, violating = {}, {}, {}, {}
     for name in sorted(section["models"]):
-        model = model_of(section, name)
+        model = models[name] = model_of(section, name)
         defined = definitions(section, name)
-        measures = {}
+        own: dict[str, Measure] = {}
         for variable in model.observed:
             factors = defined[variable].get("of") if defined[variable]["construct"] == PRODUCT else None
-            measures[variable] = product(*(measured(defined[one]) for one in factors)) if factors else measured(defined[variable])
-        construct = {variable: defined[variable]["construct"] for variable in model.observed}
-        found[name] = _sample(site, name, model, measures, construct, options)
-    return found
+            own[variable] = product(*(measured(defined[one]) for one in factors)) if factors else measured(defined[variable])
+        measures[name], constructs[name] = own, {variable: defined[variable]["construct"] for variable in model.observed}
+        violating[name] = _order_violations(model, own, constructs[name])
+    left_out = _same_in_comparisons(violating, [content["models"] for content in section["comparisons"].values()])
+    return {name: _sample(site, name, models[name], measures[name], constructs[name], left_out[name], options) for name in models}
+
+
+def _same_in_comparisons(violating: Mapping[str, pd.Index], comparisons: Sequence[Sequence[str]]) -> dict[str, pd.Index]:
+    """Return, by model, the clients whom it or any model leaves out that it is compared with, directly or by way of others."""
+    left_out = dict(violating)
+    for _ in comparisons:
+        for compared in comparisons:
+            together = pd.Index([], dtype="int64")
+            for name in compared:
+                together = together.union(left_out[name])
+            left_out |= dict.fromkeys(compared, together)
+    return left_out
 
 
 def _sample(
@@ -126,13 +142,13 @@ def _sample(
     model: StructuralModel,
     measures: Mapping[str, Measure],
     construct: Mapping[str, str],
+    violating: pd.Index,
     options: Mapping[str, Any],
 ) -> PathSample:
     section, minimum = options["questions"]["path_models"], options["pooling"]["min_clients"]
     clients = sorted(set().union(*(one.values.index for one in measures.values())))
     index = pd.Index(clients, dtype="int64", name="client_no")
     rows = pd.DataFrame({variable: found.values.reindex(index) for variable, found in measures.items()}, index=index)
-    violating = _order_violations(model, measures, construct)
     rows = rows.drop(violating, errors="ignore")
     complete = rows.notna().all(axis=1)
     available = [variable for variable in model.observed if not measures[variable].reason]
@@ -196,8 +212,14 @@ def effective_clients(present: np.ndarray) -> float:
         1 where a client has a variable.
     """
     together = present.T @ present
-    pairs = together[np.triu_indices(len(together), 1)] if len(together) > 1 else together.ravel()
-    return float(len(pairs) / (1 / pairs).sum()) if (pairs > 0).all() else 0.0
+    return _harmonic_mean(together[np.triu_indices(len(together), 1)] if len(together) > 1 else together.ravel())
+
+
+def _harmonic_mean(counts: np.ndarray) -> float:
+    """Return the harmonic mean, 0 where a count is 0; exact for equal counts, whose reciprocals do not add up to their number."""
+    if not len(counts) or not (counts > 0).all():
+        return 0.0
+    return float(counts.min() / (counts.min() / counts).mean())
 
 
 def _order_violations(model: StructuralModel, measures: Mapping[str, Measure], construct: Mapping[str, str]) -> pd.Index:
@@ -365,4 +387,4 @@ def _published_matrix(moments: pd.DataFrame, model: StructuralModel) -> tuple[pd
         lacking = [name for name in names if not matrix.loc[name, name] > 0]
         matrix.loc[lacking, :] = np.nan
         matrix.loc[:, lacking] = np.nan
-    return matrix, int(n.min()) if len(n) else 0, float(np.floor(len(n) / (1 / n).sum())) if len(n) else 0.0
+    return matrix, int(n.min()) if len(n) else 0, float(np.floor(_harmonic_mean(n.to_numpy())))

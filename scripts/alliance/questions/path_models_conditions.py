@@ -114,6 +114,11 @@ class _Ratings:
         return Rated(name, rater, window, every, values, sessions, len(late), "" if one.reason else one.source, one.reason)
 
 
+def _window(options: Mapping[str, Any]) -> str:
+    """Return the sessions in which raters, and predictors, are compared: by default those of the alliance."""
+    return options["questions"]["path_models"]["conditions"]["window"] or options["alliance"]["window"]
+
+
 def _keys(topic: str, variable: str, rater: str, window: str, form: str, options: Mapping[str, Any], **more: str) -> dict[str, Any]:
     """Return the columns that identify a row; ``model`` and ``parameter`` are added when rows are gathered."""
     same = "yes" if rater == options["outcome"]["rater"] else "mixed" if " and " in rater else "no"
@@ -150,7 +155,7 @@ def estimate(site: SiteData, options: Mapping[str, Any]) -> Part:
         _from_published(part, site.published, options)
         return part
     phases = {phase: window for phase, window in settings["phases"].items() if window}
-    chosen = {**options, "questions": {"alliance_outcome": {"windows": [settings["window"], *phases.values()]}}}
+    chosen = {**options, "questions": {"alliance_outcome": {"windows": [_window(options), *phases.values()]}}}
     found = measures(site, chosen, every=False, main_raters=True)
     outcome = found.outcomes.get(main_outcome(options))
     ratings = _Ratings(site, found, options)
@@ -256,7 +261,7 @@ def _rater_rows(part: Part, ratings: _Ratings, found: SiteMeasures, options: Map
     """Add empathy as clients perceive and as observers see it, each with the outcome of the same clients (claim I2)."""
     if not options["empathy"].get("instruments"):
         return
-    window = options["questions"]["path_models"]["conditions"]["window"]
+    window = _window(options)
     seen = [ratings.of("empathy", rater, window) for rater in SEEN]
     pair = " and ".join(SEEN)
     for form in _forms(options):
@@ -315,7 +320,7 @@ def _phase_rows(part: Part, ratings: _Ratings, found: SiteMeasures, phases: Mapp
 
 def _beside_rows(part: Part, ratings: _Ratings, found: SiteMeasures, name: str, options: Mapping[str, Any]) -> None:
     """Add the alliance against one condition as predictors of the outcome: r of both, joint slopes, what each adds (claims I4, I7)."""
-    window, form = options["questions"]["path_models"]["conditions"]["window"], options["outcome"]["form"]
+    window, form = _window(options), options["outcome"]["form"]
     minimum = options["pooling"]["min_clients"]
     one = ratings.of(name, window=window)
     rater = options["alliance"]["rater"]
@@ -387,7 +392,6 @@ def _from_published(part: Part, published: Published, options: Mapping[str, Any]
     own = own[own["question"].eq("path_models") & own["model"].eq("conditions")]
     direct = {row.parameter: row for row in own.itertuples(index=False)}
     minimum, form = options["pooling"]["min_clients"], options["outcome"]["form"]
-    settings = options["questions"]["path_models"]["conditions"]
     intake = next((name for name in ("intake", "intake_level") if name in known), "intake")
 
     def present(name: str, rater: str) -> str:
@@ -422,7 +426,7 @@ def _from_published(part: Part, published: Published, options: Mapping[str, Any]
             continue
         raters = rater1 if rater1 == rater2 else f"{rater1} and {rater2}"
         labels = SEEN if topic == RATERS else (first, second)
-        common = _keys(topic, second, raters, settings["window"], form, options, pair=" and ".join(labels))
+        common = _keys(topic, second, raters, _window(options), form, options, pair=" and ".join(labels))
         keys = [_variable_keys(name, rater, options) for name, rater in ((first, rater1), (second, rater2))]
         for chosen in _forms(options):
             held = [intake] if chosen in ("ancova", "residual_gain") else []

@@ -151,7 +151,8 @@ def _of_rows(sample: PathSample, site: str, options: Mapping[str, Any]) -> SiteF
     if fitted.status == "not_estimable":
         return _none(sample.name, sample.model, sample, f"not estimable: {fitted.reason}")
     without = structural_resampling.jackknife(fitted, level=level, min_clusters=MIN_CLUSTERS)
-    notes = [fitted.reason]
+    few = sample.n_therapists is not None and sample.n_therapists < MIN_CLUSTERS
+    notes = [fitted.reason, f"fewer than {MIN_CLUSTERS} therapists ({sample.n_therapists}): clients taken as independent" if few else ""]
     if without.status == "not_estimable":
         table, positions = shown(fitted.parameters, sample.model)
         method = "cluster_robust" if fitted.method == "cluster_robust" else "normal_theory"
@@ -352,8 +353,7 @@ def _told(found: SiteFit, identity: Mapping[str, Any], form: str, value: float, 
     """Return one row with its number, and the variance of the number; a defined effect takes both from the bootstrap."""
     if not np.isfinite(value):
         return _absent(found, identity, found.reason or "no finite value"), float("nan")
-    cautions = getattr(found.sample, "cautions", {})
-    reasons = [found.reason, cautions.get("", ""), cautions.get(identity["parameter"].removesuffix(STANDARDISED), "")]
+    reasons = [found.reason, *_cautions(found, identity["parameter"].removesuffix(STANDARDISED))]
     row = {**found.counts, **identity, "estimate": float(value), "method": found.method}
     if identity["op"] == ":=" and len(found.effects):
         drawn = found.effects[
@@ -371,6 +371,12 @@ def _told(found: SiteFit, identity: Mapping[str, Any], form: str, value: float, 
     return {**row, "status": "flagged" if reason else "estimated", "reason": reason}, variance
 
 
+def _cautions(found: SiteFit, parameter: str) -> tuple[str, str]:
+    """Return what is to be said of the order in time: of all rows of a model, and of one parameter."""
+    cautions = getattr(found.sample, "cautions", {})
+    return cautions.get("", ""), cautions.get(parameter, "")
+
+
 def _other_intervals(found: SiteFit) -> list[tuple[dict[str, Any], float]]:
     """Return the defined effects with every other kind of interval, and the variance where the interval rests on one."""
     rows = []
@@ -381,11 +387,12 @@ def _other_intervals(found: SiteFit) -> list[tuple[dict[str, Any], float]]:
         if one.interval == PERCENTILE or not np.isfinite(value):
             continue
         identity = identity_of(one.name, one.name, ":=", definition[one.name], one.form)
+        cautions = _cautions(found, one.name)
         identity |= {"parameter": f"{identity['parameter']} [{one.interval}]", "interval": one.interval}
         if not np.isfinite(one.ci_low):
             rows.append((_absent(found, identity, one.reason or "the interval has no finite limits"), float("nan")))
             continue
-        reason = "; ".join(dict.fromkeys(text for text in (found.reason, one.reason) if text))
+        reason = "; ".join(dict.fromkeys(text for text in (found.reason, *cautions, one.reason) if text))
         limits = {"estimate": float(value), "ci_low": float(one.ci_low), "ci_high": float(one.ci_high)}
         status = "flagged" if reason else "estimated"
         row = {**found.counts, **identity, **limits, "method": one.method, "status": status, "reason": reason}
@@ -423,7 +430,9 @@ def _fit_rows(found: SiteFit) -> list[dict[str, Any]]:
         value = values.get(index)
         identity = {"parameter": f"fit {index}", "op": "fit", "rhs": index, "index": index, "estimate_type": FIT}
         if value is None or not np.isfinite(value):
-            lacking = "the model has no degrees of freedom for it" if found.fitted.fit.df == 0 else "errors are not robust"
+            robust = found.fitted.method in ("expected", "observed")
+            lacking = "errors are not robust" if robust else caution or "no finite value"
+            lacking = "the model has no degrees of freedom for it" if found.fitted.fit.df == 0 else lacking
             rows.append({**identity, "status": "not_estimable", "method": "none", "reason": f"not estimable: {lacking}"})
         else:
             rows.append({**identity, "estimate": float(value), "status": "flagged" if caution else "estimated", "reason": caution})
@@ -495,7 +504,7 @@ def _moments(found: SiteFit, options: Mapping[str, Any], known: dict[tuple[Any, 
     """Return a model's block of moments and their sampling covariance, as rows of ``moments.csv`` and ``vcov.csv``.
 
     Of the variables that enough clients have together. Incomplete rows count too (maximum likelihood without a model). ``known`` keeps
-    what models of the same variables and clients share.
+    what models of the same values and clients share.
     """
     nothing = pd.DataFrame(columns=VCOV)
     if isinstance(found.sample, PublishedSample):
@@ -506,7 +515,7 @@ def _moments(found: SiteFit, options: Mapping[str, Any], known: dict[tuple[Any, 
     rows = found.sample.rows[names].dropna(how="all")
     position = found.sample.rows.index.get_indexer(rows.index)
     therapists = None if found.sample.therapists is None else found.sample.therapists[position]
-    key = (*names, *rows.index)
+    key = (*names, *rows.index, rows.to_numpy(dtype=float).tobytes())
     moments = known[key] = known.get(key) or moments_of_rows(rows, therapists)
     if moments.reason:
         return no_moments(), nothing

@@ -102,8 +102,8 @@ def pool(gathered: pd.DataFrame, defined: pd.DataFrame, pooled: Mapping[str, Poo
         for name in sorted(section["models"])
         for effect in indirect_effects(model_of(section, name))
     }
-    keys = list(zip(defined["model"], defined["parameter"]))
-    own = defined[[key in chains for key in keys]]
+    known = [key in chains for key in zip(defined["model"], defined["parameter"])]
+    own = defined[np.array(known, dtype=bool)]
     # One interval a row's method: by resampling at a site, by simulation where coefficients were pooled.
     other = own["interval"].eq(BCA) | (own["interval"].eq(DELTA) & _has_another(own))
     other |= own["interval"].eq("monte_carlo") & own["site"].ne(POOLED) & _has_another(own)

@@ -164,7 +164,7 @@ def pool(
     if len(random_effects):
         random_effects = _same_units_only(random_effects, summaries).assign(interval=RANDOM_EFFECTS)
     overlaps = _overlaps(summaries, models)
-    multivariate = _multivariate_rows(models, summaries, main, options)
+    multivariate = _multivariate_rows(models, summaries, main, overlaps, options)
     within = _within_rows(models, pooled, overlaps, options)
     two_stage, two_stage_fit = _two_stage(models, summaries, overlaps, options)
     rows = effects.stack(
@@ -191,9 +191,8 @@ def pool(
     )
     diagnostics = effects.stack(single[single["estimate_type"].ne(FIT)], of_pooled[of_pooled["estimate_type"].ne(FIT)])
     if len(diagnostics):
-        diagnostics = diagnostics.assign(
-            parameter=[parameter_of(row.lhs, row.op, row.rhs) if row.op in TYPES else "" for row in diagnostics.itertuples()]
-        )
+        named = diagnostics.reindex(columns=["lhs", "op", "rhs"]).itertuples(index=False)
+        diagnostics = diagnostics.assign(parameter=[parameter_of(row.lhs, row.op, row.rhs) if row.op in TYPES else "" for row in named])
     leave_one_out = effects.leave_one_out_rows(standard, ["model", "parameter", "estimate_type"], "identity", pooling)
     return {
         "parameters": rows[~is_defined],
@@ -339,7 +338,11 @@ def _p_value(estimate: float, error: float) -> float:
 
 
 def _multivariate_rows(
-    models: Mapping[str, StructuralModel], summaries: Sequence[SiteSummary], main: pd.DataFrame, options: Mapping[str, Any]
+    models: Mapping[str, StructuralModel],
+    summaries: Sequence[SiteSummary],
+    main: pd.DataFrame,
+    overlaps: Mapping[str, Mapping[str, str]],
+    options: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Return the coefficients of each model pooled together, with their covariance, and the effects defined by them."""
     pooling, rows = options["pooling"], []
@@ -385,7 +388,7 @@ def _multivariate_rows(
                 "reason": told.reason,
                 "interval": MONTE_CARLO,
             }
-        rows += _standard_rows(name, model, values, common, {})
+        rows += _standard_rows(name, model, values, common, overlaps[name])
     return pd.DataFrame(rows)
 
 

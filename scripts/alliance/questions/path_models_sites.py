@@ -49,7 +49,7 @@ def equalities(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> 
 
 
 def site_rows(found: Mapping[str, SiteEquality], summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the rows of ``site_paths``: how far each site's path lies from that of the others, with its test."""
+    """Return the rows of ``site_paths``: how far each site's path lies from the sites' mean, with its test."""
     section, rows = options["questions"]["path_models"], []
     for name in sorted(section["models"]):
         model = model_of(section, name)

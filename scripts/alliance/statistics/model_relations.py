@@ -23,7 +23,9 @@ def relation(first: StructuralModel, second: StructuralModel) -> Relation:
 
     ``equivalent``: they imply the same covariance matrices, so that no data can tell them apart; ``nested``: all that the first implies
     the second can imply too; ``contains``: the other way round; ``different``: neither. The model with more degrees of freedom is put at
-    several random values of its parameters, and the other one is fitted to what it implies there.
+    several random values of its parameters, and the other one is fitted to what it implies there. Where the other one is not identified at
+    what the first implies (one factor within a bifactor model) they count as different: a difference of their chi-squares has no
+    chi-square distribution.
 
     Parameters
     ----------

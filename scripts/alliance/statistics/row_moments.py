@@ -14,6 +14,7 @@ from alliance.statistics.structural_fit import fit_structural
 from alliance.statistics.structural_model import StructuralModel, StructuralTerm
 from alliance.statistics.structural_resampling import MIN_CLUSTERS, jackknife
 
+FEW_CLUSTERS = 20
 COMPLETE, INCOMPLETE = "complete_cases", "maximum_likelihood"
 
 
@@ -55,7 +56,8 @@ def moments_of_rows(rows: pd.DataFrame, therapists: ArrayLike | None = None) -> 
     """Return maximum likelihood moments of rows, missing at random, and what leaving out each therapist in turn says of their precision.
 
     The model that restricts nothing is fitted with full information (Enders, 2010, chapter 4); its jackknife leaves out whole therapists,
-    clients where fewer than five are known.
+    clients where fewer than five are known. A matrix from fewer than 20 therapists is all but singular, and some of its variances are
+    small by chance: its correlations are then those of leaving out clients, and its variances are never below theirs.
 
     Parameters
     ----------
@@ -81,6 +83,12 @@ def moments_of_rows(rows: pd.DataFrame, therapists: ArrayLike | None = None) -> 
     place = {(row.lhs, row.op, row.rhs): position for position, row in enumerate(fitted.parameters.itertuples(index=False))}
     chosen = [place[name, "~1", ""] for name in names] + [place[term.lhs, "~~", term.rhs] for term in pairs]
     unit = np.r_[np.ones(p), np.full(count, factor)]
-    vcov = without.vcov_estimates[np.ix_(chosen, chosen)] * np.outer(unit, unit)
+    square = np.ix_(chosen, chosen)
+    vcov = without.vcov_estimates[square]
+    if without.unit == "clusters" and without.n_units[0] < FEW_CLUSTERS:
+        by_client = jackknife(fitted, min_clusters=len(rows) + 1).vcov_estimates[square]
+        size = np.sqrt(np.maximum(np.diagonal(vcov) / np.diagonal(by_client), 1.0))
+        vcov = by_client * np.outer(size, size)
+    vcov = vcov * np.outer(unit, unit)
     mean = fitted.implied_means[0].to_numpy(dtype=float)
     return RowMoments(mean, fitted.implied_covariances[0].to_numpy(dtype=float) * factor, vcov, method, without.unit)

@@ -79,6 +79,7 @@ _NEGATIVE = 1e-8
 _BEYOND_ONE = 1 + 1e-8
 _STEP = 1e-30
 _SMALLEST_FACTOR = 0.2
+_SCALED = ("robust", "satorra_bentler", "moment_covariance")
 
 
 @dataclass(frozen=True)
@@ -358,8 +359,9 @@ def _check_settings(errors: str, summaries: bool, clustered: bool, missing: str,
 def compare(restricted: StructuralFit, full: StructuralFit) -> Comparison:
     """Return the chi-squared difference test of a model that is nested in another, fitted to the same data.
 
-    With robust errors the difference is scaled (Satorra & Bentler, 2001). The factor of the difference can be zero or negative where the
-    restricted model fits badly; below a fifth of the models' own factors that of the restricted model is taken, flagged.
+    With robust errors the difference is scaled (Satorra & Bentler, 2001). Its factor, from those of the two models, can be zero or negative
+    in samples; below a fifth of theirs, and where a model has none, it is that of Satorra (2000), flagged: the restrictions' share of the
+    sandwich of the full model, which is always positive.
 
     Parameters
     ----------
@@ -382,14 +384,85 @@ def compare(restricted: StructuralFit, full: StructuralFit) -> Comparison:
     notes = [fitted.reason for fitted in (restricted, full) if fitted.status == "flagged"]
     if chi2 < -1e-6 * max(1.0, two.chi2):
         notes.append("the restricted model fits better than the full one: they are not nested")
-    if restricted.scaled is not None and full.scaled is not None:
-        factor = (one.df * restricted.scaled.scaling - two.df * full.scaled.scaling) / df
-        if factor < _SMALLEST_FACTOR * min(restricted.scaled.scaling, full.scaled.scaling):
-            notes.append(f"the difference has no usable scaling factor of its own ({factor:.3f}); that of the restricted model was taken")
-            factor = restricted.scaled.scaling
+    if full._solution.errors in _SCALED:
+        factor, why = _factor_of_difference(restricted, full)
         chi2 /= factor
+        notes += [why] if why else []
     p_value = float(chi_squared_p(max(chi2, 0.0), df))
     return Comparison(chi2, df, p_value, *changes, "flagged" if notes else "estimated", "; ".join(dict.fromkeys(notes)))
+
+
+def _factor_of_difference(restricted: StructuralFit, full: StructuralFit) -> tuple[float, str]:
+    """Return what a difference of chi-squares is divided by, and why it is not what the factors of the models give."""
+    # Of a model without degrees of freedom there is no factor, and none is needed.
+    scalings = [0.0 if one.fit.df == 0 else np.nan if one.scaled is None else one.scaled.scaling for one in (restricted, full)]
+    weighted = [one.fit.df * scaling for one, scaling in zip((restricted, full), scalings)]
+    factor = (weighted[0] - weighted[1]) / (restricted.fit.df - full.fit.df)
+    if factor >= _SMALLEST_FACTOR * min(scaling for scaling in scalings if scaling != 0):
+        return factor, ""
+    told = f"{factor:.3f}" if np.isfinite(factor) else "one of the models has none"
+    return _restrictions_factor(restricted._solution, full._solution), (
+        f"the difference has no usable scaling factor from those of the models ({told}); that of Satorra (2000) was taken"
+    )
+
+
+def _restrictions_factor(restricted: _Solution, full: _Solution) -> float:
+    """Return the mean of the sandwich over the information in the directions of the full model that the restrictions close.
+
+    Satorra (2000): the trace of ``(A V A')^-1 A S A'`` over its number of rows, A the restrictions, V the inverse information and S the
+    sandwich of the full model; here as the trace in all directions minus that in those that stay open.
+    """
+    information = np.linalg.inv(full.arrow.inverse())
+    middle = information @ full.vcov @ information
+    open_ = _directions_by_terms(restricted, full)
+    if open_ is None:
+        open_ = np.linalg.lstsq(_weighted_slopes(full, full), _weighted_slopes(restricted, full), rcond=None)[0]
+    left = np.trace(np.linalg.solve(open_.T @ information @ open_, open_.T @ middle @ open_))
+    count = full.parameters.count - restricted.parameters.count
+    return float((np.sum(full.vcov * information) - left) / count)
+
+
+def _directions_by_terms(restricted: _Solution, full: _Solution) -> np.ndarray | None:
+    """Return the full model's free parameters by the restricted ones, shape (q of full, q); None where terms do not tell it."""
+    matrices = [_by_term(one) for one in (full, restricted)]
+    if not matrices[1].keys() <= matrices[0].keys():
+        return None
+    absent = np.zeros(restricted.parameters.count + 1)
+    wide, narrow = (np.array([one.get(key, absent) for key in matrices[0]]) for one in matrices)
+    # Linear and constant part of the restricted terms, the latter without the constant of the full ones.
+    wanted = np.column_stack([narrow[:, :-1], narrow[:, -1] - wide[:, -1]])
+    found = np.linalg.lstsq(wide[:, :-1], wanted, rcond=None)[0]
+    if np.abs(wide[:, :-1] @ found - wanted).max() > 1e-8:
+        return None
+    return found[:, :-1] * restricted.free_scale / full.free_scale[:, None]
+
+
+def _by_term(found: _Solution) -> dict[tuple[int, str, str, str], np.ndarray]:
+    """Return how every term of every group is made of the free parameters, and its constant (last), in the data's units."""
+    parameters = Parameters.of(found.layout)
+    rows = {}
+    for group, (own, mixed) in enumerate(zip(parameters.columns, parameters.mixing)):
+        for index, term in enumerate(found.layout.terms):
+            row = np.zeros(parameters.count + 1)
+            row[own], row[-1] = mixed[index], parameters.constant[group, index]
+            ends = sorted((term.lhs, term.rhs)) if term.op == "~~" else (term.lhs, term.rhs)
+            rows[group, term.op, *ends] = row
+    return rows
+
+
+def _weighted_slopes(found: _Solution, at: _Solution) -> np.ndarray:
+    """Return derivatives of the implied moments by the free parameters, weighted by the normal theory at another solution."""
+    level, change = likelihood.moment_slopes(found.slots, found.state)
+    p, blocks = found.slots.p, []
+    for group, n in enumerate(found.data.n):
+        root = np.linalg.inv(np.linalg.cholesky(at.state.total[group, :p, :p]))
+        slopes = np.sqrt(n / 2) * np.einsum("ab,bcs,dc->ads", root, change[group], root, optimize=True).reshape(p * p, -1)
+        if found.means:
+            slopes = np.concatenate([np.sqrt(n) * root @ level[group], slopes])
+        whole = np.zeros((len(slopes), found.parameters.count))
+        whole[:, found.parameters.columns[group]] = slopes @ found.parameters.mixing[group]
+        blocks.append(whole)
+    return np.concatenate(blocks)
 
 
 def information_vcov(fitted: StructuralFit) -> pd.DataFrame:
