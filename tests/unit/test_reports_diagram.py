@@ -57,6 +57,20 @@ def test_a_factor_of_second_order_stands_before_its_factors():
     assert diagram._sides(nodes, edges)[1] == []
 
 
+def test_a_path_between_factors_leaves_them_beside_each_other_with_an_arrow_of_one_head(monkeypatch):
+    nodes, edges = model(2, 3)
+    edges = [edge for edge in edges if not edge.mutual] + [Edge("f0", "f1", ".5", "[.4, .6]")]
+    drawn = []
+    original = diagram._curve
+    monkeypatch.setattr(
+        diagram, "_curve", lambda axes, points, edge, head: (drawn.append((points, edge)), original(axes, points, edge, head))
+    )
+    diagram.factor_diagram(nodes, edges, narrow=True, stacked=True)
+    points, edge = drawn[0]
+    assert (edge.source, edge.target, edge.mutual) == ("f0", "f1", False)
+    assert points[0][0] == points[-1][0] and points[1][0] < points[0][0]
+
+
 @pytest.mark.parametrize("wanted", [{"a": 1.0, "b": 1.0, "c": 1.1}, {"a": 0.2, "b": 2.9, "c": 3.0}, {"a": 3.0, "b": 3.0}])
 def test_factors_that_want_one_place_are_put_apart(wanted):
     placed = sorted(diagram._spread(wanted, 0.6, 0.3, 3.0).values())

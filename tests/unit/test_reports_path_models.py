@@ -184,10 +184,14 @@ def test_the_forest_has_sites_and_every_way_of_pooling(study, chapter):
     assert forest.data.emphasised == {len(report_study_paths.SITES) + 1}
 
 
-def test_a_folded_model_of_many_sites_has_a_table_in_place_of_the_forest(once, monkeypatch):
+def test_folded_models_of_many_sites_show_what_is_pooled(once, monkeypatch):
     monkeypatch.setattr(path_models_single, "MOST_DRAWN", 3)
-    assert [type(one) for one in path_models_single.effect_forests(once, "alliance_carries_all")] == [Table]
+    found = path_models_single.effect_forests(once, "alliance_carries_all")
+    assert [type(one) for one in found] == [Table] and {row[0].text for row in found[0].rows} == {"Pooled"}
+    assert all(row[0].text.startswith("Pooled") for row in path_models_single.fit_table(once, "alliance_carries_all").rows)
+    assert [len(one.rows) for one in path_models_single.interval_tables(once, "alliance_carries_all")] == [1]
     assert [type(one) for one in path_models_single.effect_forests(once, MAIN, both=True)] == [Figure]
+    assert len(path_models_single.fit_table(once, MAIN, explained=True).rows) == 2 + len(report_study_paths.SITES)
 
 
 def test_intervals_by_every_method_stand_beside_each_other(chapter):

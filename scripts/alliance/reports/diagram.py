@@ -451,7 +451,8 @@ def factor_diagram(nodes: Mapping[str, Node], edges: Sequence[Edge], *, narrow: 
     nodes : mapping of str to Node
         Factors, and indicators from top to bottom.
     edges : sequence of Edge
-        Loadings (from factor to indicator, or from a factor of higher order to a factor) and correlations of factors.
+        Loadings (from factor to indicator, or from a factor of higher order to a factor), correlations of factors, and paths between
+        factors.
     narrow : bool
         True for a 320 px screen; leaves the intervals out.
     stacked : bool
@@ -464,8 +465,10 @@ def factor_diagram(nodes: Mapping[str, Node], edges: Sequence[Edge], *, narrow: 
     """
     before, behind = _sides(nodes, edges)
     observed = [name for name, node in nodes.items() if not node.latent]
-    loadings = [edge for edge in edges if not edge.mutual]
-    mutual = [edge for edge in edges if edge.mutual]
+    measured = {edge.source for edge in edges if not nodes[edge.target].latent}
+    # A path between two factors with indicators of their own runs beside them, as their correlation would.
+    mutual = [edge for edge in edges if edge.mutual or {edge.source, edge.target} <= measured]
+    loadings = [edge for edge in edges if edge not in mutual]
     depth = layers(before, [(edge.source, edge.target) for edge in loadings if edge.target in before])
     columns = max(depth.values(), default=0) + 1
     size = 7.2 if narrow else 8.5

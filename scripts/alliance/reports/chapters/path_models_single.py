@@ -269,7 +269,8 @@ def diagram(data: ReportData, model: str, *, both: bool = False) -> list[Figure]
         f"{term(data, row)} {common.estimate_text(row, data.decimals)} {common.interval_text(row, data.decimals)}" for row in drawn
     )
     shapes = "Ellipses are factors, boxes what was measured. " if factors else ""
-    two_heads = "Arrows with two heads are correlations of what the model leaves unexplained. " if any(e.mutual for e in edges) else ""
+    of_what = "factors" if of_factors and not structural else "what the model leaves unexplained"
+    two_heads = f"Arrows with two heads are correlations of {of_what}. " if any(e.mutual for e in edges) else ""
     return [
         Figure(
             id=f"diagram-{slug(model)}",
@@ -335,8 +336,10 @@ def effect_forests(data: ReportData, model: str, *, both: bool = False) -> list[
         if not sites["status"].isin(WITH_NUMBERS).any() and pooled.empty:
             continue
         id, subject = f"forest-{slug(model)}-{slug(name)}", f"{effect_name(name)[:1].lower()}{effect_name(name)[1:]} (standardised)"
-        table = effect_table(data, sites, pooled, f"{id}-data", f"{label(data, model)}: {subject} by site and pooled")
-        if not both and len(sites) > MOST_DRAWN:
+        many = not both and len(sites) > MOST_DRAWN
+        caption = f"{label(data, model)}: {subject} {'pooled' if many else 'by site and pooled'}"
+        table = effect_table(data, sites.iloc[:0] if many else sites, pooled, f"{id}-data", caption)
+        if many:
             made.append(table)
             continue
         told = one_row(pooled)
@@ -396,7 +399,8 @@ def interval_tables(data: ReportData, model: str, *, explained: bool = False) ->
         chosen = chosen[chosen["interval"].isin(list(INTERVALS))]
         chosen = chosen[chosen["site"].ne(POOLED) | chosen["method"].eq(WITHIN)]
         cells = []
-        for (site,), own in common.rows_by(pd.concat([common.site_rows(chosen), common.pooled_rows(chosen)]), ("site",)):
+        sites = _few(common.site_rows(chosen), explained)
+        for (site,), own in common.rows_by(pd.concat([sites, common.pooled_rows(chosen)]), ("site",)):
             by_interval = {row.interval: row for row in own.itertuples()}
             if len(by_interval) < 2:
                 continue
@@ -431,7 +435,7 @@ def interval_tables(data: ReportData, model: str, *, explained: bool = False) ->
 def fit_table(data: ReportData, model: str, *, explained: bool = False) -> Table:
     """Return the indices of fit of a model over sites and by site, folded."""
     chosen = rows_of(data, "fit", model=model)
-    ordered = pd.concat([common.pooled_rows(chosen), common.site_rows(chosen)])
+    ordered = pd.concat([common.pooled_rows(chosen), _few(common.site_rows(chosen), explained)])
     rows = []
     for (site, _), group in common.rows_by(ordered.assign(_way=ordered["method"].where(ordered["site"].eq(POOLED), "")), ("site", "_way")):
         by_index = {row.name: row for row in group.rename(columns={"index": "name"}).itertuples(index=False)}
@@ -445,7 +449,7 @@ def fit_table(data: ReportData, model: str, *, explained: bool = False) -> Table
         )
     return Table(
         id=f"fit-{slug(model)}",
-        caption=f"{label(data, model)}: how well the model fits, over sites and by site",
+        caption=f"{label(data, model)}: how well the model fits",
         columns=(
             Column("Site"),
             *(Column(words, True, optional=True) for words in INDICES.values()),
@@ -457,6 +461,11 @@ def fit_table(data: ReportData, model: str, *, explained: bool = False) -> Table
         empty="No model was fitted.",
         folded=True,
     )
+
+
+def _few(sites: pd.DataFrame, every: bool) -> pd.DataFrame:
+    """Return the rows of sites, or none of them where they are many: with all models of many sites the page would grow too large."""
+    return sites if every or sites["site"].nunique() <= MOST_DRAWN else sites.iloc[:0]
 
 
 def _semopy_note(data: ReportData, model: str) -> str:
