@@ -271,11 +271,13 @@ def test_it_is_said_what_a_comparison_cannot_say(chapter):
 
 def test_paths_that_differ_between_sites_are_named(study, chapter):
     told = sentences(chapter, "path-models-sites")
-    assert "In none of" in told and "Elm Court, Alliance → Outcome" in told and "1 differs from that of all other sites" in told
+    assert "In no model does" in told and "(Holm): Elm Court, Alliance → Outcome (difference = " in told
     rows = study.tables["path_models"]["diagnostics"].copy()
     rows.loc[rows["index"].eq("equal_paths_p_value") & rows["model"].eq(MAIN), "estimate"] = 0.003
     other = with_tables(study, diagnostics=rows)
-    assert "Paths differ between sites in 1 of" in sentences(path_models.build(other), "path-models-sites")
+    assert "Paths differ between sites in “Empathy, then alliance, then outcome” (p = .003)." in sentences(
+        path_models.build(other), "path-models-sites"
+    )
 
 
 def test_an_unmeasured_cause_and_the_order_in_time_are_told(chapter):

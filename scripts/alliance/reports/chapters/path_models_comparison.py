@@ -265,15 +265,15 @@ def _tests_told(data: ReportData, tests: dict[str, dict[str, dict[str, Any]]]) -
     differing = [name for name, found in tests.items() if small(found[ALL_PATHS]["p_value"].estimate)]
     if not differing:
         return (
-            f"In none of {common.plural(len(tests), 'model')} does the test of equal paths find differences between sites. "
-            "With few sites of few clients this test misses all but large differences."
+            "In no model does the test of equal paths find differences between sites. With few sites of few clients this test misses all "
+            "but large differences."
         )
     named = []
     for name in differing:
         own = differing_paths(data, name, tests[name])
         shown = f"{p_words(tests[name][ALL_PATHS]['p_value'].estimate)}"
         named.append(f"“{label(data, name)}” ({shown}{f'; above all {listed(own)}' if own else ''})")
-    return f"Paths differ between sites in {numbers.count(len(differing))} of {common.plural(len(tests), 'model')}: {'; '.join(named)}."
+    return f"Paths differ between sites in {'; '.join(named)}."
 
 
 def _tests_table(data: ReportData, tests: dict[str, dict[str, dict[str, Any]]]) -> Table:
@@ -310,17 +310,16 @@ def _striking(rows: pd.DataFrame) -> dict[tuple[str, str, str], float]:
 
 def _striking_told(data: ReportData, known: pd.DataFrame, holm: dict[tuple[str, str, str], float]) -> str:
     found = [row for row in known.itertuples() if small(holm.get((row.model, row.parameter, row.site)))]
-    seen = f"{common.plural(len(known), 'path')} of single sites in {common.plural(known['model'].nunique(), 'model')}"
     if not found:
-        return f"Of {seen}, none differs from that of all other sites once the number of comparisons is allowed for (Holm)."
+        return "No single site’s path differs from that of all other sites, once the number of comparisons is allowed for (Holm)."
     named = [
         f"{data.labels.get(row.site, row.site)}, {parameter_words(data, row.model, row.parameter)} ({short(data, row, 'difference')})"
         for row in found[: common.NAMED_SUBJECTS]
     ]
-    more = len(found) - len(named)
+    more = "; and more in the table below" if len(found) > len(named) else ""
     return (
-        f"Of {seen}, {numbers.count(len(found))} {'differs' if len(found) == 1 else 'differ'} from that of all other sites, the number of "
-        f"comparisons allowed for (Holm): {'; '.join(named)}{f'; and {numbers.count(more)} more' if more > 0 else ''}."
+        "Single sites whose path differs from that of all other sites, the number of comparisons allowed for (Holm): "
+        f"{'; '.join(named)}{more}."
     )
 
 

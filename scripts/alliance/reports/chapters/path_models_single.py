@@ -101,9 +101,7 @@ def sections(data: ReportData, names: list[str]) -> Blocks:
 
 def _others_told(data: ReportData, names: list[str]) -> list[str]:
     fitted = [name for name in names if pooled_terms(data, name)]
-    told = (
-        f"{common.plural(len(names), 'further model')} of the configuration. Each opens with a click: diagram, paths, indirect effect, fit."
-    )
+    told = "The further models of the configuration open with a click: diagram, paths, indirect effect, fit."
     silent = [label(data, name) for name in names if name not in fitted]
     return [told, f"Not estimated over sites: {'; '.join(silent)}. What they lack stands at the end of the chapter."] if silent else [told]
 
