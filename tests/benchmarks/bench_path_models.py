@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from measure import PROJECT
 
-sys.path[:0] = [str(PROJECT / "scripts"), str(PROJECT / "tests")]
+sys.path.insert(0, str(PROJECT / "tests"))
+sys.path.insert(0, str(PROJECT / "scripts"))
 
 from alliance.configuration import study
 from alliance.questions import path_models, path_models_fits
