@@ -19,10 +19,12 @@ import scipy.stats
 from alliance.questions import path_models
 from alliance.questions.contract import MOMENTS, POOLED
 from alliance.questions.site_data import Published, SiteData
-from statistics_reference import pooled_by_metafor, stored
+from alliance.statistics.structural_fit import compare, fit_structural, parse_structural
+from statistics_reference import REAL_DATA, pooled_by_metafor, stored
 from test_statistics_r import needs_r
 from unit.simulated_site import OPTIONS, score_rows, site_of
 
+LQ2002 = REAL_DATA / "lq2002_multilevel" / "lq2002.csv"
 SITES = [site[0] for site in reference.SITES]
 
 
@@ -406,3 +408,27 @@ def test_comparisons_over_sites_equal_those_of_lavaans_fits(tables: dict[str, pd
         if not (found["status"] == "flagged").any():
             assert found.loc["chi2", "estimate"] == pytest.approx((fits[0]["chisq"] - fits[1]["chisq"]) / factor, rel=1e-3), small
         assert found.loc["df", "estimate"] == df
+
+
+@needs_r
+@pytest.mark.skipif(not LQ2002.exists(), reason=f"no file {LQ2002}; set ALLIANCE_REAL_DATA to its folder")
+def test_models_of_members_of_companies_equal_lavaan() -> None:
+    """Data of others: 2,042 members of 49 companies."""
+    rows, expected = pd.read_csv(LQ2002), r_script.values("path_clusters.R", LQ2002)
+    fits = {}
+    for name, syntax in expected["models"].items():
+        fitted = fits[name] = fit_structural(parse_structural(syntax), rows=rows, clusters=[rows["COMPID"]], errors="robust")
+        of, table = expected["fits"][name], fitted.parameters.set_index(["lhs", "op", "rhs"])
+        for place, key in enumerate(zip(of["lhs"], of["op"], of["rhs"])):
+            row = table.loc[key]
+            assert [row["estimate"], row["standardized"]] == pytest.approx([of["est"][place], of["std"][place]], abs=1e-5), key
+            if of["se"][place] > 0:
+                assert row["std_error"] == pytest.approx(of["se"][place], rel=1e-4), key
+            if of["std_se"][place] > 1e-9:
+                assert row["std_error_standardized"] == pytest.approx(of["std_se"][place], rel=1e-4), key
+        assert [fitted.aic, fitted.bic] == pytest.approx([of["fit"]["aic"], of["fit"]["bic"]], rel=1e-8)
+    assert fits["chain"].scaled.scaled.chi2 == pytest.approx(expected["fits"]["chain"]["fit"]["chisq.scaled"], rel=1e-4)
+    # The larger model leaves nothing over: its factor does not count.
+    found = compare(fits["chain"], fits["full"])
+    assert found.status == "estimated" and found.df == 1
+    assert [found.chi2, found.p_value] == pytest.approx([expected["difference"]["chi2"], expected["difference"]["p_value"]], rel=1e-4)
