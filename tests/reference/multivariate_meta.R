@@ -18,9 +18,10 @@ one <- function(case) {
   data <- data.frame(y = flat[there], cell = factor(cell[there]), site = site[there])
   V <- bldiag(blocks)
   design <- if (p > 1) ~ cell - 1 else ~ 1
-  control <- list(optimizer = "optim", optmethod = "BFGS", reltol = 1e-14, maxit = 5000)
-  fit <- suppressWarnings(rma.mv(y, V, mods = design, random = if (p > 1) ~ cell | site else ~ 1 | site, struct = case$struct, data = data,
-                method = case$method, control = control, cvvc = FALSE))
+  # BFGS can step to variances without a likelihood; nlminb then finds the maximum.
+  search <- function(control) suppressWarnings(rma.mv(y, V, mods = design, random = if (p > 1) ~ cell | site else ~ 1 | site, struct = case$struct, data = data,
+                                                      method = case$method, control = control, cvvc = FALSE))
+  fit <- tryCatch(search(list(optimizer = "optim", optmethod = "BFGS", reltol = 1e-14, maxit = 5000)), error = function(e) search(list(optimizer = "nlminb")))
   W <- solve(V); X <- model.matrix(fit)
   P <- W - W %*% X %*% solve(t(X) %*% W %*% X) %*% t(X) %*% W
   tau2 <- if (p > 1) fit$tau2 else fit$sigma2

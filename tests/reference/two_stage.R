@@ -21,7 +21,8 @@ for (a in seq_len(nrow(id))) for (b in seq_len(nrow(id))) {
   V[a, b] <- .5 * R[i, j] * R[k, l] * (R[i, k]^2 + R[i, l]^2 + R[j, k]^2 + R[j, l]^2) + R[i, k] * R[j, l] + R[i, l] * R[j, k] -
     (R[i, j] * R[i, k] * R[i, l] + R[j, i] * R[j, k] * R[j, l] + R[k, i] * R[k, j] * R[k, l] + R[l, i] * R[l, j] * R[l, k])
 }
-within <- bldiag(lapply(split(long, long$study), function(x) V[as.integer(x$cell), as.integer(x$cell), drop = FALSE] / (x$n[1] - 1)))
+# Cells of one study with different n count as nested samples.
+within <- bldiag(lapply(split(long, long$study), function(x) V[as.integer(x$cell), as.integer(x$cell), drop = FALSE] / (outer(x$n, x$n, pmax) - 1)))
 
 result <- list()
 for (method in c("REML", "ML")) {

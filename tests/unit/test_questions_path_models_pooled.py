@@ -340,3 +340,22 @@ def test_the_same_bytes_come_out_whatever_the_hash_seed() -> None:
         for seed in ("1", "2")
     }
     assert len(printed) == 1
+
+
+@pytest.mark.parametrize("what", ["same", "huge"])
+def test_a_measure_that_is_another_one_or_has_huge_units_breaks_no_table(what) -> None:
+    site = path_site(n=60)
+    scores, of_alliance = site.scores, site.scores["instrument"].eq("wai_36") & site.scores["scale"].eq("total")
+    if what == "same":
+        care = scores[scores["instrument"].eq("care")].set_index("client_no")["score"]
+        scores = scores.assign(score=scores["score"].mask(of_alliance, scores["client_no"].map(care)))
+    else:
+        scores = scores.assign(score=scores["score"].mask(scores["instrument"].eq("core_10"), scores["score"] * 1e9))
+    options = configured({"main": PARTIAL, "full": FULL}, {"pair": ["full", "main"]})
+    given = [summary_of(dataclasses.replace(site, scores=scores), options), summary_of(path_site("b", seed=9, n=80), options)]
+    tables = tables_of(given, options)
+    for name, table in tables.items():
+        check(table, "path_models", name)
+    own = rows_of(given[0], "main")
+    paths = own[own["parameter"].eq("outcome ~ alliance (standardised)")]
+    assert paths["status"].tolist() == (["not_estimable"] if what == "same" else ["estimated"])

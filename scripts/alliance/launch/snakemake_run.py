@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alliance.configuration.code import PROJECT
+from alliance.configuration.code import PROJECT, SCRIPTS
+
+COMMAND = SCRIPTS / "alliance" / "launch" / "snakemake_command.py"
 
 _RULE = re.compile(r"(?:local)?rule (\w+):$")
 _FIELD = re.compile(r"    (\w+): (.*)$")
@@ -59,7 +61,7 @@ def command(
     dry_run: bool = False,
 ) -> list[str]:
     """Return the Snakemake call for a study."""
-    call = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--directory", str(study_folder)]
+    call = [sys.executable, str(COMMAND), "--snakefile", str(PROJECT / "Snakefile"), "--directory", str(study_folder)]
     call += ["--profile", profile, "--cores", str(cores), "--nolock", "--nocolor"]
     call += ["--config", f"study_config={config_file}", f"scenarios={' '.join(scenarios)}", f"questions={' '.join(questions)}"]
     if dry_run:

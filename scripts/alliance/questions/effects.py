@@ -92,9 +92,17 @@ def natural(values: np.ndarray, scale: str) -> np.ndarray:
 def site_rows(effects: pd.DataFrame, scale: str, level: float) -> pd.DataFrame:
     """Return one row an effect with standard error and interval; intervals the site summary brings itself are kept.
 
-    Standard errors that respect therapists use t with (therapists - 1) degrees of freedom, all others the normal.
+    Standard errors that respect therapists use t with (therapists - 1) degrees of freedom, all others the normal. A correlation of 1 or
+    -1 has no place on the scale of pooling: not estimable.
     """
     effects = effects if "y" in effects else scaled(effects, scale)
+    endless = effects["status"].isin(WITH_NUMBERS) & ~np.isfinite(effects["y"].astype(float))
+    if endless.any():
+        effects = effects.assign(
+            status=effects["status"].mask(endless, "not_estimable"),
+            reason=effects["reason"].mask(endless, "not estimable: no finite value (one variable gives the other without error)"),
+            method=effects["method"].mask(endless, "none"),
+        )
     error = np.sqrt(effects["v"].to_numpy(dtype=float))
     therapists = effects["n_therapists"].astype("float64").to_numpy()
     clustered = effects["method"].isin(CLUSTERED).to_numpy() & (therapists > 1)
@@ -102,8 +110,9 @@ def site_rows(effects: pd.DataFrame, scale: str, level: float) -> pd.DataFrame:
     y = effects["y"].to_numpy(dtype=float)
     low, high = natural(y - margin, scale), natural(y + margin, scale)
     if "ci_low" in effects:
-        low = np.where(effects["ci_low"].notna(), effects["ci_low"].to_numpy(dtype=float), low)
-        high = np.where(effects["ci_high"].notna(), effects["ci_high"].to_numpy(dtype=float), high)
+        kept = effects["status"].isin(WITH_NUMBERS)
+        low = np.where(kept & effects["ci_low"].notna(), effects["ci_low"].to_numpy(dtype=float), low)
+        high = np.where(kept & effects["ci_high"].notna(), effects["ci_high"].to_numpy(dtype=float), high)
     return effects.assign(
         estimate=np.where(np.isfinite(y), effects["estimate"].to_numpy(dtype=float), np.nan),
         std_error=error,
@@ -189,6 +198,7 @@ def _numbers(pooled: pd.DataFrame, scale: str, k: np.ndarray, pooling: Mapping[s
         "prediction_low": natural(pooled["prediction_low"].to_numpy(dtype=float), scale),
         "prediction_high": natural(pooled["prediction_high"].to_numpy(dtype=float), scale),
     }
+    enough = enough & np.isfinite(columns["estimate"])
     return pd.DataFrame({name: np.where(enough & np.isfinite(values), values, np.nan) for name, values in columns.items()})
 
 
