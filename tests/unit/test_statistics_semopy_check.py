@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from alliance.statistics import semopy_check
 from alliance.statistics.semopy_check import largest_difference
 from alliance.statistics.structural_fit import Moments, fit_structural, parse_structural
 
@@ -69,3 +70,19 @@ def test_groups_and_factors_of_unit_variance_have_a_reason() -> None:
     assert "one group" in largest_difference(fit_structural(parse_structural("m ~ x"), rows=[data, data]))[1]
     free = fit_structural(parse_structural("f =~ i1 + i2 + i3", std_lv=True), rows=data)
     assert "first loading" in largest_difference(free)[1]
+
+
+def test_a_semopy_that_stops_before_the_maximum_is_told_from_one_that_fits_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = Moments(200, np.array([[1.0, 0.4], [0.4, 1.0]]), None, ["m", "x"])
+    fitted = fit_structural(parse_structural("m ~ x"), moments)
+    true = semopy_check._estimates
+
+    def early(*given: object) -> tuple[dict[tuple[str, str, str], float], str]:
+        found, fault = true(*given)
+        return {key: value + (0.05 if key[1] == "~" else 0.0) for key, value in found.items()}, fault
+
+    assert largest_difference(fitted)[1] == ""
+    monkeypatch.setattr(semopy_check, "_estimates", early)
+    difference, reason = largest_difference(fitted)
+    assert difference == pytest.approx(0.05, abs=1e-5)
+    assert reason.startswith("semopy stopped before the maximum")

@@ -540,7 +540,7 @@ def _semopy_row(found: PooledFit) -> dict[str, Any]:
     row = {"index": "semopy_difference", "estimate_type": "largest_difference"}
     if difference is None:
         return {**row, "status": "not_estimable", "method": "none", "reason": f"not estimable: {reason}"}
-    flag = "semopy finds other estimates than the engine" if difference > AGREEMENT else ""
+    flag = (reason or "semopy finds other estimates that fit as well") if difference > AGREEMENT else ""
     return {**row, "estimate": difference, "status": "flagged" if flag else "estimated", "reason": flag}
 
 

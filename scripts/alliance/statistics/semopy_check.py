@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from alliance.statistics.structural_fit import StructuralFit
-from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS
+from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, discrepancy, state
 
 __all__ = ["largest_difference"]
 
 _OPTIONS = {"ftol": 1e-13, "maxiter": 1000}
+_WORSE = 1e-8
 
 
 def largest_difference(fitted: StructuralFit) -> tuple[float | None, str]:
@@ -33,7 +34,7 @@ def largest_difference(fitted: StructuralFit) -> tuple[float | None, str]:
         The largest absolute difference of a free path, loading or (residual) covariance; factors in units of their marker's standard
         deviation. None where semopy cannot fit the model.
     reason : str
-        Why there is none.
+        Why there is none; where there is one, that semopy stopped before the maximum, if its estimates fit worse.
     """
     found = fitted._solution
     if found is None:
@@ -71,7 +72,7 @@ def largest_difference(fitted: StructuralFit) -> tuple[float | None, str]:
     estimates, fault = _estimates(lines, found.data.covariances[0], [names[name] for name in plan.observed], float(found.data.n[0]))
     if fault:
         return None, fault
-    largest = 0.0
+    largest, theirs = 0.0, ours.copy()
     for index, first, operator, second in places:
         if not free[index]:
             continue
@@ -79,7 +80,11 @@ def largest_difference(fitted: StructuralFit) -> tuple[float | None, str]:
         if value is None or not np.isfinite(value):
             return None, "semopy left a parameter out"
         largest = max(largest, abs(value - float(ours[index])))
-    return largest, ""
+        theirs[index] = value
+    at = state(slots, theirs[None], found.units, found.means)
+    worse = np.inf if at is None else discrepancy(at, found.units) - discrepancy(found.state, found.units)
+    stopped = f"semopy stopped before the maximum: chi-squared is {worse:.2g} higher at its estimates"
+    return largest, stopped if worse > _WORSE else ""
 
 
 def _estimates(lines: list[str], covariance: np.ndarray, names: list[str], n: float) -> tuple[dict[tuple[str, str, str], float], str]:

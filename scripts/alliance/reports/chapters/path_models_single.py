@@ -231,6 +231,8 @@ def agreement_sentence(data: ReportData, model: str) -> str:
     if row.status == "estimated":
         return "A second program (semopy) finds the same estimates."
     size = numbers.decimal(row.estimate, data.decimals + 1)
+    if "stopped before the maximum" in row.reason:
+        return f"A second program (semopy) stopped before the maximum, up to {size} SD from the estimates here, which fit better."
     return f"Read with care: a second program (semopy) finds other estimates, by up to {size} SD."
 
 
