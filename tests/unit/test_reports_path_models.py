@@ -231,11 +231,18 @@ def test_what_a_model_leaves_unexplained_is_called_exploratory(chapter):
     assert not [one for one in flat(chapter.blocks) if one.id == f"unexplained-{MAIN.replace('_', '-')}"]
 
 
-@pytest.mark.parametrize(("difference", "status", "said"), [(2e-7, "estimated", "finds the same"), (0.02, "flagged", "by up to 0.020 SD")])
-def test_another_program_agrees_or_the_difference_is_told(study, difference, status, said):
+@pytest.mark.parametrize(
+    ("difference", "status", "reason", "said"),
+    [
+        (2e-7, "estimated", "", "finds the same"),
+        (0.02, "flagged", "semopy finds others", "by up to 0.020 SD"),
+        (0.02, "flagged", "semopy stopped before the maximum: ...", "up to 0.020 SD from the estimates here, which fit better"),
+    ],
+)
+def test_another_program_agrees_or_the_difference_is_told(study, difference, status, reason, said):
     rows = study.tables["path_models"]["diagnostics"].copy()
     chosen = rows["estimate_type"].eq("largest_difference")
-    rows.loc[chosen, ["estimate", "status", "reason"]] = [difference, status, "" if status == "estimated" else "semopy finds others"]
+    rows.loc[chosen, ["estimate", "status", "reason"]] = [difference, status, reason]
     assert said in path_models_single.agreement_sentence(path_models_rows.once(with_tables(study, diagnostics=rows)), MAIN)
 
 
