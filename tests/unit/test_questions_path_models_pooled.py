@@ -359,3 +359,47 @@ def test_a_measure_that_is_another_one_or_has_huge_units_breaks_no_table(what) -
     own = rows_of(given[0], "main")
     paths = own[own["parameter"].eq("outcome ~ alliance (standardised)")]
     assert paths["status"].tolist() == (["not_estimable"] if what == "same" else ["estimated"])
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        "alliance ~ a*empathy\noutcome ~ a*alliance + empathy\nind := a*a\n",
+        "alliance ~ a*empathy\noutcome ~ b*alliance + empathy\nind := a*b\na == b\n",
+        "alliance ~ 0.5*empathy\noutcome ~ b*alliance + empathy\nind := 0.5*b\n",
+    ],
+)
+def test_models_that_hold_in_one_unit_only_are_flagged_where_correlations_are_fitted(syntax) -> None:
+    options = configured({"equal": syntax})
+    found = tables_of([summary_of(path_site(s, n=80, therapists=10, seed=k), options) for k, s in enumerate("ab")], options)
+    for name in ("parameters", "defined", "fit"):
+        own = found[name]
+        check(own, "path_models", name)
+        own = own[own["method"].isin(["pooled_covariance", "two_stage_sem"]) & own["status"].isin(WITH_NUMBERS)]
+        assert len(own) and set(own["status"]) == {"flagged"}
+        assert own["reason"].str.contains("another model").all()
+    tested = found["site_paths"]
+    assert tested.loc[tested["status"].isin(WITH_NUMBERS), "reason"].str.contains("another model").all()
+
+
+def test_a_standardised_effect_of_a_shared_label_is_flagged() -> None:
+    options = configured({"equal": "alliance ~ a*empathy\noutcome ~ a*alliance + empathy\nind := a*a\ntwice := 2*ind\n"})
+    found = tables_of([summary_of(path_site(s, n=80, therapists=10, seed=k), options) for k, s in enumerate("ab")], options)["defined"]
+    standard = found[found["estimate_type"].eq("defined_standardised")]
+    assert set(standard["parameter"]) == {"ind", "twice"} and set(standard["status"]) == {"flagged"}
+    shared = standard[standard["site"].ne(POOLED) | standard["method"].eq("multivariate_reml")]
+    assert shared["reason"].str.contains("the label a stands for 2 coefficients").all()
+    raw = found[found["estimate_type"].eq("defined_unstandardised")]
+    assert not raw["reason"].str.contains("label").any()
+
+
+def test_improper_solutions_of_sites_are_flagged_in_every_pooled_value() -> None:
+    options = configured({"work": WORK})
+    sites = [path_site(s, n=80, therapists=10, seed=k, heywood=True) for k, s in enumerate("abc")]
+    found = tables_of([summary_of(site, options) for site in sites], options)
+    pooled = found["parameters"]
+    pooled = pooled[pooled["site"].eq(POOLED) & pooled["status"].isin(WITH_NUMBERS)]
+    assert "multivariate_reml" in set(pooled["method"]) and set(pooled["status"]) == {"flagged"}
+    told = found["diagnostics"]
+    told = told[told["estimate_type"].isin(["modification_index", "expected_change", "residual_correlation"])]
+    assert set(told["status"]) <= {"flagged"}

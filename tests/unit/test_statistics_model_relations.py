@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from alliance.statistics.model_relations import relation, relation_of
+from alliance.statistics.model_relations import relation, relation_of, scale_invariant_of
 from alliance.statistics.structural_fit import Moments, fit_structural
 from alliance.statistics.structural_identification import feedback_loop, implied_covariance, not_identified
 from alliance.statistics.structural_model import parse_structural
@@ -142,3 +142,22 @@ def test_what_a_chain_implies_follows_the_rules_of_path_tracing() -> None:
     covariance = implied_covariance(parse_structural(CHAIN), np.random.default_rng(4))
     m, y, x = (parse_structural(CHAIN).observed.index(name) for name in ("m", "y", "x"))
     assert covariance[x, y] == pytest.approx(covariance[x, m] * covariance[m, y] / covariance[m, m])
+
+
+@pytest.mark.parametrize(
+    ("syntax", "expected"),
+    [
+        (PARTIAL, True),
+        (CHAIN, True),
+        (COLLIDER, True),
+        (SECOND_ORDER, True),
+        ("g =~ NA*v1 + v2 + v3 + v4\ng ~~ 1*g", True),
+        ("m ~ a*x\ny ~ a*m + x", False),
+        ("m ~ a*x\ny ~ b*m + x\na == b", False),
+        ("m ~ 0.5*x\ny ~ m", False),
+        ("g =~ v1 + 1*v2 + 1*v3 + 1*v4", False),  # equal loadings hold in one unit (Cudeck, 1989)
+        ("m ~ a*x\ny ~ a*x", False),
+    ],
+)
+def test_models_that_hold_in_one_unit_only_are_found(syntax: str, expected: bool) -> None:
+    assert scale_invariant_of(syntax) is expected

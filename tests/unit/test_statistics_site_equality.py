@@ -45,13 +45,15 @@ def test_the_one_path_that_differs_at_the_one_site_is_found() -> None:
     assert (row["site"], row["lhs"], row["rhs"]) == ("s0", "m", "x")
 
 
-def test_a_difference_from_the_common_value_is_tested_against_the_mean_of_the_others() -> None:
+def test_a_site_differs_from_the_mean_of_the_others() -> None:
     own = equality().site_paths
     path = own[(own["lhs"] == "y") & (own["rhs"] == "m")].reset_index(drop=True)
     weight = 1 / path["std_error"].to_numpy()[1:] ** 2
     others = np.average(path["estimate"].to_numpy()[1:], weights=weight)
-    statistic = (path.loc[0, "estimate"] - others) / np.sqrt(path.loc[0, "std_error"] ** 2 + 1 / weight.sum())
-    assert path.loc[0, "statistic"] == pytest.approx(statistic, rel=1e-8)
+    error = np.sqrt(path.loc[0, "std_error"] ** 2 + 1 / weight.sum())
+    assert path.loc[0, "difference"] == pytest.approx(path.loc[0, "estimate"] - others, rel=1e-8)
+    assert path.loc[0, "difference_std_error"] == pytest.approx(error, rel=1e-8)
+    assert path.loc[0, "statistic"] == pytest.approx((path.loc[0, "estimate"] - others) / error, rel=1e-8)
 
 
 def test_sites_that_cannot_take_part_are_named() -> None:

@@ -207,12 +207,17 @@ def too_few_sites(k: int, pooling: Mapping[str, Any]) -> str:
     return f"not estimable: needs at least {pooling['min_sites']} sites with an estimate; has {k}"
 
 
+def flagged_sites(flagged: int, k: int) -> str:
+    """Return in words that some of the k sites' estimates are flagged, empty where none is."""
+    return f"{flagged} of {k} site estimates flagged (see the sites' rows)" if flagged else ""
+
+
 def _status(k: int, estimate: float, reason: str, flagged: int, pooling: Mapping[str, Any]) -> tuple[str, str]:
     if k < pooling["min_sites"]:
         return "not_estimable", too_few_sites(k, pooling)
     if not np.isfinite(estimate):
         return "not_estimable", f"not estimable: {reason or 'the estimates could not be pooled'}"
-    reasons = [part for part in (reason, f"{flagged} of {k} site estimates flagged (see the sites' rows)" if flagged else "") if part]
+    reasons = [part for part in (reason, flagged_sites(flagged, k)) if part]
     return ("flagged", "; ".join(reasons)) if reasons else ("estimated", "")
 
 

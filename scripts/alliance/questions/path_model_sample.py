@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -276,6 +277,20 @@ def _touched(model: StructuralModel, overlaps: Mapping[str, str]) -> dict[str, s
         if any(texts):
             cautions[item.name] = next(text for text in texts if text)
     return cautions
+
+
+def shared_labels(model: StructuralModel) -> dict[str, str]:
+    """Return, by defined effect, what is to be said of its standardised value where one label stands for several coefficients."""
+    uses = Counter(label for term in model.terms for label in set(term.labels) if label)
+    found: dict[str, str] = {}
+    for item in model.defined:
+        for name in item.names:
+            if uses[name] > 1:
+                text = f"the label {name} stands for {uses[name]} coefficients, which differ in standard deviations: the first is taken"
+                found.setdefault(item.name, text)
+            elif name in found:
+                found.setdefault(item.name, found[name])
+    return found
 
 
 def touched_over_sites(model: StructuralModel, sites_by_path: Mapping[str, int]) -> dict[str, str]:

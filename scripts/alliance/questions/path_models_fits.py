@@ -18,6 +18,7 @@ from alliance.questions.path_model_sample import (
     block,
     published_samples,
     samples,
+    shared_labels,
 )
 from alliance.questions.site_data import Published, SiteData
 from alliance.statistics import structural_resampling
@@ -353,7 +354,7 @@ def _told(found: SiteFit, identity: Mapping[str, Any], form: str, value: float, 
     """Return one row with its number, and the variance of the number; a defined effect takes both from the bootstrap."""
     if not np.isfinite(value):
         return _absent(found, identity, found.reason or "no finite value"), float("nan")
-    reasons = [found.reason, *_cautions(found, identity["parameter"].removesuffix(STANDARDISED))]
+    reasons = [found.reason, *_cautions(found, identity["parameter"].removesuffix(STANDARDISED), form)]
     row = {**found.counts, **identity, "estimate": float(value), "method": found.method}
     if identity["op"] == ":=" and len(found.effects):
         drawn = found.effects[
@@ -371,10 +372,11 @@ def _told(found: SiteFit, identity: Mapping[str, Any], form: str, value: float, 
     return {**row, "status": "flagged" if reason else "estimated", "reason": reason}, variance
 
 
-def _cautions(found: SiteFit, parameter: str) -> tuple[str, str]:
-    """Return what is to be said of the order in time: of all rows of a model, and of one parameter."""
+def _cautions(found: SiteFit, parameter: str, form: str) -> tuple[str, str, str]:
+    """Return what is to be said of the order in time, of all rows of a model and of one parameter, and of labels."""
     cautions = getattr(found.sample, "cautions", {})
-    return cautions.get("", ""), cautions.get(parameter, "")
+    of_labels = shared_labels(found.model).get(parameter, "") if form == FORMS[1] else ""
+    return cautions.get("", ""), cautions.get(parameter, ""), of_labels
 
 
 def _other_intervals(found: SiteFit) -> list[tuple[dict[str, Any], float]]:
@@ -387,7 +389,7 @@ def _other_intervals(found: SiteFit) -> list[tuple[dict[str, Any], float]]:
         if one.interval == PERCENTILE or not np.isfinite(value):
             continue
         identity = identity_of(one.name, one.name, ":=", definition[one.name], one.form)
-        cautions = _cautions(found, one.name)
+        cautions = _cautions(found, one.name, one.form)
         identity |= {"parameter": f"{identity['parameter']} [{one.interval}]", "interval": one.interval}
         if not np.isfinite(one.ci_low):
             rows.append((_absent(found, identity, one.reason or "the interval has no finite limits"), float("nan")))
@@ -446,7 +448,7 @@ def diagnostic_rows(fitted: StructuralFit, model: StructuralModel) -> list[dict[
     def add(index: str, lhs: str, op: str, rhs: str, value: float) -> None:
         parameter = parameter_of(lhs, op, rhs)
         row = {"parameter": f"{index} {parameter}", "lhs": lhs, "op": op, "rhs": rhs, "index": index, "estimate_type": index}
-        rows.append({**row, "estimate": float(value), "status": "estimated", "reason": ""})
+        rows.append({**row, "estimate": float(value), "status": "flagged" if fitted.reason else "estimated", "reason": fitted.reason})
 
     if fitted.fit.df > 0:
         indices = modification_indices(fitted)

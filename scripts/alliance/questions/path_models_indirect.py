@@ -60,12 +60,13 @@ def _sensitivity(model: StructuralModel, fitted: StructuralFit, drawn: Bootstrap
             if tuple(identity.values()) in seen:
                 continue
             seen.add(tuple(identity.values()))
-            yield _row(identity, CONFOUNDER, one.rho, "the path has no finite value")
+            flag = fitted.reason
+            yield _row(identity, CONFOUNDER, one.rho, "the path has no finite value", flag)
             limit, reason = _limit(one.rho, one.rho_low, one.rho_high)
-            yield _row(identity, CONFOUNDER_LIMIT, limit, reason)
+            yield _row(identity, CONFOUNDER_LIMIT, limit, reason, flag)
             value = e_value(path.standardized, path.standardized_low, path.standardized_high)
-            yield _row(identity, E_VALUE, value.estimate, "the path has no finite value")
-            yield _row(identity, E_VALUE_LIMIT, value.limit, "the path has no interval")
+            yield _row(identity, E_VALUE, value.estimate, "the path has no finite value", flag)
+            yield _row(identity, E_VALUE_LIMIT, value.limit, "the path has no interval", flag)
 
 
 def _limit(rho: float, low: float, high: float) -> tuple[float, str]:
@@ -78,9 +79,10 @@ def _limit(rho: float, low: float, high: float) -> tuple[float, str]:
     return (float(nearest), "") if np.isfinite(nearest) and abs(nearest) <= abs(rho) else (np.nan, "no correlation does")
 
 
-def _row(identity: Mapping[str, Any], kind: str, value: float, reason: str) -> dict[str, Any]:
+def _row(identity: Mapping[str, Any], kind: str, value: float, reason: str, flag: str) -> dict[str, Any]:
     if np.isfinite(value):
-        return {**identity, "estimate_type": kind, "estimate": float(value), "status": "estimated", "reason": ""}
+        status = "flagged" if flag else "estimated"
+        return {**identity, "estimate_type": kind, "estimate": float(value), "status": status, "reason": flag}
     return {**identity, "estimate_type": kind, "status": "not_estimable", "method": "none", "reason": f"not estimable: {reason}"}
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from alliance.questions.moments import read_block
 from alliance.questions.path_model_sample import (
     block,
     model_of,
+    shared_labels,
     touched_over_sites,
 )
 from alliance.questions.path_models_fits import (
@@ -38,12 +39,13 @@ from alliance.questions.sentences import Sentence, cluster_sentences, pooling_se
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import two_sided_p
 from alliance.statistics.indirect_effects import monte_carlo
+from alliance.statistics.model_relations import scale_invariant_of
 from alliance.statistics.multivariate_meta import pool_coefficients, pooled_function
 from alliance.statistics.resampling import generator
 from alliance.statistics.semopy_check import largest_difference
 from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural
 from alliance.statistics.structural_model import StructuralModel
-from alliance.statistics.two_stage import fit_pooled, pool_correlations
+from alliance.statistics.two_stage import TwoStageFit, fit_pooled, pool_correlations
 from alliance.statistics.within_sites import SiteMoments, WithinSites
 from alliance.statistics.within_sites import within_sites as pool_within
 
@@ -53,6 +55,11 @@ WITHIN, MULTIVARIATE, TWO_STAGE = "pooled_covariance", "multivariate_reml", "two
 BETWEEN = ("tau2", "tau2_low", "tau2_high", "prediction_low", "prediction_high")
 AGREEMENT = 1e-4
 KEYS = ["model", "parameter", "lhs", "op", "rhs", "estimate_type"]
+OTHER_UNITS = (
+    "coefficients that the model sets equal or fixes are so here in standard deviations, at the sites in the units of the variables: "
+    "another model"
+)
+Fit = TypeVar("Fit", StructuralFit, TwoStageFit)
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,15 @@ def _acov(summary: SiteSummary, name: str, names: Sequence[str]) -> np.ndarray |
 def pooled_fits(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> dict[str, PooledFit]:
     """Return every model fitted to the correlations within all sites that have all its variables."""
     section, pooling = options["questions"]["path_models"], options["pooling"]
-    return {name: _pooled_fit(summaries, name, model_of(section, name), pooling) for name in sorted(section["models"])}
+    found = {name: _pooled_fit(summaries, name, model_of(section, name), pooling) for name in sorted(section["models"])}
+    return {name: one if one.fitted is None else replace(one, fitted=_units_told(one.fitted, section, name)) for name, one in found.items()}
+
+
+def _units_told(fitted: Fit, section: Mapping[str, Any], name: str) -> Fit:
+    """Return a fit to correlations, flagged where the model is not the same in standard deviations as in the units of the variables."""
+    if fitted.status not in WITH_NUMBERS or scale_invariant_of(section["models"][name]["syntax"]):
+        return fitted
+    return replace(fitted, status="flagged", reason="; ".join(text for text in (fitted.reason, OTHER_UNITS) if text))
 
 
 def _pooled_fit(summaries: Sequence[SiteSummary], name: str, model: StructuralModel, pooling: Mapping[str, Any]) -> PooledFit:
@@ -360,10 +375,14 @@ def _multivariate_rows(
         y, v = _site_vectors(own, summaries, sites, name, names)
         found = pool_coefficients(y, v, names, **settings)
         headline = len(sites) >= pooling["headline_sites"]
+        flagged = own[own["status"].eq("flagged")]
+        by_coefficient, all_sites = flagged["parameter"].value_counts(), own["parameter"].value_counts()
+        of_sites = effects.flagged_sites(flagged["site"].nunique(), len(sites))
         values: dict[str, dict[str, Any]] = {}
         for row in found.coefficients.itertuples(index=False):
             told = {column: getattr(row, column) for column in ("estimate", "std_error", "ci_low", "ci_high", *BETWEEN)}
-            reason = "; ".join(dict.fromkeys(text for text in (row.reason, found.reason) if text))
+            at_sites = effects.flagged_sites(int(by_coefficient.get(row.name, 0)), int(all_sites.get(row.name, 0)))
+            reason = "; ".join(dict.fromkeys(text for text in (row.reason, found.reason, at_sites) if text))
             status = "not_estimable" if row.status == "not_estimable" else "flagged" if reason else "estimated"
             values[row.name] = {
                 **told,
@@ -373,19 +392,21 @@ def _multivariate_rows(
                 "reason": reason,
             }
         random = generator(options["seed"], "path_models", "multivariate", name)
+        shared = shared_labels(model)
         for item in model.defined:
             told = pooled_function(found, _defined_of(model, names, item.name), random, level=pooling["level"])
             if told.status == "not_estimable":
                 values[item.name] = {"estimate": np.nan, "status": "not_estimable", "reason": told.reason}
                 continue
+            remarks = [text for text in (told.reason, of_sites, shared.get(item.name, "")) if text]
             values[item.name] = {
                 "estimate": told.estimate,
                 "std_error": np.nan if told.std_error is None else told.std_error,
                 "ci_low": np.nan if told.monte_carlo_low is None else told.monte_carlo_low,
                 "ci_high": np.nan if told.monte_carlo_high is None else told.monte_carlo_high,
                 "p_value": told.p_value if headline and told.p_value is not None else np.nan,
-                "status": told.status,
-                "reason": told.reason,
+                "status": "flagged" if remarks else told.status,
+                "reason": "; ".join(remarks),
                 "interval": MONTE_CARLO,
             }
         rows += _standard_rows(name, model, values, common, overlaps[name])
@@ -423,7 +444,7 @@ def _defined_of(model: StructuralModel, names: Sequence[str], wanted: str) -> Ca
     """Return a defined effect as a function of a stack of coefficients, shape (b, p) to (b,)."""
     labels = {
         label: names.index(parameter_of(term.lhs, term.op, term.rhs))
-        for term in model.terms
+        for term in reversed(model.terms)
         if term.op in ("~", "=~")
         for label in term.labels
         if label
@@ -486,6 +507,7 @@ def _two_stage(
         if fitted.status == "not_estimable":
             rows += _standard_rows(name, model, _absent_values(model, shown_ops, f"not estimable: {fitted.reason}"), common, {})
             continue
+        fitted = _units_told(fitted, options["questions"]["path_models"], name)
         common |= {"n_clients": fitted.n_clients}
         values = {}
         for row in fitted.parameters.itertuples(index=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.path_model_sample import model_of
 from alliance.questions.path_models_fits import parameter_of
-from alliance.questions.path_models_pooling import site_moments
+from alliance.questions.path_models_pooling import OTHER_UNITS, site_moments
 from alliance.questions.sentences import Sentence
 from alliance.questions.summary import SiteSummary
+from alliance.statistics.model_relations import scale_invariant_of
 from alliance.statistics.site_equality import SiteEquality, site_equality
 from alliance.statistics.structural_fit import Moments
 from alliance.statistics.within_sites import correlation_acov, correlation_matrix
@@ -44,12 +46,29 @@ def equalities(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> 
             acov.append(correlation_acov(own))
         if len(sites) >= max(2, pooling["min_sites"]) and any(term.op == "~" for term in model.terms):
             needed = pooling["min_clients"]
-            found[name] = site_equality(model, moments, sites, acov=acov, min_clients=needed, level=pooling["level"])
+            tested = site_equality(model, moments, sites, acov=acov, min_clients=needed, level=pooling["level"])
+            found[name] = tested if scale_invariant_of(section["models"][name]["syntax"]) else _units_told(tested)
     return found
 
 
+def _units_told(tested: SiteEquality) -> SiteEquality:
+    """Return tests of a model that is not the same in standard deviations as in the units of the variables, flagged."""
+
+    def told(one: Any) -> dict[str, str]:
+        if one.status not in WITH_NUMBERS:
+            return {"status": one.status, "reason": one.reason}
+        return {"status": "flagged", "reason": "; ".join(text for text in (one.reason, OTHER_UNITS) if text)}
+
+    def of_rows(rows: pd.DataFrame) -> pd.DataFrame:
+        texts = [told(row) for row in rows.itertuples()]
+        return rows.assign(status=[one["status"] for one in texts], reason=[one["reason"] for one in texts])
+
+    overall = replace(tested.overall, **told(tested.overall))
+    return replace(tested, overall=overall, paths=of_rows(tested.paths), site_paths=of_rows(tested.site_paths), **told(tested))
+
+
 def site_rows(found: Mapping[str, SiteEquality], summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the rows of ``site_paths``: how far each site's path lies from the sites' mean, with its test."""
+    """Return the rows of ``site_paths``: how far each site's path lies from the mean of the other sites, with its test."""
     section, rows = options["questions"]["path_models"], []
     for name in sorted(section["models"]):
         model = model_of(section, name)
@@ -77,8 +96,9 @@ def _why_not(tested: SiteEquality | None, summary: SiteSummary) -> str:
 
 
 def _path_rows(common: Mapping[str, Any], row: Any, why: str) -> list[dict[str, Any]]:
-    if row is None or row.status not in WITH_NUMBERS:
-        reason = why if row is None else f"not estimable: {row.reason.removeprefix('not estimable: ')}"
+    if row is None or row.status not in WITH_NUMBERS or not np.isfinite(row.difference):
+        lacking = "" if row is None else row.reason.removeprefix("not estimable: ") or "the other sites say nothing beside this one"
+        reason = f"not estimable: {lacking}" if lacking else why
         silent = {"index": "difference", "estimate_type": DIFFERENCE, "method": "none", "status": "not_estimable", "reason": reason}
         return [{**common, **silent}]
     known = {**common, "method": METHOD, "n_clients": int(row.n_clients), "status": row.status, "reason": row.reason}

@@ -47,6 +47,37 @@ def relation(first: StructuralModel, second: StructuralModel) -> Relation:
     return "nested" if sizes[0] < sizes[1] else "equivalent"
 
 
+def scale_invariant(model: StructuralModel) -> bool:
+    """Return whether a model says the same whatever the units of its observed variables.
+
+    Coefficients set equal or fixed (other than at zero, or to give a factor its unit) often hold in one unit only; such a model, fitted to
+    correlations, is another model than the one fitted to covariances (Cudeck, 1989). What the model implies at random values of its
+    parameters is put in other units, and the model is fitted to it.
+
+    Parameters
+    ----------
+    model : StructuralModel
+        For one group.
+    """
+    random = np.random.default_rng(1989)
+    for _ in range(_POINTS):
+        covariance = implied_covariance(model, random)
+        units = random.uniform(0.5, 2.0, len(model.observed))
+        if covariance is None:
+            continue
+        moments = Moments(_CLIENTS, covariance * np.outer(units, units) * _CLIENTS / (_CLIENTS - 1), None, model.observed)
+        fitted = fit_structural(model, moments)
+        if fitted.fit is None or fitted.fit.chi2 / _CLIENTS > _SAME:
+            return False
+    return True
+
+
+@cache
+def scale_invariant_of(syntax: str) -> bool:
+    """Return :func:`scale_invariant` of a model as text."""
+    return scale_invariant(parse_structural(syntax))
+
+
 @cache
 def relation_of(first: str, second: str) -> Relation:
     """Return :func:`relation` of two models as text."""

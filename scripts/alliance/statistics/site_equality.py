@@ -43,8 +43,8 @@ class SiteEquality:
         1992). ``wald_*``: the sites' estimates are equal, other paths free; without factors that is Cochran's Q. ``wald_p_holm`` is
         adjusted over paths.
     site_paths : DataFrame
-        One row a site and path: estimate at the site, its difference from the common value and the test that it is zero, which is that of
-        the site against the mean of the others. ``p_holm`` is adjusted over all sites and paths.
+        One row a site and path: estimate at the site, its difference from the weighted mean of the other sites and the test that it is
+        zero. ``common`` is the mean of all. ``p_holm`` is adjusted over all sites and paths.
     left_out : DataFrame
         ``site, reason``.
     free, equal : StructuralFit or None
@@ -211,11 +211,15 @@ def _tested(
         weight = np.linalg.solve(variance, np.ones(count))
         mean, spread = float(weight @ value / weight.sum()), float(1 / weight.sum())
         gap = value - mean
-        error = np.sqrt(np.maximum(np.diagonal(variance) - spread, 0.0))
         chi2 = float(gap @ np.linalg.solve(variance, gap))
         common.append((lhs, rhs, mean, np.sqrt(spread), chi2))
+        own_variance = np.diagonal(variance)
+        left = own_variance - spread
         with np.errstate(divide="ignore", invalid="ignore"):
-            statistic = np.where(error > 0, gap / error, np.nan)
+            # A site has the share spread / variance of the mean of all: what is left of it is the mean of the others.
+            difference = np.where(left > 0, gap * own_variance / left, np.nan)
+            error = np.where(left > 0, own_variance / np.sqrt(left), np.nan)
+            statistic = difference / error
         parts.append(
             pd.DataFrame(
                 {
@@ -227,10 +231,10 @@ def _tested(
                     "estimate": value,
                     "std_error": own["std_error"].to_numpy(),
                     "common": mean,
-                    "difference": gap,
+                    "difference": difference,
                     "difference_std_error": error,
-                    "difference_low": gap - margin * error,
-                    "difference_high": gap + margin * error,
+                    "difference_low": difference - margin * error,
+                    "difference_high": difference + margin * error,
                     "statistic": statistic,
                     "p_value": two_sided_p(statistic),
                 }
