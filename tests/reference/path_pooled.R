@@ -54,8 +54,9 @@ one <- function(name) {
   table <- parTable(free); V <- unclass(vcov(free)); paths <- unique(table[table$op == "~", c("lhs", "rhs")])
   out$equality <- list(chi2 = difference[2, "Chisq diff"], df = difference[2, "Df diff"], p_value = difference[2, "Pr(>Chisq)"], paths = lapply(seq_len(nrow(paths)), function(i) {
     own <- table[table$op == "~" & table$lhs == paths$lhs[i] & table$rhs == paths$rhs[i], ]; test <- lavTestWald(free, paste(own$plabel[1], "==", own$plabel[-1], collapse = "\n"))
-    v <- V[own$free, own$free]; w <- solve(v, rep(1, nrow(v))); common <- sum(w * own$est) / sum(w)
-    list(name = paste(paths$lhs[i], "~", paths$rhs[i]), chi2 = test$stat, df = test$df, p_value = test$p.value, difference = own$est - common, std_error = sqrt(diag(v) - 1 / sum(w)))
+    v <- V[own$free, own$free]; G <- nrow(v)
+    contrast <- t(sapply(seq_len(G), function(g) { w <- solve(v[-g, -g], rep(1, G - 1)); a <- numeric(G); a[g] <- 1; a[-g] <- -w / sum(w); a }))
+    list(name = paste(paths$lhs[i], "~", paths$rhs[i]), chi2 = test$stat, df = test$df, p_value = test$p.value, difference = as.vector(contrast %*% own$est), std_error = sqrt(diag(contrast %*% v %*% t(contrast))))
   }))
   p <- unlist(lapply(out$equality$paths, `[[`, "p_value")); out$equality$holm <- I(p.adjust(p, "holm"))
   z <- unlist(lapply(out$equality$paths, function(x) x$difference / x$std_error)); out$equality$site_p <- 2 * pnorm(-abs(z)); out$equality$site_holm <- p.adjust(2 * pnorm(-abs(z)), "holm")
