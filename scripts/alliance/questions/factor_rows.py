@@ -20,6 +20,7 @@ SAME_FACTOR = 0.9
 ROBUST, NORMAL, POOLED_COVARIANCE = "maximum_likelihood_robust", "maximum_likelihood", "pooled_covariance"
 FIT = "fit_index"
 FIRST_INDEX = "chi2"
+UNSCALED = "the difference has no usable scaling factor"
 
 Row = tuple[dict[str, Any], float]
 """A row of estimates and the variance of its estimate (NaN: not known)."""
@@ -282,13 +283,12 @@ def _comparisons(fits: Mapping[str, tuple[FactorModel, StructuralFit]], sample: 
             yield {**fields, "method": "none", "status": "not_estimable", "reason": reason}, np.nan
             continue
         test = compare(restricted, full)
-        if test.chi2 is None and restricted.scaled is not None and full.scaled is not None:
-            test = compare(replace(restricted, scaled=None), replace(full, scaled=None))
-            note = "clients taken as independent: the scaled difference does not exist (its scaling factor is not positive)"
-            reason, status, fields = "; ".join(one for one in (reason, note) if one), "flagged", {**fields, "method": NORMAL}
         if test.chi2 is None:
             yield {**fields, "method": "none", "status": "not_estimable", "reason": f"not estimable: {test.reason}"}, np.nan
             continue
+        if UNSCALED in test.reason:
+            own = test.reason[test.reason.index(UNSCALED) :]
+            status, reason = "flagged", "; ".join(one for one in (reason, own) if one)
         for index, value in ((FIRST_INDEX, test.chi2), ("df", test.df), ("p_value", test.p_value)):
             yield {**fields, "index": index, "estimate": float(value), "status": status, "reason": reason}, np.nan
 
