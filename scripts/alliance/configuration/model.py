@@ -253,6 +253,7 @@ class Chain(StrictModel):
 class Mediation(StrictModel):
     enabled: bool = True
     session_trend: bool = True
+    random_slopes: bool = True
     chains: dict[Name, Chain] = Field(default_factory=dict)
 
     @model_validator(mode="after")

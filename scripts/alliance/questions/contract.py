@@ -73,6 +73,8 @@ ESTIMATE_TYPES = {
     "path_standardised": "path coefficient of standardised variables",
     "covariance_unstandardised": "covariance or variance in a path model, in the units of its variables",
     "covariance_standardised": "correlation of residuals or share of unexplained variance in a path model",
+    "slope_sd_unstandardised": "standard deviation over clients of a path within clients, in the units of its variables",
+    "slope_sd_standardised": "the same of variables in standard deviations within clients",
     "defined_unstandardised": "product or sum of path coefficients defined in the model (indirect, total effect)",
     "defined_standardised": "the same of standardised path coefficients",
     "fit_index": "index of a path model's fit, named in `index`",
@@ -623,13 +625,16 @@ TABLES = (
         "Indirect effects: of the models, and within and between clients over sessions; how strong a confounder would undo them.",
         {
             "model": "path model or chain of the configuration",
-            "effect": "name of the effect; of chains: a (first variable to mediator), b (mediator to outcome), direct, indirect, total",
-            "level": "client (one value a client), within (a client's sessions) or between (clients' means over sessions)",
+            "effect": "name of the effect; of chains: a (first variable to mediator), b (mediator to outcome), direct, indirect, total; "
+            "of slopes that differ between clients also ab_covariance (part of indirect), a_sd, b_sd",
+            "level": "client (one value a client), within (a client's sessions, slopes the same for all clients), within_random_slopes "
+            "(slopes differ between clients: their means) or between (clients' means over sessions)",
             "definition": "how it is made, and the chain of variables",
             "interval": _INTERVAL,
         },
         (
             *("defined_unstandardised", "defined_standardised", "path_unstandardised", "path_standardised"),
+            *("slope_sd_unstandardised", "slope_sd_standardised"),
             *("confounder_correlation", "confounder_correlation_limit", "e_value", "e_value_limit"),
         ),
     ),
