@@ -92,10 +92,12 @@ ESTIMATE_TYPES = {
     "correlation_n_weighted": "mean correlation weighted by the number of clients",
     "correlation_random_effects": "mean correlation by random effects",
     "correlation_contrast": "difference of two correlations, or of two means of correlations",
-    "interaction_standardised": "change of the standardised slope of the outcome on the alliance per SD of a moderator",
+    "interaction_standardised": "change of the standardised slope of the outcome on the alliance (or on what the row names) per SD "
+    "of a moderator",
     "slope_on_moderator": "change of the pooled correlation (on `scale`) per unit of a characteristic of sites",
     "standardised_mean_difference": "difference of two groups' outcomes at the same intake level, in SD of the outcome given it",
-    "slope_standardised": "coefficient of a part of the alliance (or of the row's variable), outcome and predictor in SD of the site",
+    "slope_standardised": "coefficient of a part of the alliance (or of the row's variable), outcome and predictor in SD of the "
+    "site (within clients: in SD within clients)",
     "slope_contrast": "difference of two such coefficients",
     "variance_share": "share (0-1) of the variance that lies at a level (intraclass correlation)",
     "reliability_of_means": "reliability (0-1) of the mean of a therapist's clients, median over therapists",
@@ -307,14 +309,15 @@ _PREDICTION_KEYS = {
 
 _CONDITION_KEYS = {
     "topic": "outcome (r with the outcome), modality (the same by treatment), raters (empathy as client and observer see it), "
-    "phase (empathy with the alliance), beside_alliance (against the alliance as predictor), setting (by kind of site)",
-    "variable": "condition the therapist offers, scale of social influence, or alliance",
+    "phase (empathy with the alliance), beside_alliance (against the alliance as predictor), setting (by kind of site), "
+    "technique_by_alliance (symptoms of a later session on technique and alliance, within clients)",
+    "variable": "condition the therapist offers, scale of social influence, technique, or alliance",
     "rater": "who rated it",
     "window": "sessions over which it is averaged",
     "phase": "early, middle or late",
-    "form": "ancova (given the intake level), zero_order, residual_gain or change",
-    "where": "within_sites, or between_sites (what sites are like)",
-    "pair": "what is compared on the same clients",
+    "form": "ancova (given the intake level), zero_order, residual_gain or change; prior_symptoms (given those of the same session)",
+    "where": "within_sites, or between_sites (what sites are like); within_clients, or across_levels (sessions by clients' means)",
+    "pair": "what is compared on the same clients; pair of technique and alliance of the configuration",
     "group": "treatment, or setting: clinical, analogue; a share of clients for slopes between sites",
     **_CONTRAST,
     "same_rater": "yes: one person gave both ratings, so the correlation holds shared perception too; mixed: one of the two compared",
@@ -684,7 +687,7 @@ TABLES = (
         _CONDITION_KEYS,
         (
             *(*_FORM_TYPES, "correlation_contrast", "slope_on_moderator", "slope_standardised", "slope_contrast"),
-            *("semipartial_correlation", "r_squared_change"),
+            *("semipartial_correlation", "r_squared_change", "interaction_standardised"),
         ),
         numbers=("bound", "p_equivalence"),
     ),

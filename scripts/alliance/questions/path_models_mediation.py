@@ -96,19 +96,19 @@ def chain_rows(sessions: Sessions, content: Mapping[str, Any]) -> tuple[pd.DataF
     for role in of_sessions:
         scores, measured = sessions.scores(content[role])
         if measured.reason:
-            return pd.DataFrame(columns=_COLUMNS), facts, f"{_named(content[role])}: {measured.reason}"
+            return pd.DataFrame(columns=_COLUMNS), facts, f"{named(content[role])}: {measured.reason}"
         series[role], facts["sources"][role] = scores, measured.source
     shifts = dict(zip(of_sessions, np.cumsum([0, *content["lags"]]).tolist(), strict=True))
     frame = series[of_sessions[0]].rename(columns={"value": of_sessions[0]})
     for role in of_sessions[1:]:
         later = series[role].assign(session=series[role]["session"] - shifts[role]).rename(columns={"value": role})
         frame = frame.merge(later, on=["client", "session"], how="inner")
-    contradicted = _out_of_order(frame, list(shifts.values()), sessions.dates)
+    contradicted = out_of_order(frame, list(shifts.values()), sessions.dates)
     given = _given_names(content)
     for name, definition in {**({} if "from" in series else {"from": content["from"]}), **dict(zip(given, content["given"]))}.items():
         measured = measure(sessions.site, _given(definition), sessions.options)
         if measured.reason:
-            return pd.DataFrame(columns=[*_COLUMNS, *given]), facts, f"{_named(definition)}: {measured.reason}"
+            return pd.DataFrame(columns=[*_COLUMNS, *given]), facts, f"{named(definition)}: {measured.reason}"
         facts["sources"][name] = measured.source
         frame = frame.assign(**{name: frame["client"].map(measured.values)})
         contradicted = contradicted[frame[name].notna().to_numpy()]
@@ -128,13 +128,13 @@ def _given(definition: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in definition.items() if value is not None}
 
 
-def _named(definition: Mapping[str, Any]) -> str:
+def named(definition: Mapping[str, Any]) -> str:
     """Return a variable of a chain in one word, with what sets it apart from the section of its construct."""
     apart = [str(definition[key]) for key in ("instrument", "scale", "rater", "window", "timepoint") if definition.get(key)]
     return str(definition["construct"]) + (f" ({', '.join(apart)})" if apart else "")
 
 
-def _out_of_order(frame: pd.DataFrame, shifts: Sequence[int], dates: pd.Series) -> np.ndarray:
+def out_of_order(frame: pd.DataFrame, shifts: Sequence[int], dates: pd.Series) -> np.ndarray:
     """Return which rows have linked sessions whose dates contradict their numbers."""
     contradicted = np.zeros(len(frame), dtype=bool)
     if frame.empty or dates.empty:
@@ -178,7 +178,7 @@ def _add_chain(part: Part, sessions: Sessions, chain: str, content: Mapping[str,
         random=generator(options["seed"], "path_models", NAME, site.site, chain),
         draws=options["resampling"]["draws"],
         level=options["pooling"]["level"],
-        names=[_named(content[role]) for role in ROLES],
+        names=[named(content[role]) for role in ROLES],
     )
     model = found.model
     if model.status == "not_estimable":
@@ -263,11 +263,11 @@ def _add_slopes(
 def _what_it_needs(content: Mapping[str, Any]) -> str:
     """Return in words which sessions a chain can be seen in."""
     above = content["kind"] == "2-1-1"
-    first, *others = (_named(content[role]) for role in (ROLES[1:] if above else ROLES))
-    words = [*([_named(content["from"])] if above else []), f"{first} at a session"]
+    first, *others = (named(content[role]) for role in (ROLES[1:] if above else ROLES))
+    words = [*([named(content["from"])] if above else []), f"{first} at a session"]
     for name, lag in zip(others, content["lags"], strict=True):
         words.append(f"{name} {'at the same session' if lag == 0 else 'one session later' if lag == 1 else f'{lag} sessions later'}")
-    words = [*map(_named, content["given"]), *words]
+    words = [*map(named, content["given"]), *words]
     return ", ".join(words[:-1]) + f" and {words[-1]}"
 
 
@@ -277,7 +277,7 @@ def _told(content: Mapping[str, Any], level: str, effect: str) -> str:
         return f"covariance over clients of a and b: {_told(content, WITHIN, 'a')} and {_told(content, WITHIN, 'b')}"
     if effect in DEVIATIONS:
         return f"standard deviation over clients of {effect[0]}: {_told(content, WITHIN, effect[0])}"
-    names = [_named(content[role]) for role in ROLES]
+    names = [named(content[role]) for role in ROLES]
     if level != BETWEEN:
         shifts = np.cumsum([0, *content["lags"]])
         shifts = shifts if content["kind"] == "1-1-1" else np.r_[0, shifts]
@@ -286,7 +286,7 @@ def _told(content: Mapping[str, Any], level: str, effect: str) -> str:
             names[0] = ""
     x, m, y = names
     held = {"a": [], "b": [x] if x else [], "direct": [m], "total": [], INDIRECT: []}[effect]
-    held = held if level != BETWEEN else [*held, *map(_named, content["given"])]
+    held = held if level != BETWEEN else [*held, *map(named, content["given"])]
     given = f" given {', '.join(held)}" if held else ""
     ends = {"a": (x, m), "b": (m, y), "direct": (x, y), "total": (x, y), INDIRECT: (x, m, y)}[effect]
     which = {WITHIN: "", BETWEEN: "; clients' means over these sessions", SLOPES: "; mean over clients, whose slopes differ"}[level]
@@ -414,8 +414,8 @@ def _slope_sentences(found: pd.DataFrame, section: Mapping[str, Any]) -> list[Se
         return [Sentence(text, ("kenny_korchmaros_bolger_2003",))]
     trend = ", of what the number of the session leaves" if section["session_trend"] else ""
     text = (
-        "Effects within clients stand twice: with slopes that are the same for all clients, and with slopes that differ between them. For the "
-        f"second, both equations were fitted as one model by restricted maximum likelihood to deviations from clients' own means{trend}, "
+        "Effects within clients stand twice: with slopes that are the same for all clients, and with slopes that differ between them. For "
+        f"the second, both equations were fitted as one model by restricted maximum likelihood to deviations from clients' means{trend}, "
         "with three slopes of any covariance and residual variances of their own; the indirect effect is then a b plus the covariance of a "
         "and b over clients. A covariance matrix of slopes at its boundary is flagged."
     )

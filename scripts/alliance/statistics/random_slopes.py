@@ -37,7 +37,9 @@ _PATTERNS[np.arange(len(_ROWS)), _ROWS, _COLUMNS] = _PATTERNS[np.arange(len(_ROW
 _START = np.concatenate([np.zeros(2), (0.3 * np.eye(_SLOPES))[_LOWER]])
 _TOLERANCE, _LEFT_OUT_TOLERANCE = 1e-8, 1e-3
 _MAX_STEPS, _HALVINGS = 200, 25
-_STEP = 1e-3
+_STEP, _DAMPING, _GAIN = 1e-3, 0.7, 1e-8
+# Longest step of a logarithm of a variance, or a standard deviation of a standardised slope.
+_LONGEST = 1.0
 _DETERMINED = 1e-8
 # At a standard deviation of exactly zero no slope of the likelihood leads away from it.
 _OFF_ZERO = 0.03
@@ -358,7 +360,7 @@ class _Model:
         Fisher scoring by the elements of L, to whose information the curvature of T = L L' is added: without it steps towards
         a singular T would never end.
         """
-        at = start
+        at, damping, last = start, 1.0, np.zeros(len(start))
         parts, information = self.parts(at)
         total = parts.sum()
         for _ in range(_MAX_STEPS):
@@ -369,7 +371,12 @@ class _Model:
             curvature[2:, 2:] += 2 * by_t[np.ix_(_LOWER[0], _LOWER[0])] * (_LOWER[1][:, None] == _LOWER[1])
             values, vectors = np.linalg.eigh(curvature)
             values = np.maximum(np.abs(values), 1e-6 * values[-1])
-            step = -(vectors / values) @ (vectors.T @ gradient)
+            step = np.clip(-(vectors / values) @ (vectors.T @ gradient), -_LONGEST, _LONGEST)
+            # Expected information that is too small makes steps go to and fro around the maximum.
+            damping *= _DAMPING if step @ last < -0.5 * (last @ last) else 1.0
+            last, step = step, damping * step
+            # What a step can still gain, should rounding errors end the search: a ten thousandth of a standard error.
+            near = -float(gradient @ step) < _GAIN
             if np.abs(step).max() < tolerance:
                 return at, total, True
             before = total.deviance()[0]
@@ -381,9 +388,9 @@ class _Model:
                     break
                 step = step / 2
             else:
-                return at, total, False
+                return at, total, near
             at = tried
-        return at, total, False
+        return at, total, near
 
     def near(self, at: np.ndarray, units: np.ndarray, groups: int) -> np.ndarray:
         """Return one Newton step from the maximum to that without each unit of clients, shape (groups, k)."""
@@ -396,7 +403,7 @@ class _Model:
         values, vectors = np.linalg.eigh((hessian + np.swapaxes(hessian, 1, 2)) / 2)
         known = values > 1e-4 * values[:, -1:]
         turned = np.einsum("gij,gi->gj", vectors, gradient(at)) * np.where(known, 1 / np.where(known, values, 1.0), 0.0)
-        return at - np.einsum("gij,gj->gi", vectors, turned)
+        return at - np.clip(np.einsum("gij,gj->gi", vectors, turned), -_LONGEST, _LONGEST)
 
     def left_out(self, at: np.ndarray, units: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
         """Return T (groups, 3, 3) and fixed effects (groups, p) without each unit of clients; NaN where there is no maximum."""
