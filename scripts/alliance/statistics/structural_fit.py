@@ -79,6 +79,7 @@ _NEGATIVE = 1e-8
 _BEYOND_ONE = 1 + 1e-8
 _STEP = 1e-30
 _SMALLEST_FACTOR = 0.2
+_UNLINKED = 1e-12
 _SCALED = ("robust", "satorra_bentler", "moment_covariance")
 
 
@@ -600,7 +601,14 @@ def _restrictions(few: Parameters, many: Parameters) -> np.ndarray:
         slots[own, group] = mixed.T
     squares = Arrow.of(many, np.broadcast_to(np.eye(size), (groups, size, size)))
     inside = squares.solve(many.gathered(slots).T)
-    return np.linalg.qr(inside, mode="complete")[0][:, few.count :]
+    # A parameter that is one and the same in both models is not restricted: what is left is small, however many groups there are.
+    linked = np.abs(inside) > _UNLINKED
+    same = linked & (linked.sum(axis=1) == 1)[:, None] & (linked.sum(axis=0) == 1)
+    rows, columns = np.flatnonzero(~same.any(axis=1)), np.flatnonzero(~same.any(axis=0))
+    outside = np.linalg.qr(inside[np.ix_(rows, columns)], mode="complete")[0][:, columns.size :]
+    result = np.zeros((many.count, outside.shape[1]))
+    result[rows] = outside
+    return result
 
 
 def _extended(found: _Solution) -> tuple[list[tuple[str, str, str]], Slots]:
@@ -801,7 +809,7 @@ def _fitted(
         slot_scale,
         free_scale,
         scale,
-        vcov if middle is None else vcov @ middle @ vcov,
+        vcov if middle is None else arrow.solve(arrow.solve(middle).T),
         errors,
         model.defined,
     )
