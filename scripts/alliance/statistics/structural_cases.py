@@ -309,14 +309,11 @@ def moment_trace(at: State, cases: Cases, units: Units, means: bool) -> float:
 def moment_meat(slots: Slots, at: State, units: Units, acov: Sequence[np.ndarray], means: bool) -> list[np.ndarray]:
     """Return Delta' W acov W Delta by group, for a sampling covariance of the moments (means, then elements of the matrix)."""
     first, second = np.triu_indices(slots.p)
-    half = np.where(first == second, 0.5, 1.0)[:, None]
+    half = np.where(first == second, 0.5, 1.0)
     level, change = likelihood.moment_slopes(slots, at)
-    blocks = []
-    for group, one in enumerate(acov):
-        inverse = at.inverse[group]
-        turned = np.einsum("ab,bcs,cd->ads", inverse, change[group], inverse, optimize=True)[first, second] * half
-        if means:
-            turned = np.concatenate([inverse @ level[group], turned])
-        turned = units.n[group] * turned
-        blocks.append(turned.T @ one @ turned)
-    return blocks
+    inverse = at.inverse[:, None]
+    turned = np.moveaxis((inverse @ np.moveaxis(change, 3, 1) @ inverse)[:, :, first, second] * half, 1, 2)
+    if means:
+        turned = np.concatenate([at.inverse @ level, turned], axis=1)
+    turned = units.n[:, None, None] * turned
+    return [one.T @ spread @ one for one, spread in zip(turned, acov)]

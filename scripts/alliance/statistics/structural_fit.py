@@ -990,15 +990,15 @@ def _report(
     sigma = at.total[:, :p, :p] * np.outer(scale[:p], scale[:p])
     latent = at.total[:, p:, p:] * np.outer(scale[p:], scale[p:])
     mean = at.level[:, :p] * scale[:p] if found.means else data.means
-    labels = list(plan.observed)
+    labels, factors, free_names = (pd.Index(one) for one in (plan.observed, list(plan.latent), plan.free_names))
     deviation = np.sqrt(np.diagonal(data.covariances, axis1=1, axis2=2))
     residuals = (data.covariances - sigma) / (deviation[:, :, None] * deviation[:, None, :])
     return StructuralFit(
         parameters=pd.DataFrame(known | numbers, columns=list(COLUMNS)),
-        vcov=pd.DataFrame(raw_vcov, index=list(plan.free_names), columns=list(plan.free_names)),
+        vcov=pd.DataFrame(raw_vcov, index=free_names, columns=free_names),
         implied_covariances=tuple(pd.DataFrame(one, index=labels, columns=labels) for one in sigma),
         implied_means=tuple(pd.Series(one, index=labels) for one in mean),
-        latent_covariances=tuple(pd.DataFrame(one, index=list(plan.latent), columns=list(plan.latent)) for one in latent),
+        latent_covariances=tuple(pd.DataFrame(one, index=factors, columns=factors) for one in latent),
         residuals=tuple(pd.DataFrame(one, index=labels, columns=labels) for one in residuals),
         r2=_explained(plan, slots, at, values, names),
         fit=fit,
