@@ -341,17 +341,19 @@ def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int =
     df = float(len(given.group) - len(given.n_units))
     free_scale = fitted._solution.free_scale
     vcov, of_raw, of_standard = (_spread(given, values) for values in (without.free * free_scale, raw, standard))
-    table = fitted.parameters.copy()
+    columns = dict(fitted.parameters.items())
     margin = float(critical_value(level, df))
     for column, error, low, high, covariance in (
         ("estimate", "std_error", "ci_low", "ci_high", of_raw),
         ("standardized", "std_error_standardized", "standardized_low", "standardized_high", of_standard),
     ):
-        spread = np.sqrt(np.diagonal(covariance))
-        spread = np.where(spread > 1e-12 * (1 + np.abs(table[column])), spread, np.nan)
-        table[error], table[low], table[high] = spread, table[column] - margin * spread, table[column] + margin * spread
-    table["statistic"] = table["estimate"] / table["std_error"]
-    table["p_value"], table["df"] = two_sided_p(table["statistic"], df), np.where(table["std_error"].notna(), df, np.nan)
+        value, spread = columns[column].to_numpy(dtype=float), np.sqrt(np.diagonal(covariance))
+        spread = np.where(spread > 1e-12 * (1 + np.abs(value)), spread, np.nan)
+        columns |= {error: spread, low: value - margin * spread, high: value + margin * spread}
+    columns["statistic"] = columns["estimate"].to_numpy(dtype=float) / columns["std_error"]
+    columns["p_value"] = two_sided_p(columns["statistic"], df)
+    columns["df"] = np.where(np.isfinite(columns["std_error"]), df, np.nan)
+    table = pd.DataFrame(columns)
     notes = [note for note in (given.note, fitted.reason) if note]
     names = fitted.vcov.index
     return Jackknife(
