@@ -375,7 +375,8 @@ def surface_rows(
     known = np.where(np.isfinite(b), b, 0.0)
     spread = np.where(np.isfinite(vcov), vcov, 0.0)
     found = surface(known, spread, df, level)
-    flat = FLAT if not curvature_p < 1 - level else ""
+    curved = bool(curvature_p < 1 - level)
+    flat = "" if curved else FLAT
     for one in found.itertuples(index=False):
         kind = "surface_coefficient" if one.name in LINES else "surface_axis"
         row = _row(keys, one.name, kind)
@@ -385,7 +386,7 @@ def surface_rows(
         limits = {"estimate": one.estimate, "ci_low": one.ci_low, "ci_high": one.ci_high}
         rows.append(({**row, **limits, **notes(*told, flat if kind == "surface_axis" else "")}, one.std_error**2))
     bounds = {"axis": section["axis_bound"], "slope": section["slope_bound"]}
-    judged = conditions(found, content["kind"], bounds, df, level)
+    judged = conditions(found, content["kind"], bounds, df, level, curved=curved)
     for one in judged:
         kind = "surface_axis" if one.name.startswith("p") else "surface_coefficient"
         row = _row(keys, one.name, kind, index="condition", bound=one.bound, p_equivalence=one.p_value, decision=one.decision)

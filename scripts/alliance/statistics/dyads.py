@@ -138,8 +138,8 @@ def truth_and_bias(rows: pd.DataFrame, *, level: float = 0.95) -> MixedModel:
 
     Judgement and truth are measured from the mean truth: ``judge - mean = bias + within x (truth - client's mean) + between x (client's mean -
     mean)``. ``"1"`` is the directional bias (how much higher the judge rates at the average truth), ``within`` how the judge tracks a client's
-    ups and downs, ``between`` how the judge tracks differences between clients. Bias and tracking within clients vary over clients and
-    therapists.
+    ups and downs, ``between`` how the judge tracks differences between clients. Bias varies over clients and therapists, tracking within clients
+    over clients, and over therapists too where there are at least 20 of them.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def truth_and_bias(rows: pd.DataFrame, *, level: float = 0.95) -> MixedModel:
     MixedModel
         Without ``within`` where no client has two sessions.
     """
-    from alliance.statistics.multilevel import mixed_model
+    from alliance.statistics.multilevel import FEW_UNITS, mixed_model
 
     names = [CLIENT, *([THERAPIST] if THERAPIST in rows.columns else [])]
     parts = truth_parts(rows[[TRUTH, JUDGE, *names]].dropna())
@@ -161,7 +161,8 @@ def truth_and_bias(rows: pd.DataFrame, *, level: float = 0.95) -> MixedModel:
     fixed = ["1", WITHIN, BETWEEN] if repeated else ["1", BETWEEN]
     levels = [THERAPIST] if THERAPIST in parts else []
     levels += [CLIENT] if repeated or not levels else []
-    random = dict.fromkeys(levels, ("1", WITHIN)) if repeated else {}
+    enough = THERAPIST not in parts or parts[THERAPIST].nunique() >= FEW_UNITS
+    random = {name: ("1", WITHIN) for name in levels if name == CLIENT or enough} if repeated else {}
     return mixed_model(parts, "distance", fixed, levels, random=random, level=level)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from alliance.statistics.correlation import MIN_CLUSTERS
-from alliance.statistics.covariance import cluster_codes, cluster_sums, jacobian, solved
+from alliance.statistics.covariance import cluster_codes, cluster_sums, solved
 from alliance.statistics.distributions import critical_value, two_sided_p
 from alliance.statistics.jackknife import Jackknifed, covariance_of_sums, cross_products, jackknife
 
@@ -69,6 +69,24 @@ def surface_parameters(b: ArrayLike) -> np.ndarray:
     return np.stack([b1 + b2, b3 + b4 + b5, b1 - b2, b3 - b4 + b5, b3 - b5, *axes], axis=-1)
 
 
+def surface_slopes(b: ArrayLike) -> np.ndarray:
+    """Return the derivatives of :func:`surface_parameters` by the six coefficients, shape (11, 6); not finite where a value is not."""
+    _, b1, b2, b3, b4, b5 = np.asarray(b, dtype=float)
+    values = surface_parameters(b)
+    x0, y0, _, p11, _, p21 = values[5:]
+    lines = np.array([[0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1], [0, 1, -1, 0, 0, 0], [0, 0, 0, 1, -1, 1], [0, 0, 0, 1, 0, -1]], dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        determinant = 4 * b3 * b5 - b4**2
+        of_determinant = np.array([0, 0, 0, 4 * b5, -2 * b4, 4 * b3])
+        of_x0 = (np.array([0, -2 * b5, b4, 0, b2, -2 * b1]) - x0 * of_determinant) / determinant
+        of_y0 = (np.array([0, b4, -2 * b3, -2 * b2, b1, 0]) - y0 * of_determinant) / determinant
+        root = np.sqrt((b3 - b5) ** 2 + b4**2)
+        of_root = np.array([0, 0, 0, b3 - b5, b4, b5 - b3]) / root
+        of_p11, of_p21 = ((np.array([0, 0, 0, -1, -slope, 1]) + sign * of_root) / b4 for sign, slope in ((1, p11), (-1, p21)))
+        of_p10, of_p20 = (of_y0 - of_slope * x0 - slope * of_x0 for of_slope, slope in ((of_p11, p11), (of_p21, p21)))
+    return np.vstack([lines, of_x0, of_y0, of_p10, of_p11, of_p20, of_p21])
+
+
 def surface(b: ArrayLike, vcov: ArrayLike, df: float = np.inf, level: float = 0.95) -> pd.DataFrame:
     """Return the surface of polynomial coefficients with standard errors by the delta method.
 
@@ -93,8 +111,7 @@ def surface(b: ArrayLike, vcov: ArrayLike, df: float = np.inf, level: float = 0.
 
     b, vcov = np.asarray(b, dtype=float), np.asarray(vcov, dtype=float)
     values = surface_parameters(b)
-    error_of_b = np.sqrt(np.maximum(np.diagonal(vcov), 0.0))
-    slopes = jacobian(surface_parameters, b, np.maximum(error_of_b, 1e-9))
+    slopes = surface_slopes(b)
     with np.errstate(invalid="ignore"):
         error = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", slopes, vcov, slopes), 0.0))
     sound = np.isfinite(values) & np.isfinite(error)
@@ -476,7 +493,9 @@ class Condition:
     decision: str
 
 
-def conditions(found: pd.DataFrame, kind: Kind, bounds: dict[str, float], df: float = np.inf, level: float = 0.95) -> list[Condition]:
+def conditions(
+    found: pd.DataFrame, kind: Kind, bounds: dict[str, float], df: float = np.inf, level: float = 0.95, *, curved: bool = True
+) -> list[Condition]:
     """Return the conditions of a claim of congruence or complementarity, each judged (Humberg, Nestler & Back, 2019).
 
     A surface speaks for congruence where its ridge is the line of agreement (``p10 = 0``, ``p11 = 1``) and the outcome falls off on both
@@ -491,6 +510,8 @@ def conditions(found: pd.DataFrame, kind: Kind, bounds: dict[str, float], df: fl
         Bound of equality by kind of parameter: ``axis`` (p10 and p11) and ``slope`` (a1, a3).
     df, level : float
         Of the intervals; tests of equality have size ``(1 - level)`` by the interval of ``2 level - 1``.
+    curved : bool
+        False: the surface may be flat. Its axes may then lie anywhere and decide nothing.
     """
     table = found.set_index("name")
     made = []
@@ -512,6 +533,8 @@ def conditions(found: pd.DataFrame, kind: Kind, bounds: dict[str, float], df: fl
             p_value = half if outside > 0 else 1 - half
             excluded = row["ci_low"] > target or row["ci_high"] < target
             decision = "met" if p_value < 1 - level else "not_met" if excluded else "undecided"
+        if decision and parameter.startswith("p") and not curved:
+            decision = "undecided"
         made.append(
             Condition(name, *(float(row[key]) for key in ("estimate", "std_error", "ci_low", "ci_high")), bound, p_value, decision)
         )
