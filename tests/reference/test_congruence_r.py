@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import r_script
-from alliance.questions.congruence_actor_partner import panel_text
 from alliance.questions.contract import POOLED, faults
+from alliance.statistics.dyads import lagged_model
 from unit.congruence_sites import options, rows, site_from, tables_of
 
 SITES = ("a", "b", "c", "d")
@@ -34,7 +34,7 @@ def expected(data, tmp_path_factory):
     for name in ("sessions", "clients", "therapists"):
         frame = pd.concat([data[site][name].assign(site=site) for site in SITES], ignore_index=True)
         frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.17g")
-    (folder / "panel.txt").write_text(panel_text(5), encoding="utf-8")
+    (folder / "panel.txt").write_text(lagged_model(5), encoding="utf-8")
     return r_script.values("congruence.R", folder)
 
 
@@ -52,7 +52,7 @@ def assert_row(row: pd.Series, estimate: float, se: float, **tolerance: float) -
 
 
 def test_the_tables_are_as_described(tables):
-    assert {name: faults(table, "congruence", name) for name, table in tables.items()} == dict.fromkeys(tables, [])
+    assert {name: faults(table, "congruence", name) for name, table in tables.items()} == {name: [] for name in tables}
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -98,7 +98,9 @@ def test_bias_and_tracking_are_those_of_lme4(tables, expected, site):
 def test_subscales_their_differences_and_moderators_are_those_of_r(tables, expected, site):
     table, wanted = tables["truth_and_bias"], expected["sites"][site]
     scales = ("task", "bond", "goal")
-    places = [(scale, "") for scale in scales] + [("", f"{one} - {other}") for one, other in (("task", "bond"), ("task", "goal"), ("bond", "goal"))]
+    places = [(scale, "") for scale in scales] + [
+        ("", f"{one} - {other}") for one, other in (("task", "bond"), ("task", "goal"), ("bond", "goal"))
+    ]
     for number, (scale, contrast) in enumerate(places):
         for place, term in enumerate(TERMS):
             row = one(table, site, term=term, instrument_scale=scale, contrast=contrast, moderator="")

@@ -27,8 +27,8 @@ def options(**changes: Any) -> dict[str, Any]:
 def rows(clients: int = 120, therapists: int = 15, sessions: int = 8, seed: int = 1, missing: float = 0.15) -> dict[str, pd.DataFrame]:
     """Return ``sessions`` (one row a client, session), ``clients`` and ``therapists`` of a site.
 
-    Ratings are about 5 with one unit of variance between and within clients. The therapist's follows the client's by ``TRACKING_WITHIN`` and
-    ``TRACKING_BETWEEN``, ``BIAS`` lower. The outcome is best where both agree; dropouts are those of a poor alliance.
+    Ratings are about 5 with one unit of variance between and within clients. The therapist's follows the client's by ``TRACKING_WITHIN``
+    and ``TRACKING_BETWEEN``, ``BIAS`` lower. The outcome is best where both agree; dropouts are those of a poor alliance.
     """
     random = np.random.default_rng(seed)
     therapist = np.sort(np.r_[np.arange(therapists), random.integers(0, therapists, clients - therapists)])

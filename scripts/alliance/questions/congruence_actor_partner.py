@@ -18,12 +18,23 @@ from alliance.questions.sentences import Sentence, pooling_sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
-from alliance.statistics.dyads import actor_partner, ratio
+from alliance.statistics.dyads import actor_partner, lagged_model, ratio
 from alliance.statistics.jackknife import Jackknifed
 from alliance.variables.client import measure
 
 NAME = "actor_partner"
-KEYS = ["instrument", "instrument_scale", "raters", "explained", "explained_rater", "part", "effect", "predictor_rater", "same_rater", "estimate_type"]
+KEYS = [
+    "instrument",
+    "instrument_scale",
+    "raters",
+    "explained",
+    "explained_rater",
+    "part",
+    "effect",
+    "predictor_rater",
+    "same_rater",
+    "estimate_type",
+]
 ALLIANCE, SYMPTOMS, OUTCOME = "alliance, next session", "symptoms, next session", "outcome given intake"
 WITHIN, BETWEEN = "within_client", "between_client"
 ACTOR, PARTNER, DIFFERENCE, RATIO = "actor", "partner", "actor - partner", "partner / actor"
@@ -163,15 +174,6 @@ def wave_frame(found: Dyads, largest_gap: int, waves: int) -> tuple[pd.DataFrame
     return frame, rows.groupby("client")["therapist"].first().reindex(frame.index).to_numpy()
 
 
-def panel_text(waves: int) -> str:
-    """Return the model of the alliance over sessions: random intercepts, lagged effects and residuals equal over time, effects compared."""
-    from alliance.statistics.cross_lagged import panel_syntax
-
-    text = panel_syntax(("first", "second"), waves, equal_lags=True, equal_residuals=True)
-    pairs = (("first", "second"), ("second", "first"))
-    return text + "".join(f"\n{one}_contrast := {one}_by_{one}_1 - {one}_by_{other}_1" for one, other in pairs)
-
-
 def _add_alliance(part: Part, covariances: list[dict[str, Any]], found: Dyads, options: Mapping[str, Any]) -> None:
     from alliance.statistics.structural_fit import fit_structural, parse_structural
 
@@ -196,7 +198,7 @@ def _add_alliance(part: Part, covariances: list[dict[str, Any]], found: Dyads, o
         used = frame[columns]
         clusters = therapists if therapists is not None and len(np.unique(therapists)) >= 5 else None
         settings = {"clusters": [clusters]} if clusters is not None else {}
-        model = parse_structural(panel_text(waves))
+        model = parse_structural(lagged_model(waves))
         level = options["pooling"]["level"]
         fitted = fit_structural(model, rows=used, missing="ml", errors="robust", level=level, **settings)
         reason = fitted.reason if fitted.fit is None else ""
@@ -233,7 +235,9 @@ def _add_alliance(part: Part, covariances: list[dict[str, Any]], found: Dyads, o
 def _in_words(reason: str, options: Mapping[str, Any]) -> str:
     first, second = raters(options)
     for name, whose in (("first", first), ("second", second)):
-        reason = reason.replace(f"stable_{name}", f"what is stable of the {whose}'s ratings").replace(f"w_{name}", f"{whose}'s rating, wave ")
+        reason = reason.replace(f"stable_{name}", f"what is stable of the {whose}'s ratings").replace(
+            f"w_{name}", f"{whose}'s rating, wave "
+        )
     return reason
 
 
@@ -262,9 +266,7 @@ def symptom_rows(site: SiteData, found: Dyads, options: Mapping[str, Any]) -> tu
     return rows.assign(symptoms=(rows["symptoms"] - rows["symptoms"].mean()) / spread), ""
 
 
-def _add_symptoms(
-    part: Part, covariances: list[dict[str, Any]], site: SiteData, found: Dyads, options: Mapping[str, Any]
-) -> None:
+def _add_symptoms(part: Part, covariances: list[dict[str, Any]], site: SiteData, found: Dyads, options: Mapping[str, Any]) -> None:
     whose, minimum = options["symptoms"]["rater"], options["pooling"]["min_clients"]
     if whose not in raters(options):
         return
@@ -278,7 +280,11 @@ def _add_symptoms(
         if where == WITHIN and len(rows):
             used = rows[rows.groupby("client")["client"].transform("size") > 1]
         n = used["client"].nunique() if len(used) else 0
-        counts = {"n_sessions": len(used), "n_clients": n, "n_therapists": used["therapist"].nunique() if "therapist" in used and n else None}
+        counts = {
+            "n_sessions": len(used),
+            "n_clients": n,
+            "n_therapists": used["therapist"].nunique() if "therapist" in used and n else None,
+        }
         told = reason
         if not told and n < minimum:
             repeated = "two sessions" if where == WITHIN else "a session"
@@ -292,9 +298,7 @@ def _add_symptoms(
         _add_jackknifed(part, covariances, options, SYMPTOMS, whose, where, made, counts, found.note)
 
 
-def outcomes(
-    site: SiteData, options: Mapping[str, Any], who: Sequence[str]
-) -> Iterator[tuple[str, pd.Series, pd.Series, pd.Series, str]]:
+def outcomes(site: SiteData, options: Mapping[str, Any], who: Sequence[str]) -> Iterator[tuple[str, pd.Series, pd.Series, pd.Series, str]]:
     """Yield rater, outcome, intake level (both in SD, higher is better), date of the outcome, and why there is none, for every rater."""
     section = {**options, "outcome": {**options["outcome"], "form": "ancova"}}
     nothing = pd.Series(dtype="float64")
@@ -390,7 +394,10 @@ def _pooled_ratios(own: pd.DataFrame, summaries: Sequence[SiteSummary], options:
         row = {**_row(options, key[0], key[1], key[2], RATIO), "site": POOLED, "scale": "identity"}
         tables = {effect: mine[mine["effect"].eq(effect)].set_index("site") for effect in (ACTOR, PARTNER)}
         sites = sorted(set(tables[ACTOR].index) & set(tables[PARTNER].index))
-        counts = {f"n_{name}": tables[ACTOR].loc[sites, f"n_{name}"].sum(min_count=len(sites)) if sites else None for name in ("sessions", "clients", "therapists")}
+        counts = {
+            f"n_{name}": tables[ACTOR].loc[sites, f"n_{name}"].sum(min_count=len(sites)) if sites else None
+            for name in ("sessions", "clients", "therapists")
+        }
         row |= {**counts, "n_sites": len(sites)}
         if len(sites) < pooling["min_sites"]:
             rows.append(not_estimable(row, effects.too_few_sites(len(sites), pooling).removeprefix("not estimable: ")))
@@ -429,8 +436,10 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     first, second = raters(options)
     sentences = [
         Sentence(
-            f"Actor effects are those of a person's own rating of the alliance, partner effects those of the other's ({first} and {second} as "
-            "distinguishable dyads), in one unit for both, so that they may be compared; k is partner over actor, with Fieller's interval, given "
+            f"Actor effects are those of a person's own rating of the alliance, partner effects those of the other's ({first} and "
+            f"{second} as "
+            "distinguishable dyads), in one unit for both, so that they may be compared; k is partner over actor, with Fieller's "
+            "interval, given "
             "only where the actor effect differs from zero.",
             ("kenny_kashy_cook_2006", "kenny_ledermann_2010"),
         )
@@ -438,7 +447,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     if usable["explained"].eq(ALLIANCE).any():
         sentences.append(
             Sentence(
-                "Effects on the next alliance rating come from a panel model with random intercepts over the jointly rated sessions (lagged "
+                "Effects on the next alliance rating come from a panel model with random intercepts over the jointly rated sessions "
+                "(lagged "
                 "effects and residuals equal over time, full information maximum likelihood): subtracting clients' means would bias lagged "
                 "effects with few sessions.",
                 ("hamaker_2015",),
@@ -447,7 +457,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     if usable["explained"].isin((SYMPTOMS, OUTCOME)).any():
         sentences.append(
             Sentence(
-                "Effects on the symptoms of the next session hold the number of the session constant; within clients all variables are measured "
+                "Effects on the symptoms of the next session hold the number of the session constant; within clients all variables are "
+                "measured "
                 "from the client's means, between clients those means are compared. Effects on the outcome hold the intake level constant. "
                 "Symptoms and outcomes are turned so that higher is better."
             )

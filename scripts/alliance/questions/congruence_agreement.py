@@ -213,7 +213,12 @@ def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapp
 def headline_keys(options: Mapping[str, Any]) -> pd.DataFrame:
     """Return the keys of the headline: agreement of the preferred measure."""
     section = options["questions"][QUESTION]
-    row = {**dict.fromkeys(KEYS, ""), "instrument": PREFERRED, "instrument_scale": section["scales"][0], "raters": ", ".join(raters(options))}
+    row = {
+        **dict.fromkeys(KEYS, ""),
+        "instrument": PREFERRED,
+        "instrument_scale": section["scales"][0],
+        "raters": ", ".join(raters(options)),
+    }
     return pd.DataFrame([{**row, "window": section["windows"][0], "statistic": AGREEMENT_ICC, "headline": "yes", "estimate_type": "icc"}])
 
 
@@ -222,18 +227,22 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     first, second = raters(options)
     usable = table[table["status"].isin(WITH_NUMBERS)]
     if usable.empty:
-        return [Sentence(f"Agreement of {first} and {second} could not be estimated: no site has the same scale of both at enough sessions.")]
+        return [
+            Sentence(f"Agreement of {first} and {second} could not be estimated: no site has the same scale of both at enough sessions.")
+        ]
     section = options["questions"][QUESTION]
     percent = section["commensurable"] == "percent_of_range"
     text = (
-        f"{first.capitalize()} and {second} were compared in sessions that both rated, on the same instrument with the same range of answers"
+        f"{first.capitalize()} and {second} were compared in sessions that both rated, on the same instrument with the same range of "
+        f"answers"
         + (", or on forms of one family as percent of their range (flagged)" if percent else "")
         + "; short forms taken from long ones count where both raters have them."
     )
     sentences = [
         Sentence(text),
         Sentence(
-            f"Agreement is ICC(2,1) and Lin's concordance correlation; differences are {first} minus {second}, with limits of agreement from "
+            f"Agreement is ICC(2,1) and Lin's concordance correlation; differences are {first} minus {second}, with limits of agreement "
+            f"from "
             "their variance between and within clients.",
             ("shrout_fleiss_1979", "lin_1989", "bland_altman_2007"),
         ),

@@ -1,4 +1,4 @@
-"""Client and therapist (or two other raters) of the same sessions on the same scale: which measures a site has of both, as rows of sessions."""
+"""Client and therapist (or two other raters) of the same sessions on the same scale: measures that a site has of both, by sessions."""
 
 from __future__ import annotations
 
@@ -206,9 +206,7 @@ def _range(site: SiteData, table: SessionScores, instrument: str, rater: str) ->
     return float(response.min), float(response.max)
 
 
-def dyads(
-    site: SiteData, table: SessionScores, options: Mapping[str, Any], scale: str, window: str, instrument: str = PREFERRED
-) -> Dyads:
+def dyads(site: SiteData, table: SessionScores, options: Mapping[str, Any], scale: str, window: str, instrument: str = PREFERRED) -> Dyads:
     """Return the sessions of a window that both raters rated on one scale.
 
     Parameters
@@ -260,12 +258,18 @@ def _pair(
     rescale = options["questions"][QUESTION]["commensurable"] == "percent_of_range" and (pair[0] != pair[1] or ranges[0] != ranges[1])
     if not rescale and None not in ranges and ranges[0] != ranges[1]:
         told = " and ".join(f"{rater} {low:g} to {high:g}" for (_, _, rater), (low, high) in zip(keys, ranges, strict=True))
-        return Dyads(nothing, instrument, scale, window, reason=f"needs the same range of answers from both raters of {pair[0]}; has {told}")
+        return Dyads(
+            nothing, instrument, scale, window, reason=f"needs the same range of answers from both raters of {pair[0]}; has {told}"
+        )
     units = {table.units[key] for key in keys}
     if len(units) > 1 or "/" in next(iter(units)):
-        return Dyads(nothing, instrument, scale, window, reason=f"needs {pair[0]} scores of both raters in one unit; has {', '.join(sorted(units))}")
+        return Dyads(
+            nothing, instrument, scale, window, reason=f"needs {pair[0]} scores of both raters in one unit; has {', '.join(sorted(units))}"
+        )
     if rescale and (None in ranges or units != {"mean"}):
-        return Dyads(nothing, instrument, scale, window, reason=f"needs the range of answers to {pair[0]} and {pair[1]} to put them on one scale")
+        return Dyads(
+            nothing, instrument, scale, window, reason=f"needs the range of answers to {pair[0]} and {pair[1]} to put them on one scale"
+        )
     frame = table.wide[keys].dropna()
     frame = pd.DataFrame({"first": frame[keys[0]], "second": frame[keys[1]], "date": table.dates.reindex(frame.index)}).reset_index()
     definition = options["alliance"]["windows"][window]
@@ -292,9 +296,7 @@ def instruments(site: SiteData, table: SessionScores, options: Mapping[str, Any]
     """Return what has rows of its own: the preferred measure, then every instrument that both raters filled in themselves."""
     first, second = raters(options)
     own = sorted(
-        one
-        for one, other in pairs(site, table, options, scale)
-        if one == other and not {(one, first), (one, second)} & table.derived
+        one for one, other in pairs(site, table, options, scale) if one == other and not {(one, first), (one, second)} & table.derived
     )
     return [PREFERRED, *own]
 

@@ -33,7 +33,6 @@ from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
 from alliance.statistics.dyads import shares
 from alliance.statistics.response_surface import (
-    AXES,
     COEFFICIENTS,
     LINES,
     Polynomial,
@@ -178,7 +177,11 @@ def cases(site: SiteData, table: SessionScores, content: Mapping[str, Any], part
         z = np.where(before_outcome(frame["date"], dates), z, np.nan)
     else:
         window = options["questions"][QUESTION]["windows"][0]
-        found = dropout(site, options["dropout"]) if content["outcome"] == DROPOUT else measure(site, {"construct": ALLIANCE, "window": window}, options)
+        found = (
+            dropout(site, options["dropout"])
+            if content["outcome"] == DROPOUT
+            else measure(site, {"construct": ALLIANCE, "window": window}, options)
+        )
         if found.reason:
             return _no_cases(f"needs {content['outcome']}: {found.reason}")
         z = found.values.reindex(frame.index).to_numpy(dtype=float)
@@ -196,9 +199,7 @@ def _bands(x: np.ndarray, y: np.ndarray, content: Mapping[str, Any], options: Ma
     return bands(x, y if content["kind"] == "congruence" else -y, options["questions"][QUESTION]["band"])
 
 
-def _session_cases(
-    site: SiteData, table: SessionScores, content: Mapping[str, Any], part: str, options: Mapping[str, Any]
-) -> Cases:
+def _session_cases(site: SiteData, table: SessionScores, content: Mapping[str, Any], part: str, options: Mapping[str, Any]) -> Cases:
     section = options["questions"][QUESTION]
     found = dyads(site, table, options, section["scales"][0], section["session_window"])
     if found.reason:
@@ -227,7 +228,14 @@ def _session_cases(
     therapist = rows["therapist"].to_numpy() if "therapist" in rows else None
     session = rows[["session"]].to_numpy(dtype=float)
     return Cases(
-        x, y, rows["symptoms"].to_numpy(dtype=float), session, rows["client"].to_numpy(), therapist, _bands(x, y, content, options), found.note
+        x,
+        y,
+        rows["symptoms"].to_numpy(dtype=float),
+        session,
+        rows["client"].to_numpy(),
+        therapist,
+        _bands(x, y, content, options),
+        found.note,
     )
 
 
@@ -271,15 +279,15 @@ def why_not(found: Cases, content: Mapping[str, Any], options: Mapping[str, Any]
     counts = found.counts
     if counts["n_clients"] < minimum:
         return f"needs at least {minimum} clients with both ratings and the outcome; has {counts['n_clients']}"
-    if content["y"].startswith(THERAPISTS_PREFIX) or content["x"].startswith(THERAPISTS_PREFIX):
-        if counts["n_therapists"] is None or counts["n_therapists"] < MIN_THERAPISTS:
-            return f"needs at least {MIN_THERAPISTS} therapists, who are what differs here; has {counts['n_therapists'] or 'none known'}"
+    of_therapists = any(content[side].startswith(THERAPISTS_PREFIX) for side in ("x", "y"))
+    if of_therapists and (counts["n_therapists"] is None or counts["n_therapists"] < MIN_THERAPISTS):
+        return f"needs at least {MIN_THERAPISTS} therapists, who are what differs here; has {counts['n_therapists'] or 'none known'}"
     sides = {name: float((found.bands == code).mean()) for code, name in side_names(content).items() if code}
     fewest = min(sides, key=lambda name: sides[name])
     if sides[fewest] < section["least_share"]:
         return (
-            f"needs at least {100 * section['least_share']:.0f} % of cases on either side of the line; has {100 * sides[fewest]:.0f} % with "
-            f"{fewest}"
+            f"needs at least {100 * section['least_share']:.0f} % of cases on either side of the line; has "
+            f"{100 * sides[fewest]:.0f} % with {fewest}"
         )
     return ""
 
@@ -391,7 +399,9 @@ def surface_rows(
         kind = "surface_axis" if one.name.startswith("p") else "surface_coefficient"
         row = _row(keys, one.name, kind, index="condition", bound=one.bound, p_equivalence=one.p_value, decision=one.decision)
         if not one.decision:
-            rows.append((not_estimable({**row, "bound": None, "p_equivalence": None}, "no finite value: the surface has no such axis"), np.nan))
+            rows.append(
+                (not_estimable({**row, "bound": None, "p_equivalence": None}, "no finite value: the surface has no such axis"), np.nan)
+            )
             continue
         limits = {"estimate": one.estimate, "ci_low": one.ci_low, "ci_high": one.ci_high}
         rows.append(({**row, **limits, **notes(*told, flat if kind == "surface_axis" else "")}, one.std_error**2))
@@ -612,7 +622,11 @@ def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Map
 
 
 def _stage(
-    keys: Mapping[str, Any], content: Mapping[str, Any], found: Sequence[tuple[str, Cases]], absent: Sequence[str], options: Mapping[str, Any]
+    keys: Mapping[str, Any],
+    content: Mapping[str, Any],
+    found: Sequence[tuple[str, Cases]],
+    absent: Sequence[str],
+    options: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     if len(found) < options["pooling"]["min_sites"]:
         return []
@@ -673,20 +687,25 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     constant = "the midpoint of the scale" if section["centre"] == "midpoint" else "the mean of both ratings together"
     sentences = [
         Sentence(
-            "Whether agreement matters was asked of polynomial regressions (both ratings, their squares and product), never of differences of "
+            "Whether agreement matters was asked of polynomial regressions (both ratings, their squares and product), never of "
+            "differences of "
             f"scores; both ratings are measured from {constant} in one SD of the site, outcomes are in SD of the site (dropout: log odds).",
             ("edwards_parry_1993", "shanock_2010"),
         ),
         Sentence(
-            "A claim of congruence needs a ridge along the line of agreement (p10 = 0, p11 = 1), a fall on both sides of it (a4 < 0) and alike "
+            "A claim of congruence needs a ridge along the line of agreement (p10 = 0, p11 = 1), a fall on both sides of it (a4 < 0) and "
+            "alike "
             "(a3 = 0); of complementarity the same of the line of opposites. It is called supported where equalities are shown within "
-            f"bounds ({section['axis_bound']:g} for axes, {section['slope_bound']:g} for slopes), compatible where the fall is shown and no "
+            f"bounds ({section['axis_bound']:g} for axes, {section['slope_bound']:g} for slopes), compatible where the fall is shown and "
+            f"no "
             "equality excluded.",
             ("humberg_2019",),
         ),
         Sentence(
-            f"A surface was not fitted where fewer than {100 * section['least_share']:.0f} % of cases lie on either side of the line by more "
-            f"than {section['band']:g} SD. Lines and axes have errors by the delta method from the covariance of the coefficients, which leaves "
+            f"A surface was not fitted where fewer than {100 * section['least_share']:.0f} % of cases lie on either side of the line by "
+            f"more "
+            f"than {section['band']:g} SD. Lines and axes have errors by the delta method from the covariance of the coefficients, which "
+            f"leaves "
             "out each therapist in turn. Simpler models stand beside the full one by corrected AIC and Akaike weights.",
             ("shanock_2010",),
         ),
@@ -694,7 +713,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     if usable["part"].isin((WITHIN, BETWEEN)).any():
         sentences.append(
             Sentence(
-                "Session by session, surfaces within clients (deviations from the client's own means, each client with a level of the outcome "
+                "Session by session, surfaces within clients (deviations from the client's own means, each client with a level of the "
+                "outcome "
                 "of his or her own) and between clients (means) are kept apart, the number of the session held constant.",
                 ("nestler_2019",),
             )
@@ -703,7 +723,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         sentences.append(
             Sentence(
                 "Coefficients of the sites were pooled together with their covariances (standard errors from leaving out therapists, "
-                "correlations from leaving out clients) and surfaces follow from the pooled coefficients; beside them stands one regression of "
+                "correlations from leaving out clients) and surfaces follow from the pooled coefficients; beside them stands one "
+                "regression of "
                 "the rows of all sites, each with its own intercept.",
                 ("jackson_riley_2014",),
             )

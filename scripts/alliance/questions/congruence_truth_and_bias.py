@@ -217,9 +217,12 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         return []
     sentences = [
         Sentence(
-            f"In the truth-and-bias model the {first}'s rating is the truth and the {second}'s the judgement, both measured from the {first}s' "
-            f"mean: directional bias is how much higher the {second} rates at the average truth (in SD of both raters); tracking is how far "
-            f"the judgement follows a {first}'s ups and downs (within clients) and differences between clients. Bias and tracking vary over "
+            f"In the truth-and-bias model the {first}'s rating is the truth and the {second}'s the judgement, both measured from the "
+            f"{first}s' "
+            f"mean: directional bias is how much higher the {second} rates at the average truth (in SD of both raters); tracking is how "
+            f"far "
+            f"the judgement follows a {first}'s ups and downs (within clients) and differences between clients. Bias and tracking vary "
+            f"over "
             "clients and therapists.",
             ("west_kenny_2011",),
         )

@@ -805,7 +805,8 @@ TABLES = (
         {
             **_DYAD_KEYS,
             "window": EFFECT_KEYS["window"],
-            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, or where differences lie",
+            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, or where "
+            "differences lie",
             "definition": "how ratings were standardised for the bands",
             "unit": "points (mean of the items, or percent of range) or sd (of both raters together at the site)",
             "headline": "yes: the measure that the study is about; no: all others",

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from alliance.statistics.correlation import MIN_CLUSTERS
-from alliance.statistics.covariance import cluster_codes, cluster_sums, solved
+from alliance.statistics.covariance import cluster_codes, cluster_sums
 from alliance.statistics.distributions import critical_value
 from alliance.statistics.jackknife import Jackknifed, jackknife
+from alliance.statistics.normal_equations import solved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +40,8 @@ def limits_of_agreement(
 
     Limits of agreement are those of Bland & Altman (2007) for repeated pairs whose true value varies: the mean difference of all sessions,
     plus and minus a normal quantile times the square root of the variance of differences between clients and within them (one-way analysis
-    of variance, sessions unbalanced). ``concordance_z`` is Fisher's z of Lin's (1989) concordance correlation over sessions. Standard errors
-    leave out each therapist in turn, else each client.
+    of variance, sessions unbalanced). ``concordance_z`` is Fisher's z of Lin's (1989) concordance correlation over sessions. Standard
+    errors leave out each therapist in turn, else each client.
 
     Parameters
     ----------
@@ -125,8 +126,8 @@ def truth_parts(rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The rows with ``distance`` (judge minus the mean of all truths), ``within`` (truth minus its client's mean) and ``between`` (the client's
-        mean minus the mean of all truths).
+        The rows with ``distance`` (judge minus the mean of all truths), ``within`` (truth minus its client's mean) and ``between`` (the
+        client's mean minus the mean of all truths).
     """
     centre = float(rows[TRUTH].mean())
     mean = rows.groupby(CLIENT)[TRUTH].transform("mean")
@@ -136,10 +137,10 @@ def truth_parts(rows: pd.DataFrame) -> pd.DataFrame:
 def truth_and_bias(rows: pd.DataFrame, *, level: float = 0.95) -> MixedModel:
     """Fit the truth-and-bias model (West & Kenny, 2011) to sessions of clients of therapists.
 
-    Judgement and truth are measured from the mean truth: ``judge - mean = bias + within x (truth - client's mean) + between x (client's mean -
-    mean)``. ``"1"`` is the directional bias (how much higher the judge rates at the average truth), ``within`` how the judge tracks a client's
-    ups and downs, ``between`` how the judge tracks differences between clients. Bias varies over clients and therapists, tracking within clients
-    over clients, and over therapists too where there are at least 20 of them.
+    Judgement and truth are measured from the mean truth: ``judge - mean = bias + within x (truth - client's mean) + between x (client's
+    mean - mean)``. ``"1"`` is the directional bias (how much higher the judge rates at the average truth), ``within`` how the judge tracks
+    a client's ups and downs, ``between`` how the judge tracks differences between clients. Bias varies over clients and therapists,
+    tracking within clients over clients, and over therapists too where there are at least 20 of them.
 
     Parameters
     ----------
@@ -175,7 +176,8 @@ def moderated(rows: pd.DataFrame, moderator: str, *, min_clusters: int = MIN_CLU
     Parameters
     ----------
     rows : DataFrame
-        ``truth, judge, client``, ``therapist`` where known, and the moderator, which may be one of sessions, clients or therapists; complete.
+        ``truth, judge, client``, ``therapist`` where known, and the moderator, which may be one of sessions, clients or therapists;
+        complete.
     moderator : str
         Its column.
     min_clusters : int
@@ -186,7 +188,13 @@ def moderated(rows: pd.DataFrame, moderator: str, *, min_clusters: int = MIN_CLU
     within, m = parts[WITHIN].to_numpy(dtype=float), parts[moderator].to_numpy(dtype=float)
     m = m - m.mean() if len(m) else m
     repeated = len(within) > 0 and float(np.abs(within).max()) > 0
-    columns = [np.ones(len(m)), parts[BETWEEN].to_numpy(dtype=float), *([within] if repeated else []), m, *([within * m] if repeated else [])]
+    columns = [
+        np.ones(len(m)),
+        parts[BETWEEN].to_numpy(dtype=float),
+        *([within] if repeated else []),
+        m,
+        *([within * m] if repeated else []),
+    ]
     data = np.column_stack([*columns, parts["distance"].to_numpy(dtype=float)])
     rows_of_clients = cluster_sums(data[:, :, None] * data[:, None, :], codes, count)
     wanted = [-2, -1] if repeated else [-1]
@@ -201,8 +209,9 @@ def moderated(rows: pd.DataFrame, moderator: str, *, min_clusters: int = MIN_CLU
 def tracking_by_scale(scales: Sequence[pd.DataFrame], *, min_clusters: int = MIN_CLUSTERS) -> Jackknifed:
     """Return bias and tracking of several scales rated in the same sessions, and their differences between scales.
 
-    Least squares: bias is the mean of judge minus truth over sessions, tracking within clients the slope of deviations from the client's own
-    means, tracking between clients the slope of the judge's on the truth's client means. The differences know that scales share clients.
+    Least squares: bias is the mean of judge minus truth over sessions, tracking within clients the slope of deviations from the client's
+    own means, tracking between clients the slope of the judge's on the truth's client means. The differences know that scales share
+    clients.
 
     Parameters
     ----------
@@ -258,8 +267,8 @@ def actor_partner(
 ) -> Jackknifed:
     """Return the effects of a person's own and of the partner's rating on the person's outcome: actor, partner, actor minus partner.
 
-    One equation of the actor-partner model of distinguishable dyads (Kenny, Kashy & Cook, 2006), by least squares; the equation of the other
-    person is another call, since errors that leave out therapists need no model of what the two residuals share.
+    One equation of the actor-partner model of distinguishable dyads (Kenny, Kashy & Cook, 2006), by least squares; the equation of the
+    other person is another call, since errors that leave out therapists need no model of what the two residuals share.
 
     Parameters
     ----------
@@ -305,6 +314,25 @@ def actor_partner(
     return jackknife(rows[several], effects, 3, clusters, min_clusters=min_clusters)
 
 
+def lagged_model(waves: int) -> str:
+    """Return the model of two raters over sessions as text: actor and partner effects on one's next rating.
+
+    A panel model with random intercepts (Hamaker, Kuiper & Grasman, 2015) of ``first1, second1, first2, ...``, lagged effects and residuals
+    equal over time: deviations from observed client means would bias lagged effects with few sessions (Nickell, 1981). Defined parameters
+    are ``first_by_first`` (actor), ``first_by_second`` (partner), ``first_contrast`` (actor minus partner), and those of the second rater.
+
+    Parameters
+    ----------
+    waves : int
+        At least 3.
+    """
+    from alliance.statistics.cross_lagged import panel_syntax
+
+    text = panel_syntax(("first", "second"), waves, equal_lags=True, equal_residuals=True)
+    pairs = (("first", "second"), ("second", "first"))
+    return text + "".join(f"\n{one}_contrast := {one}_by_{one}_1 - {one}_by_{other}_1" for one, other in pairs)
+
+
 @dataclass(frozen=True)
 class Ratio:
     """A ratio of two estimates with Fieller's interval; NaN and ``reason`` where the denominator may be zero."""
@@ -319,8 +347,8 @@ class Ratio:
 def ratio(numerator: float, denominator: float, vcov: ArrayLike, df: float = np.inf, level: float = 0.95) -> Ratio:
     """Return a ratio such as k, the partner effect over the actor effect (Kenny & Ledermann, 2010).
 
-    The interval is Fieller's (1954); the standard error is by the delta method. Where the denominator does not differ from zero at ``level``
-    the interval has no ends and the ratio means nothing.
+    The interval is Fieller's (1954); the standard error is by the delta method. Where the denominator does not differ from zero at
+    ``level`` the interval has no ends and the ratio means nothing.
 
     Parameters
     ----------
@@ -336,7 +364,9 @@ def ratio(numerator: float, denominator: float, vcov: ArrayLike, df: float = np.
     t2 = float(critical_value(level, df)) ** 2
     a = denominator**2 - t2 * vd
     if not a > 0:
-        return Ratio(*[float("nan")] * 4, "needs an actor effect that differs from zero: the ratio to an effect that may be none means nothing")
+        return Ratio(
+            *[float("nan")] * 4, "needs an actor effect that differs from zero: the ratio to an effect that may be none means nothing"
+        )
     b, k = numerator * denominator - t2 * c, numerator / denominator
     root = np.sqrt(max(b**2 - a * (numerator**2 - t2 * vn), 0.0))
     error = np.sqrt(max(vn - 2 * k * c + k * k * vd, 0.0)) / abs(denominator)

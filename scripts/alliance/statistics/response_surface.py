@@ -1,7 +1,7 @@
 """Polynomial regression of an outcome on two ratings of one scale, and its response surface (Edwards & Parry, 1993; Humberg et al., 2019).
 
-``z = b0 + b1 x + b2 y + b3 x² + b4 x y + b5 y²`` with both ratings measured from one constant in one unit, so that ``x = y`` means that they
-agree. A difference of ratings is never a predictor: it would force ``b1 = -b2`` and hide which rating matters.
+``z = b0 + b1 x + b2 y + b3 x² + b4 x y + b5 y²`` with both ratings measured from one constant in one unit, so that ``x = y`` means that
+they agree. A difference of ratings is never a predictor: it would force ``b1 = -b2`` and hide which rating matters.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from alliance.statistics.correlation import MIN_CLUSTERS
-from alliance.statistics.covariance import cluster_codes, cluster_sums, solved
+from alliance.statistics.covariance import cluster_codes, cluster_sums
 from alliance.statistics.distributions import critical_value, two_sided_p
 from alliance.statistics.jackknife import Jackknifed, covariance_of_sums, cross_products, jackknife
+from alliance.statistics.normal_equations import solved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,9 +54,9 @@ def surface_parameters(b: ArrayLike) -> np.ndarray:
     """Return what describes the surface of polynomial coefficients, shape (..., 6) to (..., 11), named :data:`LINES` and :data:`AXES`.
 
     ``a1 = b1 + b2`` and ``a2 = b3 + b4 + b5`` are slope and curvature along ``y = x`` (agreement), ``a3 = b1 - b2`` and
-    ``a4 = b3 - b4 + b5`` along ``y = -x``, ``a5 = b3 - b5``. ``(x0, y0)`` is the stationary point; ``y = p10 + p11 x`` is the first principal
-    axis, along which the surface curves up most (the ridge of a surface that curves down), ``y = p20 + p21 x`` the second (Edwards & Parry,
-    1993). Axes are not finite where there is no curvature, or where ``b4`` is zero.
+    ``a4 = b3 - b4 + b5`` along ``y = -x``, ``a5 = b3 - b5``. ``(x0, y0)`` is the stationary point; ``y = p10 + p11 x`` is the first
+    principal axis, along which the surface curves up most (the ridge of a surface that curves down), ``y = p20 + p21 x`` the second
+    (Edwards & Parry, 1993). Axes are not finite where there is no curvature, or where ``b4`` is zero.
     """
     b = np.asarray(b, dtype=float)
     _, b1, b2, b3, b4, b5 = np.moveaxis(b, -1, 0)
@@ -146,8 +147,8 @@ class Polynomial:
     df : float
         Degrees of freedom of t.
     curvature_p : float
-        p of the hypothesis that ``b3``, ``b4`` and ``b5`` are zero (Hotelling's T² with the therapists' covariance; chi-squared where clients
-        are taken as independent); NaN where therapists are too few for it.
+        p of the hypothesis that ``b3``, ``b4`` and ``b5`` are zero (Hotelling's T² with the therapists' covariance; chi-squared where
+        clients are taken as independent); NaN where therapists are too few for it.
     products : ndarray, shape (q, q), or None
         Cross-products, about the means, of the terms, what is held constant, and the outcome: what :func:`compare_models` reads. None for
         a logistic regression.
@@ -356,8 +357,8 @@ def logistic_polynomial(
 ) -> Polynomial:
     """Fit the polynomial regression of an event (0 or 1) by maximum likelihood on the logit scale.
 
-    Standard errors leave out each therapist in turn. Where that leaves no estimate, with more than 150 therapists (when it would say the same),
-    or where therapists are few, the sandwich over therapists or clients takes its place.
+    Standard errors leave out each therapist in turn. Where that leaves no estimate, with more than 150 therapists (when it would say the
+    same), or where therapists are few, the sandwich over therapists or clients takes its place.
 
     Parameters
     ----------
@@ -421,8 +422,8 @@ def compare_models(products: ArrayLike, n: int, levels: int, kind: Kind = "congr
     Returns
     -------
     DataFrame
-        ``model, aicc, weight, r_squared`` (of what the controls and intercepts leave), in the order of :data:`MODELS`; NaN where rows are too
-        few. Least squares, rows taken as independent and normal; ``weight`` is Akaike's.
+        ``model, aicc, weight, r_squared`` (of what the controls and intercepts leave), in the order of :data:`MODELS`; NaN where rows are
+        too few. Least squares, rows taken as independent and normal; ``weight`` is Akaike's.
     """
     import pandas as pd
 
@@ -535,9 +536,7 @@ def conditions(
             decision = "met" if p_value < 1 - level else "not_met" if excluded else "undecided"
         if decision and parameter.startswith("p") and not curved:
             decision = "undecided"
-        made.append(
-            Condition(name, *(float(row[key]) for key in ("estimate", "std_error", "ci_low", "ci_high")), bound, p_value, decision)
-        )
+        made.append(Condition(name, *(float(row[key]) for key in ("estimate", "std_error", "ci_low", "ci_high")), bound, p_value, decision))
     return made
 
 
@@ -545,8 +544,8 @@ def verdict(judged: Sequence[Condition]) -> str:
     """Return what all conditions together say of the claim.
 
     ``supported``: all are met, equalities inside their bounds; ``compatible``: the curvature is met and no equality is excluded, though not
-    all are shown (the rule of Humberg et al., 2019); ``not_supported``: one is excluded by its interval; ``undecided``: all else. Empty where
-    a parameter could not be estimated.
+    all are shown (the rule of Humberg et al., 2019); ``not_supported``: one is excluded by its interval; ``undecided``: all else. Empty
+    where a parameter could not be estimated.
     """
     decisions = [one.decision for one in judged]
     if "" in decisions:
@@ -560,7 +559,8 @@ def verdict(judged: Sequence[Condition]) -> str:
 
 
 def bands(x: ArrayLike, y: ArrayLike, width: float) -> np.ndarray:
-    """Return 0 where two ratings differ by no more than ``width``, -1 where the first is higher, 1 where the second is (Shanock et al., 2010).
+    """Return 0 where two ratings differ by no more than ``width``, -1 where the first is higher, 1 where the second is (Shanock et al.,
+    2010).
 
     Parameters
     ----------
@@ -580,7 +580,7 @@ def _columns(x: ArrayLike, y: ArrayLike, outcome: ArrayLike, controls: ArrayLike
 
 
 def _shift(data: np.ndarray, p: int) -> np.ndarray:
-    """Return what is subtracted before sums are made: the mean of what is held constant and of the outcome, for accuracy; never of terms."""
+    """Return what is subtracted before sums are made, for accuracy: means of what is held constant and of the outcome, never of terms."""
     return np.where(np.arange(data.shape[1]) < 5, 0.0, data.mean(axis=0)) if p >= 5 else np.zeros(data.shape[1])
 
 
@@ -616,7 +616,9 @@ def _fitted(found: Jackknifed, alone: Jackknifed, products: np.ndarray, n_rows: 
     correlation[place, place] = alone.vcov / np.outer(error, error)
     groups = found.n_clusters if found.method == "cluster_jackknife" else 0
     curvature = _curvature(b, vcov, groups)
-    return Polynomial(b, vcov, correlation, found.df, curvature, products, n_rows, found.n, found.n_clusters, found.method, "", found.caution)
+    return Polynomial(
+        b, vcov, correlation, found.df, curvature, products, n_rows, found.n, found.n_clusters, found.method, "", found.caution
+    )
 
 
 def _curvature(b: np.ndarray, vcov: np.ndarray, groups: int) -> float:
@@ -660,5 +662,3 @@ def _logistic(design: np.ndarray, z: np.ndarray, start: np.ndarray) -> np.ndarra
 def _absent(n_rows: int, n_clients: int, reason: str) -> Polynomial:
     holes = np.full((6, 6), np.nan)
     return Polynomial(np.full(6, np.nan), holes, holes, np.inf, np.nan, None, n_rows, n_clients, 0, "none", reason, "")
-
-
