@@ -114,7 +114,7 @@ for (site in unique(everyone$site)) {
   w$x <- w$first - ave(w$first, w$client); w$y <- w$second - ave(w$second, w$client); v <- sqrt((var(w$x) + var(w$y)) / 2); w$x <- w$x / v; w$y <- w$y / v
   terms <- function(q) { q$xx <- q$x^2; q$xy <- q$x * q$y; q$yy <- q$y^2; q$s <- q$session; q$z <- q$symptoms; deviations(q, c("x", "y", "xx", "xy", "yy", "s", "z")) }
   out$surface_within <- with_lines(w, function(q) coef(lm(z ~ 0 + x + y + xx + xy + yy + s, terms(q)))[1:5])
-  e <- merge(scaled(means), own[c("client", "dropout")], by = "client"); e$z <- e$dropout
+  e <- merge(scaled(means), own[c("client", "dropout")], by = "client"); e$z <- 1 - e$dropout
   exact <- glm.control(epsilon = 1e-14, maxit = 100)
   out$dropout <- with_lines(e, function(q) coef(glm(poly, binomial, q, control = exact)))[c("b", "lines")]
   sent[[site]] <- list(y = out$surface$b$estimate, v = out$surface$sent); out$surface$sent <- out$surface_within$sent <- NULL

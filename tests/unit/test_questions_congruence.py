@@ -108,7 +108,7 @@ def test_agreement_that_matters_gives_a_ridge_along_it_and_opposites_that_do_not
 
 def test_a_better_alliance_of_both_keeps_clients_in_treatment(tables):
     row = pooled(tables["response_surface"], surface="alliance_dropout", term="a1", index="", method="one_stage")
-    assert row["ci_high"] < 0
+    assert row["ci_low"] > 0
 
 
 def test_surfaces_within_and_between_clients_stand_apart(tables):

@@ -24,7 +24,7 @@ from alliance.questions.congruence_dyads import (
     session_table,
 )
 from alliance.questions.contract import POOLED, WITH_NUMBERS
-from alliance.questions.moments import COLUMNS, matrix_rows, read_block
+from alliance.questions.moments import COLUMNS, Block, matrix_rows, moment_rows, read_block
 from alliance.questions.outcome_levels import MIN_THERAPISTS
 from alliance.questions.part import VCOV, Part, stacked
 from alliance.questions.sentences import Sentence
@@ -185,6 +185,8 @@ def cases(site: SiteData, table: SessionScores, content: Mapping[str, Any], part
         if found.reason:
             return _no_cases(f"needs {content['outcome']}: {found.reason}")
         z = found.values.reindex(frame.index).to_numpy(dtype=float)
+        # As all outcomes, turned so that higher is better: 1 for clients who stayed.
+        z = 1 - z if content["outcome"] == DROPOUT else z
     kept = np.isfinite(z) & np.isfinite(control).all(axis=1)
     frame, z, control = frame[kept], z[kept], control[kept]
     if content["outcome"] != DROPOUT and len(z) > 1 and z.std() > 0:
@@ -319,15 +321,17 @@ def _add_surface(
     """Add all rows of one surface at one level; return the moments that others need to compare models over sites."""
     counts = found.counts if not found.reason else {"n_clients": 0}
     reason = why_not(found, content, options)
+    moments = []
     if not found.reason and counts["n_clients"] >= options["pooling"]["min_clients"]:
         _add_bands(part, {**keys, **counts}, content, found)
+        moments.append(moment_rows(region_name(keys), ["x", "y"], np.column_stack([found.x, found.y]), keys["level"]))
     fitted = None if reason else fit(found, content, keys["part"])
     reason = reason or fitted.reason
     if reason:
         for term in ("b1", "a3", "a4") if content["kind"] == "congruence" else ("b1", "a1", "a2"):
             part.add(not_estimable(_row(keys, term, "surface_coefficient"), reason, counts))
         part.add(not_estimable(_row(keys, VERDICT, "criterion_met"), reason, counts))
-        return []
+        return moments
     keys = {**keys, **counts}
     few = ""
     if content["outcome"] != DROPOUT and fitted.n_rows < COMFORTABLE * (5 + found.controls.shape[1]):
@@ -344,18 +348,27 @@ def _add_surface(
                 pair = {"parameter1": names[COEFFICIENTS[one]], "parameter2": names[COEFFICIENTS[other]]}
                 covariances.append({"model": NAME, **pair, "cov": float(sent[one, other])})
     if fitted.products is None:
-        return []
+        return moments
     levels = counts["n_clients"] if keys["part"] == WITHIN else 1
     _add_comparison(part, keys, compare_models(fitted.products, fitted.n_rows, levels, content["kind"]), found.note, "normal_theory")
-    return [_block(keys, found, fitted)]
+    return [*moments, _block(keys, found, fitted)]
+
+
+def block_name(keys: Mapping[str, Any]) -> str:
+    """Return the name of the block of moments from which models are compared over sites."""
+    return f"{NAME}:{keys['surface']}:{keys['part']}"
+
+
+def region_name(keys: Mapping[str, Any]) -> str:
+    """Return the name of the block that tells where the ratings lie."""
+    return f"{block_name(keys)}:region"
 
 
 def _block(keys: Mapping[str, Any], found: Cases, fitted: Polynomial) -> pd.DataFrame:
     """Return cross-products of the terms, controls and outcome about their means, as covariances with divisor n - 1."""
     names = moment_names(fitted.products.shape[0] - 6)
     mean = np.column_stack([polynomial_terms(found.x, found.y), found.controls, found.z]).mean(axis=0)
-    block = f"{NAME}:{keys['surface']}:{keys['part']}"
-    return matrix_rows(block, names, mean, fitted.products / (fitted.n_rows - 1), fitted.n_rows, keys["level"])
+    return matrix_rows(block_name(keys), names, mean, fitted.products / (fitted.n_rows - 1), fitted.n_rows, keys["level"])
 
 
 def moment_names(controls: int) -> list[str]:
@@ -482,6 +495,7 @@ def pool(
             mine = gathered[gathered["surface"].eq(name) & gathered["part"].eq(part)]
             pooled += _pooled_surface(keys, content, mine, summaries, options)
             pooled += _pooled_comparison(keys, content, summaries, options)
+            pooled += _region(keys, summaries, options)
     rows = pd.DataFrame(pooled)
     frames.append(rows.assign(site=POOLED, scale="identity") if len(rows) else rows)
     if one_stage is not None and len(one_stage):
@@ -561,39 +575,55 @@ def _curvature_p(b: np.ndarray, vcov: np.ndarray, df: float) -> float:
     return float(special.chdtrc(3, wald) if not np.isfinite(df) else special.fdtrc(3, df, wald / 3))
 
 
-def _pooled_comparison(
-    keys: Mapping[str, Any], content: Mapping[str, Any], summaries: Sequence[SiteSummary], options: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Return models compared within sites, each with its own intercept and effects of what is held constant, and where the data lie."""
-    if content["outcome"] == DROPOUT:
-        return []
-    block = f"{NAME}:{keys['surface']}:{keys['part']}"
+def _blocks(keys: Mapping[str, Any], block: str, summaries: Sequence[SiteSummary]) -> list[tuple[SiteSummary, Block]]:
     found = []
     for one in sorted(summaries, key=lambda summary: summary.site):
         own = read_block(one.moments, block, keys["level"]) if one.status == "ok" and len(one.moments) else None
         if own is not None and own.complete:
             found.append((one, own))
-    if len(found) < options["pooling"]["min_sites"]:
-        return []
-    products = sum(own.covariance * (own.n[0, 0] - 1) for _, own in found)
-    n = int(sum(own.n[0, 0] for _, own in found))
+    return found
+
+
+def _block_counts(keys: Mapping[str, Any], found: Sequence[tuple[SiteSummary, Block]]) -> dict[str, Any]:
+    """Return the numbers of sites, clients and rows behind blocks of moments."""
     clients = 0
     for one, _ in found:
         rows = one.estimates[one.estimates["surface"].eq(keys["surface"]) & one.estimates["part"].eq(keys["part"])]
         clients += int(rows["n_clients"].max())
-    keys = {**keys, "n_sites": len(found), "n_clients": clients, "n_sessions": n if keys["part"] == WITHIN else None}
-    levels = clients if keys["part"] == WITHIN else len(found)
-    rows = comparison_rows(keys, compare_models(products, n, levels, content["kind"]), "", POOLED_COVARIANCE)
-    weight = np.array([own.n[0, 0] for _, own in found]) / n
-    means = weight @ np.array([own.mean[:2] for _, own in found])
-    spread = np.sqrt(np.diagonal(products)[:2] / (n - len(found)))
+    sessions = int(sum(own.n[0, 0] for _, own in found)) if keys["part"] == WITHIN else None
+    return {"n_sites": len(found), "n_clients": clients, "n_sessions": sessions}
+
+
+def _pooled_comparison(
+    keys: Mapping[str, Any], content: Mapping[str, Any], summaries: Sequence[SiteSummary], options: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return models compared within sites, each with its own intercept."""
+    found = _blocks(keys, block_name(keys), summaries)
+    if len(found) < options["pooling"]["min_sites"]:
+        return []
+    products = sum(own.covariance * (own.n[0, 0] - 1) for _, own in found)
+    counts = _block_counts(keys, found)
+    levels = counts["n_clients"] if keys["part"] == WITHIN else len(found)
+    n = int(sum(own.n[0, 0] for _, own in found))
+    return comparison_rows({**keys, **counts}, compare_models(products, n, levels, content["kind"]), "", POOLED_COVARIANCE)
+
+
+def _region(keys: Mapping[str, Any], summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return where the ratings of all sites lie: means, standard deviations and correlation within sites."""
+    found = _blocks(keys, region_name(keys), summaries)
+    if len(found) < options["pooling"]["min_sites"]:
+        return []
+    size = np.array([own.n[0, 0] for _, own in found])
+    products = sum(own.covariance * (own.n[0, 0] - 1) for _, own in found)
+    means = size @ np.array([own.mean for _, own in found]) / size.sum()
+    spread = np.sqrt(np.diagonal(products) / (size.sum() - len(found)))
     values = (*means, *spread, products[0, 1] / np.sqrt(products[0, 0] * products[1, 1]))
     kinds = ("mean", "mean", "standard_deviation", "standard_deviation", "correlation")
-    region = [
+    keys = {**keys, **_block_counts(keys, found)}
+    return [
         {**_row(keys, term, kind), "estimate": float(value), "method": POOLED_COVARIANCE, **notes()}
         for term, kind, value in zip(REGION, kinds, values, strict=True)
     ]
-    return rows + region
 
 
 def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Mapping[str, Any]) -> pd.DataFrame:
@@ -689,7 +719,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         Sentence(
             "Whether agreement matters was asked of polynomial regressions (both ratings, their squares and product), never of "
             "differences of "
-            f"scores; both ratings are measured from {constant} in one SD of the site, outcomes are in SD of the site (dropout: log odds).",
+            f"scores; both ratings are measured from {constant} in one SD of the site, outcomes are in SD of the site and turned so that "
+            "higher is better (dropout: log odds of staying in treatment).",
             ("edwards_parry_1993", "shanock_2010"),
         ),
         Sentence(

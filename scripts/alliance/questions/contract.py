@@ -853,7 +853,8 @@ TABLES = (
         {
             "surface": "surface of the configuration",
             "kind": "congruence (alike is best) or complementarity (opposite is best)",
-            "outcome": "outcome (given intake), symptoms (of the next session), alliance, or dropout (log odds)",
+            "outcome": "outcome (given intake), symptoms (of the next session), alliance, or dropout (log odds of staying): higher is "
+            "better",
             "first": "first rating or column (x)",
             "second": "second rating or column (y)",
             "part": "client, or session by session: within_client and between_client",
