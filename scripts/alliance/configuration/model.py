@@ -343,6 +343,53 @@ class EarlyGains(StrictModel):
     change: Change = Field(default_factory=Change)
 
 
+class Surface(StrictModel):
+    label: str = ""
+    x: Annotated[str, Field(pattern=r"^(alliance|clients|therapists)\.[A-Za-z][A-Za-z0-9_]*$")]
+    y: Annotated[str, Field(pattern=r"^(alliance|clients|therapists)\.[A-Za-z][A-Za-z0-9_]*$")]
+    outcome: Literal["outcome", "symptoms", "alliance", "dropout"]
+    kind: Literal["congruence", "complementarity"] = "congruence"
+
+    @model_validator(mode="after")
+    def both_of_one_kind(self) -> Surface:
+        of_alliance = [name.startswith("alliance.") for name in (self.x, self.y)]
+        if any(of_alliance) and not all(of_alliance):
+            raise ValueError("x and y must both be alliance.<rater>, or both columns (clients.<column>, therapists.<column>)")
+        if self.x == self.y:
+            raise ValueError("x and y are the same")
+        if all(of_alliance) and self.outcome == "alliance":
+            raise ValueError("the alliance cannot predict itself; choose another outcome")
+        if not any(of_alliance) and self.outcome == "symptoms":
+            raise ValueError("symptoms session by session need x and y of sessions: alliance.<rater>")
+        return self
+
+
+class Congruence(StrictModel):
+    enabled: bool = True
+    raters: Annotated[list[Rater], Field(min_length=2, max_length=2)] = Field(default_factory=lambda: ["client", "therapist"])
+    scales: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["total"])
+    windows: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["early"])
+    session_window: Name = "all"
+    commensurable: Literal["same_instrument", "percent_of_range"] = "same_instrument"
+    centre: Literal["pooled_mean", "midpoint"] = "pooled_mean"
+    band: Annotated[float, Field(gt=0, le=2)] = 0.5
+    least_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    axis_bound: Annotated[float, Field(gt=0)] = 0.5
+    slope_bound: Annotated[float, Field(gt=0)] = 0.1
+    largest_gap: Annotated[int, Field(ge=1, le=50)] = 5
+    waves: Annotated[int, Field(ge=3, le=12)] = 5
+    moderators: dict[Name, Annotated[str, Field(pattern=r"^(session|(clients|therapists)\.[A-Za-z][A-Za-z0-9_]*)$")]] = Field(
+        default_factory=dict
+    )
+    surfaces: dict[Name, Surface] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def raters_differ(self) -> Congruence:
+        if self.raters[0] == self.raters[1]:
+            raise ValueError(f"raters: the two raters must differ; both are '{self.raters[0]}'")
+        return self
+
+
 class Invariance(StrictModel):
     across: list[Literal["sites", "languages", "raters", "sessions"]] = Field(default_factory=lambda: ["sites", "languages", "raters"])
     cfi_drop: Annotated[float, Field(gt=0, lt=1)] = 0.010
@@ -375,6 +422,7 @@ class Questions(StrictModel):
     client_factors: ClientFactors = Field(default_factory=lambda: ClientFactors(enabled=False))
     alliance_outcome: AllianceOutcome = Field(default_factory=lambda: AllianceOutcome(enabled=False))
     early_gains: EarlyGains = Field(default_factory=lambda: EarlyGains(enabled=False))
+    congruence: Congruence = Field(default_factory=lambda: Congruence(enabled=False))
 
     @model_validator(mode="after")
     def early_gains_have_their_contrast(self) -> Questions:

@@ -135,6 +135,19 @@ ESTIMATE_TYPES = {
     "component_loading": "correlation of a score with the first principal component",
     "component_share": "share (0-1) of the variance of all scores that the first principal component takes",
     "correlation_disattenuated": "correlation corrected for the unreliability of both measures",
+    "concordance": "Lin's concordance correlation: how far two raters' scores lie on the line of agreement",
+    "limit_of_agreement": "limit inside which 95 % of two raters' differences of one session are expected to lie (with its partner)",
+    "directional_bias": "how much higher the judge rates than the truth, at the average truth, in SD of both raters",
+    "directional_bias_contrast": "difference of two such biases, first minus second",
+    "tracking": "change of the judgement per unit of change of the truth (1: followed fully, 0: not at all)",
+    "tracking_contrast": "difference of two such slopes, first minus second",
+    "bias_moderated": "change of the directional bias per SD of a moderator (per session for the number of the session)",
+    "tracking_moderated": "change of tracking within clients per SD of a moderator (per session for the number of the session)",
+    "random_effect_sd": "standard deviation of an effect over clients or therapists",
+    "partner_actor_ratio": "partner effect over actor effect (k): 1 both count alike, 0 only one's own rating, -1 their contrast",
+    "surface_coefficient": "coefficient of the polynomial regression, or slope or curvature along a line of the response surface",
+    "surface_axis": "coordinate of the stationary point, or intercept or slope of a principal axis of the response surface",
+    "standard_deviation": "standard deviation, in the unit the row names",
     "share_of_rest": "share of the outcome variance left by the covariates that the alliance explains (squared partial r)",
 }
 
@@ -318,6 +331,12 @@ _CONDITION_KEYS = {
     "same_rater": "yes: one person gave both ratings, so the correlation holds shared perception too; mixed: one of the two compared",
     **_EQUIVALENCE,
     "bound": "largest difference that counts as none (`questions.path_models.conditions.equivalence_bound`)",
+}
+
+_DYAD_KEYS = {
+    "instrument": "instrument of both raters; (preferred): the first of the configuration that both have at the site",
+    "instrument_scale": "its scale; empty: a difference of two scales",
+    "raters": "the two raters; the first's rating is the truth, the second's the judgement",
 }
 
 TABLES = (
@@ -779,6 +798,80 @@ TABLES = (
         },
         ("share",),
     ),
+    Table(
+        "congruence",
+        "agreement",
+        "How far client and therapist agree on the same scale in the same sessions, and who rates higher.",
+        {
+            **_DYAD_KEYS,
+            "window": EFFECT_KEYS["window"],
+            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, or where "
+            "differences lie",
+            "definition": "how ratings were standardised for the bands",
+            "unit": "points (mean of the items, or percent of range) or sd (of both raters together at the site)",
+            "headline": "yes: the measure that the study is about; no: all others",
+        },
+        ("icc", "concordance", "mean_difference", "limit_of_agreement", "share", "variance_share"),
+    ),
+    Table(
+        "congruence",
+        "truth_and_bias",
+        "How far the judge follows the truth within and between clients, how much higher he or she rates, and what changes both.",
+        {
+            **_DYAD_KEYS,
+            "window": EFFECT_KEYS["window"],
+            "term": "bias, tracking within clients, tracking between clients, or the SD of one of them over clients or therapists",
+            "moderator": "moderator of the configuration that changes it; empty: none",
+            "contrast": "what is compared, first minus second",
+            "unit": "sd (of both raters) for bias; slope for tracking",
+            "headline": "yes: the model that the study is about; no: all others",
+        },
+        (
+            *("directional_bias", "directional_bias_contrast", "tracking", "tracking_contrast"),
+            *("bias_moderated", "tracking_moderated", "random_effect_sd"),
+        ),
+    ),
+    Table(
+        "congruence",
+        "actor_partner",
+        "Whose rating of the alliance predicts whose next rating, symptoms and outcome.",
+        {
+            **_DYAD_KEYS,
+            "explained": "what is predicted: alliance or symptoms of the next session, or outcome given intake",
+            "explained_rater": "who rated it",
+            "part": "within_client (ups and downs) or between_client",
+            "effect": "actor (own rating), partner (the other's), actor - partner, or partner / actor (k)",
+            "predictor_rater": "whose rating of the alliance predicts",
+            "same_rater": "yes: one person gave both ratings, so the effect holds shared perception too; mixed: one of the two compared",
+        },
+        ("slope_standardised", "slope_contrast", "partner_actor_ratio"),
+    ),
+    Table(
+        "congruence",
+        "response_surface",
+        "Polynomial regressions of an outcome on two ratings: coefficients, response surface, conditions of the claim, simpler models.",
+        {
+            "surface": "surface of the configuration",
+            "kind": "congruence (alike is best) or complementarity (opposite is best)",
+            "outcome": "outcome (given intake), symptoms (of the next session), alliance, or dropout (log odds of staying): higher is "
+            "better",
+            "first": "first rating or column (x)",
+            "second": "second rating or column (y)",
+            "part": "client, or session by session: within_client and between_client",
+            "term": "b0 to b5, a1 to a5, x0, y0, p10 to p21; a condition of the claim or the verdict on all; a band of cases; a model; "
+            "x_mean, ... (where the data lie)",
+            "index": "condition, aicc or weight; empty: the term itself",
+            "same_rater": "mixed: one of the ratings and the outcome were given by one person; unknown: raters of columns are not known",
+            "decision": "of a condition: met, not_met, undecided; of the verdict: supported, compatible, not_supported, undecided",
+            "bound": "how far from its value a parameter may lie to count as equal (`axis_bound`, `slope_bound`)",
+            "p_equivalence": "p that the parameter lies outside the bounds, or has the wrong sign",
+        },
+        (
+            *("surface_coefficient", "surface_axis", "criterion_met", "share", "fit_index", "akaike_weight"),
+            *("mean", "standard_deviation", "correlation"),
+        ),
+        numbers=("bound", "p_equivalence"),
+    ),
 )
 
 TEXT, NUMBER, COUNT = "text", "number", "count"
@@ -861,6 +954,12 @@ DESCRIPTIVE = {
         **{key: TEXT for key in EFFECT_KEYS},
         **dict.fromkeys(("pair", "contrast", "phase", "sessions", "moderator", "where", "group", "explained", "part", "pattern"), TEXT),
         **dict.fromkeys(("delta", "df", "ci_low", "ci_high"), NUMBER),
+    },
+    "congruence": {
+        **dict.fromkeys((*_DYAD_KEYS, "window", "statistic", "definition", "unit", "headline", "term", "moderator", "contrast"), TEXT),
+        **dict.fromkeys(("explained", "explained_rater", "part", "effect", "predictor_rater", "same_rater"), TEXT),
+        **dict.fromkeys(("surface", "kind", "outcome", "first", "second", "index", "decision"), TEXT),
+        **dict.fromkeys(("bound", "p_equivalence", "ci_low", "ci_high"), NUMBER),
     },
     "early_gains": {
         **dict.fromkeys(
