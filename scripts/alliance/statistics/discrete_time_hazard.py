@@ -179,11 +179,26 @@ def hazard_model(
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Estimates of a model without frailty, for resampling: intercepts, coefficients, and whether a maximum was found."""
+    """Estimates of a model without frailty, for resampling.
+
+    Attributes
+    ----------
+    intercepts : ndarray, shape (strata,)
+        By stratum in ascending order of its label; minus (plus) infinity where no row (every row) has the event.
+    slopes : ndarray, shape (p,)
+        Coefficients.
+    found : bool
+        Whether there is a maximum.
+    """
 
     intercepts: np.ndarray
     slopes: np.ndarray
     found: bool
+
+    @property
+    def both(self) -> np.ndarray:
+        """Intercepts, then coefficients."""
+        return np.concatenate([self.intercepts, self.slopes])
 
 
 def fit_without_each(
@@ -191,16 +206,17 @@ def fit_without_each(
     design: ArrayLike,
     names: Sequence[str],
     groups: ArrayLike,
+    strata: ArrayLike | None = None,
     *,
     link: str = "cloglog",
     weights: ArrayLike | None = None,
-) -> tuple[Coefficients, np.ndarray, np.ndarray]:
+) -> tuple[Coefficients, np.ndarray]:
     """Return the model without frailty of all rows, and of the rows without each group in turn.
 
     Parameters
     ----------
-    events, design, names, link, weights
-        As in :func:`hazard_model`.
+    events, design, names, strata, link, weights
+        As in :func:`hazard_model`; groups may reach over strata.
     groups : array_like of int, shape (n,)
         Codes 0.. of the groups left out in turn.
 
@@ -208,35 +224,49 @@ def fit_without_each(
     -------
     Coefficients
         Of all rows.
-    ndarray, shape (groups, 1 + p)
-        Intercept and coefficients without each group; NaN where there is no maximum.
-    ndarray, shape (1 + p, 1 + p)
-        Their delete-one-group jackknife covariance, ``(G - 1) / G`` times the cross-products of deviations from their mean.
+    ndarray, shape (groups, strata + p)
+        Intercepts and coefficients without each group; NaN where there is no maximum.
     """
-    groups = np.asarray(groups)
-    count = int(groups.max()) + 1 if len(groups) else 0
-    rows = _Rows.of(events, design, names, None, None, link, weights, NODES)
-    width = 1 + rows.width
-    nothing = Coefficients(np.full(1, np.nan), np.full(rows.width, np.nan), False)
-    if rows.lacking():
-        return nothing, np.full((count, width), np.nan), np.full((width, width), np.nan)
-    whole, found = _settled(rows, _Point(rows.first_intercepts(), np.zeros(rows.width), 0.0))
-    if not found:
-        return nothing, np.full((count, width), np.nan), np.full((width, width), np.nan)
-    without = np.full((count, width), np.nan)
-    events, design = np.asarray(events, dtype=float), np.asarray(design, dtype=float)
+    groups, events = np.asarray(groups), np.asarray(events, dtype=float)
+    design = np.asarray(design, dtype=float).reshape(len(events), len(names))
     weights = None if weights is None else np.asarray(weights, dtype=float)
-    for group in range(count):
-        kept = groups != group
-        part = _Rows.of(events[kept], design[kept], names, None, None, link, None if weights is None else weights[kept], NODES)
-        if part.lacking():
-            continue
-        point, ok = _settled(part, whole)
-        if ok:
-            without[group] = np.concatenate([point.intercepts, point.slopes])
+    stratum = np.zeros(len(events), dtype=int) if strata is None else np.unique(np.asarray(strata), return_inverse=True)[1]
+    size, count = int(stratum.max(initial=0)) + 1, int(groups.max(initial=-1)) + 1
+
+    def fitted(kept: np.ndarray, start: Coefficients | None) -> Coefficients:
+        own = None if weights is None else weights[kept]
+        rows = _Rows.of(events[kept], design[kept], names, None, stratum[kept], link, own, NODES)
+        nothing = Coefficients(np.full(size, np.nan), np.full(len(names), np.nan), False)
+        if rows.lacking():
+            return nothing
+        told = np.array(rows.strata, dtype=int)
+        first = _Point(rows.first_intercepts(), np.zeros(rows.width), 0.0)
+        if start is not None and np.isfinite(start.intercepts[told]).all():
+            first = _Point(start.intercepts[told], start.slopes, 0.0)
+        point, found = _settled(rows, first)
+        if not found:
+            return nothing
+        intercepts = np.where(np.bincount(stratum[kept], events[kept], size) > 0, np.inf, -np.inf)
+        intercepts[told] = point.intercepts
+        return Coefficients(intercepts, point.slopes, True)
+
+    whole = fitted(np.ones(len(events), dtype=bool), None)
+    if not whole.found:
+        return whole, np.full((count, size + len(names)), np.nan)
+    return whole, np.array([fitted(groups != group, whole).both for group in range(count)]).reshape(count, size + len(names))
+
+
+def jackknife_covariance(without: ArrayLike) -> np.ndarray:
+    """Return the delete-one-group jackknife covariance: ``(G - 1) / G`` times the cross-products of deviations from the mean.
+
+    Parameters
+    ----------
+    without : array_like, shape (groups, m)
+        Estimates without each group.
+    """
+    without = np.asarray(without, dtype=float)
     deviation = without - without.mean(axis=0)
-    vcov = deviation.T @ deviation * ((count - 1) / count)
-    return Coefficients(whole.intercepts, whole.slopes, True), without, vcov
+    return deviation.T @ deviation * ((len(without) - 1) / len(without))
 
 
 def _settled(rows: _Rows, start: _Point) -> tuple[_Point, bool]:
@@ -658,7 +688,7 @@ def _model(rows: _Rows, point: _Point, value: _Value, independent: _Value, level
         log_likelihood=value.log_likelihood,
         log_likelihood_independent=independent.log_likelihood,
         n_rows=rows.n_rows,
-        n_events=int(round(float((rows.w * rows.y).sum()))),
+        n_events=round(float((rows.w * rows.y).sum())),
         n_clusters=rows.n_clusters,
         strata_left_out=rows.strata_left_out,
         level=level,
@@ -671,7 +701,7 @@ def _absent(rows: _Rows, reason: str, level: float) -> HazardModel:
     columns = ("estimate", "std_error", "statistic", "p_value", "ci_low", "ci_high")
     nothing = pd.DataFrame(np.nan, index=list(rows.names), columns=list(columns))
     size = (rows.width, rows.width)
-    events = int(round(float((rows.w * rows.y).sum())))
+    events = round(float((rows.w * rows.y).sum()))
     counts = (rows.n_rows, events, rows.n_clusters, rows.strata_left_out, level)
     return HazardModel(
         "not_estimable", reason, rows.link, nothing, np.full(size, np.nan), np.array([]), None, None, None, None, None, None, *counts

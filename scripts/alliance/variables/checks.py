@@ -63,6 +63,7 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
         *_factor_faults(config),
         *_outcome_faults(config),
         *_measurement_faults(config),
+        *_dropout_faults(config),
     ]
 
 
@@ -96,6 +97,8 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     if questions["early_gains"]["enabled"]:
         windows_of = enumerate(questions["early_gains"]["windows"])
         uses += [(("questions", "early_gains", "windows", position), name) for position, name in windows_of]
+    if questions["dropout"]["enabled"]:
+        uses.append((("questions", "dropout", "window"), questions["dropout"]["window"]))
     for path, name in uses:
         if name is not None and name not in windows:
             yield path, f"there is no window '{name}' in alliance.windows{nearest(name, windows)}"
@@ -243,3 +246,16 @@ def _measurement_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             (*base, "invariance", "across"),
             "sessions are compared between the first two windows of questions.measurement.windows; name two",
         )
+
+
+def _dropout_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    question = config["questions"]["dropout"]
+    if not question["enabled"]:
+        return
+    if not config["alliance"].get("instruments"):
+        yield ("alliance", "instruments"), "dropout needs an alliance instrument; list one or set questions.dropout.enabled: false"
+    for name, pair in question["combinations"].items():
+        for role, column in pair.items():
+            if column in CONSTRUCTS:
+                path = ("questions", "dropout", "combinations", name, role)
+                yield path, f"'{column}' is a construct; name a column of the {role}s table"
