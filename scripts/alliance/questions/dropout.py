@@ -133,8 +133,10 @@ def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Map
         absent = [site for site in every_site if site not in present]
         note = f"without {', '.join(absent)}, which share no rows or lack the measures" if absent else ""
         for row in models.frailty_rows(courses, spec, options, one_stage=True):
-            estimated = row["status"] != "not_estimable"
-            reason = "; ".join(part for part in (row["reason"], note if estimated else "") if part)
+            if row["status"] == "not_estimable":
+                # The pooled row says what is needed.
+                continue
+            reason = "; ".join(part for part in (row["reason"], note) if part)
             rows.append(
                 {
                     "table": "hazard",
@@ -142,7 +144,7 @@ def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Map
                     "site": POOLED,
                     "n_sites": len(present),
                     "reason": reason,
-                    "status": "flagged" if estimated and reason else row["status"],
+                    "status": "flagged" if reason else row["status"],
                 }
             )
     rows += [{"table": "calibration", **row} for row in curves.site_calibration(courses, options)]
@@ -153,7 +155,7 @@ def _with_interval(row: Mapping[str, Any], level: float) -> dict[str, Any]:
     """Return a row over all sites with standard error and interval on its scale."""
     from alliance.statistics.distributions import critical_value
 
-    if row["status"] == "not_estimable" or row["estimate_type"] == dropout_pooling.NOT_POOLED:
+    if row["estimate_type"] == dropout_pooling.NOT_POOLED:
         return {**row, "scale": "identity"}
     error = float(np.sqrt(row["variance"])) / row["estimate"]
     margin = float(critical_value(level)) * error

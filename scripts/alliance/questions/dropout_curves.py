@@ -41,9 +41,7 @@ def survival(found: Course, options: Mapping[str, Any]) -> tuple[list[dict[str, 
     made, counts = [], {}
     for group in (EVERYONE, *spans.THIRDS):
         lacks = ends.reason or (
-            f"needs {found.lacking[spans.FIRST]}".replace("needs no ", "no ")
-            if group != EVERYONE and spans.FIRST in found.lacking
-            else ""
+            f"needs {found.lacking[spans.FIRST]}".replace("needs no ", "no ") if group != EVERYONE and spans.FIRST in found.lacking else ""
         )
         own = rows if group == EVERYONE or lacks else rows[rows["client"].map(thirds).eq(group)]
         if lacks or own.empty:

@@ -305,15 +305,15 @@ def frailty_rows(courses: Sequence[Course], spec: Spec, options: Mapping[str, An
         notes.append(f"without {', '.join(map(str, model.strata_left_out))}, where nobody left")
     method = "hazard_one_stage" if one_stage else "hazard_frailty" if together else "hazard_independent"
     status = {"status": "flagged" if notes else "estimated", "reason": "; ".join(notes), "method": method}
-    rows = [_ratio(common, spec, term, model, status) for term in _told(found)]
+    rows = [_ratio(common, spec, term, model, status) for term in _told(found, spec)]
     if spec.model == FIRST_SESSION and spec.link == "cloglog" and together:
         rows.append(_frailty(common, model, status))
     return rows
 
 
-def _told(found: Design) -> list[str]:
-    """Return the terms of which a row tells: predictors, and how the hazard changes over sessions."""
-    return [*found.predictors, *(name for name in found.baseline if name == spans.SESSION)]
+def _told(found: Design, spec: Spec) -> list[str]:
+    """Return the terms of which a row tells: predictors, and in the first model how the hazard changes over sessions."""
+    return [*found.predictors, *(name for name in found.baseline if name == spans.SESSION and spec.model == FIRST_SESSION)]
 
 
 def _labels(rows: pd.DataFrame) -> np.ndarray:
@@ -351,7 +351,8 @@ def _frailty(common: Mapping[str, Any], model: HazardModel, status: Mapping[str,
 
 
 def _absent(common: Mapping[str, Any], spec: Spec, reason: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    terms = [*spec.predictors, *([spans.SESSION] if spec.cause != PLANNED and options["questions"]["dropout"]["baseline"] == "log" else [])]
+    with_session = spec.model == FIRST_SESSION and spec.cause != PLANNED and options["questions"]["dropout"]["baseline"] == "log"
+    terms = [*spec.predictors, *([spans.SESSION] if with_session else [])]
     absent = {**common, "status": "not_estimable", "reason": f"not estimable: {reason}", "method": "none"}
     return [{**absent, "term": term, "estimate_type": RATIO[spec.link]} for term in terms]
 
@@ -453,15 +454,15 @@ def jackknife_rows(found: Resampled, options: Mapping[str, Any]) -> list[dict[st
     common = {**spec.keys, "therapists": JACKKNIFE, **(found.found.counts() if len(found.found.rows) else {})}
     if found.reason or found.leaving is None:
         return _absent(common, spec, found.reason, options)
-    return _jackknifed(common, found.found, found.leaving, found.leaving_without, found.fields)
+    return _jackknifed(common, spec, found.found, found.leaving, found.leaving_without, found.fields)
 
 
 def _jackknifed(
-    common: Mapping[str, Any], of: Design, whole: Coefficients, without: np.ndarray, fields: Mapping[str, Any]
+    common: Mapping[str, Any], spec: Spec, of: Design, whole: Coefficients, without: np.ndarray, fields: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     variances = np.diagonal(jackknife_covariance(without))
     rows = []
-    for term in _told(of):
+    for term in _told(of, spec):
         position = of.names.index(term)
         ratio = float(np.exp(whole.slopes[position]))
         numbers = {"estimate": ratio, "variance": ratio**2 * float(variances[1 + position])}
@@ -507,7 +508,7 @@ def subdistribution(found: Course, options: Mapping[str, Any]) -> list[dict[str,
         "status": "flagged" if notes else "estimated",
         "reason": notes,
     }
-    return _jackknifed(common, model, whole, without, fields)
+    return _jackknifed(common, spec, model, whole, without, fields)
 
 
 def risk_of_clients(made: Resampled, leaving: np.ndarray, ending: np.ndarray | None, values: np.ndarray, sessions: int) -> np.ndarray:

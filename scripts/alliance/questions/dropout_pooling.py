@@ -92,9 +92,7 @@ def _with_events(pooled: pd.DataFrame, numbered: pd.DataFrame, keys: Sequence[st
     return pooled.assign(n_events=counted.reindex(of_rows).to_numpy())
 
 
-def _hazard(
-    chosen: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapping[str, Any], one_stage: pd.DataFrame
-) -> pd.DataFrame:
+def _hazard(chosen: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapping[str, Any], one_stage: pd.DataFrame) -> pd.DataFrame:
     if chosen.empty:
         return chosen
     # Who judged endings differs between sites; what is pooled over them says so.
@@ -157,9 +155,7 @@ def _sums(summaries: Sequence[SiteSummary], group: str, definition: str) -> tupl
     return sums, list(found)
 
 
-def _definitions(
-    chosen: pd.DataFrame, hazards: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapping[str, Any]
-) -> pd.DataFrame:
+def _definitions(chosen: pd.DataFrame, hazards: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> pd.DataFrame:
     sites, pooled = _rows(chosen, DEFINITION_KEYS, summaries, options) if len(chosen) else (chosen, chosen)
     if hazards.empty:
         return effects.stack(sites, pooled)
@@ -195,7 +191,9 @@ def _calibration_groups(summaries: Sequence[SiteSummary], options: Mapping[str, 
     sent = {
         one.site: one.facts["calibration"]
         for one in summaries
-        if one.status == "ok" and one.facts.get("calibration") and one.facts["calibration"]["definition"] == options["dropout"]["definition"]
+        if one.status == "ok"
+        and one.facts.get("calibration")
+        and one.facts["calibration"]["definition"] == options["dropout"]["definition"]
     }
     horizon = max(options["questions"]["dropout"]["horizons"])
     sent = {site: facts for site, facts in sent.items() if facts["session"] == horizon}
@@ -209,7 +207,9 @@ def _calibration_groups(summaries: Sequence[SiteSummary], options: Mapping[str, 
         "n_sites": len(sent),
     }
     if len(sent) < options["pooling"]["min_sites"]:
-        reason = f"not estimable: needs at least {options['pooling']['min_sites']} sites with predictions for session {horizon}; has {len(sent)}"
+        reason = (
+            f"not estimable: needs at least {options['pooling']['min_sites']} sites with predictions for session {horizon}; has {len(sent)}"
+        )
         absent = {"group": "1", "status": "not_estimable", "reason": reason, "method": "none"}
         return pd.DataFrame([{**common, **absent, "statistic": name} for name in (curves.PREDICTED, curves.OBSERVED)])
     groups: dict[str, dict[str, Any]] = {}
@@ -290,7 +290,9 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         told = "Calibration was judged on the clients of therapists that the model was fitted without"
         if shown["validation"].eq(curves.SITES_LEFT_OUT).any():
             told += ", and on sites that it was fitted without where sites share rows"
-        sentences.append(Sentence(f"{told}: observed against expected dropouts, and the slope of the predicted risk.", ("steyerberg_2019",)))
+        sentences.append(
+            Sentence(f"{told}: observed against expected dropouts, and the slope of the predicted risk.", ("steyerberg_2019",))
+        )
     if known["hazard_model"].eq(models.PHASE_ONE).any():
         begin, end = question["phase_one"]["sessions"]
         rule = {

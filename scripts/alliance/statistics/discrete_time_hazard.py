@@ -28,7 +28,8 @@ LINKS = ("cloglog", "logit")
 NODES = 9
 MIN_CLUSTERS = 5
 _STEPS = 60
-_SMALL = 1e-11
+# Twice the promised gain of log-likelihood below which a point is near the maximum, and below which it is the maximum.
+_NEAR, _SMALL = 1e-4, 1e-11
 # Standard deviations of the frailty below which it is zero, and above which nothing is sought.
 _NO_FRAILTY = 1e-3
 _LARGEST_FRAILTY = 20.0
@@ -304,8 +305,12 @@ class _Rows:
     n_rows: int
     pointwise: np.ndarray
     summed: np.ndarray
+    point_x: np.ndarray
+    rest_x: np.ndarray
+    rest_products: np.ndarray
     point_sums: Any
     rest_sums: Any
+    stratum_sums: Any
     nodes: np.ndarray
     log_weights: np.ndarray
 
@@ -361,6 +366,7 @@ class _Rows:
         event = y > 0
         pointwise = np.flatnonzero(event) if link == "cloglog" else np.arange(len(y))
         summed = np.flatnonzero(~event) if link == "cloglog" else np.arange(0)
+        with_one = np.column_stack([np.ones(len(y)), x])
         z, weight = special.roots_hermite(nodes)
         return cls(
             y=y,
@@ -376,8 +382,12 @@ class _Rows:
             n_rows=n_rows,
             pointwise=pointwise,
             summed=summed,
+            point_x=with_one[pointwise],
+            rest_x=with_one[summed],
+            rest_products=_products(with_one[summed]),
             point_sums=_summing(code[pointwise], w[pointwise], count),
             rest_sums=_summing(code[summed], w[summed], count),
+            stratum_sums=_summing(stratum_of, np.ones(count), int(telling.sum())),
             nodes=np.sqrt(2.0) * z,
             log_weights=np.log(weight) + z**2 - 0.5 * np.log(np.pi),
         )
@@ -444,6 +454,21 @@ def _summing(code: np.ndarray, w: np.ndarray, count: int) -> Any:
     return sparse.csr_matrix((w, (code, np.arange(len(code)))), shape=(count, len(code)))
 
 
+def _products(x: np.ndarray) -> np.ndarray:
+    """Return the products of every two columns, each pair once."""
+    first, second = np.triu_indices(x.shape[1])
+    return x[:, first] * x[:, second]
+
+
+def _square(pairs: np.ndarray, size: int) -> np.ndarray:
+    """Return symmetric matrices from values of every pair of columns, as :func:`_products` orders them."""
+    first, second = np.triu_indices(size)
+    matrices = np.empty((len(pairs), size, size))
+    matrices[:, first, second] = pairs
+    matrices[:, second, first] = pairs
+    return matrices
+
+
 def _row_terms(y: np.ndarray, linear: np.ndarray, link: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return log-likelihood, first and second derivative of pointwise rows by their linear predictor."""
     if link == "logit":
@@ -461,15 +486,11 @@ def _value(rows: _Rows, point: _Point, modes: np.ndarray | None) -> _Value:
     """Return log-likelihood and derivatives at a point; ``modes`` starts the search for the modes of the random intercepts."""
     count, width = len(rows.stratum_of), rows.width
     linear = point.intercepts[rows.stratum_of[rows.cluster]] + rows.x @ point.slopes
-    at, x = linear[rows.pointwise], np.column_stack([np.ones(len(rows.pointwise)), rows.x[rows.pointwise]])
+    at, x = linear[rows.pointwise], rows.point_x
     y, code = rows.y[rows.pointwise], rows.cluster[rows.pointwise]
-    rest_x = np.column_stack([np.ones(len(rows.summed)), rows.x[rows.summed]])
     rest = np.exp(np.minimum(linear[rows.summed], 700.0))
-    first_order = rows.rest_sums @ (rest_x * rest[:, None])
-    upper = np.triu_indices(1 + width)
-    second_order = np.zeros((count, 1 + width, 1 + width))
-    second_order[:, upper[0], upper[1]] = rows.rest_sums @ (rest_x[:, upper[0]] * rest_x[:, upper[1]] * rest[:, None])
-    second_order[:, upper[1], upper[0]] = second_order[:, upper[0], upper[1]]
+    first_order = rows.rest_sums @ (rows.rest_x * rest[:, None])
+    second_order = _square(rows.rest_sums @ (rows.rest_products * rest[:, None]), 1 + width)
     hazards = first_order[:, 0]
     sd = point.sd
     if sd > 0:
@@ -501,11 +522,7 @@ def _value(rows: _Rows, point: _Point, modes: np.ndarray | None) -> _Value:
     held = posterior * grown
     information[:, : 1 + width, : 1 + width] += held.sum(axis=0)[:, None, None] * second_order
     curved = (posterior[:, code] * terms[2]).sum(axis=0)
-    by_row = rows.point_sums @ (x[:, upper[0]] * x[:, upper[1]] * curved[:, None])
-    point_second = np.zeros((count, 1 + width, 1 + width))
-    point_second[:, upper[0], upper[1]] = by_row
-    point_second[:, upper[1], upper[0]] = by_row
-    information[:, : 1 + width, : 1 + width] -= point_second
+    information[:, : 1 + width, : 1 + width] -= _square(rows.point_sums @ (_products(x) * curved[:, None]), 1 + width)
     if sd > 0:
         once = ((posterior * u)[:, code] * terms[2]).sum(axis=0)
         twice = ((posterior * u**2)[:, code] * terms[2]).sum(axis=0)
@@ -513,8 +530,7 @@ def _value(rows: _Rows, point: _Point, modes: np.ndarray | None) -> _Value:
         information[:, : 1 + width, -1] += cross
         information[:, -1, : 1 + width] += cross
         information[:, -1, -1] += (held * u**2).sum(axis=0) * hazards - rows.point_sums @ twice
-    strata = len(rows.strata)
-    by_stratum = _summing(rows.stratum_of, np.ones(count), strata)
+    by_stratum = rows.stratum_sums
     return _Value(
         log_likelihood=float(cluster_log.sum()),
         gradient_strata=by_stratum @ mean_score[:, 0],
@@ -584,7 +600,8 @@ def _maximise(rows: _Rows, start: _Point, *, frailty: bool, fixed: bool = False)
                 float(np.clip(abs(sd), _NO_FRAILTY / 10, _LARGEST_FRAILTY)) if frailty else sd,
             )
             next_value = _value(rows, trial, value.modes)
-            if next_value.log_likelihood >= value.log_likelihood - 1e-10 * (1 + abs(value.log_likelihood)):
+            # Near the maximum the derivatives, which are those of the exact integral, decide: the quadrature's own maximum lies beside.
+            if gain < _NEAR or next_value.log_likelihood >= value.log_likelihood:
                 break
             share /= 2
         else:
