@@ -1,7 +1,7 @@
 """Hazard models with therapists' frailty on 100,000 person-periods, against lme4's glmer on the same rows in the same run.
 
-Prints processor seconds of the fit alone (no imports, no reading; the best of three, of one for glmer), and the ratios, for both links: with
-as many quadrature nodes in both programs, and against glmer with one node (Laplace), which is its fastest. The limit is a ratio of 1.
+Prints processor seconds of the fit alone (no imports, no reading; the best of three, of one for glmer), and the ratios, for both links:
+with as many quadrature nodes in both programs, and against glmer with one node (Laplace), which is its fastest. The limit is a ratio of 1.
 """
 
 from __future__ import annotations

@@ -803,7 +803,7 @@ TABLES = (
         "Who leaves: ratios of hazards for the alliance and for clients and therapists, risks of dropout by session, failure in phase 1.",
         {
             "definition": "definition of dropout of the configuration; empty for the outcome",
-            "cause": "dropout, planned_ending (what competes), dropout_subdistribution (clients who ended as planned stay at risk), or outcome",
+            "cause": "dropout, planned_ending (what competes), dropout_subdistribution (who ended as planned stays at risk), or outcome",
             "hazard_model": "first_session (alliance of the first session), time_varying (and its change since, before each session), "
             "effect_over_time (whether the effect changes), combination (client x therapist), phase_one (failure in phase 1)",
             "link": "cloglog (hazard ratios) or logit (odds ratios)",
@@ -812,7 +812,7 @@ TABLES = (
             "alliance_first_by_session (factor by which the alliance's ratio changes with every doubling of the session), session_doubled, "
             "client, therapist, client_by_therapist (per SD), failed (against not), frailty; or at which alliance a risk is told",
             "session": "session up to which a risk is told",
-            "same_rater": "yes: who rated the alliance also judged the ending (or rated the outcome); mixed: at some sites or for some clients",
+            "same_rater": "yes: who rated the alliance also judged the ending (or rated the outcome); mixed: at some sites, or some clients",
             "n_events": "events behind the number",
             "events_per_parameter": "events per coefficient (intercepts and a hazard of each session not counted)",
             "p_boundary": "p value of no frailty (half chi-squared with 0, half with 1 degree of freedom); rows of frailty only",

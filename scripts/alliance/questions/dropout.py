@@ -10,8 +10,8 @@ import pandas as pd
 
 from alliance.questions import dropout_curves as curves
 from alliance.questions import dropout_models as models
-from alliance.questions import dropout_pooling, effects
 from alliance.questions import dropout_periods as spans
+from alliance.questions import dropout_pooling, effects
 from alliance.questions.contract import POOLED, finish
 from alliance.questions.part import Part, largest_counts
 from alliance.questions.sentences import Sentence

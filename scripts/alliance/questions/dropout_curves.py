@@ -280,7 +280,7 @@ def group_rows(facts: Mapping[str, Any], level: float, method: str) -> list[dict
 
 
 def phase_one_outcome(found: Course, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the outcome of clients whose phase 1 failed minus that of the others, at the same intake level (claim on failure in phase 1)."""
+    """Return the outcome of clients whose phase 1 failed minus that of the others, at the same intake level."""
     common = {
         "definition": "",
         "cause": "outcome",

@@ -236,8 +236,8 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
     question, main = options["questions"]["dropout"], options["dropout"]["definition"]
     sentences = [
         Sentence(
-            f"Dropout is leaving by the definition “{main}”; after every attended session it was asked whether the client came again. Treatments "
-            "that were broken off from outside or still go on are censored before their last session, since it is not known whether these "
+            f"Dropout is leaving by the definition “{main}”; after every attended session it was asked whether the client came again. "
+            "Treatments that were broken off from outside or still go on are censored before their last session, since it is not known whether these "
             "clients would have come again; planned endings compete with dropout."
         )
     ]
@@ -273,16 +273,16 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         half = question["contrast"] / 2
         sentences.append(
             Sentence(
-                f"Risks of dropout at a first-session alliance of {half:g} SD above and below the mean follow from the hazards of dropout and "
-                "of planned endings and were averaged over the clients; their errors come from leaving out each therapist in turn."
+                f"Risks of dropout at a first-session alliance of {half:g} SD above and below the mean follow from the hazards of dropout "
+                "and of planned endings and were averaged over the clients; their errors come from leaving out each therapist in turn."
             )
         )
     if counted.any():
         sentences.append(
             Sentence(
-                "Shares still in treatment and risks of dropout by session are Kaplan-Meier and Aalen-Johansen estimates by third of the "
-                "site’s first-session alliance; over sites they rest on sums of clients at risk and of endings, with errors that take clients "
-                f"as independent. Curves stop where fewer than {curves.SMALLEST_CELL} clients are at risk.",
+                "Shares still in treatment and risks of dropout by session are Kaplan-Meier and Aalen-Johansen estimates by third of "
+                "the site’s first-session alliance; over sites they rest on sums of clients at risk and of endings, with errors that take "
+                f"clients as independent. Curves stop where fewer than {curves.SMALLEST_CELL} clients are at risk.",
                 ("aalen_johansen_1978",),
             )
         )

@@ -8,7 +8,15 @@ from typing import Any
 import pandas as pd
 
 from alliance.reports import numbers
-from alliance.reports.chapters import alliance_outcome, common, early_gains, measurement_overlap, measurement_reliability, path_models
+from alliance.reports.chapters import (
+    alliance_outcome,
+    common,
+    dropout,
+    early_gains,
+    measurement_overlap,
+    measurement_reliability,
+    path_models,
+)
 from alliance.reports.elements import Cell, Column, Table, listed, number_cell, slug
 from alliance.reports.inputs import EXCLUDED, ReportData
 from alliance.reports.page import Section
@@ -37,6 +45,7 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
         lambda row: common.words(row.factor),
         "Client factors and early alliance",
     ),
+    "dropout": (dropout.site_rows, None, dropout.estimate_name, "First-session alliance and dropout (hazard ratio)"),
 }
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LINKS = ("cloglog", "logit")
-NODES = 9
+NODES = 15
 MIN_CLUSTERS = 5
 _STEPS = 60
 # Twice the promised gain of log-likelihood below which a point is near the maximum, and below which it is the maximum.
