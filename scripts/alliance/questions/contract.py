@@ -812,7 +812,7 @@ TABLES = (
             "alliance_first_by_session (factor by which the alliance's ratio changes with every doubling of the session), session_doubled, "
             "client, therapist, client_by_therapist (per SD), failed (against not), frailty; or at which alliance a risk is told",
             "session": "session up to which a risk is told",
-            "same_rater": "yes: who rated the alliance also judged the ending (or rated the outcome); mixed: at some sites, or some clients",
+            "same_rater": "yes: who rated the alliance also judged the ending (or rated the outcome); mixed: some sites or clients",
             "n_events": "events behind the number",
             "events_per_parameter": "events per coefficient (intercepts and a hazard of each session not counted)",
             "p_boundary": "p value of no frailty (half chi-squared with 0, half with 1 degree of freedom); rows of frailty only",

@@ -52,11 +52,13 @@ def tables_of(
 
 def _read(one_stage: pd.DataFrame) -> pd.DataFrame:
     """Return what was fitted over the rows of all sites, with empty text where there is none."""
-    text = [name for name in one_stage if name in (*HAZARD_KEYS, *CALIBRATION_KEYS, "table", "site", "reason", "status", "method")]
-    filled = one_stage.astype(dict.fromkeys(text, object)).fillna(dict.fromkeys(text, ""))
+    if one_stage.empty:
+        return one_stage
+    text = dict.fromkeys((*HAZARD_KEYS, *CALIBRATION_KEYS, "table", "site", "reason", "status", "method"))
+    whole = one_stage.reindex(columns=[*one_stage, *(name for name in text if name not in one_stage)])
+    filled = whole.astype(dict.fromkeys(text, object)).fillna(dict.fromkeys(text, ""))
     for name in ("session", "group"):
-        if name in filled:
-            filled[name] = [str(int(float(value))) if str(value).replace(".", "").isdigit() else str(value) for value in filled[name]]
+        filled[name] = [str(int(float(value))) if str(value).replace(".", "").isdigit() else str(value) for value in filled[name]]
     return filled
 
 
@@ -237,8 +239,8 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
     sentences = [
         Sentence(
             f"Dropout is leaving by the definition “{main}”; after every attended session it was asked whether the client came again. "
-            "Treatments that were broken off from outside or still go on are censored before their last session, since it is not known whether these "
-            "clients would have come again; planned endings compete with dropout."
+            "Treatments that were broken off from outside or still go on are censored before their last session, since it is not known "
+            "whether these clients would have come again; planned endings compete with dropout."
         )
     ]
     if len(known):
