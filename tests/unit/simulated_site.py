@@ -148,6 +148,20 @@ OPTIONS = {
                 )
             },
         },
+        "dropout": {
+            "enabled": True,
+            "window": "session_1",
+            "lag": 1,
+            "carry": 2,
+            "baseline": "log",
+            "steps": [2, 5, 9],
+            "horizons": [5, 10],
+            "contrast": 1.0,
+            "risk_groups": 5,
+            "events_per_parameter": {"low": 10, "refuse": 2},
+            "phase_one": {"sessions": [3, 5], "rule": "lowest_third", "amount": None},
+            "combinations": {"affiliation": {"client": "affiliation", "therapist": "affiliation"}},
+        },
         "path_models": {
             "enabled": True,
             "missing": "likelihood",

@@ -12,6 +12,7 @@ from alliance.reports.chapters import (
     alliance_outcome,
     common,
     congruence,
+    dropout,
     early_gains,
     measurement_overlap,
     measurement_reliability,
@@ -46,6 +47,7 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
         "Client factors and early alliance",
     ),
     "congruence": (congruence.site_rows, None, congruence.statistic_name, "Client and therapist of the same sessions"),
+    "dropout": (dropout.site_rows, None, dropout.estimate_name, "First-session alliance and dropout (hazard ratio)"),
 }
 
 

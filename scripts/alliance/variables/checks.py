@@ -66,6 +66,7 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
         *_outcome_faults(config),
         *_measurement_faults(config),
         *_congruence_faults(config),
+        *_dropout_faults(config),
     ]
 
 
@@ -103,6 +104,8 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
         base = ("questions", "congruence")
         uses += [((*base, "windows", position), name) for position, name in enumerate(questions["congruence"]["windows"])]
         uses.append(((*base, "session_window"), questions["congruence"]["session_window"]))
+    if questions["dropout"]["enabled"]:
+        uses.append((("questions", "dropout", "window"), questions["dropout"]["window"]))
     for path, name in uses:
         if name is not None and name not in windows:
             yield path, f"there is no window '{name}' in alliance.windows{nearest(name, windows)}"
@@ -269,3 +272,16 @@ def _congruence_faults(config: Mapping[str, Any]) -> Iterator[Found]:
                 )
         if content["outcome"] in ("outcome", "symptoms") and not config[content["outcome"]].get("instruments"):
             yield (content["outcome"], "instruments"), f"surface {name} needs one; list some or drop questions.congruence.surfaces.{name}"
+
+
+def _dropout_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    question = config["questions"]["dropout"]
+    if not question["enabled"]:
+        return
+    if not config["alliance"].get("instruments"):
+        yield ("alliance", "instruments"), "dropout needs an alliance instrument; list one or set questions.dropout.enabled: false"
+    for name, pair in question["combinations"].items():
+        for role, column in pair.items():
+            if column in CONSTRUCTS:
+                path = ("questions", "dropout", "combinations", name, role)
+                yield path, f"'{column}' is a construct; name a column of the {role}s table"
