@@ -9,8 +9,6 @@ import shutil
 import pytest
 
 QUESTIONS = (
-    "",
-)
     "alliance outcome",
     "client factors",
     "congruence",
