@@ -61,7 +61,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         parts = {
             "": client_factors_correlations.others(own, alliances, options),
             UNIQUE_SHARED: client_factors_unique_shared.estimate(site, own, alliance, options),
-            OVER_TIME: client_factors_over_time.estimate(site, own, options),
+            OVER_TIME: client_factors_over_time.estimate(site, own, alliance, options),
         }
         therapists = len(set(own.codes.tolist())) if own.therapists_known else None
         counts = {"clients": len(own.clients), "therapists": therapists, "sessions": alliance.n_sessions}

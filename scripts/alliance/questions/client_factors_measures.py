@@ -52,6 +52,14 @@ class SiteFactors:
         """Return whether a factor was measured after each of some other measures, shape (clients, factors, measures)."""
         return measured_after(list(self.found.values()), list(later), self.clients)
 
+    def measured(self, category: str) -> list[int]:
+        """Return the positions of the factors of a category that the site measured."""
+        return [
+            position
+            for position, (factor, content) in enumerate(self.factors.items())
+            if content["category"] == category and not self.found[factor].reason
+        ]
+
     def values(self, one: Measure) -> np.ndarray:
         """Return a measure over the clients, NaN where missing."""
         return one.values.reindex(self.clients).to_numpy(dtype=float)
@@ -61,6 +69,40 @@ class SiteFactors:
         if not len(one.times):
             return np.zeros(len(self.clients))
         return one.times["n_sessions"].reindex(self.clients).fillna(0).to_numpy(dtype=float)
+
+
+def z_of_rated(x: np.ndarray, rated: np.ndarray) -> np.ndarray:
+    """Return columns as z scores over the clients who are rated, others missing; columns that do not vary are missing.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, m)
+    rated : ndarray of bool, shape (n,)
+    """
+    x = np.where(rated[:, None], x, np.nan)
+    n = np.isfinite(x).sum(axis=0)
+    filled = np.nan_to_num(x)
+    centred = np.where(np.isfinite(x), filled - filled.sum(axis=0) / np.maximum(n, 1), 0.0)
+    spread = np.sqrt((centred**2).sum(axis=0) / np.maximum(n - 1, 1))
+    usable = spread > 1e-12 * np.abs(filled).max(axis=0, initial=0.0)
+    return np.where(np.isfinite(x), centred / np.where(usable, spread, np.nan), np.nan)
+
+
+def category_means(own: SiteFactors, x: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Return the categories, and the mean of each client's standardised factors of each of them, shape (clients, categories).
+
+    It is missing where a client lacks more than half of the factors that the site measured of a category.
+    """
+    categories = sorted({content["category"] for content in own.factors.values()})
+    scored = z_of_rated(x, np.ones(len(x), dtype=bool))
+    means = np.full((len(x), len(categories)), np.nan)
+    for column, category in enumerate(categories):
+        measured = own.measured(category)
+        known = np.isfinite(scored[:, measured])
+        enough = (known.sum(axis=1) >= len(measured) / 2) & known.any(axis=1)
+        total = np.where(known, scored[:, measured], 0.0).sum(axis=1)
+        means[:, column] = np.where(enough, total / np.maximum(known.sum(axis=1), 1), np.nan)
+    return categories, means
 
 
 def factors_of(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

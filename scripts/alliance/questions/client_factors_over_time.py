@@ -7,13 +7,14 @@ second phase, with what the factor adds to the second phase beyond the first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from alliance.questions import effects
-from alliance.questions.client_factors_measures import SiteFactors, alliance_measure, factor_keys
+from alliance.questions.client_factors_measures import SiteFactors, alliance_measure, category_means, factor_keys, z_of_rated
 from alliance.questions.client_factors_pooling import tables_by_scale, with_bounds
 from alliance.questions.contract import WITH_NUMBERS
 from alliance.questions.outcome_contrasts import result_fields, z_scores
@@ -25,6 +26,7 @@ from alliance.questions.summary import SiteSummary
 from alliance.statistics.covariance import partial_correlation
 from alliance.statistics.growth_effects import growth_effects, working_variances
 from alliance.statistics.jackknife import covariance_of_sums, cross_products, jackknife
+from alliance.variables.client import Measure
 
 GROWTH, BANDS, PHASES = "growth", "bands", "phases"
 START, CHANGE = "start", "change in ten sessions"
@@ -38,17 +40,19 @@ KEYS = (
 )
 
 
-def estimate(site: SiteData, own: SiteFactors, options: Mapping[str, Any]) -> Part:
-    """Return the rows of one site, all factors at once.
+def estimate(site: SiteData, own: SiteFactors, alliance: Measure, options: Mapping[str, Any]) -> Part:
+    """Return the rows of one site, all factors and the means of categories at once.
 
     Parameters
     ----------
     site : SiteData
     own : SiteFactors
+    alliance : Measure
+        Alliance of the headline.
     options : mapping
         Sections ``alliance``, ``pooling`` and ``questions.client_factors``.
     """
-    part = Part()
+    part, own = Part(), with_categories(own, alliance)
     _growth(part, site, own, options)
     question = options["questions"]["client_factors"]["over_time"]
     bands = {name: window for name, window in question["bands"].items() if window}
@@ -59,6 +63,27 @@ def estimate(site: SiteData, own: SiteFactors, options: Mapping[str, Any]) -> Pa
         phases = {FIRST: question["first"], SECOND: question["second"]}
         _compared(part, site, own, options, PHASES, phases, {f"{FIRST} - {SECOND}": {FIRST: 1.0, SECOND: -1.0}})
     return part
+
+
+def category_name(category: str) -> str:
+    """Return what the mean of a category's factors is called among the factors."""
+    return f"({category})"
+
+
+def with_categories(own: SiteFactors, alliance: Measure) -> SiteFactors:
+    """Return the factors with, for each category, the mean of a client's standardised factors: one answer with more certainty."""
+    x = np.where(own.late([alliance])[:, :, 0], np.nan, own.x)
+    factors, found = dict(own.factors), dict(own.found)
+    categories, means = category_means(own, x)
+    for category in categories:
+        measured = own.measured(category)
+        raters = sorted({own.found[list(own.factors)[position]].rater for position in measured})
+        reason = "" if len(measured) > 1 else f"needs two factors of the category {category}; has {len(measured)}"
+        name, rater = category_name(category), raters[0] if len(raters) == 1 else ""
+        factors[name] = {"category": category, "reversed": False}
+        found[name] = replace(alliance, values=alliance.values.iloc[:0], times=alliance.times.iloc[:0], rater=rater, reason=reason)
+    x = np.hstack([x, means])
+    return replace(own, factors=factors, found=found, x=x)
 
 
 def _keys(own: SiteFactors, factor: str, options: Mapping[str, Any], analysis: str, name: str, window: str = "") -> dict[str, Any]:
@@ -85,7 +110,7 @@ def _growth(part: Part, site: SiteData, own: SiteFactors, options: Mapping[str, 
         frame = pd.DataFrame({"score": score, "time": time, "client": rows["client"]})
         if own.therapists_known:
             frame["therapist"] = own.codes[place]
-        x = _scaled(np.where(own.late([alliance])[:, :, 0], np.nan, own.x), np.isin(np.arange(len(own.clients)), place))
+        x = z_of_rated(np.where(own.late([alliance])[:, :, 0], np.nan, own.x), np.isin(np.arange(len(own.clients)), place))
         working = working_variances(frame)
         found = growth_effects(score, time, place, x, own.therapists, working, min_rows=options["pooling"]["min_clients"])
     for position, factor in enumerate(own.factors):
@@ -108,17 +133,6 @@ def _growth(part: Part, site: SiteData, own: SiteFactors, options: Mapping[str, 
             part.add({**keys, "estimate_type": kind, **fields}, found.std_error[number, position] ** 2)
 
 
-def _scaled(x: np.ndarray, rated: np.ndarray) -> np.ndarray:
-    """Return factors as z scores over the clients who have sessions; factors that do not vary are missing."""
-    x = np.where(rated[:, None], x, np.nan)
-    n = np.isfinite(x).sum(axis=0)
-    filled = np.nan_to_num(x)
-    centred = np.where(np.isfinite(x), filled - filled.sum(axis=0) / np.maximum(n, 1), 0.0)
-    spread = np.sqrt((centred**2).sum(axis=0) / np.maximum(n - 1, 1))
-    usable = spread > 1e-12 * np.abs(filled).max(axis=0, initial=0.0)
-    return np.where(np.isfinite(x), centred / np.where(usable, spread, np.nan), np.nan)
-
-
 def _compared(
     part: Part,
     site: SiteData,
@@ -134,7 +148,10 @@ def _compared(
     """
     equal, rater = options["questions"]["client_factors"]["over_time"]["equal_sessions"], options["alliance"]["rater"]
     measured = {name: alliance_measure(site, window, rater, options, equal) for name, window in windows.items()}
-    names, weights = list(windows), np.array([[one.get(name, 0.0) for name in windows] for one in contrasts.values()]).reshape(-1, len(windows))
+    names, weights = (
+        list(windows),
+        np.array([[one.get(name, 0.0) for name in windows] for one in contrasts.values()]).reshape(-1, len(windows)),
+    )
     missing = next((one.reason for one in measured.values() if one.reason), "")
     alliances = np.column_stack([own.values(one) for one in measured.values()])
     ratings = sum(own.ratings(one) for one in measured.values())

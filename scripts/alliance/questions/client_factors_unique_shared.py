@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.questions import effects
-from alliance.questions.client_factors_measures import SiteFactors, factor_keys, factors_of, same_rater
+from alliance.questions.client_factors_measures import SiteFactors, category_means, factor_keys, factors_of, same_rater
 from alliance.questions.client_factors_pooling import tables_by_scale, with_bounds
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.correlations import published_correlations, published_matrix
@@ -25,7 +25,7 @@ from alliance.statistics.covariance import elements, jacobian, matrix_of, olkin_
 from alliance.statistics.jackknife import Jackknifed, covariance_of_sums, cross_products, jackknife
 from alliance.variables.client import Measure, measure, order_violations
 
-ALL = "(all)"
+ALL, BY_CATEGORY = "(all)", "(categories)"
 CONTRAST = "correlation_contrast"
 FACTOR_ALLIANCE, FACTOR_OUTCOME, ALLIANCE_OUTCOME = "factor with alliance", "factor with outcome", "alliance with outcome"
 FACTOR_GIVEN, ALLIANCE_GIVEN = "factor with outcome given alliance", "alliance with outcome given factor"
@@ -33,8 +33,8 @@ DIFFERENCE = "alliance - factor"
 UNIQUE_FACTOR, UNIQUE_ALLIANCE, SHARED, TOGETHER = "factor alone", "alliance alone", "in common", "together"
 SHARES = {UNIQUE_FACTOR: "r_squared_change", UNIQUE_ALLIANCE: "r_squared_change", SHARED: "r_squared_shared", TOGETHER: "r_squared_total"}
 QUANTITIES = (FACTOR_ALLIANCE, FACTOR_OUTCOME, ALLIANCE_OUTCOME, FACTOR_GIVEN, ALLIANCE_GIVEN, DIFFERENCE, *SHARES)
-EXPLAINED, ADJUSTED, ELSEWHERE = "alliance by all factors", "alliance by all factors, adjusted", "alliance by all factors, other therapists"
-ALL_GIVEN, ALL_DIFFERENCE = "alliance with outcome given all factors", "given all factors - not given"
+EXPLAINED, ADJUSTED, ELSEWHERE = "alliance by factors", "alliance by factors, adjusted", "alliance by factors, other therapists"
+ALL_GIVEN, ALL_DIFFERENCE = "alliance with outcome given factors", "given factors - not given"
 KEYS = (
     *("factor", "category", "reversed", "alliance_rater", "factor_rater", "outcome_rater", "same_rater", "window", "form", "quantity"),
     "estimate_type",
@@ -75,7 +75,11 @@ def estimate(site: SiteData, own: SiteFactors, alliance: Measure, options: Mappi
         for form in forms(options):
             needed = missing or (intake.reason if form != "zero_order" else "")
             _add_pair(part, factor, form, column, frames, needed, ratings, own, options)
-    _add_all(part, x, frames, alliance, outcome, intake, ratings, own, options)
+    reasons = {"alliance": alliance.reason, "outcome": outcome.reason, "intake": intake.reason}
+    names, means = category_means(own, x)
+    for together, predictors, labels in ((ALL, x, list(own.factors)), (BY_CATEGORY, means, names)):
+        entered = _add_together(part, together, predictors, frames, reasons, ratings, own, options)
+        part.facts[f"entered {together}"] = [labels[position] for position in entered]
     return part
 
 
@@ -256,26 +260,27 @@ def chosen_factors(x: np.ndarray, present: np.ndarray, held: np.ndarray | None =
     return chosen
 
 
-def _add_all(
+def _add_together(
     part: Part,
+    together: str,
     x: np.ndarray,
     frames: Mapping[str, np.ndarray],
-    alliance: Measure,
-    outcome: Measure,
-    intake: Measure,
+    reasons: Mapping[str, str],
     ratings: np.ndarray,
     own: SiteFactors,
     options: Mapping[str, Any],
-) -> None:
-    """Add what all factors together explain of the alliance, and alliance with outcome given all of them."""
+) -> list[int]:
+    """Add what several predictors together explain of the alliance, and alliance with outcome given all of them.
+
+    Returns the positions of those that entered.
+    """
     per_factor = options["questions"]["client_factors"]["clients_per_factor"]
     present = np.isfinite(frames["alliance"])
     chosen = chosen_factors(x, present)
-    names = [list(own.factors)[position] for position in chosen]
     data = np.column_stack([x[:, chosen], frames["alliance"]])
     complete = np.isfinite(data).all(axis=1)
     p = len(chosen)
-    missing = alliance.reason or _too_few(p, int(complete.sum()), per_factor)
+    missing = reasons["alliance"] or _too_few(p, int(complete.sum()), per_factor)
     scored = cross_products(z_scores(data[complete]))
 
     def of_alliance(sums: np.ndarray) -> np.ndarray:
@@ -285,16 +290,15 @@ def _add_all(
     therapists = None if own.therapists is None else own.therapists[complete]
     result = jackknife(scored, of_alliance, 2, therapists, min_rows=options["pooling"]["min_clients"]) if p else _nothing(data, own)
     sessions = int(ratings[complete].sum())
-    _add(part, ALL, "zero_order", (EXPLAINED, ADJUSTED), result, missing, sessions, len(data), own, options, p)
-    _add_elsewhere(part, scored, therapists, result, missing, p, sessions, len(data), own, options)
-    part.facts["factors_together"] = names
+    _add(part, together, "zero_order", (EXPLAINED, ADJUSTED), result, missing, sessions, len(data), own, options, p)
+    _add_elsewhere(part, together, scored, therapists, result, missing, p, sessions, len(data), own, options)
     for form in forms(options):
-        needed = alliance.reason or outcome.reason or (intake.reason if form != "zero_order" else "")
-        together = chosen_factors(x, present, frames["intake"] if form != "zero_order" and not intake.reason else None)
-        data = _columns(form, *(x[:, one] for one in together), frames=frames)
+        needed = reasons["alliance"] or reasons["outcome"] or (reasons["intake"] if form != "zero_order" else "")
+        entered = chosen_factors(x, present, frames["intake"] if form != "zero_order" and not reasons["intake"] else None)
+        data = _columns(form, *(x[:, one] for one in entered), frames=frames)
         complete = np.isfinite(data).all(axis=1)
-        needed = needed or _too_few(len(together), int(complete.sum()), per_factor)
-        held = list(range(len(together)))
+        needed = needed or _too_few(len(entered), int(complete.sum()), per_factor)
+        held = list(range(len(entered)))
 
         def given(covariance: np.ndarray, held: list[int] = held, form: str = form) -> np.ndarray:
             of_form = by_form(covariance, form)
@@ -302,10 +306,11 @@ def _add_all(
             before, after = (partial_correlation(of_form, last, last + 1, one) for one in ([], held))
             return np.stack([before, after, after - before], axis=-1)
 
-        result = _jackknifed(data, complete, form, given, 3, own, options) if together else _nothing(data, own)
+        result = _jackknifed(data, complete, form, given, 3, own, options) if entered else _nothing(data, own)
         sessions = int(ratings[complete].sum())
         quantities = (ALLIANCE_OUTCOME, ALL_GIVEN, ALL_DIFFERENCE)
-        _add(part, ALL, form, quantities, result, needed, sessions, len(data), own, options, len(together))
+        _add(part, together, form, quantities, result, needed, sessions, len(data), own, options, len(entered))
+    return chosen
 
 
 def _too_few(factors: int, clients: int, per_factor: float) -> str:
@@ -321,6 +326,7 @@ def _nothing(data: np.ndarray, own: SiteFactors) -> Jackknifed:
 
 def _add_elsewhere(
     part: Part,
+    together: str,
     scored: np.ndarray,
     therapists: np.ndarray | None,
     result: Jackknifed,
@@ -332,7 +338,7 @@ def _add_elsewhere(
     options: Mapping[str, Any],
 ) -> None:
     """Add how much the factors explain of the alliance with therapists that the coefficients were not estimated from."""
-    row = _keys(ALL, "zero_order", ELSEWHERE, "", options)
+    row = _keys(together, "zero_order", ELSEWHERE, "", options)
     row |= result_fields(result, own.therapists_known) | {"n_sessions": sessions, "n_factors": p}
     row["share_missing"] = 1 - result.n / clients if clients else None
     reason = missing or result.reason
@@ -380,11 +386,12 @@ def published(sent: Published, options: Mapping[str, Any]) -> Part:
                 for i, j in ((0, 1), (0, 2), (1, 2))
             ]
             part.covariances = _with(part.covariances, pairs)
-    for quantity in (EXPLAINED, ADJUSTED, ELSEWHERE):
-        _add_not_sent(part, "zero_order", quantity, options)
-    for form in forms(options):
-        for quantity in (ALLIANCE_OUTCOME, ALL_GIVEN, ALL_DIFFERENCE):
-            _add_not_sent(part, form, quantity, options)
+    for together in (ALL, BY_CATEGORY):
+        for quantity in (EXPLAINED, ADJUSTED, ELSEWHERE):
+            _add_not_sent(part, together, "zero_order", quantity, options)
+        for form in forms(options):
+            for quantity in (ALLIANCE_OUTCOME, ALL_GIVEN, ALL_DIFFERENCE):
+                _add_not_sent(part, together, form, quantity, options)
     return part
 
 
@@ -392,8 +399,8 @@ def _with(covariances: pd.DataFrame, rows: list[dict[str, Any]]) -> pd.DataFrame
     return pd.concat([covariances, pd.DataFrame(rows)], ignore_index=True) if len(covariances) else pd.DataFrame(rows)
 
 
-def _add_not_sent(part: Part, form: str, quantity: str, options: Mapping[str, Any]) -> None:
-    row = _keys(ALL, form, quantity, "", options)
+def _add_not_sent(part: Part, together: str, form: str, quantity: str, options: Mapping[str, Any]) -> None:
+    row = _keys(together, form, quantity, "", options)
     part.add(row | {"method": "none", "status": "not_estimable", "reason": NO_ROWS.replace("the factor", "all factors")})
 
 
@@ -419,15 +426,28 @@ def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapp
     rows = tables_by_scale(gathered, KEYS, summaries, options, NO_ROWS)
     replaced = rows["site"].eq(POOLED) & (rows["quantity"].isin([*SHARES, ELSEWHERE]))
     shares = [_pooled_shares(own, rows[replaced], summaries, options, model) for _, own in gathered.groupby(["factor", "form"], sort=True)]
-    elsewhere = gathered[gathered["quantity"].eq(ELSEWHERE)]
-    rows = effects.stack(rows[~replaced], *shares, _weighted(elsewhere, rows[replaced & rows["quantity"].eq(ELSEWHERE)], options))
+    elsewhere = [
+        _weighted(own, rows[replaced & rows["quantity"].eq(ELSEWHERE) & rows["factor"].eq(factor)], options)
+        for factor, own in gathered[gathered["quantity"].eq(ELSEWHERE)].groupby("factor", sort=True)
+    ]
+    rows = effects.stack(rows[~replaced], *shares, *elsewhere)
     counted = gathered.assign(size=gathered["n_factors"].where(gathered["status"].isin(WITH_NUMBERS)))
     sizes = counted.groupby(["factor", "form", "quantity"])["size"].mean()
     middle = pd.Series(sizes.reindex(pd.MultiIndex.from_frame(rows[["factor", "form", "quantity"]])).to_numpy(), index=rows.index)
     own = rows["n_factors"] if "n_factors" in rows else pd.Series(np.nan, index=rows.index)
     rows = rows.assign(n_factors=own.where(rows["site"].ne(POOLED), middle))
     bound = options["questions"]["client_factors"]["over_time"]["equivalence_bound"]
-    return with_bounds(rows, bound, options["pooling"], ("correlation", "partial_correlation", "part_correlation", CONTRAST))
+    return with_bounds(_possible(rows), bound, options["pooling"], ("correlation", "partial_correlation", "part_correlation", CONTRAST))
+
+
+def _possible(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with the limits of shares cut at 0 and 1 (shared parts may be below 0), never beyond the estimate."""
+    shares = rows["estimate_type"].isin(("r_squared_change", "r_squared_total", "r_squared_adjusted")).to_numpy()
+    low, high, value = (rows[name].astype(float) for name in ("ci_low", "ci_high", "estimate"))
+    return rows.assign(
+        ci_low=np.where(shares & low.notna(), np.minimum(np.maximum(low, 0.0), value), low),
+        ci_high=np.where(shares & high.notna(), np.maximum(np.minimum(high, 1.0), value), high),
+    )
 
 
 def _weighted(own: pd.DataFrame, pooled: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFrame:

@@ -756,6 +756,7 @@ TABLES = (
         "Whether client factors go with the alliance at the start only or throughout: growth, parts of treatment, first and second phase.",
         {
             **{key: _FACTOR_KEYS[key] for key in ("factor", "category", "reversed")},
+            "factor": "client factor of the configuration; a category in brackets: the mean of its standardised factors",
             **_OF_FACTOR,
             "analysis": "growth (session by session), bands (parts of treatment) or phases (first and second), each on the same clients",
             "part": "start or change in ten sessions (growth); part of treatment; first, second, second given first (phases)",
@@ -771,7 +772,8 @@ TABLES = (
         "What a client factor and the alliance explain of the outcome alone and in common, and what all factors together explain.",
         {
             **{key: _FACTOR_KEYS[key] for key in ("factor", "category", "reversed")},
-            "factor": "client factor of the configuration; (all): those known of at least half of a site's clients, together",
+            "factor": "client factor of the configuration; (all): those known of at least half of a site's clients, together; "
+            "(categories): the means of the standardised factors of each category, together",
             **_OF_FACTOR,
             "outcome_rater": "who rated the outcome; empty: the row is not about it",
             "form": "zero_order, or the outcome's form; ancova: all given the intake level, and shares are of the variance it leaves",
