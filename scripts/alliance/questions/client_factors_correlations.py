@@ -91,7 +91,8 @@ def others(own: SiteFactors, alliances: Mapping[tuple[str, str], Measure], optio
     x = np.where(late, np.nan, own.x[:, :, None])
     y = np.broadcast_to(np.column_stack([own.values(one) for one in alliances.values()])[:, None, :], x.shape)
     used = np.isfinite(x) & np.isfinite(y)
-    flat = (x.reshape(len(x), -1), y.reshape(len(y), -1))
+    columns = len(factors) * len(alliances)
+    flat = (x.reshape(len(x), columns), y.reshape(len(y), columns))
     result = correlations(*flat, own.therapists, min_rows=minimum)
     slopes = therapist_slopes(*flat, own.codes, min_rows=minimum) if own.therapists_known else None
     for column, ((window, rater), alliance) in enumerate(alliances.items()):
