@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from measure import PROJECT
 
-sys.path[:0] = [str(PROJECT / "scripts"), str(PROJECT / "tests" / "unit")]
+sys.path.insert(0, str(PROJECT / "scripts"))
+sys.path.insert(0, str(PROJECT / "tests" / "unit"))
 
 from alliance.configuration import study
 from alliance.questions import client_factors

@@ -207,7 +207,8 @@ def verdict(rows: pd.DataFrame, factor: str) -> str:
     -------
     str
         ``start_only``: related to the first phase, less to the second, which it is equivalent to unrelated with; ``fades``: less to the
-        second, yet related to it; ``throughout``: related to both, their difference equivalent to none; ``grows``: more to the second;
+        second, yet related to it; ``throughout``: related to both, their difference equivalent to none; ``both_phases``: related to
+        both, their difference open; ``grows``: more to the second;
         ``nowhere``: equivalent to unrelated in both; ``undecided``; empty where there is no estimate.
     """
     own = rows[rows["factor"].eq(factor) & rows["analysis"].eq(PHASES) & rows["status"].isin(WITH_NUMBERS)]
@@ -229,7 +230,9 @@ def verdict(rows: pd.DataFrame, factor: str) -> str:
         return "start_only" if none(second) else "fades" if related[1] else "undecided"
     if rises and related[1]:
         return "grows"
-    return "throughout" if all(related) and none(contrast) else "undecided"
+    if all(related) and not falls:
+        return "throughout" if none(contrast) else "both_phases"
+    return "undecided"
 
 
 def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
