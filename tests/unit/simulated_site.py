@@ -100,6 +100,18 @@ OPTIONS = {
                 "motivation": {"category": "intrapersonal", "reversed": False},
                 "intake_severity": {"category": "diagnostic", "reversed": True},
             },
+            "windows": ["session_3"],
+            "raters": ["therapist"],
+            "severity_bound": 0.1,
+            "unique_shared": ["social_relations"],
+            "clients_per_factor": 5,
+            "over_time": {
+                "bands": {"early": "early", "middle": "middle", "late": "late"},
+                "first": "early",
+                "second": "late",
+                "equal_sessions": None,
+                "equivalence_bound": 0.1,
+            },
         },
         "alliance_outcome": {
             "enabled": True,

@@ -281,14 +281,28 @@ class PathModels(StrictModel):
 
 
 class Factor(StrictModel):
-    category: Literal["interpersonal", "intrapersonal", "diagnostic"]
+    category: Name
     reversed: bool = False
+
+
+class FactorsOverTime(StrictModel):
+    bands: dict[Literal["early", "middle", "late"], Name | None] = Field(default_factory=dict)
+    first: Name | None = None
+    second: Name | None = None
+    equal_sessions: Annotated[int, Field(ge=1, le=50)] | None = None
+    equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
 
 class ClientFactors(StrictModel):
     enabled: bool = True
     window: Name = "early"
+    windows: list[Name] = Field(default_factory=list)
+    raters: list[Rater] = Field(default_factory=list)
     factors: dict[str, Factor] = Field(default_factory=dict)
+    severity_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    unique_shared: list[str] = Field(default_factory=list)
+    clients_per_factor: Annotated[float, Field(ge=1, le=100)] = 5.0
+    over_time: FactorsOverTime = Field(default_factory=FactorsOverTime)
 
 
 OutcomeForm = Literal["ancova", "zero_order", "residual_gain", "change"]

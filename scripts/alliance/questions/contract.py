@@ -95,6 +95,7 @@ ESTIMATE_TYPES = {
     "standardised_mean_difference": "difference of two groups' outcomes at the same intake level, in SD of the outcome given it",
     "slope_standardised": "coefficient of a part of the alliance (or of the row's variable), outcome and predictor in SD of the site",
     "slope_contrast": "difference of two such coefficients",
+    "slope_change": "change of such a coefficient over the sessions that the row names",
     "variance_share": "share (0-1) of the variance that lies at a level (intraclass correlation)",
     "reliability_of_means": "reliability (0-1) of the mean of a therapist's clients, median over therapists",
     "criterion_met": "1: the criterion is met, 0: it is not",
@@ -102,6 +103,10 @@ ESTIMATE_TYPES = {
     "count": "number of parameters, in the row's words",
     "mean_difference": "difference of two means, in the unit the row names",
     "mean": "mean, in the unit the row names",
+    "r_squared_shared": "share of the outcome variance that two predictors explain in common; negative: one brings out the other",
+    "r_squared_total": "share of the variance that all predictors of the row explain together",
+    "r_squared_adjusted": "the same, less what as many random predictors would explain",
+    "r_squared_elsewhere": "the same in clients of therapists who were left out when the coefficients were estimated",
     "r_squared_change": "share of the outcome variance that the alliance (or the row's variable) adds to what the covariates explain",
     "alpha": "Cronbach's alpha of a scale's scored items",
     "omega_total": "share of the variance of a scale's score that one common factor explains (one-factor model of the scored items)",
@@ -198,6 +203,8 @@ METHODS = {
     "aalen_johansen": "from one site's counts by session (Kaplan-Meier, Aalen-Johansen); clients taken as independent",
     "aalen_johansen_clustered": "the same with a standard error that respects therapists, interval by t (therapists - 1)",
     "pooled_counts": "the same from sums of the sites' counts; clients taken as independent",
+    "cross_validated": "from one site's rows; each therapist left out and predicted from the others, no standard error",
+    "weighted_by_clients": "mean of the sites' numbers weighted by clients; no standard error",
     "over_pairs": "smallest, largest or mean over pairs (or over loadings of one group), without standard error",
     "none": "nothing was computed",
 }
@@ -270,12 +277,23 @@ _INTERVAL = (
 )
 _FACTOR_KEYS = {
     "factor": "client factor of the configuration",
-    "category": "category of the review: interpersonal, intrapersonal, diagnostic",
+    "category": "category of the review (interpersonal, intrapersonal, diagnostic) or of the configuration",
     "reversed": "yes: higher means worse, so the sign was turned before pooling",
     "alliance_rater": "who rated the alliance",
     "factor_rater": "who rated the factor; unknown where it comes from the clients table",
     "same_rater": "yes: one person gave both ratings; unknown where the factor's rater is not known",
     "window": "sessions of the alliance",
+}
+_OF_FACTOR = {
+    "alliance_rater": "who rated the alliance",
+    "factor_rater": "who rated the factor; unknown where it comes from the clients table; mixed: sites differ",
+    "same_rater": "yes: one person gave all ratings; mixed: some of them; unknown where the factor's rater is not known",
+    "window": "sessions of the alliance",
+}
+_WITHOUT_WEIGHT = {
+    "bound": "largest correlation, or difference, that counts as none",
+    "p_equivalence": "p value of the test that the number lies inside the bounds (two one-sided tests)",
+    "decision": "equivalent, different, equivalent_and_different or undecided; never 'no effect' from a test that found none",
 }
 _LEFT_OUT = {"site_left_out": "site left out of this pooled row"}
 _SAME_RATER = {"same_rater": "yes: one person rated alliance and outcome, so the correlation holds shared perception too (halo)"}
@@ -749,9 +767,15 @@ TABLES = (
     Table(
         "client_factors",
         "factors",
-        "Correlation of every client factor at intake with the early alliance.",
-        _FACTOR_KEYS,
-        ("correlation",),
+        "Correlation of every client factor at intake with the alliance by window and rater, and slopes within and between therapists.",
+        {
+            **_FACTOR_KEYS,
+            "headline": "yes: the rater and the window that the question is about",
+            "part": "within_therapists, between_therapists (means of their clients), or the second minus the first; empty: correlations",
+            **_WITHOUT_WEIGHT,
+        },
+        ("correlation", "slope_standardised", "slope_contrast"),
+        numbers=("bound", "p_equivalence"),
     ),
     Table(
         "client_factors",
@@ -762,6 +786,43 @@ TABLES = (
             "n_correlations": "number of site x factor correlations behind the number; n_clients counts every client once",
         },
         ("correlation_n_weighted", "correlation_random_effects", "correlation_contrast"),
+    ),
+    Table(
+        "client_factors",
+        "over_time",
+        "Whether client factors go with the alliance at the start only or throughout: growth, parts of treatment, first and second phase.",
+        {
+            **{key: _FACTOR_KEYS[key] for key in ("factor", "category", "reversed")},
+            "factor": "client factor of the configuration; a category in brackets: the mean of its standardised factors",
+            **_OF_FACTOR,
+            "analysis": "growth (session by session), bands (parts of treatment) or phases (first and second), each on the same clients",
+            "part": "start or change in ten sessions (growth); part of treatment; first, second, second given first (phases)",
+            **_CONTRAST,
+            **_WITHOUT_WEIGHT,
+        },
+        ("slope_standardised", "slope_change", "correlation", "partial_correlation", "correlation_contrast"),
+        numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "client_factors",
+        "unique_shared",
+        "What a client factor and the alliance explain of the outcome alone and in common, and what all factors together explain.",
+        {
+            **{key: _FACTOR_KEYS[key] for key in ("factor", "category", "reversed")},
+            "factor": "client factor of the configuration; (all): those known of at least half of a site's clients, together; "
+            "(categories): the means of the standardised factors of each category, together",
+            **_OF_FACTOR,
+            "outcome_rater": "who rated the outcome; empty: the row is not about it",
+            "form": "zero_order, or the outcome's form; ancova: all given the intake level, and shares are of the variance it leaves",
+            "quantity": "what the number is of: which two are related, given what; whose share of the variance; or the difference",
+            "n_factors": "factors that were entered together; pooled rows: mean over sites",
+            **_WITHOUT_WEIGHT,
+        },
+        (
+            *("correlation", "partial_correlation", "part_correlation", "correlation_with_change", "correlation_contrast"),
+            *("r_squared_change", "r_squared_shared", "r_squared_total", "r_squared_adjusted", "r_squared_elsewhere"),
+        ),
+        numbers=("n_factors", "bound", "p_equivalence"),
     ),
     Table(
         "client_factors",
@@ -1032,12 +1093,15 @@ DESCRIPTIVE = {
         **dict.fromkeys(("pair", "dynamics", "term", "explained", "predictor", "lag"), TEXT),
         "chain": TEXT,
     },
-    "client_factors": {key: TEXT for key in _FACTOR_KEYS},
     "dropout": {
         **dict.fromkeys(("definition", "cause", "hazard_model", "link", "therapists", "term", "session", "same_rater"), TEXT),
         **dict.fromkeys(("group", "compared_with", "validation", "statistic"), TEXT),
         **dict.fromkeys(("n_events", "n_at_risk"), COUNT),
         **dict.fromkeys(("events_per_parameter", "p_boundary", "ci_low", "ci_high"), NUMBER),
+    },
+    "client_factors": {
+        **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
+        "n_factors": NUMBER,
     },
     "alliance_outcome": {
         **{key: TEXT for key in EFFECT_KEYS},

@@ -10,6 +10,7 @@ import pandas as pd
 from alliance.reports import numbers
 from alliance.reports.chapters import (
     alliance_outcome,
+    client_factors,
     common,
     congruence,
     dropout,
@@ -41,8 +42,8 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
     ),
     "path_models": (path_models.site_rows, None, path_models.site_label, "Paths, standardised"),
     "client_factors": (
-        _rows_of("client_factors", "factors"),
-        ("correlation",),
+        client_factors.headline_rows,
+        None,
         lambda row: common.words(row.factor),
         "Client factors and early alliance",
     ),
