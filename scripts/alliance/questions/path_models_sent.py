@@ -31,6 +31,8 @@ class Sent:
         Parameter, other parameter and covariance, by model.
     clients : mapping of str to int
         Largest number of clients of a model's estimates; models without one are absent.
+    therapists : mapping of str to int
+        The same of therapists.
     estimated : frozenset of str
         Models with unstandardised coefficients.
     """
@@ -39,6 +41,7 @@ class Sent:
     blocks: Mapping[str, Block]
     covariances: Mapping[str, Covariances]
     clients: Mapping[str, int]
+    therapists: Mapping[str, int]
     estimated: frozenset[str]
 
     @property
@@ -61,13 +64,14 @@ def _sent(summary: SiteSummary) -> Sent:
     vcov, estimates = summary.vcov, summary.estimates
     first, second = (vcov[name].to_numpy(dtype=object) for name in ("parameter1", "parameter2"))
     values = vcov["cov"].to_numpy(dtype=float)
-    clients = estimates.groupby("model")["n_clients"].max().dropna()
+    clients, therapists = (estimates.groupby("model")[name].max().dropna() for name in ("n_clients", "n_therapists"))
     raw = estimates["estimate_type"].isin(["path_unstandardised", "loading"]) & estimates["status"].isin(WITH_NUMBERS)
     return Sent(
         summary,
         read_blocks(summary.moments) if summary.status == "ok" else {},
         {name: (first[here], second[here], values[here]) for name, here in positions(vcov["model"]).items()},
         {name: int(value) for name, value in clients.items()},
+        {name: int(value) for name, value in therapists.items()},
         frozenset(estimates.loc[raw, "model"]),
     )
 

@@ -17,6 +17,7 @@ from alliance.questions.path_models_pooling import OTHER_UNITS
 from alliance.questions.path_models_sent import Sent, site_moments
 from alliance.questions.sentences import Sentence
 from alliance.questions.summary import SiteSummary
+from alliance.statistics.correlation import MIN_CLUSTERS
 from alliance.statistics.model_relations import scale_invariant_of
 from alliance.statistics.site_equality import SiteEquality, site_equality
 from alliance.statistics.structural_fit import Moments
@@ -37,7 +38,7 @@ def equalities(sent: Sequence[Sent], options: Mapping[str, Any]) -> dict[str, Si
     found = {}
     for name in sorted(section["models"]):
         model = model_of(section, name)
-        sites, moments, acov = [], [], []
+        sites, moments, acov, units = [], [], [], []
         for one in sent:
             own = site_moments(one, name, model)
             if own is None:
@@ -45,11 +46,18 @@ def equalities(sent: Sequence[Sent], options: Mapping[str, Any]) -> dict[str, Si
             sites.append(one.site)
             moments.append(Moments(own.n, correlation_matrix(own.covariance), None, list(model.observed)))
             acov.append(correlation_acov(own))
+            units.append(_units(one, name))
         if len(sites) >= max(2, pooling["min_sites"]) and any(term.op == "~" for term in model.terms):
             needed = pooling["min_clients"]
-            tested = site_equality(model, moments, sites, acov=acov, min_clients=needed, level=pooling["level"])
+            tested = site_equality(model, moments, sites, acov=acov, units=units, min_clients=needed, level=pooling["level"])
             found[name] = tested if scale_invariant_of(section["models"][name]["syntax"]) else _units_told(tested)
     return found
+
+
+def _units(sent: Sent, name: str) -> float:
+    """Return the therapists that a site's sampling covariance rests on; infinite where clients are taken as independent."""
+    therapists = sent.therapists.get(name, 0)
+    return therapists if therapists >= MIN_CLUSTERS else np.inf
 
 
 def _units_told(tested: SiteEquality) -> SiteEquality:
@@ -157,7 +165,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     return [
         Sentence(
             "Whether standardised paths differ between sites was tested in one model with every site a group, by the scaled difference of "
-            "chi-squares and by Wald tests of each path; each site's path was compared with that of the others (p values by Holm).",
-            ("satorra_bentler_2001", "holm_1979"),
+            "chi-squares and by Wald tests of each path; each site's path was compared with that of the others, by t with degrees of "
+            "freedom from the numbers of therapists (p values by Holm).",
+            ("satorra_bentler_2001", "satterthwaite_1946", "holm_1979"),
         )
     ]
