@@ -25,6 +25,10 @@ METHOD = "multiple_groups"
 DIFFERENCE, TEST = "path_difference", "equality_test"
 KEYS = ["model", "parameter", "index", "estimate_type"]
 TESTS = ("chi2", "df", "p_value", "p_value_holm")
+GROUPED = (
+    "not estimable: the groups of this test are the sites, and the model has groups of its own; how each path differs between sites is "
+    "told by tau2 and Q of its pooled row"
+)
 
 
 def equalities(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> dict[str, SiteEquality]:
@@ -36,6 +40,8 @@ def equalities(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> 
     found = {}
     for name in sorted(section["models"]):
         model = model_of(section, name)
+        if model.groups:
+            continue
         sites, moments, acov = [], [], []
         for summary in summaries:
             own = site_moments(summary, name, model)
@@ -76,7 +82,7 @@ def site_rows(found: Mapping[str, SiteEquality], summaries: Sequence[SiteSummary
         tested = found.get(name)
         told = {} if tested is None else {(row.site, row.lhs, row.rhs): row for row in tested.site_paths.itertuples(index=False)}
         for summary in summaries:
-            why = _why_not(tested, summary)
+            why = GROUPED if model.groups and summary.status == "ok" else _why_not(tested, summary)
             for lhs, rhs in paths:
                 common = {"model": name, "parameter": parameter_of(lhs, "~", rhs), "site": summary.site, "scale": "identity", "n_sites": 1}
                 row = told.get((summary.site, lhs, rhs))

@@ -354,9 +354,9 @@ def layout(
     for term in terms:
         for given in (term.labels, term.values):
             if len(given) > 1 and len(given) != groups:
-                raise ModelSyntaxError(
-                    [Problem(term.line, f"'{term.name}' has {len(given)} labels or values, there are {groups} groups", "give one a group")]
-                )
+                there = f"there are {groups} groups" if groups > 1 else "the model is for one group"
+                fix = "give one a group" if groups > 1 else "give one, or name the groups it is for"
+                raise ModelSyntaxError([Problem(term.line, f"'{term.name}' has {len(given)} labels or values, {there}", fix)])
     released = _released(terms, group_partial)
     values = np.array([[_start_value(term, model, roles, group, group_equal) for term in terms] for group in range(groups)])
     if fixed_x:

@@ -76,11 +76,11 @@ class Contributions:
     ----------
     patterns : tuple of Pattern
     group : ndarray of int, shape (units,)
-        Group of each unit.
+        Group of each unit; groups that have clusters in common count as one.
     unit : str
         ``clusters``, or ``rows`` where there are none (or too few).
     n_units : tuple of int
-        Units by group.
+        Units by group, in the same sense.
     note : str
         Why rows were taken although there are clusters.
     """
@@ -91,6 +91,11 @@ class Contributions:
     n_units: tuple[int, ...]
     note: str
     solution: _Solution
+
+    @property
+    def n_groups(self) -> int:
+        """Groups of the model."""
+        return len(self.solution.data.n)
 
 
 @dataclass(frozen=True)
@@ -209,9 +214,9 @@ def contributions(fitted: StructuralFit, min_clusters: int = 0) -> Contributions
     note = ""
     if cases.cluster is not None and not clustered:
         note = f"fewer than {min_clusters} therapists ({min(cases.n_clusters)}): clients taken as independent"
-    n_units = cases.n_clusters if clustered else tuple(int(count) for count in np.bincount(cases.group, minlength=groups))
+    n_units = cases.n_in_strata if clustered else tuple(int(count) for count in np.bincount(cases.group, minlength=groups))
     start = np.r_[0, np.cumsum(n_units)]
-    unit = cases.cluster + start[cases.group] if clustered else np.arange(len(cases.group))
+    unit = cases.cluster + start[np.array(cases.strata)[cases.group]] if clustered else np.arange(len(cases.group))
     patterns = []
     for index in range(len(data.units.n)):
         group, there = int(data.units.group[index]), np.flatnonzero(data.units.observed[index])
@@ -222,7 +227,7 @@ def contributions(fitted: StructuralFit, min_clusters: int = 0) -> Contributions
         sums = cluster_sums(augmented[:, :, None] * augmented[:, None, :], code.ravel(), present.size)
         patterns.append(Pattern(group, there, centre, present, sums))
     unit_name = "clusters" if clustered else "rows"
-    return Contributions(tuple(patterns), np.repeat(np.arange(groups), n_units), unit_name, n_units, note, found)
+    return Contributions(tuple(patterns), np.repeat(np.arange(len(n_units)), n_units), unit_name, n_units, note, found)
 
 
 def refits(given: Contributions, weights: np.ndarray | None = None, close: float = CLOSE) -> Refits:
@@ -242,14 +247,26 @@ def refits(given: Contributions, weights: np.ndarray | None = None, close: float
     free, solved = np.full((count, q), np.nan), np.zeros(count, dtype=bool)
     proper = solved.copy()
     exact = _equationwise(given)
-    size = max(1, _CHUNK // max(q * q, found.slots.kind.size**2, 4 * found.slots.m**2 * len(given.n_units)))
+    size = max(1, _CHUNK // max(q * q, found.slots.kind.size**2, 4 * found.slots.m**2 * given.n_groups))
     for begin in range(0, count, size):
         part = slice(begin, min(begin + size, count))
         sums = [_left_over(one, part) if weights is None else _weighted(one, weights[part]) for one in given.patterns]
-        free[part], solved[part] = _least_squares(given, sums) if exact else _maxima(given, sums, close)
-        here = begin + np.flatnonzero(solved[part])
+        enough = _enough(given, sums)
+        if not enough.all():
+            sums = [one[enough] for one in sums]
+        rows = begin + np.flatnonzero(enough)
+        free[rows], solved[rows] = _least_squares(given, sums) if exact else _maxima(given, sums, close)
+        here = rows[solved[rows]]
         proper[here] = _proper(given, free[here])
     return Refits(free, solved, proper)
+
+
+def _enough(given: Contributions, sums: Sequence[np.ndarray]) -> np.ndarray:
+    """Return which resamples have more clients than variables in every group; clusters of several groups can leave one without any."""
+    n = np.zeros((len(sums[0]), given.n_groups))
+    for one, total in zip(given.patterns, sums):
+        n[:, one.group] += total[:, 0, 0]
+    return (n > given.solution.slots.p).all(axis=1) | (len(given.n_units) == given.n_groups)
 
 
 def _weighted(one: Pattern, weights: np.ndarray) -> np.ndarray:
@@ -556,7 +573,7 @@ def _moments_around(found: _Solution, one: Pattern, total: np.ndarray, level: np
 def _evaluated(given: Contributions, free: np.ndarray, sums: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return half the discrepancy (infinite where the implied matrices are impossible) and its derivatives, shapes (b,) and (b, q)."""
     found = given.solution
-    p, groups = found.slots.p, len(given.n_units)
+    p, groups = found.slots.p, given.n_groups
     at = _implied(given, free)
     sigma = at.total[:, :, :p, :p]
     possible = _positive_definite(sigma.reshape(-1, p, p)).reshape(len(free), groups).all(axis=1)
@@ -677,7 +694,7 @@ def _well_conditioned(s: np.ndarray) -> np.ndarray:
 def _proper(given: Contributions, free: np.ndarray) -> np.ndarray:
     """Return where variances are not negative and residuals and factors have possible correlation matrices, shape (b,)."""
     found = given.solution
-    slots, groups = found.slots, len(given.n_units)
+    slots, groups = found.slots, given.n_groups
     values = found.parameters.slots(free)
     own = (slots.kind == COVARIANCES) & (slots.row == slots.col)
     proper = (values[..., own] >= -_NEGATIVE).all(axis=(1, 2))
