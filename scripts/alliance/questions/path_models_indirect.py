@@ -46,7 +46,8 @@ def estimate(fits: Mapping[str, SiteFit], options: Mapping[str, Any]) -> Part:
             continue
         for row in _sensitivity(found.model, found.fitted, found.drawn, level):
             key = ".".join(text for text in (row["estimate_type"], row["effect"], row["definition"], row["group"]) if text)
-            part.add({**found.counts_of(row["group"]), "model": name, "parameter": key, "level": LEVEL, "method": found.likelihood_method, **row})
+            common = {"model": name, "parameter": key, "level": LEVEL, "method": found.likelihood_method}
+            part.add({**found.counts_of(row["group"]), **common, **row})
     return part
 
 

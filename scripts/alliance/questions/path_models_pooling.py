@@ -303,11 +303,12 @@ def _in_no_group_rows(models: Mapping[str, PathModel], summaries: Sequence[SiteS
         left_out = sum(one["left_out_group_unknown"] + one["left_out_other_group"] for one in known)
         common = {"model": name, "site": POOLED, "scale": "identity", "index": IN_NO_GROUP, "estimate_type": "share", "n_sites": len(known)}
         if everyone:
-            rows.append({**common, "n_clients": everyone, "estimate": left_out / everyone, "method": "counted", "status": "estimated"})
+            numbers = {"n_clients": everyone, "estimate": left_out / everyone}
+            rows.append({**common, **numbers, "method": "counted", "status": "estimated", "reason": ""})
         else:
-            silent = {"method": "none", "status": "not_estimable", "reason": "not estimable: no client has any of the model's variables"}
-            rows.append({**common, **silent})
-    return pd.DataFrame(rows).reindex(columns=[*rows[0], "reason"]).fillna({"reason": ""}) if rows else pd.DataFrame()
+            reason = "not estimable: no client has any of the model's variables"
+            rows.append({**common, "method": "none", "status": "not_estimable", "reason": reason})
+    return pd.DataFrame(rows)
 
 
 def _fit_groups(models: Mapping[str, StructuralModel]) -> pd.DataFrame:

@@ -63,8 +63,8 @@ class GroupMoments:
     covariances : ndarray, shape (G, p, p)
         As in :class:`RowMoments`.
     vcov : ndarray, shape (G (p + p (p + 1) / 2),) * 2
-        Sampling covariance of the moments of all groups, one group after the other: of each the means and the elements of the matrix. Groups
-        that have therapists in common are not independent.
+        Sampling covariance of the moments of all groups, one group after the other: of each the means and the elements of the matrix.
+        Groups that have therapists in common are not independent.
     method, unit, reason : str
         As in :class:`RowMoments`.
     """
