@@ -550,9 +550,7 @@ def _published_effects(published: Published, found: SiteFit, minimum: int) -> di
     return made
 
 
-def _moments(
-    found: SiteFit, options: Mapping[str, Any], known: dict[tuple[Any, ...], GroupMoments]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _moments(found: SiteFit, options: Mapping[str, Any], known: dict[tuple[Any, ...], GroupMoments]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a model's blocks of moments, one a group, and their sampling covariance, as rows of ``moments.csv`` and ``vcov.csv``.
 
     Of the variables that enough clients of every group have together. Incomplete rows count too (maximum likelihood without a model).
