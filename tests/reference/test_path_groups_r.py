@@ -1,4 +1,4 @@
-"""Path models for several groups of clients, from rows to tables, equal lavaan with ``group=``; therapists have clients in several groups."""
+"""Path models for several groups, from rows to tables, equal lavaan with ``group=``; therapists have clients in several groups."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import r_script
+import structural_reference
 from alliance.questions import path_models
 from alliance.questions.contract import check
 from alliance.questions.site_data import SiteData
@@ -168,11 +169,11 @@ def test_fit_over_groups_equals_lavaan(expected, tables, site, model):
         assert found["chi2_scaled"] == pytest.approx(expected[site][model]["lavaan_scaled"]["chisq.scaled"], rel=1e-4)
 
 
-@pytest.mark.parametrize(("site", "model"), [(site, name) for site, name in CASES if name in ("free", "label")])
-def test_delta_errors_of_effects_over_groups_equal_the_sandwich_of_lavaan_s_scores(expected, tables, site, model):
-    theirs = of_r(expected[site][model])
-    found = [row for row in own_rows(tables["defined"], site, model) if row["interval"] == "delta"]
-    assert len(found) == (6 if model == "free" else 2)
+@pytest.mark.parametrize("site", [site[0] for site in SITES])
+def test_delta_errors_of_effects_over_groups_equal_the_sandwich_of_lavaan_s_scores(expected, tables, site):
+    theirs = of_r(expected[site]["free"])
+    found = [row for row in own_rows(tables["defined"], site, "free") if row["interval"] == "delta"]
+    assert len(found) == 6
     for row in found:
         assert row["std_error"] == pytest.approx(theirs[key(row)]["std_error"], rel=1e-4), key(row)
 
@@ -183,5 +184,51 @@ def test_errors_equal_those_of_leaving_each_therapist_out_of_all_groups_in_r(exp
     theirs = of_r(expected[site][model], expected[site][model]["jackknife"])
     found = own_rows(tables["parameters"], site, model)
     assert {row["method"] for row in found} == {"cluster_jackknife"}
+    # An effect that is a sum of coefficients is not resampled.
+    found += [row for row in own_rows(tables["defined"], site, model) if row["interval"] == "jackknife"]
+    assert ("doubled" in {row["parameter"] for row in found}) == (model == "label")
     for row in found:
         assert row["std_error"] == pytest.approx(theirs[key(row)]["std_error"], rel=1e-4), key(row)
+
+
+def test_the_two_schools_of_holzinger_and_swineford_equal_lavaan_with_equal_loadings_and_intercepts():
+    expected = structural_reference.computed_rows(("holzinger",))["holzinger_missing_schools"]
+    sent = pd.DataFrame(expected["rows"])
+    items = [f"x{item}" for item in range(1, 10)]
+    assert sent[items].isna().to_numpy().mean() > 0.05
+    schools = list(dict.fromkeys(sent["school"]))
+    chosen = options()
+    model = {"label": "", "syntax": structural_reference.THREE, "groups": {"by": "school", "values": schools}}
+    chosen["questions"]["path_models"] |= {
+        "variables": {item: {"construct": f"clients.{item}"} for item in items},
+        "models": {"abilities": {**model, "group_equal": ["loadings", "intercepts"]}},
+        "comparisons": {},
+    }
+    clients = sent.assign(client_no=pd.array(range(1, len(sent) + 1), dtype="Int64"))
+    site = site_of([score_rows([1, 2], [1.0, 2.0], instrument="core_10", timepoint="intake")], "schools", clients=clients)
+    found = path_models.estimate(site, chosen, {}).estimates
+    found = found[found["model"].eq("abilities")]
+    assert set(found["status"]) == {"estimated"}
+    groups = dict(enumerate(schools, start=1))
+    theirs = {
+        (row["op"], *(sorted((row["lhs"], row["rhs"])) if row["op"] == "~~" else (row["lhs"], row["rhs"])), groups[row["group"]]): row
+        for row in expected["parameters"]
+    }
+    coefficients = found[found["op"].isin(["=~", "~~"]) & found["index"].eq("")]
+    for row in coefficients.itertuples():
+        other = theirs[row.op, *(sorted((row.lhs, row.rhs)) if row.op == "~~" else (row.lhs, row.rhs)), row.group]
+        value = other["standardized" if row.estimate_type.endswith("_standardised") else "estimate"]
+        assert row.estimate == pytest.approx(value, rel=1e-5, abs=1e-6), row.parameter
+    # 9 loadings, 9 residual variances, 3 variances and 3 covariances of factors in both schools, in two forms.
+    assert len(coefficients) == 96
+    fit = found[found["estimate_type"].eq("fit_index")].set_index("index")["estimate"]
+    for name, index in (
+        ("chisq", "chi2"),
+        ("df", "df"),
+        ("cfi", "cfi"),
+        ("rmsea", "rmsea"),
+        ("srmr", "srmr"),
+        ("aic", "aic"),
+        ("bic", "bic"),
+    ):
+        assert fit[index] == pytest.approx(expected["fit"][name], rel=1e-4), name

@@ -236,7 +236,8 @@ _PAIR_KEYS = {
 _MODEL_KEYS = {"model": "path model of the configuration", "parameter": "parameter as the model writes it"}
 _MODEL_GROUP = {"group": "group of clients of a model with groups; empty: all clients, or an effect that the model defines over groups"}
 _INTERVAL = (
-    "how the interval was made: delta, monte_carlo, bootstrap_percentile, bootstrap_bca, or random_effects over sites; empty without one"
+    "how the interval was made: delta, monte_carlo, bootstrap_percentile, bootstrap_bca, jackknife (an effect that is a sum of "
+    "coefficients), or random_effects over sites; empty without one"
 )
 _FACTOR_KEYS = {
     "factor": "client factor of the configuration",

@@ -27,7 +27,7 @@ from alliance.statistics.indirect_effects import monte_carlo
 from alliance.statistics.resampling import generator
 from alliance.statistics.row_moments import GroupMoments, moments_of_groups
 from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural, modification_indices
-from alliance.statistics.structural_model import StructuralModel
+from alliance.statistics.structural_model import StructuralModel, linear_effects
 from alliance.statistics.structural_resampling import Bootstrap, Jackknife
 from alliance.variables.path_model import PathModel, equalities, groups_of, plan
 
@@ -45,6 +45,7 @@ FIT_INDICES = (
 )
 FIT = "fit_index"
 DELTA, MONTE_CARLO, PERCENTILE, BCA = "delta", "monte_carlo", "bootstrap_percentile", "bootstrap_bca"
+JACKKNIFE = "jackknife"
 MODIFICATION, CHANGE, RESIDUAL = "modification_index", "expected_change", "residual_correlation"
 IN_NO_GROUP = "clients_in_no_group"
 LARGEST = 3
@@ -70,7 +71,7 @@ class SiteFit:
     effects : DataFrame
         Intervals of defined effects: ``name, form, interval, std_error, ci_low, ci_high, method, reason``.
     drawn : Bootstrap or None
-        Resamples of therapists or clients; None without defined effects or rows.
+        Resamples of therapists or clients; None without rows, and where the model defines no effects but sums of coefficients.
     method : str
         How the coefficients' standard errors were made.
     reason : str
@@ -185,7 +186,8 @@ def _of_rows(sample: PathSample, site: str, options: Mapping[str, Any]) -> SiteF
             vcov = _with_correlations_of(vcov, by_client.vcov_estimates[square])
             standardized = _with_correlations_of(standardized, by_client.vcov_standardized[square])
     seed = (options["seed"], "path_models", site, sample.name)
-    effects, drawn = _effect_intervals(fitted, without, seed, options) if sample.model.defined else (pd.DataFrame(), None)
+    skewed = {item.name for item in sample.model.defined} - linear_effects(sample.model)
+    effects, drawn = _effect_intervals(fitted, without, seed, options) if skewed else (pd.DataFrame(), None)
     reason = "; ".join(dict.fromkeys(note for note in notes if note))
     return SiteFit(sample.name, sample.model, sample, fitted, table, vcov, standardized, effects, drawn, method, reason)
 
@@ -413,7 +415,7 @@ def _told(found: SiteFit, identity: Mapping[str, Any], form: str, value: float, 
         else:
             row["interval"] = DELTA
     elif identity["op"] == ":=":
-        row["interval"] = DELTA
+        row["interval"] = JACKKNIFE if found.method in ("cluster_jackknife", "client_jackknife") else DELTA
     reason = "; ".join(dict.fromkeys(text for text in reasons if text))
     return {**row, "status": "flagged" if reason else "estimated", "reason": reason}, variance
 

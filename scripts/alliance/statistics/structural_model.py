@@ -297,6 +297,16 @@ def _check_labels(terms: list[StructuralTerm], constraints: list[Defined], defin
             known.append(item.name)
 
 
+def linear_effects(model: StructuralModel) -> set[str]:
+    """Return the defined parameters that are sums and multiples of coefficients, or of other such ones: their estimates are not skewed."""
+    found = {label for term in model.terms for label in term.labels if label}
+    coefficients = set(found)
+    for item in model.defined:
+        if set(item.names) <= found and _linear(item) is not None:
+            found.add(item.name)
+    return found - coefficients
+
+
 def _linear(constraint: Defined) -> tuple[dict[str, float], float] | None:
     """Return coefficients and constant of a constraint, None where it is not linear in its labels."""
     names = constraint.names
