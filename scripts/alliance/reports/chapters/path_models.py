@@ -126,6 +126,9 @@ def benchmark_name(data: ReportData, table: str, row: Any) -> str:
             return f"{path_models_sessions.chain_name(data, row)}, {levels[row.level]}" if random and row.effect == "indirect" else ""
         told = random and row.estimate_type == path_models_rows.DEFINED
         return f"{path_models_rows.effect_name(row.effect)} ({label(data, row.model)})" if told else ""
+    if table == "defined":
+        told = random and row.estimate_type == path_models_rows.DEFINED
+        return f"{path_models_rows.effect_name(row.parameter)} ({label(data, row.model)})" if told else ""
     if table == "cross_lagged":
         told = row.predictor and row.method == path_models_rows.WITHIN
         return f"{common.words(row.predictor)} → later {row.outcome}, within clients" if told else ""
