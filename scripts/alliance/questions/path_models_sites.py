@@ -16,6 +16,7 @@ from alliance.questions.path_models_fits import parameter_of
 from alliance.questions.path_models_pooling import OTHER_UNITS, site_moments
 from alliance.questions.sentences import Sentence
 from alliance.questions.summary import SiteSummary
+from alliance.statistics.correlation import MIN_CLUSTERS
 from alliance.statistics.model_relations import scale_invariant_of
 from alliance.statistics.site_equality import SiteEquality, site_equality
 from alliance.statistics.structural_fit import Moments
@@ -42,7 +43,7 @@ def equalities(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> 
         model = model_of(section, name)
         if model.groups:
             continue
-        sites, moments, acov = [], [], []
+        sites, moments, acov, units = [], [], [], []
         for summary in summaries:
             own = site_moments(summary, name, model)
             if own is None:
@@ -50,11 +51,18 @@ def equalities(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> 
             sites.append(summary.site)
             moments.append(Moments(own.n, correlation_matrix(own.covariance), None, list(model.observed)))
             acov.append(correlation_acov(own))
+            units.append(_therapists(summary, name))
         if len(sites) >= max(2, pooling["min_sites"]) and any(term.op == "~" for term in model.terms):
             needed = pooling["min_clients"]
-            tested = site_equality(model, moments, sites, acov=acov, min_clients=needed, level=pooling["level"])
+            tested = site_equality(model, moments, sites, acov=acov, units=units, min_clients=needed, level=pooling["level"])
             found[name] = tested if scale_invariant_of(section["models"][name]["syntax"]) else _units_told(tested)
     return found
+
+
+def _therapists(summary: SiteSummary, name: str) -> float:
+    """Return the therapists that a site's sampling covariance rests on; infinite where clients are taken as independent."""
+    known = summary.estimates.loc[summary.estimates["model"].eq(name), "n_therapists"].dropna()
+    return float(known.max()) if len(known) and known.max() >= MIN_CLUSTERS else np.inf
 
 
 def _units_told(tested: SiteEquality) -> SiteEquality:
@@ -162,7 +170,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     return [
         Sentence(
             "Whether standardised paths differ between sites was tested in one model with every site a group, by the scaled difference of "
-            "chi-squares and by Wald tests of each path; each site's path was compared with that of the others (p values by Holm).",
-            ("satorra_bentler_2001", "holm_1979"),
+            "chi-squares and by Wald tests of each path; each site's path was compared with that of the others, by t with degrees of "
+            "freedom from the numbers of therapists (p values by Holm).",
+            ("satorra_bentler_2001", "satterthwaite_1946", "holm_1979"),
         )
     ]
