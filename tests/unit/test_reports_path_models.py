@@ -344,7 +344,7 @@ def test_groups_of_clients_stand_beside_each_other_in_one_table_and_one_diagram(
 
 def test_a_difference_of_groups_and_the_clients_in_none_of_them_are_told(chapter):
     told = " ".join(block(chapter, f"path-model-{slug('alliance_outcome_by_treatment')}").told).replace(SPACE, " ")
-    assert "“difference” (in_cognitive - in_psychodynamic), standardised: β = 0.06" in told
+    assert "“difference” (in_cognitive - in_psychodynamic), standardised: β = .06, 95% CI" in told
     assert "Of 350 clients, 14 were left out: they are in none of the groups cognitive and psychodynamic." in told
 
 
