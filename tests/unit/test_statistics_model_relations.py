@@ -161,3 +161,26 @@ def test_what_a_chain_implies_follows_the_rules_of_path_tracing() -> None:
 )
 def test_models_that_hold_in_one_unit_only_are_found(syntax: str, expected: bool) -> None:
     assert scale_invariant_of(syntax) is expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "equal", "expected"),
+    [
+        ("y ~ c(b, b)*x", "y ~ c(b1, b2)*x", ((), ()), "nested"),
+        ("y ~ x", "y ~ x", (("regressions",), ()), "nested"),
+        ("y ~ c(b, b)*x", "y ~ x", ((), ("regressions",)), "equivalent"),
+        ("y ~ x", "y ~ x", (("residuals",), ("regressions",)), "different"),
+        ("y ~ x", "x ~ y", (("regressions",), ("regressions",)), "different"),
+        ("y ~ x", "y ~ x", (("intercepts", "regressions"), ("regressions",)), "nested"),
+    ],
+)
+def test_equality_over_groups_decides_how_models_relate(first: str, second: str, equal: tuple, expected: str) -> None:
+    assert relation_of(first, second, 2, tuple((own, ()) for own in equal)) == expected
+
+
+@pytest.mark.parametrize(
+    ("syntax", "equal", "expected"),
+    [("y ~ c(b, b)*x", (), True), ("y ~ x", ("regressions", "residuals"), True), ("y ~ b*x + b*z", (), False)],
+)
+def test_what_is_equal_over_groups_is_so_in_all_units_that_groups_share(syntax: str, equal: tuple, expected: bool) -> None:
+    assert scale_invariant_of(syntax, 2, (equal, ())) is expected
