@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from alliance.questions.contract import POOLED, WITH_NUMBERS, check
-from alliance.questions.path_models_pooling import pooled_fits, site_groups
+from alliance.questions.path_model_sample import model_of
+from alliance.questions.path_models_sent import sent_by, site_groups
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.structural_fit import fit_structural
@@ -148,9 +149,9 @@ def test_a_published_matrix_does_not_tell_groups_apart():
 def test_what_is_sent_fits_every_group_and_groups_that_share_therapists_hang_together(summaries, tmp_path):
     summaries[0].write(tmp_path / "a")
     read = SiteSummary.read(tmp_path / "a")
-    model = pooled_fits([read], CHOSEN)["free"].model
-    found = site_groups(read, "free", model)
-    assert found.covariances.shape == (2, 3, 3) and found.n.tolist() == pytest.approx(site_groups(summaries[0], "free", model).n.tolist())
+    model = model_of(CHOSEN["questions"]["path_models"], "free")
+    found, before = (site_groups(one, "free", model) for one in sent_by([read, summaries[0]]))
+    assert found.covariances.shape == (2, 3, 3) and found.n.tolist() == pytest.approx(before.n.tolist())
     size = len(found.acov) // 2
     assert np.linalg.eigvalsh(found.acov).min() > -1e-12
     assert np.abs(found.acov[:size, size:]).max() > 0
