@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -516,6 +517,104 @@ def early_gains(draw: random.Random, decision: str = "contradicts") -> dict[str,
     return {name: finished(pd.DataFrame(rows), "early_gains", name) for name, rows in tables.items()}
 
 
+def congruence(draw: random.Random) -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on client and therapist; the surface of dominance speaks for its claim over all sites."""
+    pair = {"instrument": "(preferred)", "raters": "client, therapist"}
+    agreement, tracking, partner, surface = [], [], [], []
+    for scale in ("total", "task", "bond", "goal"):
+        keys = {**pair, "instrument_scale": scale, "window": "early", "headline": "yes" if scale == "total" else "no"}
+        agreement += estimates({**keys, "statistic": "ICC(2,1)"}, "icc", 0.55, draw)
+        agreement += estimates({**keys, "statistic": "concordance"}, "concordance", 0.54, draw)
+        for statistic, kind, centre in (
+            ("first minus second", "mean_difference", 0.31),
+            ("lower limit of agreement", "limit_of_agreement", -0.9),
+            ("upper limit of agreement", "limit_of_agreement", 0.9),
+        ):
+            agreement += estimates({**keys, "statistic": statistic, "unit": "sd"}, kind, centre, draw)
+        for band, share in (("agree", 0.45), ("client higher", 0.35), ("therapist higher", 0.2)):
+            about = {**keys, "statistic": band, "definition": "one mean and SD for both raters"}
+            agreement += [row | {"scale": "logit"} for row in estimates(about, "share", share, draw)]
+    named = {**pair, "instrument": "wai_36", "instrument_scale": "total", "window": "early", "headline": "no", "unit": "points"}
+    agreement += estimates({**named, "statistic": "first minus second"}, "mean_difference", 0.3, draw)
+    for scale in ("total", "task", "bond", "goal"):
+        keys = {**pair, "instrument_scale": scale, "window": "all", "headline": "yes" if scale == "total" else "no"}
+        tracking += estimates({**keys, "term": "bias", "unit": "sd"}, "directional_bias", -0.3, draw)
+        for term, centre in (("tracking within clients", 0.45), ("tracking between clients", 0.6)):
+            tracking += estimates({**keys, "term": term, "unit": "slope"}, "tracking", centre, draw)
+    keys = {**pair, "instrument_scale": "", "window": "all", "headline": "no", "term": "tracking within clients", "unit": "slope"}
+    tracking += estimates({**keys, "contrast": "task - bond"}, "tracking_contrast", -0.2, draw)
+    keys |= {"instrument_scale": "total", "contrast": ""}
+    for moderator, centre in (("training", 0.2), ("session", 0.01)):
+        tracking += estimates({**keys, "moderator": moderator}, "tracking_moderated", centre, draw)
+        about = {**keys, "term": "bias", "unit": "sd", "moderator": moderator}
+        tracking += estimates(about, "bias_moderated", 0.0, draw)
+    about = {**keys, "moderator": "client_attachment_anxiety"}
+    needs = "not estimable: needs the column attachment_anxiety of the clients table"
+    tracking.append(absent(about, "tracking_moderated", POOLED, needs))
+    for effect, predictor, kind, centre in (
+        ("actor", "client", "slope_standardised", 0.3),
+        ("partner", "therapist", "slope_standardised", 0.02),
+        ("actor - partner", "", "slope_contrast", 0.28),
+    ):
+        keys = {**pair, "instrument_scale": "total", "explained": "symptoms, next session", "explained_rater": "client"}
+        keys |= {
+            "part": "within_client",
+            "effect": effect,
+            "predictor_rater": predictor,
+            "same_rater": "yes" if effect == "actor" else "no",
+        }
+        partner += estimates(keys, kind, centre, draw)
+    about = {**keys, "effect": "partner / actor", "predictor_rater": "", "same_rater": "mixed"}
+    partner.append(absent(about, "partner_actor_ratio", POOLED, "not estimable: needs an actor effect that differs from zero"))
+    for name, kind, first, second, method, b, decision in (
+        (
+            "alliance_outcome",
+            "congruence",
+            "alliance.client",
+            "alliance.therapist",
+            "multivariate_reml",
+            (0, 0.3, 0.2, 0.01, 0, 0),
+            "undecided",
+        ),
+        (
+            "dominance_alliance",
+            "complementarity",
+            "clients.dominance",
+            "therapists.dominance",
+            "one_stage",
+            (0, 0, 0, -0.2, -0.4, -0.2),
+            "supported",
+        ),
+    ):
+        keys = {"surface": name, "kind": kind, "outcome": name.split("_")[1], "first": first, "second": second, "part": "client"}
+        values = dict(zip((f"b{place}" for place in range(6)), b, strict=True))
+        values |= {"a1": b[1] + b[2], "a2": sum(b[3:]), "a3": b[1] - b[2], "a4": b[3] - b[4] + b[5]}
+        for term, value in values.items():
+            row = estimates({**keys, "term": term}, "surface_coefficient", value, draw)[-1]
+            surface.append(row | {"method": method, "estimate": value, "ci_low": value - 0.1, "ci_high": value + 0.1})
+        for term, value in (("p10", 0.0), ("p11", -1.0)):
+            row = estimates({**keys, "term": term}, "surface_axis", value, draw)[-1]
+            row |= {"method": method, "estimate": value, "ci_low": value - 0.3, "ci_high": value + 0.3}
+            surface.append(row)
+            condition = {"term": f"{term} = {value:g}", "index": "condition", "decision": "met", "bound": 0.5, "p_equivalence": 0.01}
+            surface.append(row | condition)
+        row = estimates({**keys, "term": "verdict", "decision": decision}, "criterion_met", 1.0, draw)[-1]
+        blank = {"ci_low": math.nan, "ci_high": math.nan, "std_error": math.nan}
+        surface.append(row | {"method": method, "estimate": 1.0, **blank})
+        for term, value in (("x_mean", 0.1), ("y_mean", -0.1), ("x_sd", 1.0), ("y_sd", 0.9), ("xy_correlation", 0.5)):
+            form = "correlation" if "corr" in term else "mean" if "mean" in term else "standard_deviation"
+            row = estimates({**keys, "term": term}, form, value, draw)[-1]
+            surface.append(row | {"method": "pooled_covariance", "estimate": value, **blank})
+        for term, value in (("full", 0.6), ("additive", 0.4)):
+            row = estimates({**keys, "term": term, "index": "weight"}, "akaike_weight", value, draw)[-1]
+            surface.append(row | {"method": "pooled_covariance", "estimate": value, **blank})
+    keys = {"surface": "alliance_dropout", "kind": "congruence", "outcome": "dropout", "part": "client", "term": "verdict"}
+    keys |= {"first": "alliance.client", "second": "alliance.therapist"}
+    surface.append(absent(keys, "criterion_met", POOLED, "not estimable: needs at least 12 clients with and without the event; has 5"))
+    tables = {"agreement": agreement, "truth_and_bias": tracking, "actor_partner": partner, "response_surface": surface}
+    return {name: finished(pd.DataFrame(rows), "congruence", name) for name, rows in tables.items()}
+
+
 def statuses() -> list[dict[str, Any]]:
     """Return every site's status; the last site is left out."""
     made = []
@@ -631,6 +730,7 @@ def study(seed: int = 1) -> ReportData:
             "client_factors": client_factors(draw),
             "alliance_outcome": alliance_outcome(draw),
             "early_gains": early_gains(draw),
+            "congruence": congruence(random.Random(seed + 3)),
         },
         scale_moments=scale_moments(draw),
         instruments=load_registry([PROJECT / "workflow" / "instruments"]),

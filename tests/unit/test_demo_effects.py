@@ -7,6 +7,7 @@ import pytest
 from alliance.demo.expectation import correlations
 from alliance.demo.measures import FORMS, Collected, measure_study
 from alliance.demo.simulate import INFLUENCES, SUBSCALES, UNILATERAL, Size, calibrate, simulate
+from alliance.demo.traits import LIKENESS
 from alliance.demo.truth import CATEGORIES, Parameters, describe, with_values
 from alliance.instruments.registry import load_registry
 
@@ -127,9 +128,45 @@ def test_clients_perceive_more_of_the_empathy_that_matters_than_observers_see(ex
     assert expected["with_outcome"]["empathy_observer"] > 0.02
 
 
-def test_adherence_and_social_influence_leave_the_course_of_treatment_as_it_is():
+@pytest.mark.parametrize("name", LIKENESS)
+def test_alliance_is_higher_the_more_alike_in_affiliation_and_the_more_opposite_in_dominance(course, name):
+    client, therapist = course.client_traits[name], course.therapist_traits[name][course.therapist]
+    assert [client.std(), course.therapist_traits[name].std()] == pytest.approx([1, 1], abs=0.05)
+    effect = getattr(Parameters(), f"complementarity_{name}") / np.sqrt(2)
+    found = slopes(course.client_alliance, client, therapist, client**2, client * therapist, therapist**2)
+    wanted = [0, 0, -effect / 2, LIKENESS[name] * effect, -effect / 2]
+    assert found == pytest.approx(wanted, abs=0.025)
+
+
+def test_attachment_of_clients_introject_and_training_in_the_alliance_go_with_the_alliance_as_named():
+    p = with_values(Parameters(), ["client_anxiety_alliance=0.1", "alliance_training_alliance=0.5"])
+    course = simulate(p, LARGE, seed=7)
+    for name in ("anxiety", "avoidance"):
+        r = np.corrcoef(course.client_traits[f"attachment_{name}"], course.client_alliance)[0, 1]
+        assert r == pytest.approx(getattr(p, f"client_{name}_alliance"), abs=0.015)
+    level = course.level - np.sqrt(p.alliance_client_variance) * course.client_alliance
+    of_therapists = within_sites(np.bincount(course.therapist, level) / np.bincount(course.therapist), course.therapist_site)
+    introject, trained = (course.therapist_traits[name] for name in ("introject", "alliance_training"))
+    assert np.corrcoef(introject, of_therapists)[0, 1] == pytest.approx(p.introject_alliance, abs=0.05)
+    # The point-biserial correlation of a biserial one at a share of one half.
+    assert np.corrcoef(trained, of_therapists)[0, 1] == pytest.approx(p.alliance_training_alliance * np.sqrt(2 / np.pi), abs=0.05)
+
+
+def test_training_in_the_alliance_has_no_effect_in_the_demo(expected):
+    assert Parameters().alliance_training_alliance == 0
+    assert expected["mean_alliance_of_therapists_with"]["alliance_training"] == pytest.approx(0, abs=0.05)
+    assert expected["mean_alliance_of_therapists_with"]["introject"] > 0.2
+
+
+DRAWN_AFTERWARDS = (
+    *("adherence_outcome", "alliance_adherence", "alliance_adherence_within", *(f"{name}_outcome" for name in INFLUENCES)),
+    *("client_avoidance_alliance", "introject_alliance", *(f"complementarity_{name}" for name in LIKENESS)),
+)
+
+
+def test_what_is_drawn_given_the_alliance_leaves_the_course_of_treatment_as_it_is():
     size = Size(2, 4, 5, 8)
-    names = ("adherence_outcome", "alliance_adherence", "alliance_adherence_within", *(f"{name}_outcome" for name in INFLUENCES))
+    names = DRAWN_AFTERWARDS
     with_effects, without = (simulate(p, size, 1) for p in (Parameters(), with_values(Parameters(), [f"{name}=0" for name in names])))
     for name in ("alliance", "symptoms", "attended", "n_sessions"):
         assert np.array_equal(getattr(with_effects, name), getattr(without, name))

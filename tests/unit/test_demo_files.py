@@ -9,9 +9,10 @@ from collections import Counter
 from pathlib import Path
 
 import clean_site
+import pandas as pd
 import pytest
 from alliance.demo.simulate import Size
-from alliance.demo.study import SITES, write_plain
+from alliance.demo.study import CLIENT_TRAITS, SITES, THERAPIST_TRAITS, write_plain
 from alliance.demo.truth import Parameters
 from alliance.files import read_json
 from alliance.instruments.registry import load_registry
@@ -79,6 +80,27 @@ def cleaned(tmp_path_factory):
 
     clean.folder = folder
     return clean
+
+
+def test_traits_of_clients_and_therapists_come_from_some_sites_only(cleaned):
+    senders = {}
+    for site in SITES:
+        cleaned(site.site)
+        for table, traits in (("clients", CLIENT_TRAITS), ("therapists", THERAPIST_TRAITS)):
+            frame = pd.read_parquet(cleaned.folder / site.site / f"{table}.parquet")
+            for trait in traits:
+                if trait in frame and frame[trait].notna().all():
+                    senders.setdefault((table, trait), []).append(site.site)
+    assert {trait: len(sites) for trait, sites in senders.items()} == {
+        ("clients", "affiliation"): 4,
+        ("clients", "dominance"): 4,
+        ("clients", "attachment_anxiety"): 3,
+        ("clients", "attachment_avoidance"): 3,
+        ("therapists", "affiliation"): 4,
+        ("therapists", "dominance"): 4,
+        ("therapists", "introject"): 3,
+        ("therapists", "alliance_training"): 3,
+    }
 
 
 @pytest.mark.parametrize("site", [site.site for site in SITES])

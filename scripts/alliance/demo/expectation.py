@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 
 from alliance.demo.measures import FORMS, Collected, measure_study
-from alliance.demo.simulate import INFLUENCES, Calibration, Size, simulate
+from alliance.demo.simulate import INFLUENCES, Calibration, Course, Size, simulate
+from alliance.demo.traits import LIKENESS
 from alliance.demo.truth import CATEGORIES, EARLY_SESSIONS, Parameters
 
 SIZE = Size(sites=40, therapists=100, clients_per_therapist=10, sessions=16, vary=False)
 EARLY = tuple(range(1, EARLY_SESSIONS + 1))
 LATER = tuple(range(EARLY_SESSIONS + 1, SIZE.sessions + 1))
+TRAITS = ("attachment_anxiety", "attachment_avoidance")
+OF_THERAPISTS = ("introject", "alliance_training")
 BESIDE = ("empathy_observer", *INFLUENCES, "adherence")
 RATERS = ("client", "therapist", "observer")
 
@@ -41,11 +44,11 @@ def correlations(parameters: Parameters, calibration: Calibration) -> dict[str, 
         *(Collected("scl_90_r", rater, (), ("intake", "post")) for rater in RATERS),
     ]
     tables = measure_study(course, parameters, 0, collected, [f"{number:02d}" for number in range(SIZE.sites)])
-    scores = _client_scores(tables.ratings).join(tables.clients.set_index("client")[list(CATEGORIES)])
+    scores = _client_scores(tables.ratings).join(tables.clients.set_index("client")[[*CATEGORIES, *TRAITS]])
     scores -= scores.groupby(course.site[scores.index]).transform("mean")
     outcomes = {"core_10": "core_10", "target_complaints": "severity", "scl_90_r": "gsi"}
     found: dict[str, Any] = {"n_clients": len(scores), "early_alliance_with": {}, "early_alliance_with_outcome": {}}
-    for name in ("empathy", *BESIDE, *CATEGORIES):
+    for name in ("empathy", *BESIDE, *CATEGORIES, *TRAITS):
         found["early_alliance_with"][name] = _r(scores["alliance"], scores[name])
     for outcome in outcomes:
         for rater in RATERS if outcome != "core_10" else ("client",):
@@ -58,6 +61,10 @@ def correlations(parameters: Parameters, calibration: Calibration) -> dict[str, 
     found["paths"] = _paths(scores)
     intake, post = scores["core_10_client_intake"], scores["core_10_client_post"]
     found["with_outcome"] = {name: _partial(scores[name], -post, -intake) for name in ("empathy", *BESIDE)}
+    of_therapists = scores["alliance"].groupby(course.therapist[scores.index]).mean()
+    therapists = tables.therapists.loc[of_therapists.index]
+    found["mean_alliance_of_therapists_with"] = {name: _r(of_therapists, therapists[name]) for name in OF_THERAPISTS}
+    found["alliance_surface"] = {name: _surface(scores["alliance"], course, name) for name in LIKENESS}
     return found
 
 
@@ -110,6 +117,17 @@ def _paths(scores: pd.DataFrame) -> dict[str, float]:
     a = _regression(z["alliance"], z[["empathy", "core_10_client_intake"]])[0]
     c, _, b = _regression(z["core_10_client_post"], z[["empathy", "core_10_client_intake", "alliance"]])
     return {"a": round(a, 2), "b": round(b, 2), "c": round(c, 2), "indirect": round(a * b, 2)}
+
+
+def _surface(alliance: pd.Series, course: Course, name: str) -> dict[str, float]:
+    """Return the coefficients of the standardised alliance on the positions of client and therapist, their squares and product."""
+    alliance = alliance.dropna()
+    client = course.client_traits[name][alliance.index]
+    therapist = course.therapist_traits[name][course.therapist[alliance.index]]
+    terms = {"client": client, "therapist": therapist, "client_2": client**2, "product": client * therapist, "therapist_2": therapist**2}
+    x = pd.DataFrame(terms)
+    slopes = _regression(alliance / alliance.std(), x - x.mean())
+    return {term: round(slope, 2) for term, slope in zip(terms, slopes)}
 
 
 def _regression(y: pd.Series, x: pd.DataFrame) -> list[float]:

@@ -233,7 +233,7 @@ def _therapist_at(course: Course, client: np.ndarray, session: np.ndarray) -> np
 def _clients(course: Course, who: _Who, seed: int) -> pd.DataFrame:
     rng = stream(seed, "client facts")
     n = len(course.site)
-    f = course.factors
+    f, traits = course.factors, course.client_traits
     return pd.DataFrame(
         {
             "client": np.arange(n),
@@ -253,6 +253,10 @@ def _clients(course: Course, who: _Who, seed: int) -> pd.DataFrame:
             "intake_severity": _scaled(f["intake_severity"], 4.3, 0.9, 1, 7),
             "prognosis": _scaled(f["prognosis"], 4.1, 1.0, 1, 7),
             "expectancy": _scaled(f["expectancy"], 6.0, 1.8, 0, 10),
+            "affiliation": traits["affiliation"],
+            "dominance": traits["dominance"],
+            "attachment_anxiety": _scaled(traits["attachment_anxiety"], 3.4, 1.1, 1, 7),
+            "attachment_avoidance": _scaled(traits["attachment_avoidance"], 3.2, 1.1, 1, 7),
         }
     )
 
@@ -271,6 +275,10 @@ def _therapists(course: Course, ids: np.ndarray) -> pd.DataFrame:
             "cases": traits["cases"],
             "attachment_anxiety": _scaled(traits["attachment_anxiety"], 2.9, 0.9, 1, 7),
             "attachment_avoidance": _scaled(traits["attachment_avoidance"], 2.7, 0.9, 1, 7),
+            "affiliation": traits["affiliation"],
+            "dominance": traits["dominance"],
+            "introject": _scaled(traits["introject"], 6.2, 1.2, 1, 9),
+            "alliance_training": traits["alliance_training"],
         }
     )
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from alliance.demo import traits
 from alliance.demo.truth import CATEGORIES, EARLY_SESSIONS, Parameters
 
 PLANNED, UNILATERAL, ADMINISTRATIVE, ONGOING = range(4)
@@ -36,11 +37,11 @@ class Size:
 class Course:
     """Latent values of a study. First axis: clients (or therapists); second axis: session 1, 2, ... where there is one.
 
-    ``alliance`` is the client's view of the alliance (total variance about 1), ``symptoms`` the symptom level (SD 1 at intake, higher is
-    worse), ``within`` and ``deviation`` their parts within clients, ``gain`` the residual gain by outcome, ``residual`` the part of it that
-    no named effect explains, ``influence`` how the therapist seems, ``adherence`` the homework done before a session, ``begins``,
-    ``repaired``, ``challenges``, ``interpretations``, ``accuracy``, ``content``, ``target`` the events, ``attended`` whether the client
-    came; sessions after ``n_sessions`` did not take place.
+    ``alliance`` is the client's view of the alliance (total variance about 1), ``symptoms`` the symptom level (SD 1 at intake, higher
+    is worse), ``within`` and ``deviation`` their parts within clients, ``gain`` the residual gain by outcome, ``residual`` the part of
+    it that no named effect explains, ``client_traits`` attachment and circumplex of the client, ``influence`` how the therapist seems,
+    ``adherence`` the homework done before a session, ``begins``, ``repaired``, ``challenges``, ``interpretations``, ``accuracy``,
+    ``content``, ``target`` the events, ``attended`` whether the client came; sessions after ``n_sessions`` did not take place.
     """
 
     site: np.ndarray
@@ -70,6 +71,7 @@ class Course:
     within: np.ndarray
     deviation: np.ndarray
     events: dict[str, np.ndarray] = field(default_factory=dict)
+    client_traits: dict[str, np.ndarray] = field(default_factory=dict)
     influence: dict[str, np.ndarray] = field(default_factory=dict)
     adherence: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
@@ -170,7 +172,7 @@ def simulate(parameters: Parameters, size: Size, seed: int, calibration: Calibra
     calibration = calibration or calibrate(parameters)
     site_of_therapist, therapist = _nesting(size, stream(seed, "nesting"))
     site = site_of_therapist[therapist]
-    traits = _therapist_traits(len(site_of_therapist), stream(seed, "therapists"))
+    seen_traits = _therapist_traits(len(site_of_therapist), stream(seed, "therapists"))
     therapist_effect = stream(seed, "therapist effect").standard_normal(len(site_of_therapist))
     rng = stream(seed, "clients")
     n = len(therapist)
@@ -188,7 +190,7 @@ def simulate(parameters: Parameters, size: Size, seed: int, calibration: Calibra
         + math.sqrt(p.alliance_client_variance) * client
         + reactivity[therapist] * severity
     )
-    subscale = _subscales(p, traits, therapist, rng)
+    subscale = _subscales(p, seen_traits, therapist, rng)
     treatment = rng.integers(0, 2, n)
     planned = np.maximum(1, np.rint(np.array([0.5, 0.75, 1.0])[rng.integers(0, 3, n)] * size.sessions)).astype(int)
     phases = rng.standard_normal((3, n))
@@ -220,7 +222,7 @@ def simulate(parameters: Parameters, size: Size, seed: int, calibration: Calibra
         therapist_after=therapist.copy(),
         transfer_session=np.zeros(n, int),
         therapist_site=site_of_therapist,
-        therapist_traits=traits,
+        therapist_traits=seen_traits,
         factors=factors,
         severity=severity,
         treatment=treatment,
@@ -249,6 +251,7 @@ def simulate(parameters: Parameters, size: Size, seed: int, calibration: Calibra
     _outcomes(p, course, calibration, due_to_alliance + other_effects, residual, stream(seed, "outcomes"))
     course.influence = _influence(p, course, calibration, stream(seed, "social influence"))
     course.adherence = _adherence(p, course, calibration, stream(seed, "adherence"))
+    _drawn_traits(p, course, therapist_effect, seed)
     return course
 
 
@@ -570,6 +573,14 @@ def _adherence(p: Parameters, course: Course, calibration: Calibration, rng: np.
         within[:, 1:] = p.alliance_adherence_within * before - relief * shock + math.sqrt(own) * within[:, 1:]
     share = p.adherence_client_variance
     return math.sqrt(share) * level[:, None] + math.sqrt(1 - share) * within
+
+
+def _drawn_traits(p: Parameters, course: Course, therapist_effect: np.ndarray, seed: int) -> None:
+    """Fill in the traits that are drawn given the alliance."""
+    client = course.client_alliance
+    own, theirs = traits.circumplex(p, client, course.therapist, len(therapist_effect), stream(seed, "circumplex"))
+    course.client_traits = own | traits.client_attachment(p, client, stream(seed, "client attachment"))
+    course.therapist_traits |= theirs | traits.therapist_traits(p, therapist_effect, stream(seed, "introject"))
 
 
 def _dose(course: Course) -> np.ndarray:

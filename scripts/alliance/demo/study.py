@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -46,23 +46,48 @@ COLLECTED = (
 )
 NOT_IN_PLAIN = ("wai_s_client", "wai_sr_client", "calpas_p_client", "tas_marziali_client", "wai_s_therapist", "care_client")
 
+CIRCUMPLEX = ("affiliation", "dominance")
+ATTACHMENT = ("attachment_anxiety", "attachment_avoidance")
+CLIENT_TRAITS = (*CIRCUMPLEX, *ATTACHMENT)
+THERAPIST_TRAITS = (*CIRCUMPLEX, "introject", "alliance_training")
+
 
 @dataclass(frozen=True)
 class DemoSite:
-    """A site of the demo: its id, the prefix of its client ids, and the module that writes its export."""
+    """A site of the demo.
+
+    Parameters
+    ----------
+    site : str
+        Id.
+    prefix : str
+        Prefix of its client ids.
+    writer : module
+        Writes its export.
+    client_traits, therapist_traits : tuple of str
+        Which of the traits that only some sites measure it sends.
+    """
 
     site: str
     prefix: str
     writer: ModuleType
+    client_traits: tuple[str, ...] = ()
+    therapist_traits: tuple[str, ...] = ()
+
+    def sent(self, tables: Tables) -> Tables:
+        """Return the tables without the traits that the site does not measure."""
+        unsent = [name for name in CLIENT_TRAITS if name not in self.client_traits]
+        theirs = [name for name in THERAPIST_TRAITS if name not in self.therapist_traits]
+        return replace(tables, clients=tables.clients.drop(columns=unsent), therapists=tables.therapists.drop(columns=theirs))
 
 
 SITES = (
-    DemoSite("northgate", "NG", long_csv),
-    DemoSite("lindenhof", "LH-", wide_csv),
-    DemoSite("westbrook", "WB-", workbook),
-    DemoSite("fjordvik", "FV", spss),
-    DemoSite("lakeside", "LS-", redcap),
-    DemoSite("casa-marisol", "CM", qualtrics),
+    DemoSite("northgate", "NG", long_csv, CLIENT_TRAITS, (*CIRCUMPLEX, "alliance_training")),
+    DemoSite("lindenhof", "LH-", wide_csv, CIRCUMPLEX, (*CIRCUMPLEX, "introject")),
+    DemoSite("westbrook", "WB-", workbook, CIRCUMPLEX, (*CIRCUMPLEX, "introject")),
+    DemoSite("fjordvik", "FV", spss, ATTACHMENT, ("introject",)),
+    DemoSite("lakeside", "LS-", redcap, CIRCUMPLEX, (*CIRCUMPLEX, "alliance_training")),
+    DemoSite("casa-marisol", "CM", qualtrics, ATTACHMENT, ("alliance_training",)),
 )
 
 
@@ -93,7 +118,7 @@ def write_demo(folder: Path, parameters: Parameters, size: Size, seed: int, with
     tables = measure(simulate(parameters, size, seed), parameters, seed, list(COLLECTED), [site.prefix for site in sites])
     planted = []
     for site, own in zip(sites, tables):
-        sheets = site.writer.sheets(own)
+        sheets = site.writer.sheets(site.sent(own))
         if with_faults:
             planted += [{"site": site.site, **asdict(fault)} for fault in faults.plant(site.site, sheets)]
         for name, content in site.writer.render(sheets).items():

@@ -103,6 +103,16 @@ class Parameters:
     factor_fading: float = _effect(0.15, "F8", "share of the factors' effect on the alliance lost by the last session")
     object_relations_outcome: float = _effect(0.10, "F5", "effect of object relations on gain beside the alliance")
     expectancy_alliance: float = _effect(0.20, "F13", "r of outcome expectancy with the client-level alliance")
+    client_avoidance_alliance: float = _effect(-0.30, "F9", "r of the client's attachment avoidance with the client-level alliance")
+    client_anxiety_alliance: float = _effect(0.0, "F9", "r of the client's attachment anxiety with the client-level alliance")
+    introject_alliance: float = _effect(0.40, "F9", "r of the friendliness of the therapist's introject with the therapist-level alliance")
+    alliance_training_alliance: float = _effect(0.0, "H8", "biserial r of training in the alliance with the therapist-level alliance")
+    complementarity_affiliation: float = _effect(
+        0.20, "F10", "rise of the client-level alliance per SD of likeness of client and therapist in affiliation"
+    )
+    complementarity_dominance: float = _effect(
+        0.20, "F10", "rise of the client-level alliance per SD of opposition of client and therapist in dominance"
+    )
     therapist_reactivity_sd: float = _effect(0.08, "F12", "SD over therapists of the slope of alliance on client severity")
 
     training_task_goal: float = _effect(0.35, "H7", "rise of task and goal per SD of therapist training, in SD between therapists")

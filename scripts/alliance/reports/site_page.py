@@ -12,6 +12,8 @@ from alliance.reports.chapters import (
     alliance_outcome,
     client_factors,
     common,
+    congruence,
+    dropout,
     early_gains,
     measurement_overlap,
     measurement_reliability,
@@ -45,6 +47,8 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
         lambda row: common.words(row.factor),
         "Client factors and early alliance",
     ),
+    "congruence": (congruence.site_rows, None, congruence.statistic_name, "Client and therapist of the same sessions"),
+    "dropout": (dropout.site_rows, None, dropout.estimate_name, "First-session alliance and dropout (hazard ratio)"),
 }
 
 

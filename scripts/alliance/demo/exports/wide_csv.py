@@ -44,15 +44,26 @@ CLIENT_COLUMNS = {
     "intake_severity": "Schwere bei Aufnahme",
     "prognosis": "Prognose",
     "expectancy": "Erwartung",
+    "affiliation": "Affiliation",
+    "dominance": "Dominanz",
+}
+THERAPIST_COLUMNS = {
+    "therapist_id": "Therapeut",
+    "training": "Ausbildungsstufe",
+    "years": "Berufsjahre",
+    "cases": "Fälle",
+    "attachment_anxiety": "Bindungsangst",
+    "attachment_avoidance": "Bindungsvermeidung",
+    "affiliation": "Affiliation",
+    "dominance": "Dominanz",
+    "introject": "Introjekt",
 }
 
 
 def sheets(tables: Tables) -> list[Sheet]:
     """Return the files of the site."""
     clients = tables.clients.assign(gender=tables.clients["gender"].map(GENDER), treatment=tables.clients["treatment"].map(TREATMENT))
-    therapists = text_frame(tables.therapists, decimal=",").set_axis(
-        ["Therapeut", "Ausbildungsstufe", "Berufsjahre", "Fälle", "Bindungsangst", "Bindungsvermeidung"], axis=1
-    )
+    therapists = text_frame(tables.therapists, decimal=",").rename(columns=THERAPIST_COLUMNS)
     events = tables.events.assign(code=tables.events["code"].map(CODE), target=tables.events["target"].map(TARGET))
     events = text_frame(events, decimal=",").set_axis(["Patient-Nr", "Sitzung", "Kode", "Anzahl", "Stärke", "Bezug", "Minuten"], axis=1)
     endings = tables.termination.assign(reason=tables.termination["reason"].map(REASON))

@@ -69,8 +69,10 @@ BOUNDED_TYPES = frozenset(
         "residual_correlation",
         "expected_change",
         "akaike_weight",
+        "kappa",
     }
 )
+RATIO_TYPES = frozenset({"hazard_ratio", "odds_ratio", "observed_to_expected"})
 PERCENT_TYPES = frozenset(
     {
         "share",
@@ -88,6 +90,8 @@ PERCENT_TYPES = frozenset(
         "consistency",
         "method_specificity",
         "component_share",
+        "cumulative_risk",
+        "share_in_treatment",
     }
 )
 RELIABILITY_TYPES = frozenset(
@@ -334,9 +338,13 @@ def spread_sentence(data: ReportData, row: Any) -> str:
 
 
 def sureness(row: Any) -> str:
-    """Return what an interval says about the sign, in words."""
+    """Return what an interval says about the sign (of a ratio: whether it is above or below 1), in words."""
     if not (numbers.known(row.ci_low) and numbers.known(row.ci_high)):
         return "no interval could be computed"
+    if row.estimate_type in RATIO_TYPES:
+        if row.ci_low > 1 or row.ci_high < 1:
+            return "the interval leaves out 1"
+        return "the interval holds 1, so it stays open whether more or fewer leave"
     if row.ci_low > 0 or row.ci_high < 0:
         return "the interval leaves out zero"
     return "the interval holds zero, so the sign stays open"
