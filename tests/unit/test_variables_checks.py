@@ -117,6 +117,19 @@ def test_all_faults_are_found_at_once(config):
     } <= places
 
 
+def test_client_factors_name_known_windows_and_factors(config):
+    question = config["questions"]["client_factors"]
+    question["windows"] = ["early", "lat"]
+    question["over_time"] = {"bands": {"early": "early", "middle": "midle"}, "first": "early", "second": "nowhere"}
+    question["unique_shared"] = ["motivatoin"]
+    found = {".".join(map(str, at)): message for at, message in checks(config)}
+    base = "questions.client_factors"
+    assert set(found) == {f"{base}.windows.1", f"{base}.over_time.bands.middle", f"{base}.over_time.second", f"{base}.unique_shared.0"}
+    assert "did you mean 'motivation'" in found[f"{base}.unique_shared.0"]
+    config["outcome"]["instruments"] = []
+    assert any(message.startswith("unique_shared of client_factors needs an outcome") for _, message in checks(config))
+
+
 def test_measurement_names_two_windows(config):
     config["questions"]["measurement"]["windows"] = ["session_3"]
     assert "name two" in dict(checks(config))["questions", "measurement", "invariance", "across"]
