@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,8 @@ def parameter(row: Mapping[str, Any]) -> str:
     return "; ".join(f"{key}={row[key]}" for key in KEYS if key != "same_rater" and row.get(key))
 
 
-def _blocks(found: Sample, options: Mapping[str, Any], one_stage: bool):
+def _blocks(found: Sample, options: Mapping[str, Any], one_stage: bool) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+    """Yield rows and the covariances of their estimates."""
     question = options["questions"]["therapist_factors"]
     for window in question["windows"]:
         frame = found.clients.get(window, pd.DataFrame())
@@ -422,8 +423,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         ),
         pooling_sentence(options["pooling"], "Slopes of sites were pooled"),
         Sentence(
-            f"'No effect' was tested by two one-sided tests against ±{question['equivalence_bound']:g} SD; beside every estimate stands the "
-            f"smallest effect that would be found with a power of {question['power']:g}.",
+            f"'No effect' was tested by two one-sided tests against ±{question['equivalence_bound']:g} SD; beside every estimate stands "
+            f"the smallest effect that would be found with a power of {question['power']:g}.",
             ("schuirmann_1987",),
         ),
     ]

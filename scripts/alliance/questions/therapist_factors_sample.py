@@ -36,8 +36,8 @@ class Sample:
         By window, one row a client with a known therapist: ``site, therapist, client, n_sessions``, one column a scale of the alliance,
         and the traits of :func:`of_therapist` and :func:`of_client`.
     sessions : DataFrame
-        One row a client and session: ``site, therapist, client, session``, :data:`COURSE` (tens of sessions since the first), ``alliance``, ``after``
-        (the therapist was trained before: 0, 1), and the same traits.
+        One row a client and session: ``site, therapist, client, session``, :data:`COURSE` (tens of sessions since the first),
+        ``alliance``, ``after`` (the therapist was trained before: 0, 1), and the same traits.
     reasons : dict of str to str
         Why a column is not there, by its name; ``alliance``, ``after`` and ``therapist`` among them.
     case_mix : tuple of str

@@ -7,7 +7,7 @@ from the scores' joint covariance and every test has degrees of freedom of thera
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -143,7 +143,7 @@ def therapist_regression(
     return TherapistRegression(slopes, residual / spread, df, n, groups, "")
 
 
-def _absent(m: int, n: int, groups: int):
+def _absent(m: int, n: int, groups: int) -> Callable[[str], TherapistRegression]:
     def absent(reason: str) -> TherapistRegression:
         return TherapistRegression(np.full(m, np.nan), np.full((m, m), np.nan), np.nan, n, groups, reason)
 
