@@ -222,6 +222,17 @@ def test_client_factors_are_held_constant_on_the_same_clients():
     }
 
 
+def test_client_factors_that_a_site_does_not_measure_are_not_held_there():
+    one, other = treated("a"), treated("b")
+    other = replace(other, clients=other.clients.drop(columns="motivation"))
+    bare = replace(treated("c"), clients=treated("c").clients[["client_no", "therapist_no"]])
+    found = tables_of([one, other, bare])["variance"]
+    keys = {"basis": "clients", "part": "constant", "trait": "", "estimate_type": "variance_share", "case_mix": "held constant"}
+    together = row(found, site=POOLED, **keys)
+    assert together["n_clients"] == 144 and together["n_sites"] == 2
+    assert row(found, site="c", **keys)["reason"].startswith("not estimable: needs a client factor")
+
+
 def test_more_client_factors_than_clients_allow_are_refused():
     found = tables_of([treated("a", therapists=5, clients=3), treated("b")], options())["variance"]
     own = row(found, site="a", basis="clients", part="constant", case_mix="held constant", trait="", estimate_type="variance_share")

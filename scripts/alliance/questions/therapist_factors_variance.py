@@ -103,8 +103,8 @@ def _split(found: Sample, basis: str, window: str, options: Mapping[str, Any], o
     """Return the shares of therapists, clients and sessions, before and after holding the client factors constant."""
     frame, reason = _frame(found, basis, window, options)
     rows = _shares(found, frame, basis, window, NONE, (), reason, options, one_stage)
-    mix = _case_mix(found, frame, one_stage)
-    complete = frame[frame[list(mix)].notna().all(axis=1)] if mix else frame.iloc[:0]
+    mix = tuple(name for name in found.case_mix if name in frame)
+    complete = _with_case_mix(frame, mix)
     lacking = reason or _why_no_case_mix(found, mix, complete)
     same = lacking or _too_few(complete, "the alliance and the client factors", options, one_stage)
     if len(complete) == len(frame) and not same:
@@ -117,13 +117,14 @@ def _split(found: Sample, basis: str, window: str, options: Mapping[str, Any], o
     return rows
 
 
-def _case_mix(found: Sample, frame: pd.DataFrame, one_stage: bool) -> tuple[str, ...]:
-    """Return the client factors that are held constant: those of the site, or of several sites those that at least half of them have."""
-    there = [name for name in found.case_mix if name in frame]
-    if not one_stage or frame.empty:
-        return tuple(there)
-    has = frame.groupby("site")[there].agg(lambda column: column.notna().any()).mean()
-    return tuple(name for name in there if has[name] >= 0.5)
+def _with_case_mix(frame: pd.DataFrame, mix: Sequence[str]) -> pd.DataFrame:
+    """Return the clients who have all client factors that their site measures; others are at the site's mean, and so not held there."""
+    if not mix:
+        return frame.iloc[:0]
+    values = frame[list(mix)]
+    unmeasured = values.groupby(frame["site"]).transform("count") == 0
+    complete = (values.notna() | unmeasured).all(axis=1) & ~unmeasured.all(axis=1)
+    return frame[complete].assign(**{name: values.loc[complete, name].fillna(0.0) for name in mix})
 
 
 def _why_no_case_mix(found: Sample, mix: Sequence[str], complete: pd.DataFrame) -> str:
