@@ -176,10 +176,36 @@ class Variable(StrictModel):
     of: list[Name] | None = None
 
 
+class ModelGroups(StrictModel):
+    by: ScoreName
+    values: Annotated[list[Annotated[str, Field(pattern=r"^[^\s\[\]]([^\[\]]*[^\s\[\]])?$")]], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def a_value_stands_once(self) -> ModelGroups:
+        twice = next((value for value in self.values if self.values.count(value) > 1), None)
+        if twice is not None:
+            raise ValueError(f"'{twice}' stands twice in values; every group stands once")
+        return self
+
+
+GroupEqual = Literal[
+    "loadings", "intercepts", "residuals", "residual.covariances", "lv.variances", "lv.covariances", "means", "regressions"
+]
+
+
 class PathModel(StrictModel):
     label: str = ""
     variables: dict[Name, Variable] = Field(default_factory=dict)
+    groups: ModelGroups | None = None
+    group_equal: list[GroupEqual] = Field(default_factory=list)
+    group_partial: list[str] = Field(default_factory=list)
     syntax: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def what_is_equal_needs_groups(self) -> PathModel:
+        if self.groups is None and (self.group_equal or self.group_partial):
+            raise ValueError("group_equal and group_partial need groups, as groups: {by: treatment, values: [cognitive, psychodynamic]}")
+        return self
 
 
 class ModelComparison(StrictModel):

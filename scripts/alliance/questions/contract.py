@@ -279,8 +279,10 @@ _PAIR_KEYS = {
     "window": "sessions over which both scores are averaged",
 }
 _MODEL_KEYS = {"model": "path model of the configuration", "parameter": "parameter as the model writes it"}
+_MODEL_GROUP = {"group": "group of clients of a model with groups; empty: all clients, or an effect that the model defines over groups"}
 _INTERVAL = (
-    "how the interval was made: delta, monte_carlo, bootstrap_percentile, bootstrap_bca, or random_effects over sites; empty without one"
+    "how the interval was made: delta, monte_carlo, bootstrap_percentile, bootstrap_bca, jackknife (an effect that is a sum of "
+    "coefficients), or random_effects over sites; empty without one"
 )
 _FACTOR_KEYS = {
     "factor": "client factor of the configuration",
@@ -694,7 +696,7 @@ TABLES = (
         "path_models",
         "parameters",
         "Path coefficients, loadings and residual (co)variances of every model, by site and over sites.",
-        {**_MODEL_KEYS, "lhs": "left side", "op": "~ regression, =~ loading, ~~ covariance", "rhs": "right side"},
+        {**_MODEL_KEYS, "lhs": "left side", "op": "~ regression, =~ loading, ~~ covariance", "rhs": "right side", **_MODEL_GROUP},
         (
             *("path_unstandardised", "path_standardised", "loading", "loading_standardised"),
             *("covariance_unstandardised", "covariance_standardised"),
@@ -717,6 +719,7 @@ TABLES = (
             "level": "client (one value a client), within (a client's sessions) or between (clients' means over sessions)",
             "definition": "how it is made, and the chain of variables",
             "interval": _INTERVAL,
+            "group": "group of clients of a model with groups, of what a confounder would have to be like; empty: all clients",
         },
         (
             *("defined_unstandardised", "defined_standardised", "path_unstandardised", "path_standardised"),
@@ -757,8 +760,13 @@ TABLES = (
         "path_models",
         "diagnostics",
         "What a model leaves unexplained, and whether a second program finds the same estimates.",
-        {**_MODEL_KEYS, "index": "modification_index, expected_change, residual_correlation, semopy_difference, equal_paths_chi2, ..."},
-        ("modification_index", "expected_change", "residual_correlation", "largest_difference", "equality_test"),
+        {
+            **_MODEL_KEYS,
+            "index": "modification_index, expected_change, residual_correlation, semopy_difference, equal_paths_chi2, ..., "
+            "clients_in_no_group (share of clients who are in none of a model's groups)",
+            **_MODEL_GROUP,
+        },
+        ("modification_index", "expected_change", "residual_correlation", "largest_difference", "equality_test", "share"),
         heterogeneity=False,
     ),
     Table(
@@ -777,7 +785,7 @@ TABLES = (
         "path_models",
         "leave_one_out",
         "The pooled standardised coefficients and effects, each site left out in turn.",
-        {**_MODEL_KEYS, **_LEFT_OUT},
+        {**_MODEL_KEYS, **_MODEL_GROUP, **_LEFT_OUT},
         ("path_standardised", "defined_standardised"),
     ),
     Table(

@@ -14,6 +14,7 @@ OUTCOMES = ("outcome", "residual_gain", "change")
 SYMPTOM_BASED = ("symptoms", "early_gain")
 CONSTRUCTS = (*PROCESS, *OUTCOMES, "intake", *SYMPTOM_BASED, "dropout")
 CLIENT_COLUMNS = ("age", "planned_sessions")
+GROUPING_COLUMNS = ("treatment", "gender")
 CLIENTS_PREFIX = "clients."
 THERAPISTS_PREFIX = "therapists."
 ALLIANCE_PREFIX = "alliance."
@@ -136,14 +137,28 @@ def _variable_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     for pair, content in lagged["pairs"].items() if lagged["enabled"] else ():
         for series, definition in content["series"].items():
             yield from _definition_faults((*base, "cross_lagged", "pairs", pair, "series", series), definition, config)
-    for model in question["models"]:
+    for model, content in question["models"].items():
         if model in RESERVED:
             yield (*base, "models", model), f"'{model}' is the name of a part of this question; choose another name"
+        if content.get("groups"):
+            yield from _group_faults((*base, "models", model, "groups", "by"), content["groups"]["by"], config)
     for comparison, content in (question.get("comparisons") or {}).items():
         for position, model in enumerate(content["models"]):
             if model not in question["models"]:
                 path = (*base, "comparisons", comparison, "models", position)
                 yield path, f"there is no model '{model}' in questions.path_models.models{nearest(model, question['models'])}"
+
+
+def _group_faults(path: tuple[str, ...], by: str, config: Mapping[str, Any]) -> Iterator[Found]:
+    """Yield faults of the column that tells groups of clients apart."""
+    if by.startswith(CLIENTS_PREFIX):
+        return
+    factors = config["questions"]["client_factors"].get("factors") or {}
+    known = (*GROUPING_COLUMNS, *(factor for factor in factors if "." not in factor and factor != INTAKE_SEVERITY))
+    if "." in by:
+        yield path, f"'{by}' is no column of the clients table: groups of clients are told apart by what is written once for every client"
+    elif by not in known:
+        yield path, f"'{by}' is no column that is known to tell groups apart{nearest(by, known)} (another one is written clients.column)"
 
 
 def _product_faults(path: tuple[str, ...], definition: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[Found]:
