@@ -64,6 +64,7 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
         *_variable_faults(config),
         *_chain_faults(config),
         *_factor_faults(config),
+        *_therapist_faults(config),
         *_outcome_faults(config),
         *_measurement_faults(config),
         *_congruence_faults(config),
@@ -104,6 +105,9 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     if questions["measurement"]["enabled"]:
         of_measurement = enumerate(questions["measurement"]["windows"])
         uses += [(("questions", "measurement", "windows", position), name) for position, name in of_measurement]
+    if questions["therapist_factors"]["enabled"]:
+        of_therapists = enumerate(questions["therapist_factors"]["windows"])
+        uses += [(("questions", "therapist_factors", "windows", position), name) for position, name in of_therapists]
     if questions["early_gains"]["enabled"]:
         windows_of = enumerate(questions["early_gains"]["windows"])
         uses += [(("questions", "early_gains", "windows", position), name) for position, name in windows_of]
@@ -258,6 +262,28 @@ def _factor_faults(config: Mapping[str, Any]) -> Iterator[Found]:
         )
     if not config["alliance"].get("instruments"):
         yield ("alliance", "instruments"), "client_factors needs an alliance instrument; list one or set its enabled: false"
+
+
+def _therapist_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    question = config["questions"]["therapist_factors"]
+    if not question["enabled"]:
+        return
+    base = ("questions", "therapist_factors")
+    if not config["alliance"].get("instruments"):
+        yield ("alliance", "instruments"), "therapist_factors needs an alliance instrument; list one or set its enabled: false"
+    if not question["factors"]:
+        yield (*base, "factors"), "no factor is given; add a column of the therapists table or set enabled: false"
+    traits = [((*base, "variance", "traits", position), name) for position, name in enumerate(question["variance"]["traits"])]
+    traits += [((*base, "pairs", position, "client"), pair["client"]) for position, pair in enumerate(question["pairs"])]
+    for path, name in traits:
+        if "." in name and (name.count(".") != 1 or not all(name.split("."))):
+            yield path, f"'{name}' is not of the form instrument.scale"
+        elif name in CONSTRUCTS:
+            yield path, f"'{name}' is not what a client brings: name a column of the clients table, instrument.scale or {INTAKE_SEVERITY}"
+    pairs = [(pair["client"], pair["therapist"]) for pair in question["pairs"]]
+    for position, pair in enumerate(pairs):
+        if pair in pairs[:position]:
+            yield (*base, "pairs", position), f"{pair[0]} by {pair[1]} is named twice"
 
 
 def _outcome_faults(config: Mapping[str, Any]) -> Iterator[Found]:
