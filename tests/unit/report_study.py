@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 from pathlib import Path
@@ -13,10 +14,13 @@ from alliance.configuration import study as configuration
 from alliance.instruments import load_registry
 from alliance.issues import Issue, Severity
 from alliance.questions import benchmarks, coverage
+from alliance.questions import dropout as questions_dropout
 from alliance.questions.contract import HETEROGENEITY, POOLED, finish
+from alliance.questions.summary import SiteSummary
 from alliance.reports import bibliography
 from alliance.reports.inputs import ReportData
 from support import PROJECT
+from unit.leaving_site import leaving
 
 TEMPLATES = PROJECT / "workflow" / "templates"
 SITES = ("birch", "cedar", "elm", "oak", "rowan", "willow")
@@ -333,6 +337,19 @@ def client_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
     }
 
 
+@functools.cache
+def dropout() -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on dropout, computed from simulated sites; one site without an answer."""
+    options = configuration.load(PROJECT / "config.yaml").scenarios["base"] | {"seed": 1}
+    sites = [leaving(name, n=70 + 5 * number, therapists=9, seed=30 + number) for number, name in enumerate(SITES[:-1])]
+    summaries = [questions_dropout.estimate(site, options, {}) for site in sites]
+    summaries.append(SiteSummary(SITES[-1], "dropout", status="missing", reason="sent no summary"))
+    beside = {"one_stage": questions_dropout.one_stage(iter(sites), list(SITES), options)}
+    tables = questions_dropout.pool(summaries, options, beside)
+    filled = {name: benchmarks.fill(table, PUBLISHED, "dropout", name) for name, table in tables.items()}
+    return {name: table.assign(scenario="base") for name, table in filled.items()}
+
+
 FORM_TYPES = {"ancova": "partial_correlation", "zero_order": "correlation", "residual_gain": "part_correlation"}
 
 
@@ -585,6 +602,7 @@ def study(seed: int = 1) -> ReportData:
             "client_factors": client_factors(draw),
             "alliance_outcome": alliance_outcome(draw),
             "early_gains": early_gains(draw),
+            "dropout": dropout(),
         },
         scale_moments=scale_moments(draw),
         instruments=load_registry([PROJECT / "workflow" / "instruments"]),

@@ -25,6 +25,7 @@ INTERVALS = {
     "delta": "95 % intervals by the delta method",
     "monte_carlo": "95 % Monte Carlo intervals",
     "rubin": "95 % intervals by Rubin's rules",
+    "wald": "95 % normal intervals of hazard models",
 }
 
 
