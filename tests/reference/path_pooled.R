@@ -1,6 +1,6 @@
 # Path models over sites by metafor and lavaan, from what sites would send.
 # Usage: Rscript path_pooled.R FOLDER   (FOLDER holds input.json)   writes JSON
-# input.json: models: name to syntax; moments: model to site to names, n (of pairs), covariance, acov (of its elements, upper triangle row by row)
+# input.json: models: name to syntax; moments: model to site to names, n (of pairs), therapists, covariance, acov (of its elements, upper triangle row by row)
 suppressMessages({library(lavaan); library(jsonlite)})
 input <- fromJSON(file.path(commandArgs(TRUE)[1], "input.json"), simplifyMatrix = TRUE)
 # lavaan cuts numbers of clients to integers; those of moments with holes are means. They are multiplied, which leaves scaled statistics and errors
@@ -40,7 +40,7 @@ in_order <- function(found, names, order) {
 one <- function(name) {
   model <- sub("empathy ~~ intake_level\n", "", input$models[[name]], fixed = TRUE); sites <- input$moments[[name]]
   order <- lavNames(lavaanify(model, auto = TRUE, fixed.x = FALSE), "ov"); names <- sites[[1]]$names
-  n <- sapply(sites, function(s) mean_n(s$n)); each <- lapply(sites, function(s) in_order(correlations(s$covariance, s$acov), names, order))
+  therapists <- sapply(sites, function(s) s$therapists); n <- sapply(sites, function(s) mean_n(s$n)); each <- lapply(sites, function(s) in_order(correlations(s$covariance, s$acov), names, order))
   share <- (n - 1) / sum(n - 1)
   S <- Reduce(`+`, Map(function(w, e) w * e$S, share, each)); V <- Reduce(`+`, Map(function(w, e) w^2 * e$V, share, each)); N <- sum(n - 1) + 1
   fit <- fitted(model, S, V, N)
@@ -56,10 +56,11 @@ one <- function(name) {
     own <- table[table$op == "~" & table$lhs == paths$lhs[i] & table$rhs == paths$rhs[i], ]; test <- lavTestWald(free, paste(own$plabel[1], "==", own$plabel[-1], collapse = "\n"))
     v <- V[own$free, own$free]; G <- nrow(v)
     contrast <- t(sapply(seq_len(G), function(g) { w <- solve(v[-g, -g], rep(1, G - 1)); a <- numeric(G); a[g] <- 1; a[-g] <- -w / sum(w); a }))
-    list(name = paste(paths$lhs[i], "~", paths$rhs[i]), chi2 = test$stat, df = test$df, p_value = test$p.value, difference = as.vector(contrast %*% own$est), std_error = sqrt(diag(contrast %*% v %*% t(contrast))))
+    brought <- contrast^2 * rep(diag(v), each = G); df <- rowSums(brought)^2 / rowSums(brought^2 / rep(therapists - 1, each = G))
+    list(name = paste(paths$lhs[i], "~", paths$rhs[i]), site_df = df, chi2 = test$stat, df = test$df, p_value = test$p.value, difference = as.vector(contrast %*% own$est), std_error = sqrt(diag(contrast %*% v %*% t(contrast))))
   }))
   p <- unlist(lapply(out$equality$paths, `[[`, "p_value")); out$equality$holm <- I(p.adjust(p, "holm"))
-  z <- unlist(lapply(out$equality$paths, function(x) x$difference / x$std_error)); out$equality$site_p <- 2 * pnorm(-abs(z)); out$equality$site_holm <- p.adjust(2 * pnorm(-abs(z)), "holm")
+  p <- unlist(lapply(out$equality$paths, function(x) 2 * pt(-abs(x$difference / x$std_error), x$site_df))); out$equality$site_p <- p; out$equality$site_holm <- p.adjust(p, "holm")
   out
 }
 cat(toJSON(setNames(lapply(names(input$models), one), names(input$models)), auto_unbox = TRUE, digits = NA, na = "null", null = "null"))

@@ -60,7 +60,7 @@ def main() -> None:
         overall, any_site = [], []
         for _ in range(runs):
             moments, acov = zip(*(site(list(model.observed), missing, random) for _ in range(SITES)))
-            found = site_equality(model, moments, [str(place) for place in range(SITES)], acov=acov)
+            found = site_equality(model, moments, [str(place) for place in range(SITES)], acov=acov, units=[THERAPISTS] * SITES)
             if found.status == "not_estimable":
                 continue
             overall.append(found.overall.p_value is not None and found.overall.p_value < 0.05)

@@ -238,6 +238,8 @@ def test_comparisons_equal_lavaan(tables: dict[str, pd.DataFrame], site: str) ->
 def sent_moments(summaries: list, model: str) -> dict[str, dict]:
     """Return what the summaries hold of a model's variables: names, clients of pairs, covariances, and how these vary by sampling."""
     found = {}
+    # Site c has so few therapists that its clients are taken as independent.
+    therapists = {site: many if many >= 5 else 1e12 for site, _, many, *_ in reference.SITES}
     for summary in summaries[: len(SITES)]:
         rows = summary.moments[summary.moments["block"].eq(f"path_models:{model}")]
         names = list(dict.fromkeys(rows["var1"]))
@@ -250,7 +252,8 @@ def sent_moments(summaries: list, model: str) -> dict[str, dict]:
         acov = spread.pivot(index="parameter1", columns="parameter2", values="cov").reindex(index=labels, columns=labels).to_numpy(float)
         acov = np.where(np.isnan(acov), acov.T, acov)
         assert np.isfinite(acov).all()
-        found[summary.site] = {"names": names, "n": whole["n"].tolist(), "covariance": whole["cov"].tolist(), "acov": acov.tolist()}
+        sent = {"n": whole["n"].tolist(), "covariance": whole["cov"].tolist(), "acov": acov.tolist()}
+        found[summary.site] = {"names": names, "therapists": therapists[summary.site], **sent}
     return found
 
 

@@ -100,6 +100,18 @@ OPTIONS = {
                 "motivation": {"category": "intrapersonal", "reversed": False},
                 "intake_severity": {"category": "diagnostic", "reversed": True},
             },
+            "windows": ["session_3"],
+            "raters": ["therapist"],
+            "severity_bound": 0.1,
+            "unique_shared": ["social_relations"],
+            "clients_per_factor": 5,
+            "over_time": {
+                "bands": {"early": "early", "middle": "middle", "late": "late"},
+                "first": "early",
+                "second": "late",
+                "equal_sessions": None,
+                "equivalence_bound": 0.1,
+            },
         },
         "alliance_outcome": {
             "enabled": True,
@@ -122,6 +134,31 @@ OPTIONS = {
             "refuse_overlap": False,
             "sudden_gain_points": None,
             "change": {"reliable_change": None, "cutoff": None, "reliability": None},
+        },
+        "congruence": {
+            "enabled": True,
+            "raters": ["client", "therapist"],
+            "scales": ["total", "task", "bond", "goal"],
+            "windows": ["all"],
+            "session_window": "all",
+            "commensurable": "same_instrument",
+            "centre": "pooled_mean",
+            "band": 0.5,
+            "least_share": 0.1,
+            "axis_bound": 0.5,
+            "slope_bound": 0.1,
+            "largest_gap": 5,
+            "waves": 5,
+            "moderators": {"session": "session", "training": "therapists.training", "social_relations": "clients.social_relations"},
+            "surfaces": {
+                name: {"label": name, "x": x, "y": y, "outcome": outcome, "kind": kind}
+                for name, x, y, outcome, kind in (
+                    ("alliance_outcome", "alliance.client", "alliance.therapist", "outcome", "congruence"),
+                    ("alliance_symptoms", "alliance.client", "alliance.therapist", "symptoms", "congruence"),
+                    ("alliance_dropout", "alliance.client", "alliance.therapist", "dropout", "congruence"),
+                    ("dominance_alliance", "clients.dominance", "therapists.dominance", "alliance", "complementarity"),
+                )
+            },
         },
         "dropout": {
             "enabled": True,

@@ -11,6 +11,7 @@ from alliance.statistics.covariance import normal_theory, sandwich
 from alliance.statistics.site_equality import SiteEquality, holm, site_equality
 from alliance.statistics.structural_fit import Moments, fit_structural, parse_structural, score_test
 from alliance.statistics.structural_model import layout
+from scipy import stats
 
 MODEL = "m ~ x + z\ny ~ m + x"
 NAMES = ["x", "z", "m", "y"]
@@ -54,6 +55,17 @@ def test_a_site_differs_from_the_mean_of_the_others() -> None:
     assert path.loc[0, "difference"] == pytest.approx(path.loc[0, "estimate"] - others, rel=1e-8)
     assert path.loc[0, "difference_std_error"] == pytest.approx(error, rel=1e-8)
     assert path.loc[0, "statistic"] == pytest.approx((path.loc[0, "estimate"] - others) / error, rel=1e-8)
+
+
+def test_few_therapists_give_the_difference_of_a_site_welchs_degrees_of_freedom() -> None:
+    own = equality(count=2, units=[10, 25]).site_paths
+    path = own[(own["lhs"] == "y") & (own["rhs"] == "m")]
+    first, second = path["std_error"].to_numpy() ** 2
+    welch = (first + second) ** 2 / (first**2 / 9 + second**2 / 24)
+    assert path["df"].to_numpy() == pytest.approx([welch, welch], rel=1e-8)
+    assert path["p_value"].to_numpy() == pytest.approx(2 * stats.t.sf(path["statistic"].abs(), welch), rel=1e-8)
+    reach = stats.t.ppf(0.975, welch) * path["difference_std_error"]
+    assert path["difference_high"].to_numpy() == pytest.approx(path["difference"] + reach, rel=1e-8)
 
 
 def test_sites_that_cannot_take_part_are_named() -> None:

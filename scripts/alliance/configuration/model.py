@@ -281,14 +281,28 @@ class PathModels(StrictModel):
 
 
 class Factor(StrictModel):
-    category: Literal["interpersonal", "intrapersonal", "diagnostic"]
+    category: Name
     reversed: bool = False
+
+
+class FactorsOverTime(StrictModel):
+    bands: dict[Literal["early", "middle", "late"], Name | None] = Field(default_factory=dict)
+    first: Name | None = None
+    second: Name | None = None
+    equal_sessions: Annotated[int, Field(ge=1, le=50)] | None = None
+    equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
 
 class ClientFactors(StrictModel):
     enabled: bool = True
     window: Name = "early"
+    windows: list[Name] = Field(default_factory=list)
+    raters: list[Rater] = Field(default_factory=list)
     factors: dict[str, Factor] = Field(default_factory=dict)
+    severity_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    unique_shared: list[str] = Field(default_factory=list)
+    clients_per_factor: Annotated[float, Field(ge=1, le=100)] = 5.0
+    over_time: FactorsOverTime = Field(default_factory=FactorsOverTime)
 
 
 OutcomeForm = Literal["ancova", "zero_order", "residual_gain", "change"]
@@ -341,6 +355,53 @@ class EarlyGains(StrictModel):
     refuse_overlap: bool = False
     sudden_gain_points: Annotated[float, Field(gt=0)] | None = None
     change: Change = Field(default_factory=Change)
+
+
+class Surface(StrictModel):
+    label: str = ""
+    x: Annotated[str, Field(pattern=r"^(alliance|clients|therapists)\.[A-Za-z][A-Za-z0-9_]*$")]
+    y: Annotated[str, Field(pattern=r"^(alliance|clients|therapists)\.[A-Za-z][A-Za-z0-9_]*$")]
+    outcome: Literal["outcome", "symptoms", "alliance", "dropout"]
+    kind: Literal["congruence", "complementarity"] = "congruence"
+
+    @model_validator(mode="after")
+    def both_of_one_kind(self) -> Surface:
+        of_alliance = [name.startswith("alliance.") for name in (self.x, self.y)]
+        if any(of_alliance) and not all(of_alliance):
+            raise ValueError("x and y must both be alliance.<rater>, or both columns (clients.<column>, therapists.<column>)")
+        if self.x == self.y:
+            raise ValueError("x and y are the same")
+        if all(of_alliance) and self.outcome == "alliance":
+            raise ValueError("the alliance cannot predict itself; choose another outcome")
+        if not any(of_alliance) and self.outcome == "symptoms":
+            raise ValueError("symptoms session by session need x and y of sessions: alliance.<rater>")
+        return self
+
+
+class Congruence(StrictModel):
+    enabled: bool = True
+    raters: Annotated[list[Rater], Field(min_length=2, max_length=2)] = Field(default_factory=lambda: ["client", "therapist"])
+    scales: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["total"])
+    windows: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["early"])
+    session_window: Name = "all"
+    commensurable: Literal["same_instrument", "percent_of_range"] = "same_instrument"
+    centre: Literal["pooled_mean", "midpoint"] = "pooled_mean"
+    band: Annotated[float, Field(gt=0, le=2)] = 0.5
+    least_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    axis_bound: Annotated[float, Field(gt=0)] = 0.5
+    slope_bound: Annotated[float, Field(gt=0)] = 0.1
+    largest_gap: Annotated[int, Field(ge=1, le=50)] = 5
+    waves: Annotated[int, Field(ge=3, le=12)] = 5
+    moderators: dict[Name, Annotated[str, Field(pattern=r"^(session|(clients|therapists)\.[A-Za-z][A-Za-z0-9_]*)$")]] = Field(
+        default_factory=dict
+    )
+    surfaces: dict[Name, Surface] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def raters_differ(self) -> Congruence:
+        if self.raters[0] == self.raters[1]:
+            raise ValueError(f"raters: the two raters must differ; both are '{self.raters[0]}'")
+        return self
 
 
 class EventsPerParameter(StrictModel):
@@ -428,6 +489,7 @@ class Questions(StrictModel):
     client_factors: ClientFactors = Field(default_factory=lambda: ClientFactors(enabled=False))
     alliance_outcome: AllianceOutcome = Field(default_factory=lambda: AllianceOutcome(enabled=False))
     early_gains: EarlyGains = Field(default_factory=lambda: EarlyGains(enabled=False))
+    congruence: Congruence = Field(default_factory=lambda: Congruence(enabled=False))
     dropout: LeavingTreatment = Field(default_factory=lambda: LeavingTreatment(enabled=False))
 
     @model_validator(mode="after")

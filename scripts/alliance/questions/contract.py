@@ -95,6 +95,7 @@ ESTIMATE_TYPES = {
     "standardised_mean_difference": "difference of two groups' outcomes at the same intake level, in SD of the outcome given it",
     "slope_standardised": "coefficient of a part of the alliance (or of the row's variable), outcome and predictor in SD of the site",
     "slope_contrast": "difference of two such coefficients",
+    "slope_change": "change of such a coefficient over the sessions that the row names",
     "variance_share": "share (0-1) of the variance that lies at a level (intraclass correlation)",
     "reliability_of_means": "reliability (0-1) of the mean of a therapist's clients, median over therapists",
     "criterion_met": "1: the criterion is met, 0: it is not",
@@ -102,6 +103,10 @@ ESTIMATE_TYPES = {
     "count": "number of parameters, in the row's words",
     "mean_difference": "difference of two means, in the unit the row names",
     "mean": "mean, in the unit the row names",
+    "r_squared_shared": "share of the outcome variance that two predictors explain in common; negative: one brings out the other",
+    "r_squared_total": "share of the variance that all predictors of the row explain together",
+    "r_squared_adjusted": "the same, less what as many random predictors would explain",
+    "r_squared_elsewhere": "the same in clients of therapists who were left out when the coefficients were estimated",
     "r_squared_change": "share of the outcome variance that the alliance (or the row's variable) adds to what the covariates explain",
     "alpha": "Cronbach's alpha of a scale's scored items",
     "omega_total": "share of the variance of a scale's score that one common factor explains (one-factor model of the scored items)",
@@ -135,6 +140,19 @@ ESTIMATE_TYPES = {
     "component_loading": "correlation of a score with the first principal component",
     "component_share": "share (0-1) of the variance of all scores that the first principal component takes",
     "correlation_disattenuated": "correlation corrected for the unreliability of both measures",
+    "concordance": "Lin's concordance correlation: how far two raters' scores lie on the line of agreement",
+    "limit_of_agreement": "limit inside which 95 % of two raters' differences of one session are expected to lie (with its partner)",
+    "directional_bias": "how much higher the judge rates than the truth, at the average truth, in SD of both raters",
+    "directional_bias_contrast": "difference of two such biases, first minus second",
+    "tracking": "change of the judgement per unit of change of the truth (1: followed fully, 0: not at all)",
+    "tracking_contrast": "difference of two such slopes, first minus second",
+    "bias_moderated": "change of the directional bias per SD of a moderator (per session for the number of the session)",
+    "tracking_moderated": "change of tracking within clients per SD of a moderator (per session for the number of the session)",
+    "random_effect_sd": "standard deviation of an effect over clients or therapists",
+    "partner_actor_ratio": "partner effect over actor effect (k): 1 both count alike, 0 only one's own rating, -1 their contrast",
+    "surface_coefficient": "coefficient of the polynomial regression, or slope or curvature along a line of the response surface",
+    "surface_axis": "coordinate of the stationary point, or intercept or slope of a principal axis of the response surface",
+    "standard_deviation": "standard deviation, in the unit the row names",
     "share_of_rest": "share of the outcome variance left by the covariates that the alliance explains (squared partial r)",
     "hazard_ratio": "ratio of hazards (chances to leave after a session among those who came to it) for one more unit of the row's term",
     "odds_ratio": "the same of the odds to leave after a session",
@@ -185,6 +203,8 @@ METHODS = {
     "aalen_johansen": "from one site's counts by session (Kaplan-Meier, Aalen-Johansen); clients taken as independent",
     "aalen_johansen_clustered": "the same with a standard error that respects therapists, interval by t (therapists - 1)",
     "pooled_counts": "the same from sums of the sites' counts; clients taken as independent",
+    "cross_validated": "from one site's rows; each therapist left out and predicted from the others, no standard error",
+    "weighted_by_clients": "mean of the sites' numbers weighted by clients; no standard error",
     "over_pairs": "smallest, largest or mean over pairs (or over loadings of one group), without standard error",
     "none": "nothing was computed",
 }
@@ -257,12 +277,23 @@ _INTERVAL = (
 )
 _FACTOR_KEYS = {
     "factor": "client factor of the configuration",
-    "category": "category of the review: interpersonal, intrapersonal, diagnostic",
+    "category": "category of the review (interpersonal, intrapersonal, diagnostic) or of the configuration",
     "reversed": "yes: higher means worse, so the sign was turned before pooling",
     "alliance_rater": "who rated the alliance",
     "factor_rater": "who rated the factor; unknown where it comes from the clients table",
     "same_rater": "yes: one person gave both ratings; unknown where the factor's rater is not known",
     "window": "sessions of the alliance",
+}
+_OF_FACTOR = {
+    "alliance_rater": "who rated the alliance",
+    "factor_rater": "who rated the factor; unknown where it comes from the clients table; mixed: sites differ",
+    "same_rater": "yes: one person gave all ratings; mixed: some of them; unknown where the factor's rater is not known",
+    "window": "sessions of the alliance",
+}
+_WITHOUT_WEIGHT = {
+    "bound": "largest correlation, or difference, that counts as none",
+    "p_equivalence": "p value of the test that the number lies inside the bounds (two one-sided tests)",
+    "decision": "equivalent, different, equivalent_and_different or undecided; never 'no effect' from a test that found none",
 }
 _LEFT_OUT = {"site_left_out": "site left out of this pooled row"}
 _SAME_RATER = {"same_rater": "yes: one person rated alliance and outcome, so the correlation holds shared perception too (halo)"}
@@ -336,6 +367,12 @@ _CONDITION_KEYS = {
     "same_rater": "yes: one person gave both ratings, so the correlation holds shared perception too; mixed: one of the two compared",
     **_EQUIVALENCE,
     "bound": "largest difference that counts as none (`questions.path_models.conditions.equivalence_bound`)",
+}
+
+_DYAD_KEYS = {
+    "instrument": "instrument of both raters; (preferred): the first of the configuration that both have at the site",
+    "instrument_scale": "its scale; empty: a difference of two scales",
+    "raters": "the two raters; the first's rating is the truth, the second's the judgement",
 }
 
 TABLES = (
@@ -730,9 +767,15 @@ TABLES = (
     Table(
         "client_factors",
         "factors",
-        "Correlation of every client factor at intake with the early alliance.",
-        _FACTOR_KEYS,
-        ("correlation",),
+        "Correlation of every client factor at intake with the alliance by window and rater, and slopes within and between therapists.",
+        {
+            **_FACTOR_KEYS,
+            "headline": "yes: the rater and the window that the question is about",
+            "part": "within_therapists, between_therapists (means of their clients), or the second minus the first; empty: correlations",
+            **_WITHOUT_WEIGHT,
+        },
+        ("correlation", "slope_standardised", "slope_contrast"),
+        numbers=("bound", "p_equivalence"),
     ),
     Table(
         "client_factors",
@@ -743,6 +786,43 @@ TABLES = (
             "n_correlations": "number of site x factor correlations behind the number; n_clients counts every client once",
         },
         ("correlation_n_weighted", "correlation_random_effects", "correlation_contrast"),
+    ),
+    Table(
+        "client_factors",
+        "over_time",
+        "Whether client factors go with the alliance at the start only or throughout: growth, parts of treatment, first and second phase.",
+        {
+            **{key: _FACTOR_KEYS[key] for key in ("factor", "category", "reversed")},
+            "factor": "client factor of the configuration; a category in brackets: the mean of its standardised factors",
+            **_OF_FACTOR,
+            "analysis": "growth (session by session), bands (parts of treatment) or phases (first and second), each on the same clients",
+            "part": "start or change in ten sessions (growth); part of treatment; first, second, second given first (phases)",
+            **_CONTRAST,
+            **_WITHOUT_WEIGHT,
+        },
+        ("slope_standardised", "slope_change", "correlation", "partial_correlation", "correlation_contrast"),
+        numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "client_factors",
+        "unique_shared",
+        "What a client factor and the alliance explain of the outcome alone and in common, and what all factors together explain.",
+        {
+            **{key: _FACTOR_KEYS[key] for key in ("factor", "category", "reversed")},
+            "factor": "client factor of the configuration; (all): those known of at least half of a site's clients, together; "
+            "(categories): the means of the standardised factors of each category, together",
+            **_OF_FACTOR,
+            "outcome_rater": "who rated the outcome; empty: the row is not about it",
+            "form": "zero_order, or the outcome's form; ancova: all given the intake level, and shares are of the variance it leaves",
+            "quantity": "what the number is of: which two are related, given what; whose share of the variance; or the difference",
+            "n_factors": "factors that were entered together; pooled rows: mean over sites",
+            **_WITHOUT_WEIGHT,
+        },
+        (
+            *("correlation", "partial_correlation", "part_correlation", "correlation_with_change", "correlation_contrast"),
+            *("r_squared_change", "r_squared_shared", "r_squared_total", "r_squared_adjusted", "r_squared_elsewhere"),
+        ),
+        numbers=("n_factors", "bound", "p_equivalence"),
     ),
     Table(
         "client_factors",
@@ -796,6 +876,80 @@ TABLES = (
             "rule": "measure, reliable change and cut-off of the site; pooled rows: see the sites",
         },
         ("share",),
+    ),
+    Table(
+        "congruence",
+        "agreement",
+        "How far client and therapist agree on the same scale in the same sessions, and who rates higher.",
+        {
+            **_DYAD_KEYS,
+            "window": EFFECT_KEYS["window"],
+            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, or where "
+            "differences lie",
+            "definition": "how ratings were standardised for the bands",
+            "unit": "points (mean of the items, or percent of range) or sd (of both raters together at the site)",
+            "headline": "yes: the measure that the study is about; no: all others",
+        },
+        ("icc", "concordance", "mean_difference", "limit_of_agreement", "share", "variance_share"),
+    ),
+    Table(
+        "congruence",
+        "truth_and_bias",
+        "How far the judge follows the truth within and between clients, how much higher he or she rates, and what changes both.",
+        {
+            **_DYAD_KEYS,
+            "window": EFFECT_KEYS["window"],
+            "term": "bias, tracking within clients, tracking between clients, or the SD of one of them over clients or therapists",
+            "moderator": "moderator of the configuration that changes it; empty: none",
+            "contrast": "what is compared, first minus second",
+            "unit": "sd (of both raters) for bias; slope for tracking",
+            "headline": "yes: the model that the study is about; no: all others",
+        },
+        (
+            *("directional_bias", "directional_bias_contrast", "tracking", "tracking_contrast"),
+            *("bias_moderated", "tracking_moderated", "random_effect_sd"),
+        ),
+    ),
+    Table(
+        "congruence",
+        "actor_partner",
+        "Whose rating of the alliance predicts whose next rating, symptoms and outcome.",
+        {
+            **_DYAD_KEYS,
+            "explained": "what is predicted: alliance or symptoms of the next session, or outcome given intake",
+            "explained_rater": "who rated it",
+            "part": "within_client (ups and downs) or between_client",
+            "effect": "actor (own rating), partner (the other's), actor - partner, or partner / actor (k)",
+            "predictor_rater": "whose rating of the alliance predicts",
+            "same_rater": "yes: one person gave both ratings, so the effect holds shared perception too; mixed: one of the two compared",
+        },
+        ("slope_standardised", "slope_contrast", "partner_actor_ratio"),
+    ),
+    Table(
+        "congruence",
+        "response_surface",
+        "Polynomial regressions of an outcome on two ratings: coefficients, response surface, conditions of the claim, simpler models.",
+        {
+            "surface": "surface of the configuration",
+            "kind": "congruence (alike is best) or complementarity (opposite is best)",
+            "outcome": "outcome (given intake), symptoms (of the next session), alliance, or dropout (log odds of staying): higher is "
+            "better",
+            "first": "first rating or column (x)",
+            "second": "second rating or column (y)",
+            "part": "client, or session by session: within_client and between_client",
+            "term": "b0 to b5, a1 to a5, x0, y0, p10 to p21; a condition of the claim or the verdict on all; a band of cases; a model; "
+            "x_mean, ... (where the data lie)",
+            "index": "condition, aicc or weight; empty: the term itself",
+            "same_rater": "mixed: one of the ratings and the outcome were given by one person; unknown: raters of columns are not known",
+            "decision": "of a condition: met, not_met, undecided; of the verdict: supported, compatible, not_supported, undecided",
+            "bound": "how far from its value a parameter may lie to count as equal (`axis_bound`, `slope_bound`)",
+            "p_equivalence": "p that the parameter lies outside the bounds, or has the wrong sign",
+        },
+        (
+            *("surface_coefficient", "surface_axis", "criterion_met", "share", "fit_index", "akaike_weight"),
+            *("mean", "standard_deviation", "correlation"),
+        ),
+        numbers=("bound", "p_equivalence"),
     ),
     Table(
         "dropout",
@@ -939,17 +1093,26 @@ DESCRIPTIVE = {
         **dict.fromkeys(("pair", "dynamics", "term", "explained", "predictor", "lag"), TEXT),
         "chain": TEXT,
     },
-    "client_factors": {key: TEXT for key in _FACTOR_KEYS},
     "dropout": {
         **dict.fromkeys(("definition", "cause", "hazard_model", "link", "therapists", "term", "session", "same_rater"), TEXT),
         **dict.fromkeys(("group", "compared_with", "validation", "statistic"), TEXT),
         **dict.fromkeys(("n_events", "n_at_risk"), COUNT),
         **dict.fromkeys(("events_per_parameter", "p_boundary", "ci_low", "ci_high"), NUMBER),
     },
+    "client_factors": {
+        **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
+        "n_factors": NUMBER,
+    },
     "alliance_outcome": {
         **{key: TEXT for key in EFFECT_KEYS},
         **dict.fromkeys(("pair", "contrast", "phase", "sessions", "moderator", "where", "group", "explained", "part", "pattern"), TEXT),
         **dict.fromkeys(("delta", "df", "ci_low", "ci_high"), NUMBER),
+    },
+    "congruence": {
+        **dict.fromkeys((*_DYAD_KEYS, "window", "statistic", "definition", "unit", "headline", "term", "moderator", "contrast"), TEXT),
+        **dict.fromkeys(("explained", "explained_rater", "part", "effect", "predictor_rater", "same_rater"), TEXT),
+        **dict.fromkeys(("surface", "kind", "outcome", "first", "second", "index", "decision"), TEXT),
+        **dict.fromkeys(("bound", "p_equivalence", "ci_low", "ci_high"), NUMBER),
     },
     "early_gains": {
         **dict.fromkeys(

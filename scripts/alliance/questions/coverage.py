@@ -24,6 +24,7 @@ INTERVALS = {
     "clustered_score": "95 % score intervals that respect therapists",
     "delta": "95 % intervals by the delta method",
     "monte_carlo": "95 % Monte Carlo intervals",
+    "fieller": "95 % intervals by Fieller's method",
     "rubin": "95 % intervals by Rubin's rules",
     "wald": "95 % normal intervals of hazard models",
 }

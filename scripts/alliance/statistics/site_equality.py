@@ -23,7 +23,7 @@ _PATHS = (
 )
 _SITE_PATHS = (
     *("site", "lhs", "op", "rhs", "n_clients", "estimate", "std_error", "common", "difference", "difference_std_error"),
-    *("difference_low", "difference_high", "statistic", "p_value", "p_holm", "status", "reason"),
+    *("difference_low", "difference_high", "statistic", "df", "p_value", "p_holm", "status", "reason"),
 )
 
 
@@ -81,6 +81,7 @@ def site_equality(
     sites: Sequence[str],
     *,
     acov: Sequence[ArrayLike] | None = None,
+    units: Sequence[float] | None = None,
     min_clients: int = 0,
     level: float = 0.95,
 ) -> SiteEquality:
@@ -102,6 +103,9 @@ def site_equality(
     acov : sequence of array_like, optional
         For each site the sampling covariance of the elements of its covariance matrix (upper triangle row by row), in the order of the
         site's names. Without it clients are independent and normal.
+    units : sequence of float, optional
+        For each site the independent units (therapists) that ``acov`` was found from. A site is then held against the others by t with
+        Satterthwaite's (1946) degrees of freedom; infinite, or left out, for the normal.
     min_clients : int
         Fewest clients of a site.
     level : float
@@ -112,8 +116,8 @@ def site_equality(
     ValueError
         Lengths that differ.
     """
-    if len(moments) != len(sites) or (acov is not None and len(acov) != len(sites)):
-        raise ValueError("every site needs its moments, and its sampling covariance where any has one")
+    if any(len(given) != len(sites) for given in (moments, acov, units) if given is not None):
+        raise ValueError("every site needs its moments, and its sampling covariance and units where any has them")
     plain = [replace(one, mean=None) for one in moments]
     faults = [_fault(model, one, None if acov is None else acov[place], min_clients) for place, one in enumerate(plain)]
     usable = [place for place, fault in enumerate(faults) if not fault]
@@ -148,7 +152,9 @@ def site_equality(
         if free.fit is None:
             return _not_tested(model, sites, faults, free.reason)
     equal = fit(usable, True)
-    return _tested(model, [str(sites[place]) for place in usable], free, equal, _left_out(sites, faults), level)
+    df = np.asarray([np.inf if units is None else units[place] - 1 for place in usable], dtype=float)
+    names = [str(sites[place]) for place in usable]
+    return _tested(model, names, free, equal, _left_out(sites, faults), df, level)
 
 
 def _shared(model: StructuralModel) -> tuple[str, ...]:
@@ -198,7 +204,13 @@ def _by_site(model: StructuralModel, groups: int, keep: bool, released: str = ""
 
 
 def _tested(
-    model: StructuralModel, sites: list[str], free: StructuralFit, equal: StructuralFit, left_out: pd.DataFrame, level: float
+    model: StructuralModel,
+    sites: list[str],
+    free: StructuralFit,
+    equal: StructuralFit,
+    left_out: pd.DataFrame,
+    df: np.ndarray,
+    level: float,
 ) -> SiteEquality:
     count = len(sites)
     table = free.parameters[(free.parameters["op"] == "~") & free.parameters["free"]]
@@ -220,6 +232,8 @@ def _tested(
             difference = np.where(left > 0, gap * own_variance / left, np.nan)
             error = np.where(left > 0, own_variance / np.sqrt(left), np.nan)
             statistic = difference / error
+        df_difference = _satterthwaite(own_variance, df)
+        reach = critical_value(level, df_difference)
         parts.append(
             pd.DataFrame(
                 {
@@ -233,10 +247,11 @@ def _tested(
                     "common": mean,
                     "difference": difference,
                     "difference_std_error": error,
-                    "difference_low": difference - margin * error,
-                    "difference_high": difference + margin * error,
+                    "difference_low": difference - reach * error,
+                    "difference_high": difference + reach * error,
                     "statistic": statistic,
-                    "p_value": two_sided_p(statistic),
+                    "df": df_difference,
+                    "p_value": two_sided_p(statistic, df_difference),
                 }
             )
         )
@@ -274,6 +289,17 @@ def _tested(
         status="flagged" if notes else "estimated",
         reason="; ".join(notes),
     )
+
+
+def _satterthwaite(variance: np.ndarray, df: np.ndarray) -> np.ndarray:
+    """Return the degrees of freedom of every site's difference from the others, from each site's variance and its degrees of freedom."""
+    weight = 1 / variance
+    others = weight.sum() - weight
+    brought = weight**2 / df
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # The mean of the others has the variance 1 / others, to which each of them brings weight / others ** 2.
+        spread = variance**2 / df + (brought.sum() - brought) / others**4
+        return np.where(spread > 0, (variance + 1 / others) ** 2 / spread, np.inf)
 
 
 def _covariance(free: StructuralFit, model: StructuralModel, lhs: str, rhs: str, count: int) -> np.ndarray:

@@ -15,6 +15,8 @@ SYMPTOM_BASED = ("symptoms", "early_gain")
 CONSTRUCTS = (*PROCESS, *OUTCOMES, "intake", *SYMPTOM_BASED, "dropout")
 CLIENT_COLUMNS = ("age", "planned_sessions")
 CLIENTS_PREFIX = "clients."
+THERAPISTS_PREFIX = "therapists."
+ALLIANCE_PREFIX = "alliance."
 EVENTS_PREFIX = "events."
 PRODUCT = "product"
 INTAKE_SEVERITY = "intake_severity"
@@ -63,6 +65,7 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
         *_factor_faults(config),
         *_outcome_faults(config),
         *_measurement_faults(config),
+        *_congruence_faults(config),
         *_dropout_faults(config),
     ]
 
@@ -82,6 +85,12 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             questions["client_factors"].get("window") if questions["client_factors"]["enabled"] else None,
         ),
     ]
+    if questions["client_factors"]["enabled"]:
+        base = ("questions", "client_factors")
+        over_time = questions["client_factors"].get("over_time") or {}
+        uses += [((*base, "windows", position), name) for position, name in enumerate(questions["client_factors"].get("windows") or ())]
+        uses += [((*base, "over_time", "bands", band), name) for band, name in (over_time.get("bands") or {}).items()]
+        uses += [((*base, "over_time", phase), over_time.get(phase)) for phase in ("first", "second")]
     if questions["path_models"]["enabled"]:
         base = ("questions", "path_models", "conditions")
         uses.append(((*base, "window"), questions["path_models"]["conditions"]["window"]))
@@ -97,6 +106,10 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     if questions["early_gains"]["enabled"]:
         windows_of = enumerate(questions["early_gains"]["windows"])
         uses += [(("questions", "early_gains", "windows", position), name) for position, name in windows_of]
+    if questions["congruence"]["enabled"]:
+        base = ("questions", "congruence")
+        uses += [((*base, "windows", position), name) for position, name in enumerate(questions["congruence"]["windows"])]
+        uses.append(((*base, "session_window"), questions["congruence"]["session_window"]))
     if questions["dropout"]["enabled"]:
         uses.append((("questions", "dropout", "window"), questions["dropout"]["window"]))
     for path, name in uses:
@@ -217,6 +230,12 @@ def _factor_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             yield path, f"'{factor}' is not of the form instrument.scale"
         elif factor in CONSTRUCTS:
             yield path, f"'{factor}' is not a client factor: name a column of the clients table, instrument.scale or {INTAKE_SEVERITY}"
+    for position, factor in enumerate(question.get("unique_shared") or ()):
+        if factor not in factors:
+            path = ("questions", "client_factors", "unique_shared", position)
+            yield path, f"there is no factor '{factor}' in questions.client_factors.factors{nearest(factor, factors)}"
+    if (question.get("unique_shared") or ()) and not config["outcome"].get("instruments"):
+        yield ("outcome", "instruments"), "unique_shared of client_factors needs an outcome; list some or name no factor there"
     if INTAKE_SEVERITY in factors and not config["outcome"].get("instruments"):
         yield (
             ("questions", "client_factors", "factors", INTAKE_SEVERITY),
@@ -246,6 +265,25 @@ def _measurement_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             (*base, "invariance", "across"),
             "sessions are compared between the first two windows of questions.measurement.windows; name two",
         )
+
+
+def _congruence_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    question = config["questions"]["congruence"]
+    if not question["enabled"]:
+        return
+    base = ("questions", "congruence")
+    if not config["alliance"].get("instruments"):
+        yield ("alliance", "instruments"), "congruence needs an alliance instrument; list one or set questions.congruence.enabled: false"
+    for name, content in question["surfaces"].items():
+        for side in ("x", "y"):
+            rater = content[side].removeprefix(ALLIANCE_PREFIX)
+            if content[side].startswith(ALLIANCE_PREFIX) and rater not in question["raters"]:
+                yield (
+                    (*base, "surfaces", name, side),
+                    f"'{rater}' is none of questions.congruence.raters{nearest(rater, question['raters'])}",
+                )
+        if content["outcome"] in ("outcome", "symptoms") and not config[content["outcome"]].get("instruments"):
+            yield (content["outcome"], "instruments"), f"surface {name} needs one; list some or drop questions.congruence.surfaces.{name}"
 
 
 def _dropout_faults(config: Mapping[str, Any]) -> Iterator[Found]:
