@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import random
@@ -14,10 +15,13 @@ from alliance.configuration import study as configuration
 from alliance.instruments import load_registry
 from alliance.issues import Issue, Severity
 from alliance.questions import benchmarks, coverage
+from alliance.questions import dropout as questions_dropout
 from alliance.questions.contract import HETEROGENEITY, POOLED, finish
+from alliance.questions.summary import SiteSummary
 from alliance.reports import bibliography
 from alliance.reports.inputs import ReportData
 from support import PROJECT
+from unit.leaving_site import leaving
 
 TEMPLATES = PROJECT / "workflow" / "templates"
 SITES = ("birch", "cedar", "elm", "oak", "rowan", "willow")
@@ -391,6 +395,19 @@ def therapist_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
         "effects": finished(pd.DataFrame(effects), "therapist_factors", "effects"),
         "variance": finished(pd.DataFrame([*variance, reliability]), "therapist_factors", "variance"),
     }
+
+
+@functools.cache
+def dropout() -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on dropout, computed from simulated sites; one site without an answer."""
+    options = configuration.load(PROJECT / "config.yaml").scenarios["base"] | {"seed": 1}
+    sites = [leaving(name, n=70 + 5 * number, therapists=9, seed=30 + number) for number, name in enumerate(SITES[:-1])]
+    summaries = [questions_dropout.estimate(site, options, {}) for site in sites]
+    summaries.append(SiteSummary(SITES[-1], "dropout", status="missing", reason="sent no summary"))
+    beside = {"one_stage": questions_dropout.one_stage(iter(sites), list(SITES), options)}
+    tables = questions_dropout.pool(summaries, options, beside)
+    filled = {name: benchmarks.fill(table, PUBLISHED, "dropout", name) for name, table in tables.items()}
+    return {name: table.assign(scenario="base") for name, table in filled.items()}
 
 
 def factors_over_time(draw: random.Random, of_factor: dict[str, str]) -> list[dict[str, Any]]:
@@ -782,6 +799,7 @@ def study(seed: int = 1) -> ReportData:
             "therapist_factors": therapist_factors(random.Random(seed + 3)),
             "alliance_outcome": alliance_outcome(draw),
             "early_gains": early_gains(draw),
+            "dropout": dropout(),
             "congruence": congruence(random.Random(seed + 3)),
         },
         scale_moments=scale_moments(draw),

@@ -193,3 +193,14 @@ def test_checking_a_configuration_imports_no_heavy_library():
     code = "import sys; import alliance.variables; print([m for m in ('numpy', 'pandas', 'scipy', 'semopy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT / "scripts", check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_window_and_the_combinations_of_dropout_are_checked(config):
+    question = config["questions"]["dropout"]
+    question["window"] = "sesion_1"
+    question["combinations"]["odd"] = {"client": "alliance", "therapist": "affiliation"}
+    found = dict(checks(config))
+    assert "did you mean 'session_1'" in found["questions", "dropout", "window"]
+    assert "name a column of the clients table" in found["questions", "dropout", "combinations", "odd", "client"]
+    question["enabled"] = False
+    assert checks(config) == []

@@ -27,6 +27,7 @@ INTERVALS = {
     "monte_carlo": "95 % Monte Carlo intervals",
     "fieller": "95 % intervals by Fieller's method",
     "rubin": "95 % intervals by Rubin's rules",
+    "wald": "95 % normal intervals of hazard models",
 }
 
 
