@@ -472,7 +472,7 @@ def early_gains(draw: random.Random, decision: str = "contradicts") -> dict[str,
 
 
 def congruence(draw: random.Random) -> dict[str, pd.DataFrame]:
-    """Return the tables of the question on client and therapist; the surface of dominance speaks for its claim, over the rows of all sites."""
+    """Return the tables of the question on client and therapist; the surface of dominance over the rows of all sites supports its claim."""
     pair = {"instrument": "(preferred)", "raters": "client, therapist"}
     agreement, tracking, partner, surface = [], [], [], []
     for scale in ("total", "task", "bond", "goal"):
