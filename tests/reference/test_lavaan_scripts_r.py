@@ -16,6 +16,7 @@ from alliance.configuration.study import load
 from alliance.portable.lavaan import LavaanModel, lavaan_script
 from alliance.questions import path_models
 from alliance.questions.path_models_pooling import pooled_fits
+from alliance.questions.path_models_sent import sent_by
 from alliance.questions.summary import SiteSummary
 from support import PROJECT
 from unit.simulated_site import simulated
@@ -102,7 +103,7 @@ def close(found: Any, expected: Any, tolerance: float) -> None:
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_running_a_script_gives_the_tables_numbers(scripts, summaries, tables, name):
     in_r = r_script.values("lavaan_script.R", scripts / f"{name}.R")
-    fitted = pooled_fits(summaries, options())[name].fitted
+    fitted = pooled_fits(sent_by(summaries), options())[name].fitted
     own = by_term(fitted.parameters)
     for row in in_r["estimates"]:
         expected = own.loc[term(row)]

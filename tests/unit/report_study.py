@@ -308,7 +308,8 @@ def client_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
         "object_relations": ("intrapersonal", 0.22),
         "intake_severity": ("diagnostic", -0.04),
     }
-    constant = {"alliance_rater": "client", "factor_rater": "unknown", "same_rater": "unknown", "window": "early"}
+    of_factor = {"alliance_rater": "client", "factor_rater": "unknown", "same_rater": "unknown", "window": "early"}
+    constant = {**of_factor, "headline": "yes", "part": ""}
     rows: list[dict[str, Any]] = []
     for factor, (category, centre) in factors.items():
         keys = {"factor": factor, "category": category, "reversed": "yes" if category == "diagnostic" else "no", **constant}
@@ -327,11 +328,56 @@ def client_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
     for site in SITES[:-1]:
         row = estimates({"factor": "", "category": "interpersonal", "site_left_out": site}, "correlation_random_effects", 0.29, draw)[-1]
         left_out.append(row)
+    for factor, (category, centre) in factors.items():
+        keys = {"factor": factor, "category": category, "reversed": "no", **of_factor, "headline": "no"}
+        rows += estimates({**keys, "part": "", "window": "late"}, "correlation", centre, draw)
+        rows += estimates({**keys, "part": "within_therapists"}, "slope_standardised", centre, draw)
+    over_time, beside = factors_over_time(draw, of_factor), factors_beside(draw, of_factor)
     return {
+        "over_time": finished(pd.DataFrame(over_time), "client_factors", "over_time"),
+        "unique_shared": finished(pd.DataFrame(beside), "client_factors", "unique_shared"),
         "factors": finished(pd.DataFrame(rows), "client_factors", "factors"),
         "categories": finished(pd.DataFrame(categories), "client_factors", "categories"),
         "leave_one_out": finished(pd.DataFrame(left_out), "client_factors", "leave_one_out"),
     }
+
+
+def factors_over_time(draw: random.Random, of_factor: dict[str, str]) -> list[dict[str, Any]]:
+    """Return rows of growth and of the two phases, of one factor and of the mean of a category."""
+    rows: list[dict[str, Any]] = []
+    for factor in ("motivation", "(intrapersonal)"):
+        keys = {"factor": factor, "category": "intrapersonal", "reversed": "no", **of_factor, "contrast": ""}
+        rows += estimates({**keys, "analysis": "growth", "part": "start"}, "slope_standardised", 0.3, draw)
+        rows += estimates({**keys, "analysis": "growth", "part": "change in ten sessions"}, "slope_change", -0.1, draw)
+        for part, centre in (("first", 0.32), ("second", 0.2)):
+            rows += estimates({**keys, "analysis": "phases", "part": part}, "correlation", centre, draw)
+        rows += estimates({**keys, "analysis": "phases", "part": "second given first"}, "partial_correlation", 0.05, draw)
+        contrast = {**keys, "analysis": "phases", "part": "", "contrast": "first - second"}
+        rows += estimates(contrast, "correlation_contrast", 0.12, draw)
+    return rows
+
+
+def factors_beside(draw: random.Random, of_factor: dict[str, str]) -> list[dict[str, Any]]:
+    """Return rows of one factor beside the alliance, and of all factors together."""
+    rows: list[dict[str, Any]] = []
+    keys = {"category": "intrapersonal", "reversed": "no", **of_factor, "outcome_rater": "client", "form": "zero_order"}
+    for quantity, kind, centre in (
+        ("factor with alliance", "correlation", 0.3),
+        ("factor with outcome", "correlation", 0.2),
+        ("alliance with outcome", "correlation", 0.28),
+        ("factor with outcome given alliance", "partial_correlation", 0.12),
+        ("alliance with outcome given factor", "partial_correlation", 0.24),
+        ("alliance - factor", "correlation_contrast", 0.08),
+        ("factor alone", "r_squared_change", 0.012),
+        ("alliance alone", "r_squared_change", 0.05),
+        ("in common", "r_squared_shared", 0.03),
+        ("together", "r_squared_total", 0.09),
+    ):
+        rows += estimates({**keys, "factor": "object_relations", "quantity": quantity}, kind, centre, draw)
+    together = {**keys, "factor": "(all)", "category": "", "outcome_rater": ""}
+    rows += estimates({**together, "quantity": "alliance by factors"}, "r_squared_total", 0.3, draw)
+    rows += estimates({**together, "quantity": "alliance by factors, adjusted"}, "r_squared_adjusted", 0.22, draw)
+    return rows
 
 
 FORM_TYPES = {"ancova": "partial_correlation", "zero_order": "correlation", "residual_gain": "part_correlation"}
@@ -472,7 +518,7 @@ def early_gains(draw: random.Random, decision: str = "contradicts") -> dict[str,
 
 
 def congruence(draw: random.Random) -> dict[str, pd.DataFrame]:
-    """Return the tables of the question on client and therapist; the surface of dominance over the rows of all sites supports its claim."""
+    """Return the tables of the question on client and therapist; the surface of dominance speaks for its claim over all sites."""
     pair = {"instrument": "(preferred)", "raters": "client, therapist"}
     agreement, tracking, partner, surface = [], [], [], []
     for scale in ("total", "task", "bond", "goal"):

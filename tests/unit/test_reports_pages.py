@@ -83,6 +83,7 @@ def printed_values(study) -> set[str]:
                         numbers.decimal(value, study.decimals),
                         numbers.decimal(value, study.decimals + 1),
                         numbers.percent(value),
+                        numbers.percent(value, 1),
                         numbers.count(value),
                     }
     return shown

@@ -8,7 +8,16 @@ import shutil
 
 import pytest
 
-QUESTIONS = ("alliance outcome", "client factors", "congruence", "convergent validity", "early gains", "measurement", "path models")
+QUESTIONS = (
+    "alliance outcome",
+    "client factors",
+    "congruence",
+    "convergent validity",
+    "dropout",
+    "early gains",
+    "measurement",
+    "path models",
+)
 
 
 def rule_of(job: str) -> str:

@@ -281,14 +281,28 @@ class PathModels(StrictModel):
 
 
 class Factor(StrictModel):
-    category: Literal["interpersonal", "intrapersonal", "diagnostic"]
+    category: Name
     reversed: bool = False
+
+
+class FactorsOverTime(StrictModel):
+    bands: dict[Literal["early", "middle", "late"], Name | None] = Field(default_factory=dict)
+    first: Name | None = None
+    second: Name | None = None
+    equal_sessions: Annotated[int, Field(ge=1, le=50)] | None = None
+    equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
 
 class ClientFactors(StrictModel):
     enabled: bool = True
     window: Name = "early"
+    windows: list[Name] = Field(default_factory=list)
+    raters: list[Rater] = Field(default_factory=list)
     factors: dict[str, Factor] = Field(default_factory=dict)
+    severity_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    unique_shared: list[str] = Field(default_factory=list)
+    clients_per_factor: Annotated[float, Field(ge=1, le=100)] = 5.0
+    over_time: FactorsOverTime = Field(default_factory=FactorsOverTime)
 
 
 OutcomeForm = Literal["ancova", "zero_order", "residual_gain", "change"]
@@ -390,6 +404,59 @@ class Congruence(StrictModel):
         return self
 
 
+class EventsPerParameter(StrictModel):
+    low: Annotated[float, Field(gt=0, le=100)] = 10.0
+    refuse: Annotated[float, Field(gt=0, le=100)] = 2.0
+
+    @model_validator(mode="after")
+    def refused_before_flagged(self) -> EventsPerParameter:
+        if self.refuse > self.low:
+            raise ValueError(f"refuse ({self.refuse:g}) is larger than low ({self.low:g})")
+        return self
+
+
+class PhaseOne(StrictModel):
+    sessions: Annotated[Pair, AfterValidator(_ascending)] = Field(default_factory=lambda: [3, 5])
+    rule: Literal["lowest_third", "below_mean_by", "drop_by"] = "lowest_third"
+    amount: Annotated[float, Field(gt=0, le=5)] | None = None
+
+    @model_validator(mode="after")
+    def amount_goes_with_the_rule(self) -> PhaseOne:
+        if (self.rule == "lowest_third") != (self.amount is None):
+            raise ValueError("amount goes with rule below_mean_by or drop_by, and these need it (in SD); with lowest_third it is null")
+        return self
+
+
+class ClientTherapistPair(StrictModel):
+    client: Name
+    therapist: Name
+
+
+class LeavingTreatment(StrictModel):
+    enabled: bool = True
+    window: Name = "session_1"
+    lag: Annotated[int, Field(ge=1, le=10)] = 1
+    carry: Annotated[int, Field(ge=0, le=10)] = 2
+    baseline: Literal["log", "steps"] = "log"
+    steps: Annotated[list[Annotated[int, Field(ge=2, le=999)]], Field(max_length=6)] = Field(default_factory=lambda: [2, 5, 9])
+    horizons: Annotated[list[Annotated[int, Field(ge=1, le=200)]], Field(min_length=1, max_length=4)] = Field(
+        default_factory=lambda: [5, 10]
+    )
+    contrast: Annotated[float, Field(gt=0, le=4)] = 1.0
+    risk_groups: Annotated[int, Field(ge=2, le=10)] = 5
+    events_per_parameter: EventsPerParameter = Field(default_factory=EventsPerParameter)
+    phase_one: PhaseOne = Field(default_factory=PhaseOne)
+    combinations: dict[Name, ClientTherapistPair] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def sessions_rise(self) -> LeavingTreatment:
+        if any(later <= earlier for earlier, later in pairwise(self.steps)):
+            raise ValueError("steps must rise")
+        if any(later <= earlier for earlier, later in pairwise(self.horizons)):
+            raise ValueError("horizons must rise")
+        return self
+
+
 class Invariance(StrictModel):
     across: list[Literal["sites", "languages", "raters", "sessions"]] = Field(default_factory=lambda: ["sites", "languages", "raters"])
     cfi_drop: Annotated[float, Field(gt=0, lt=1)] = 0.010
@@ -423,6 +490,7 @@ class Questions(StrictModel):
     alliance_outcome: AllianceOutcome = Field(default_factory=lambda: AllianceOutcome(enabled=False))
     early_gains: EarlyGains = Field(default_factory=lambda: EarlyGains(enabled=False))
     congruence: Congruence = Field(default_factory=lambda: Congruence(enabled=False))
+    dropout: LeavingTreatment = Field(default_factory=lambda: LeavingTreatment(enabled=False))
 
     @model_validator(mode="after")
     def early_gains_have_their_contrast(self) -> Questions:

@@ -15,7 +15,7 @@ COLUMN_MEANINGS = {
     "site": f"site, or `{POOLED}` for a row over sites",
     "claim": "claim of the review that the row speaks to (id as in the benchmarks file); empty: none",
     "estimate_type": "what the number is; closed list below",
-    "scale": "scale of `std_error` and of the pooling: identity, fisher_z, log (of 1 - the number for reliabilities), logit",
+    "scale": "scale of `std_error` and of the pooling: identity, fisher_z, log (of ratios; of 1 - the number for reliabilities), logit",
     "estimate": "the number, on its natural scale (r, ratio, coefficient)",
     "std_error": "standard error on `scale`",
     "ci_low": "lower end of the interval at `pooling.level`, natural scale",
@@ -95,6 +95,7 @@ ESTIMATE_TYPES = {
     "standardised_mean_difference": "difference of two groups' outcomes at the same intake level, in SD of the outcome given it",
     "slope_standardised": "coefficient of a part of the alliance (or of the row's variable), outcome and predictor in SD of the site",
     "slope_contrast": "difference of two such coefficients",
+    "slope_change": "change of such a coefficient over the sessions that the row names",
     "variance_share": "share (0-1) of the variance that lies at a level (intraclass correlation)",
     "reliability_of_means": "reliability (0-1) of the mean of a therapist's clients, median over therapists",
     "criterion_met": "1: the criterion is met, 0: it is not",
@@ -102,6 +103,10 @@ ESTIMATE_TYPES = {
     "count": "number of parameters, in the row's words",
     "mean_difference": "difference of two means, in the unit the row names",
     "mean": "mean, in the unit the row names",
+    "r_squared_shared": "share of the outcome variance that two predictors explain in common; negative: one brings out the other",
+    "r_squared_total": "share of the variance that all predictors of the row explain together",
+    "r_squared_adjusted": "the same, less what as many random predictors would explain",
+    "r_squared_elsewhere": "the same in clients of therapists who were left out when the coefficients were estimated",
     "r_squared_change": "share of the outcome variance that the alliance (or the row's variable) adds to what the covariates explain",
     "alpha": "Cronbach's alpha of a scale's scored items",
     "omega_total": "share of the variance of a scale's score that one common factor explains (one-factor model of the scored items)",
@@ -149,6 +154,15 @@ ESTIMATE_TYPES = {
     "surface_axis": "coordinate of the stationary point, or intercept or slope of a principal axis of the response surface",
     "standard_deviation": "standard deviation, in the unit the row names",
     "share_of_rest": "share of the outcome variance left by the covariates that the alliance explains (squared partial r)",
+    "hazard_ratio": "ratio of hazards (chances to leave after a session among those who came to it) for one more unit of the row's term",
+    "odds_ratio": "the same of the odds to leave after a session",
+    "frailty_sd": "standard deviation between therapists of the log hazard (odds) of their clients",
+    "cumulative_risk": "share (0-1) of clients who have dropped out up to a session, where planned endings compete",
+    "risk_difference": "difference of two such shares",
+    "share_in_treatment": "share (0-1) of clients who are still in treatment after a session",
+    "observed_to_expected": "dropouts observed over those that a model fitted without these clients expects",
+    "calibration_slope": "coefficient of the risk so expected; 1: risks are spread as foretold, below 1: foretold too far apart",
+    "kappa": "agreement of two definitions beyond chance (Cohen's kappa)",
 }
 
 METHODS = {
@@ -183,6 +197,14 @@ METHODS = {
     "two_stage_sem": "one path or factor model fitted to the correlation matrix pooled over sites",
     "n_weighted": "mean of site x factor correlations weighted by numbers of clients, as in the 1991 meta-analysis; no standard error",
     "difference_of_means": "difference of two pooled means; its error knows that the same clients stand in both",
+    "hazard_frailty": "from one site's rows; discrete-time hazard model with a normal random intercept of therapists, interval by z",
+    "hazard_independent": "the same without random intercept: clients taken as independent (therapists few or not known)",
+    "hazard_one_stage": "one such model over the rows of all sites that share them; an intercept for every site, therapists random",
+    "aalen_johansen": "from one site's counts by session (Kaplan-Meier, Aalen-Johansen); clients taken as independent",
+    "aalen_johansen_clustered": "the same with a standard error that respects therapists, interval by t (therapists - 1)",
+    "pooled_counts": "the same from sums of the sites' counts; clients taken as independent",
+    "cross_validated": "from one site's rows; each therapist left out and predicted from the others, no standard error",
+    "weighted_by_clients": "mean of the sites' numbers weighted by clients; no standard error",
     "over_pairs": "smallest, largest or mean over pairs (or over loadings of one group), without standard error",
     "none": "nothing was computed",
 }
@@ -207,6 +229,8 @@ class Table:
         Whether the columns of :data:`HETEROGENEITY` follow.
     numbers : tuple of str
         Keys that hold numbers; they do not identify a row.
+    steps : tuple of str
+        Keys that hold whole numbers and identify a row.
     """
 
     question: str
@@ -216,6 +240,7 @@ class Table:
     estimate_types: tuple[str, ...]
     heterogeneity: bool = True
     numbers: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -252,12 +277,23 @@ _INTERVAL = (
 )
 _FACTOR_KEYS = {
     "factor": "client factor of the configuration",
-    "category": "category of the review: interpersonal, intrapersonal, diagnostic",
+    "category": "category of the review (interpersonal, intrapersonal, diagnostic) or of the configuration",
     "reversed": "yes: higher means worse, so the sign was turned before pooling",
     "alliance_rater": "who rated the alliance",
     "factor_rater": "who rated the factor; unknown where it comes from the clients table",
     "same_rater": "yes: one person gave both ratings; unknown where the factor's rater is not known",
     "window": "sessions of the alliance",
+}
+_OF_FACTOR = {
+    "alliance_rater": "who rated the alliance",
+    "factor_rater": "who rated the factor; unknown where it comes from the clients table; mixed: sites differ",
+    "same_rater": "yes: one person gave all ratings; mixed: some of them; unknown where the factor's rater is not known",
+    "window": "sessions of the alliance",
+}
+_WITHOUT_WEIGHT = {
+    "bound": "largest correlation, or difference, that counts as none",
+    "p_equivalence": "p value of the test that the number lies inside the bounds (two one-sided tests)",
+    "decision": "equivalent, different, equivalent_and_different or undecided; never 'no effect' from a test that found none",
 }
 _LEFT_OUT = {"site_left_out": "site left out of this pooled row"}
 _SAME_RATER = {"same_rater": "yes: one person rated alliance and outcome, so the correlation holds shared perception too (halo)"}
@@ -731,9 +767,15 @@ TABLES = (
     Table(
         "client_factors",
         "factors",
-        "Correlation of every client factor at intake with the early alliance.",
-        _FACTOR_KEYS,
-        ("correlation",),
+        "Correlation of every client factor at intake with the alliance by window and rater, and slopes within and between therapists.",
+        {
+            **_FACTOR_KEYS,
+            "headline": "yes: the rater and the window that the question is about",
+            "part": "within_therapists, between_therapists (means of their clients), or the second minus the first; empty: correlations",
+            **_WITHOUT_WEIGHT,
+        },
+        ("correlation", "slope_standardised", "slope_contrast"),
+        numbers=("bound", "p_equivalence"),
     ),
     Table(
         "client_factors",
@@ -744,6 +786,43 @@ TABLES = (
             "n_correlations": "number of site x factor correlations behind the number; n_clients counts every client once",
         },
         ("correlation_n_weighted", "correlation_random_effects", "correlation_contrast"),
+    ),
+    Table(
+        "client_factors",
+        "over_time",
+        "Whether client factors go with the alliance at the start only or throughout: growth, parts of treatment, first and second phase.",
+        {
+            **{key: _FACTOR_KEYS[key] for key in ("factor", "category", "reversed")},
+            "factor": "client factor of the configuration; a category in brackets: the mean of its standardised factors",
+            **_OF_FACTOR,
+            "analysis": "growth (session by session), bands (parts of treatment) or phases (first and second), each on the same clients",
+            "part": "start or change in ten sessions (growth); part of treatment; first, second, second given first (phases)",
+            **_CONTRAST,
+            **_WITHOUT_WEIGHT,
+        },
+        ("slope_standardised", "slope_change", "correlation", "partial_correlation", "correlation_contrast"),
+        numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "client_factors",
+        "unique_shared",
+        "What a client factor and the alliance explain of the outcome alone and in common, and what all factors together explain.",
+        {
+            **{key: _FACTOR_KEYS[key] for key in ("factor", "category", "reversed")},
+            "factor": "client factor of the configuration; (all): those known of at least half of a site's clients, together; "
+            "(categories): the means of the standardised factors of each category, together",
+            **_OF_FACTOR,
+            "outcome_rater": "who rated the outcome; empty: the row is not about it",
+            "form": "zero_order, or the outcome's form; ancova: all given the intake level, and shares are of the variance it leaves",
+            "quantity": "what the number is of: which two are related, given what; whose share of the variance; or the difference",
+            "n_factors": "factors that were entered together; pooled rows: mean over sites",
+            **_WITHOUT_WEIGHT,
+        },
+        (
+            *("correlation", "partial_correlation", "part_correlation", "correlation_with_change", "correlation_contrast"),
+            *("r_squared_change", "r_squared_shared", "r_squared_total", "r_squared_adjusted", "r_squared_elsewhere"),
+        ),
+        numbers=("n_factors", "bound", "p_equivalence"),
     ),
     Table(
         "client_factors",
@@ -872,6 +951,71 @@ TABLES = (
         ),
         numbers=("bound", "p_equivalence"),
     ),
+    Table(
+        "dropout",
+        "hazard",
+        "Who leaves: ratios of hazards for the alliance and for clients and therapists, risks of dropout by session, failure in phase 1.",
+        {
+            "definition": "definition of dropout of the configuration; empty for the outcome",
+            "cause": "dropout, planned_ending (what competes), dropout_subdistribution (who ended as planned stays at risk), or outcome",
+            "hazard_model": "first_session (alliance of the first session), time_varying (and its change since, before each session), "
+            "effect_over_time (whether the effect changes), combination (client x therapist), phase_one (failure in phase 1)",
+            "link": "cloglog (hazard ratios) or logit (odds ratios)",
+            "therapists": "frailty: a random intercept; jackknife: no random intercept, each left out in turn",
+            "term": "alliance_first (per SD of the site), alliance_change (since the first session, same SD), intake_severity (per SD), "
+            "alliance_first_by_session (factor by which the alliance's ratio changes with every doubling of the session), session_doubled, "
+            "client, therapist, client_by_therapist (per SD), failed (against not), frailty; or at which alliance a risk is told",
+            "session": "session up to which a risk is told",
+            "same_rater": "yes: who rated the alliance also judged the ending (or rated the outcome); mixed: some sites or clients",
+            "n_events": "events behind the number",
+            "events_per_parameter": "events per coefficient (intercepts and a hazard of each session not counted)",
+            "p_boundary": "p value of no frailty (half chi-squared with 0, half with 1 degree of freedom); rows of frailty only",
+        },
+        ("hazard_ratio", "odds_ratio", "frailty_sd", "cumulative_risk", "risk_difference", "standardised_mean_difference"),
+        numbers=("events_per_parameter", "p_boundary"),
+        steps=("session",),
+    ),
+    Table(
+        "dropout",
+        "survival",
+        "Shares still in treatment and risks of dropout by session and third of the first-session alliance, while ten or more are at risk.",
+        {
+            "definition": "definition of dropout of the configuration",
+            "group": "third of the site's first-session alliance: low, middle, high; or all clients",
+            "session": "session attended",
+            "n_at_risk": "clients at risk at this session",
+            "n_events": "clients who dropped out after it",
+        },
+        ("share_in_treatment", "cumulative_risk"),
+        heterogeneity=False,
+        steps=("session",),
+    ),
+    Table(
+        "dropout",
+        "definitions",
+        "Definitions of dropout side by side: how many dropped out, how far two definitions agree, and what the alliance tells under each.",
+        {
+            "definition": "definition of dropout of the configuration",
+            "compared_with": "the other definition, for agreement",
+            "n_events": "clients who dropped out by the definition",
+        },
+        ("share", "kappa", "hazard_ratio"),
+    ),
+    Table(
+        "dropout",
+        "calibration",
+        "Whether the hazard model of the first-session alliance foretells clients that it was not fitted to.",
+        {
+            "definition": "definition of dropout of the configuration",
+            "validation": "who was left out: therapists_in_turn or clients_in_turn at a site, or sites_in_turn over the rows of all sites",
+            "statistic": "observed_to_expected (calibration in the large), slope, or predicted and observed risk of a group",
+            "group": "group of clients by predicted risk within the site, 1: lowest",
+            "session": "session up to which the risk of a group is told",
+            "n_events": "dropouts behind the number",
+        },
+        ("observed_to_expected", "calibration_slope", "cumulative_risk"),
+        steps=("session",),
+    ),
 )
 
 TEXT, NUMBER, COUNT = "text", "number", "count"
@@ -949,7 +1093,16 @@ DESCRIPTIVE = {
         **dict.fromkeys(("pair", "dynamics", "term", "explained", "predictor", "lag"), TEXT),
         "chain": TEXT,
     },
-    "client_factors": {key: TEXT for key in _FACTOR_KEYS},
+    "dropout": {
+        **dict.fromkeys(("definition", "cause", "hazard_model", "link", "therapists", "term", "session", "same_rater"), TEXT),
+        **dict.fromkeys(("group", "compared_with", "validation", "statistic"), TEXT),
+        **dict.fromkeys(("n_events", "n_at_risk"), COUNT),
+        **dict.fromkeys(("events_per_parameter", "p_boundary", "ci_low", "ci_high"), NUMBER),
+    },
+    "client_factors": {
+        **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
+        "n_factors": NUMBER,
+    },
     "alliance_outcome": {
         **{key: TEXT for key in EFFECT_KEYS},
         **dict.fromkeys(("pair", "contrast", "phase", "sessions", "moderator", "where", "group", "explained", "part", "pattern"), TEXT),
@@ -1000,7 +1153,7 @@ def typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
-_COUNTS = ("n_sessions", "n_clients", "n_therapists", "n_sites", "n_pairs", "n_correlations", "n_items")
+_COUNTS = ("n_sessions", "n_clients", "n_therapists", "n_sites", "n_pairs", "n_correlations", "n_items", "n_events", "n_at_risk")
 _NUMBERS = ("estimate", "std_error", "ci_low", "ci_high", "share_missing", "published", "difference", *HETEROGENEITY)
 NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference", *HETEROGENEITY)
 
@@ -1008,7 +1161,7 @@ NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference
 def table_types(schema: Table) -> dict[str, str]:
     """Return whether each column of a result table is text, number or count."""
     numbers = (*_NUMBERS, *schema.numbers)
-    return {name: COUNT if name in _COUNTS else NUMBER if name in numbers else TEXT for name in schema.columns}
+    return {name: COUNT if name in (*_COUNTS, *schema.steps) else NUMBER if name in numbers else TEXT for name in schema.columns}
 
 
 def _order(schema: Table) -> list[str]:

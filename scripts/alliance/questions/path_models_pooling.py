@@ -12,7 +12,6 @@ import pandas as pd
 
 from alliance.questions import effects
 from alliance.questions.contract import HETEROGENEITY, POOLED, WITH_NUMBERS
-from alliance.questions.moments import read_block
 from alliance.questions.path_model_sample import (
     block,
     model_of,
@@ -30,11 +29,11 @@ from alliance.questions.path_models_fits import (
     diagnostic_rows,
     fit_values,
     identity_of,
-    moment_name,
     parameter_of,
     shown,
     terms,
 )
+from alliance.questions.path_models_sent import Sent, placed, site_moments
 from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import two_sided_p
@@ -46,7 +45,7 @@ from alliance.statistics.semopy_check import largest_difference
 from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural
 from alliance.statistics.structural_model import StructuralModel
 from alliance.statistics.two_stage import TwoStageFit, fit_pooled, pool_correlations
-from alliance.statistics.within_sites import SiteMoments, WithinSites
+from alliance.statistics.within_sites import WithinSites
 from alliance.statistics.within_sites import within_sites as pool_within
 
 TWO_STAGE_FIT = ("chi2", "df", "p_value", "cfi", "rmsea", "srmr")
@@ -88,37 +87,10 @@ class PooledFit:
     reason: str
 
 
-def site_moments(summary: SiteSummary, name: str, model: StructuralModel) -> SiteMoments | None:
-    """Return a site's moments of a model's variables with their sampling covariance; None where cells are missing."""
-    found = read_block(summary.moments, block(name))
-    names = list(model.observed)
-    if summary.status != "ok" or found is None or not set(names) <= set(found.names):
-        return None
-    own = found.of(names)
-    if not np.isfinite(own.covariance).all() or len(names) < 2:
-        return None
-    pairs = np.triu_indices(len(names), 1)
-    n = float(len(pairs[0]) / (1 / own.n[pairs]).sum())
-    return SiteMoments(n, own.covariance, _acov(summary, name, names))
-
-
-def _acov(summary: SiteSummary, name: str, names: Sequence[str]) -> np.ndarray | None:
-    rows = summary.vcov[summary.vcov["model"].eq(block(name))]
-    first, second = np.triu_indices(len(names))
-    place = {moment_name(names[a], names[b]): position for position, (a, b) in enumerate(zip(first, second))}
-    place |= {moment_name(names[b], names[a]): position for position, (a, b) in enumerate(zip(first, second))}
-    i, j = rows["parameter1"].map(place), rows["parameter2"].map(place)
-    known = (i.notna() & j.notna()).to_numpy()
-    acov = np.full((len(first),) * 2, np.nan)
-    i, j, values = i[known].to_numpy(dtype=int), j[known].to_numpy(dtype=int), rows["cov"].to_numpy(dtype=float)[known]
-    acov[i, j] = acov[j, i] = values
-    return acov if np.isfinite(acov).all() else None
-
-
-def pooled_fits(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> dict[str, PooledFit]:
+def pooled_fits(sent: Sequence[Sent], options: Mapping[str, Any]) -> dict[str, PooledFit]:
     """Return every model fitted to the correlations within all sites that have all its variables."""
     section, pooling = options["questions"]["path_models"], options["pooling"]
-    found = {name: _pooled_fit(summaries, name, model_of(section, name), pooling) for name in sorted(section["models"])}
+    found = {name: _pooled_fit(sent, name, model_of(section, name), pooling) for name in sorted(section["models"])}
     return {name: one if one.fitted is None else replace(one, fitted=_units_told(one.fitted, section, name)) for name, one in found.items()}
 
 
@@ -129,10 +101,10 @@ def _units_told(fitted: Fit, section: Mapping[str, Any], name: str) -> Fit:
     return replace(fitted, status="flagged", reason="; ".join(text for text in (fitted.reason, OTHER_UNITS) if text))
 
 
-def _pooled_fit(summaries: Sequence[SiteSummary], name: str, model: StructuralModel, pooling: Mapping[str, Any]) -> PooledFit:
-    moments = {summary.site: site_moments(summary, name, model) for summary in summaries}
+def _pooled_fit(sent: Sequence[Sent], name: str, model: StructuralModel, pooling: Mapping[str, Any]) -> PooledFit:
+    moments = {one.site: site_moments(one, name, model) for one in sent}
     used = {site: one for site, one in moments.items() if one is not None}
-    clients = sum(_clients(summary, name) for summary in summaries if summary.site in used)
+    clients = sum(one.clients.get(name, 0) for one in sent if one.site in used)
     counts = {"n_sites": len(used), "n_clients": clients}
     if len(used) < pooling["min_sites"]:
         reason = effects.too_few_sites(len(used), pooling).replace("an estimate", "all variables of the model")
@@ -147,13 +119,8 @@ def _pooled_fit(summaries: Sequence[SiteSummary], name: str, model: StructuralMo
     return PooledFit(model, fitted, within, tuple(used), counts, "")
 
 
-def _clients(summary: SiteSummary, name: str) -> int:
-    own = summary.estimates[summary.estimates["model"].eq(name)]
-    return int(own["n_clients"].max()) if own["n_clients"].notna().any() else 0
-
-
 def pool(
-    gathered: pd.DataFrame, pooled: Mapping[str, PooledFit], summaries: Sequence[SiteSummary], options: Mapping[str, Any]
+    gathered: pd.DataFrame, pooled: Mapping[str, PooledFit], sent: Sequence[Sent], options: Mapping[str, Any]
 ) -> dict[str, pd.DataFrame]:
     """Return the rows of ``parameters``, ``defined``, ``fit``, ``diagnostics`` and ``leave_one_out``.
 
@@ -163,10 +130,11 @@ def pool(
         Rows of :func:`estimate` of all sites.
     pooled : mapping of str to PooledFit
         From :func:`pooled_fits`.
-    summaries : sequence of SiteSummary
+    sent : sequence of Sent
     options : mapping
     """
     section, pooling = options["questions"]["path_models"], options["pooling"]
+    summaries = [one.summary for one in sent]
     models = {name: model_of(section, name) for name in sorted(section["models"])}
     gathered = effects.scaled(gathered, "identity")
     gathered = gathered.assign(parameter=gathered["parameter"].str.removesuffix(STANDARDISED))
@@ -177,11 +145,11 @@ def pool(
     to_pool = main[main["op"].isin(["~", "=~", ":="])]
     random_effects = effects.pooled_rows(to_pool, KEYS, "identity", pooling)
     if len(random_effects):
-        random_effects = _same_units_only(random_effects, summaries).assign(interval=RANDOM_EFFECTS)
+        random_effects = _same_units_only(random_effects, sent).assign(interval=RANDOM_EFFECTS)
     overlaps = _overlaps(summaries, models)
-    multivariate = _multivariate_rows(models, summaries, main, overlaps, options)
+    multivariate = _multivariate_rows(models, sent, main, overlaps, options)
     within = _within_rows(models, pooled, overlaps, options)
-    two_stage, two_stage_fit = _two_stage(models, summaries, overlaps, options)
+    two_stage, two_stage_fit = _two_stage(models, sent, overlaps, options)
     rows = effects.stack(
         effects.site_rows(main, "identity", pooling["level"]),
         effects.site_rows(other, "identity", pooling["level"]) if len(other) else other,
@@ -238,17 +206,12 @@ def _fit_groups(models: Mapping[str, StructuralModel]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "index", "estimate_type"])
 
 
-def _same_units_only(pooled: pd.DataFrame, summaries: Sequence[SiteSummary]) -> pd.DataFrame:
+def _same_units_only(pooled: pd.DataFrame, sent: Sequence[Sent]) -> pd.DataFrame:
     """Empty the pooled unstandardised rows of models whose variables were measured in different ways at the sites that estimated them."""
     differing = set()
     for name in sorted(set(pooled["model"])):
-        sources = []
-        for summary in summaries:
-            own = summary.estimates[
-                summary.estimates["model"].eq(name) & summary.estimates["estimate_type"].isin(["path_unstandardised", "loading"])
-            ]
-            if summary.status == "ok" and own["status"].isin(WITH_NUMBERS).any():
-                sources.append(summary.facts.get("models", {}).get(name, {}).get("sources"))
+        estimating = [one.summary for one in sent if one.usable and name in one.estimated]
+        sources = [summary.facts.get("models", {}).get(name, {}).get("sources") for summary in estimating]
         if any(source != sources[0] or not source for source in sources):
             differing.add(name)
     raw = [kinds[0] for kinds in TYPES.values()]
@@ -354,13 +317,13 @@ def _p_value(estimate: float, error: float) -> float:
 
 def _multivariate_rows(
     models: Mapping[str, StructuralModel],
-    summaries: Sequence[SiteSummary],
+    sent: Sequence[Sent],
     main: pd.DataFrame,
     overlaps: Mapping[str, Mapping[str, str]],
     options: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Return the coefficients of each model pooled together, with their covariance, and the effects defined by them."""
-    pooling, rows = options["pooling"], []
+    pooling, rows, by_site = options["pooling"], [], {one.site: one for one in sent}
     settings = {"likelihood": "fixed" if pooling["tau2"] == "fixed" else "reml", "interval": pooling["interval"], "level": pooling["level"]}
     for name, model in models.items():
         names = [parameter_of(*term) for term in terms(model) if term[1] in ("~", "=~")]
@@ -372,7 +335,7 @@ def _multivariate_rows(
             reason = effects.too_few_sites(len(sites), pooling)
             rows += _standard_rows(name, model, _absent_values(model, ("~", "=~", ":="), reason), common, {})
             continue
-        y, v = _site_vectors(own, summaries, sites, name, names)
+        y, v = _site_vectors(own, [by_site[site] for site in sites], name, names)
         found = pool_coefficients(y, v, names, **settings)
         headline = len(sites) >= pooling["headline_sites"]
         flagged = own[own["status"].eq("flagged")]
@@ -417,26 +380,19 @@ def _sum_of_clients(own: pd.DataFrame) -> int:
     return int(own.groupby("site")["n_clients"].max().sum()) if len(own) else 0
 
 
-def _site_vectors(
-    own: pd.DataFrame, summaries: Sequence[SiteSummary], sites: Sequence[str], name: str, names: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def _site_vectors(own: pd.DataFrame, sent: Sequence[Sent], name: str, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return standardised coefficients of sites, shape (sites, p), and their covariances; those not known are taken as 0."""
     place = {parameter: position for position, parameter in enumerate(names)}
-    by_site = {summary.site: summary for summary in summaries}
-    y = np.full((len(sites), len(names)), np.nan)
-    v = np.zeros((len(sites), len(names), len(names)))
-    for index, site in enumerate(sites):
-        for row in own[own["site"].eq(site)].itertuples(index=False):
-            position = place[row.parameter]
-            y[index, position], v[index, position, position] = row.y, row.v
-        rows = by_site[site].vcov
-        rows = rows[rows["model"].eq(name)]
-        i = rows["parameter1"].str.removesuffix(STANDARDISED).map(place).where(rows["parameter1"].str.endswith(STANDARDISED))
-        j = rows["parameter2"].str.removesuffix(STANDARDISED).map(place).where(rows["parameter2"].str.endswith(STANDARDISED))
-        known = (i.notna() & j.notna()).to_numpy()
-        i, j, values = i[known].to_numpy(dtype=int), j[known].to_numpy(dtype=int), rows["cov"].to_numpy(dtype=float)[known]
+    standardised = {parameter + STANDARDISED: position for parameter, position in place.items()}
+    index = {one.site: position for position, one in enumerate(sent)}
+    y = np.full((len(sent), len(names)), np.nan)
+    v = np.zeros((len(sent), len(names), len(names)))
+    site, position = own["site"].map(index).to_numpy(dtype=int), own["parameter"].map(place).to_numpy(dtype=int)
+    y[site, position], v[site, position, position] = own["y"].to_numpy(dtype=float), own["v"].to_numpy(dtype=float)
+    for one in sent:
+        i, j, values = placed(one, name, standardised)
         off = i != j
-        v[index, i[off], j[off]] = v[index, j[off], i[off]] = values[off]
+        v[index[one.site], i[off], j[off]] = v[index[one.site], j[off], i[off]] = values[off]
     return y, v
 
 
@@ -460,13 +416,13 @@ def _defined_of(model: StructuralModel, names: Sequence[str], wanted: str) -> Ca
     return value
 
 
-def _correlation_cells(summaries: Sequence[SiteSummary], name: str, model: StructuralModel) -> tuple[np.ndarray, np.ndarray]:
+def _correlation_cells(sent: Sequence[Sent], name: str, model: StructuralModel) -> tuple[np.ndarray, np.ndarray]:
     """Return correlations and numbers of clients of every site with moments, shape (sites, cells)."""
     cells = np.triu_indices(len(model.observed), 1)
     place = {variable: position for position, variable in enumerate(model.observed)}
     correlations, sizes = [], []
-    for summary in summaries:
-        found = read_block(summary.moments, block(name)) if summary.status == "ok" else None
+    for one in sent:
+        found = one.blocks.get(block(name))
         if found is None:
             continue
         r, n = np.full((len(place),) * 2, np.nan), np.full((len(place),) * 2, np.nan)
@@ -485,7 +441,7 @@ def _correlation_cells(summaries: Sequence[SiteSummary], name: str, model: Struc
 
 def _two_stage(
     models: Mapping[str, StructuralModel],
-    summaries: Sequence[SiteSummary],
+    sent: Sequence[Sent],
     overlaps: Mapping[str, Mapping[str, str]],
     options: Mapping[str, Any],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -494,7 +450,7 @@ def _two_stage(
     rows, fits = [], []
     shown_ops = ("~", "=~", ":=")
     for name, model in models.items():
-        correlations, sizes = _correlation_cells(summaries, name, model)
+        correlations, sizes = _correlation_cells(sent, name, model)
         k = int(np.isfinite(correlations).any(axis=1).sum())
         common = {"n_sites": k, "method": TWO_STAGE}
         if k < pooling["min_sites"]:

@@ -132,10 +132,49 @@ def own_parameters(groups: int, size: int) -> Parameters:
 
 
 def fitted_moments(slots: Slots, units: Units, start: np.ndarray) -> np.ndarray | None:
-    """Return the maximum likelihood estimates of a saturated or baseline model from incomplete data, None without convergence."""
+    """Return the maximum likelihood estimates of a saturated model from incomplete data, None without convergence."""
     parameters = own_parameters(*start.shape)
     best = maximise(slots, parameters, units, True, start.ravel())
     return parameters.slots(best.free) if best.converged else None
+
+
+def baseline_moments(units: Units, covariances: np.ndarray, means: np.ndarray, exogenous: Sequence[int]) -> np.ndarray | None:
+    """Return the maximum likelihood estimates of a baseline model with means from incomplete data, None without convergence.
+
+    Variables that covary with none have the moments of their own values; exogenous ones those of a saturated model of them alone.
+
+    Parameters
+    ----------
+    units : Units
+    covariances, means : ndarray, shapes (G, p, p) and (G, p)
+        Start values of the exogenous ones.
+    exogenous : sequence of int
+
+    Returns
+    -------
+    ndarray, shape (G, s)
+        Values of :func:`baseline_slots`.
+    """
+    groups, p = means.shape
+    weight = units.n[:, None] * units.observed
+    count = cluster_sums(weight, units.group, groups)
+    mean = cluster_sums(weight * units.mean, units.group, groups) / count
+    spread = np.diagonal(units.covariance, axis1=1, axis2=2) + (units.mean - mean[units.group]) ** 2
+    covariance = np.zeros((groups, p, p))
+    covariance[:, np.arange(p), np.arange(p)] = cluster_sums(weight * spread, units.group, groups) / count
+    if len(exogenous) > 1:
+        x = np.array(exogenous)
+        some = np.flatnonzero(units.observed[:, x].any(axis=1))
+        square = np.ix_(some, x, x)
+        part = Units(units.n[some], units.group[some], units.covariance[square], units.mean[some][:, x], units.observed[some][:, x])
+        slots = saturated_slots(x.size, True)
+        found = fitted_moments(slots, part, moments_in(slots, covariances[:, x[:, None], x], means[:, x]))
+        if found is None:
+            return None
+        mean[:, x], elements = found[:, : x.size], found[:, x.size :]
+        one, two = x[slots.row[x.size :]], x[slots.col[x.size :]]
+        covariance[:, one, two] = covariance[:, two, one] = elements
+    return moments_in(baseline_slots(p, True, exogenous), covariance, mean)
 
 
 def saturated_moments(units: Units, groups: int) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -195,19 +234,20 @@ def scores(slots: Slots, at: State, cases: Cases, units: Units, means: bool, aro
     ``around_data`` takes deviations from the observed in place of the implied means.
     """
     basis = np.concatenate([at.path[:, : slots.p], at.total[:, : slots.p]], axis=2)
-    result = np.zeros((len(cases.values), slots.kind.size))
-    weight, row, other = slots.weight, slots.row, slots.other
-    for unit in range(len(units.n)):
-        here = np.flatnonzero(cases.unit == unit)
-        group = units.group[unit]
-        centre = at.level[group, : slots.p] if means and not around_data else units.mean[unit]
-        gap = np.where(units.observed[unit], cases.values[here] - centre, 0.0)
-        pulled = gap @ (at.inverse[unit] @ basis[group])
-        product = basis[group].T @ at.inverse[unit] @ basis[group]
-        part = weight * (pulled[:, row] * pulled[:, other] - product[row, other])
-        factor = np.where(slots.kind == INTERCEPTS, 1.0, np.where(slots.kind == COVARIANCES, 0.0, at.level[group, slots.col]))
-        result[here] = part + factor * pulled[:, row] if means else part
-    return result
+    weight, row, other, unit = slots.weight, slots.row, slots.other, cases.unit
+    centre = at.level[units.group, : slots.p] if means and not around_data else units.mean
+    gap = np.where(units.observed[unit], cases.values - centre[unit], 0.0)
+    left = at.inverse @ basis[units.group]
+    product = (np.swapaxes(basis[units.group], 1, 2) @ left)[:, row, other]
+    pulled = np.zeros((len(gap), basis.shape[2]))
+    order = np.argsort(unit, kind="stable")
+    for one, here in enumerate(np.split(order, np.searchsorted(unit[order], np.arange(1, len(units.n))))):
+        pulled[here] = gap[here] @ left[one]
+    result = weight * (pulled[:, row] * pulled[:, other] - product[unit])
+    if not means:
+        return result
+    factor = np.where(slots.kind == INTERCEPTS, 1.0, np.where(slots.kind == COVARIANCES, 0.0, at.level[:, slots.col]))
+    return result + factor[cases.group] * pulled[:, row]
 
 
 def group_meats(values: np.ndarray, cases: Cases, groups: int) -> list[np.ndarray]:

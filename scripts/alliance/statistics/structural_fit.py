@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,10 +22,10 @@ from alliance.statistics.fit_measures import FitMeasures, ScaledMeasures, measur
 from alliance.statistics.model_syntax import Defined
 from alliance.statistics.structural_cases import (
     Cases,
+    baseline_moments,
     baseline_slots,
     cases_of,
     centred,
-    fitted_moments,
     group_meats,
     meat,
     moment_meat,
@@ -79,6 +79,7 @@ _NEGATIVE = 1e-8
 _BEYOND_ONE = 1 + 1e-8
 _STEP = 1e-30
 _SMALLEST_FACTOR = 0.2
+_UNLINKED = 1e-12
 _SCALED = ("robust", "satorra_bentler", "moment_covariance")
 
 
@@ -600,7 +601,14 @@ def _restrictions(few: Parameters, many: Parameters) -> np.ndarray:
         slots[own, group] = mixed.T
     squares = Arrow.of(many, np.broadcast_to(np.eye(size), (groups, size, size)))
     inside = squares.solve(many.gathered(slots).T)
-    return np.linalg.qr(inside, mode="complete")[0][:, few.count :]
+    # A parameter that is one and the same in both models is not restricted: what is left is small, however many groups there are.
+    linked = np.abs(inside) > _UNLINKED
+    same = linked & (linked.sum(axis=1) == 1)[:, None] & (linked.sum(axis=0) == 1)
+    rows, columns = np.flatnonzero(~same.any(axis=1)), np.flatnonzero(~same.any(axis=0))
+    outside = np.linalg.qr(inside[np.ix_(rows, columns)], mode="complete")[0][:, columns.size :]
+    result = np.zeros((many.count, outside.shape[1]))
+    result[rows] = outside
+    return result
 
 
 def _extended(found: _Solution) -> tuple[list[tuple[str, str, str]], Slots]:
@@ -801,12 +809,13 @@ def _fitted(
         slot_scale,
         free_scale,
         scale,
-        vcov if middle is None else vcov @ middle @ vcov,
+        vcov if middle is None else arrow.solve(arrow.solve(middle).T),
         errors,
         model.defined,
     )
-    traces = None if middle is None else _traces(solution, float(np.sum(vcov * middle)))
-    return _report(model, solution, data, names, level, traces)
+    baseline = _baseline(solution)
+    traces = None if middle is None else _traces(solution, baseline, float(np.sum(vcov * middle)))
+    return _report(model, solution, data, names, level, baseline, traces)
 
 
 def _middle(slots: Slots, parameters: Parameters, at: State, data: _Data, means: bool, errors: str) -> np.ndarray | None:
@@ -932,6 +941,7 @@ def _report(
     data: _Data,
     names: tuple[str, ...],
     level: float,
+    baseline: tuple[Slots, np.ndarray | None],
     traces: tuple[float, float] | None,
 ) -> StructuralFit:
     plan, slots, parameters, at = found.layout, found.slots, found.parameters, found.state
@@ -947,11 +957,7 @@ def _report(
         to_free.append(slope)
     raw, errors = values / found.slot_scale, errors / found.slot_scale
     is_free = plan.column >= 0
-    rows = [
-        (name, term.lhs, term.op, term.rhs, plan.labels[group][index], bool(is_free[group, index]))
-        for group, name in enumerate(names)
-        for index, term in enumerate(plan.terms)
-    ]
+    known = _identities(model, plan, names)
     estimate, standard_flat = raw.ravel(), standard.ravel()
     error, error_standard = np.where(is_free & (errors * found.slot_scale > 1e-10), errors, np.nan).ravel(), errors_standard.ravel()
     error_standard = np.where(error_standard > 1e-12, error_standard, np.nan)
@@ -959,24 +965,23 @@ def _report(
         extra = [_defined(model, found, raw, errors, None), _defined(model, found, standard, errors_standard, to_free)]
         estimate, error = np.append(estimate, extra[0][0]), np.append(error, extra[0][1])
         standard_flat, error_standard = np.append(standard_flat, extra[1][0]), np.append(error_standard, extra[1][1])
-        rows += [("", item.name, ":=", item.expression, item.name, False) for item in model.defined]
     margin = float(critical_value(level))
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = np.where(error > 0, estimate / error, np.nan)
-    table = pd.DataFrame(rows, columns=list(COLUMNS[:6])).assign(
-        estimate=estimate,
-        std_error=error,
-        ci_low=estimate - margin * error,
-        ci_high=estimate + margin * error,
-        statistic=statistic,
-        p_value=two_sided_p(statistic),
-        standardized=standard_flat,
-        std_error_standardized=error_standard,
-        standardized_low=standard_flat - margin * error_standard,
-        standardized_high=standard_flat + margin * error_standard,
-    )
+    numbers = {
+        "estimate": estimate,
+        "std_error": error,
+        "ci_low": estimate - margin * error,
+        "ci_high": estimate + margin * error,
+        "statistic": statistic,
+        "p_value": two_sided_p(statistic),
+        "standardized": standard_flat,
+        "std_error_standardized": error_standard,
+        "standardized_low": standard_flat - margin * error_standard,
+        "standardized_high": standard_flat + margin * error_standard,
+    }
     notes = _improper(plan, slots, at, values, names)
-    fit, log_likelihood, notes_of_fit = _measures(plan, found)
+    fit, log_likelihood, notes_of_fit = _measures(plan, found, baseline)
     notes += notes_of_fit
     count = len(plan.free_names)
     scaled = None if traces is None else _scaled(fit, traces, data, notes)
@@ -989,7 +994,7 @@ def _report(
     deviation = np.sqrt(np.diagonal(data.covariances, axis1=1, axis2=2))
     residuals = (data.covariances - sigma) / (deviation[:, :, None] * deviation[:, None, :])
     return StructuralFit(
-        parameters=table[list(COLUMNS)],
+        parameters=pd.DataFrame(known | numbers, columns=list(COLUMNS)),
         vcov=pd.DataFrame(raw_vcov, index=list(plan.free_names), columns=list(plan.free_names)),
         implied_covariances=tuple(pd.DataFrame(one, index=labels, columns=labels) for one in sigma),
         implied_means=tuple(pd.Series(one, index=labels) for one in mean),
@@ -1091,25 +1096,26 @@ def _baseline(found: _Solution) -> tuple[Slots, np.ndarray | None]:
     plan, data, p = found.layout, found.data, found.slots.p
     exogenous = [plan.observed.index(name) for name in plan.exogenous]
     slots = baseline_slots(p, found.means, exogenous)
-    start = moments_in(slots, data.covariances, data.means)
-    return slots, start if data.complete else fitted_moments(slots, found.units, start)
+    if data.complete:
+        return slots, moments_in(slots, data.covariances, data.means)
+    return slots, baseline_moments(found.units, data.covariances, data.means, exogenous)
 
 
-def _discrepancies(found: _Solution) -> tuple[float, float, float | None]:
+def _discrepancies(found: _Solution, baseline: tuple[Slots, np.ndarray | None]) -> tuple[float, float, float | None]:
     """Return minus twice the log-likelihood, without its constant, of the model, the saturated and the baseline model."""
     units, means = found.units, found.means
     slots = saturated_slots(found.slots.p, means)
     values = moments_in(slots, found.data.covariances, found.data.means)
     saturated = likelihood.discrepancy(likelihood.state(slots, values, units, means), units)
-    slots, values = _baseline(found)
-    baseline = None if values is None else likelihood.discrepancy(likelihood.state(slots, values, units, means), units)
-    return likelihood.discrepancy(found.state, units), saturated, baseline
+    slots, values = baseline
+    of_baseline = None if values is None else likelihood.discrepancy(likelihood.state(slots, values, units, means), units)
+    return likelihood.discrepancy(found.state, units), saturated, of_baseline
 
 
-def _measures(plan: Layout, found: _Solution) -> tuple[FitMeasures, float, list[str]]:
+def _measures(plan: Layout, found: _Solution, of_baseline: tuple[Slots, np.ndarray | None]) -> tuple[FitMeasures, float, list[str]]:
     at, data, p, means = found.state, found.data, found.slots.p, found.means
     n, total, scale = data.n, float(data.n.sum()), found.variable_scale[:p]
-    discrepancy, saturated, baseline = _discrepancies(found)
+    discrepancy, saturated, baseline = _discrepancies(found, of_baseline)
     x = [plan.observed.index(name) for name in plan.exogenous]
     notes = [] if baseline is not None else ["the baseline model did not converge: no CFI and TLI"]
     baseline_df = len(n) * (p * (p - 1) // 2 - len(x) * (len(x) - 1) // 2)
@@ -1128,10 +1134,10 @@ def _measures(plan: Layout, found: _Solution) -> tuple[FitMeasures, float, list[
     return fit, log_likelihood, notes
 
 
-def _traces(found: _Solution, of_model: float) -> tuple[float, float]:
+def _traces(found: _Solution, baseline: tuple[Slots, np.ndarray | None], of_model: float) -> tuple[float, float]:
     """Return the traces that scale the chi-squared of the model and of the baseline model: scaling factor times degrees of freedom."""
     data, units, means, at = found.data, found.units, found.means, found.state
-    base, base_values = _baseline(found)
+    base, base_values = baseline
     if base_values is None:
         return np.nan, np.nan
     full = saturated_slots(found.slots.p, means)
@@ -1163,14 +1169,19 @@ def _scaled(fit: FitMeasures, traces: tuple[float, float], data: _Data, notes: l
     return scaled_measures(fit, scaling, baseline_scaling, float(data.n.sum()), len(data.n), data.complete)
 
 
-def _no_fit(model: StructuralModel, plan: Layout, data: _Data, names: tuple[str, ...], reason: str) -> StructuralFit:
+def _identities(model: StructuralModel, plan: Layout, names: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Return the first columns of a fit's table: what each row is, and whether it is free."""
     rows = [
         (name, term.lhs, term.op, term.rhs, plan.labels[group][index], bool(plan.column[group, index] >= 0))
         for group, name in enumerate(names)
         for index, term in enumerate(plan.terms)
     ]
     rows += [("", item.name, ":=", item.expression, item.name, False) for item in model.defined]
-    table = pd.DataFrame(rows, columns=list(COLUMNS[:6])).reindex(columns=list(COLUMNS))
+    return dict(zip(COLUMNS[:6], map(list, zip(*rows))))
+
+
+def _no_fit(model: StructuralModel, plan: Layout, data: _Data, names: tuple[str, ...], reason: str) -> StructuralFit:
+    table = pd.DataFrame(_identities(model, plan, names)).reindex(columns=list(COLUMNS))
     free = list(plan.free_names)
     return StructuralFit(
         parameters=table,

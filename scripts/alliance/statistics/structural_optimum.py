@@ -14,6 +14,7 @@ STEPS = 150
 DIVERGED = 1e4
 SINGULAR = 1e-10
 _SCORING_STEPS = 5
+_NEAR = 0.1
 _CLOSE = 1e-9
 
 
@@ -185,7 +186,7 @@ class Optimum:
 
 
 def maximise(slots: Slots, parameters: Parameters, units: Units, means: bool, start: np.ndarray) -> Optimum:
-    """Find the maximum from a start by Fisher scoring, then by Newton's method where the information is positive definite.
+    """Find the maximum from a start by Fisher scoring, near it by Newton's method where the information is positive definite.
 
     Parameters
     ----------
@@ -197,11 +198,11 @@ def maximise(slots: Slots, parameters: Parameters, units: Units, means: bool, st
     if at is None:
         return Optimum(free, None, False, 0)
     value = likelihood.discrepancy(at, units)
-    ridge = 0.0
+    ridge, decrement = 0.0, np.inf
     for count in range(1, STEPS + 1):
         slope = parameters.gathered(likelihood.gradient(slots, at, units))
         information = None
-        if count > _SCORING_STEPS:
+        if count > _SCORING_STEPS or decrement < _NEAR:
             information = Arrow.of(parameters, likelihood.observed_information(slots, at, units))
         if information is None or information.smallest < SINGULAR:
             expected = likelihood.expected_information(slots, at, units)
@@ -238,7 +239,8 @@ def maximise(slots: Slots, parameters: Parameters, units: Units, means: bool, st
 def start_values(layout: Layout, slots: Slots, constant: np.ndarray, covariances: np.ndarray, means: np.ndarray) -> np.ndarray:
     """Return start values of the slots by group, shape (G, s), in units in which variables have standard deviations near 1.
 
-    Loadings come from principal axes of each factor's indicators, covariances of factors from composites of them.
+    Loadings come from principal axes of each factor's indicators, covariances of factors from composites of them, paths among observed
+    variables from least squares.
 
     Parameters
     ----------
@@ -300,10 +302,11 @@ def _start_of_group(layout: Layout, slots: Slots, constant: np.ndarray, r: np.nd
     correlation = composites / np.sqrt(np.outer(variance, variance))
     between = np.flatnonzero((slots.kind == COVARIANCES) & (slots.row != slots.col))
     start = np.eye(m)
-    exogenous = np.array([name in layout.exogenous for name in layout.observed] + [True] * (m - p))
+    dependent = np.isin(np.arange(p), slots.row[slots.kind == PATHS])
+    outside = np.append(~dependent, np.ones(m - p, dtype=bool))
     for slot in between:
         one, two = slots.row[slot], slots.col[slot]
-        if exogenous[one] and exogenous[two] and not np.isfinite(constant[slot]):
+        if outside[one] and outside[two] and not np.isfinite(constant[slot]):
             limit = 0.99 if max(one, two) < p else 0.7
             start[one, two] = start[two, one] = np.clip(correlation[one, two], -limit, limit)
     smallest = np.linalg.eigvalsh(start)[0]
@@ -311,9 +314,36 @@ def _start_of_group(layout: Layout, slots: Slots, constant: np.ndarray, r: np.nd
     for slot in between:
         one, two = slots.row[slot], slots.col[slot]
         values[slot] = shrink * start[one, two] * np.sqrt(variance[one] * variance[two])
+    for slot, value in _regressions(slots, r, constant, variance_slot).items():
+        values[slot] = value
     intercepts = np.flatnonzero((slots.kind == INTERCEPTS) & (slots.row < p))
     values[intercepts] = mean[slots.row[intercepts]]
+    for slot in intercepts:
+        paths = np.flatnonzero((slots.kind == PATHS) & (slots.row == slots.row[slot]) & (slots.col < p))
+        values[slot] -= values[paths] @ mean[slots.col[paths]]
     return np.where(np.isfinite(constant), constant, values)
+
+
+def _regressions(slots: Slots, r: np.ndarray, constant: np.ndarray, variance_slot: dict[int, int]) -> dict[int, float]:
+    """Return paths and residual variances, by slot, of what only observed variables predict; none where paths run in a circle."""
+    paths = np.flatnonzero(slots.kind == PATHS)
+    among = np.zeros((slots.p, slots.p))
+    inside = paths[(slots.row[paths] < slots.p) & (slots.col[paths] < slots.p)]
+    among[slots.row[inside], slots.col[inside]] = 1
+    if np.linalg.matrix_power(among, slots.p).any():
+        return {}
+    found: dict[int, float] = {}
+    for outcome in np.unique(slots.row[inside]).tolist():
+        own = paths[slots.row[paths] == outcome]
+        causes = slots.col[own]
+        if (causes >= slots.p).any():
+            continue
+        square, cross = r[np.ix_(causes, causes)], r[causes, outcome]
+        slopes = np.where(np.isfinite(constant[own]), constant[own], np.linalg.solve(square, cross))
+        found |= dict(zip(own.tolist(), slopes.tolist()))
+        if outcome in variance_slot:
+            found[variance_slot[outcome]] = float(r[outcome, outcome] - 2 * slopes @ cross + slopes @ square @ slopes)
+    return found
 
 
 def _principal_axis(block: np.ndarray, total: np.ndarray) -> np.ndarray:

@@ -66,6 +66,7 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
         *_outcome_faults(config),
         *_measurement_faults(config),
         *_congruence_faults(config),
+        *_dropout_faults(config),
     ]
 
 
@@ -84,6 +85,12 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             questions["client_factors"].get("window") if questions["client_factors"]["enabled"] else None,
         ),
     ]
+    if questions["client_factors"]["enabled"]:
+        base = ("questions", "client_factors")
+        over_time = questions["client_factors"].get("over_time") or {}
+        uses += [((*base, "windows", position), name) for position, name in enumerate(questions["client_factors"].get("windows") or ())]
+        uses += [((*base, "over_time", "bands", band), name) for band, name in (over_time.get("bands") or {}).items()]
+        uses += [((*base, "over_time", phase), over_time.get(phase)) for phase in ("first", "second")]
     if questions["path_models"]["enabled"]:
         base = ("questions", "path_models", "conditions")
         uses.append(((*base, "window"), questions["path_models"]["conditions"]["window"]))
@@ -103,6 +110,8 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
         base = ("questions", "congruence")
         uses += [((*base, "windows", position), name) for position, name in enumerate(questions["congruence"]["windows"])]
         uses.append(((*base, "session_window"), questions["congruence"]["session_window"]))
+    if questions["dropout"]["enabled"]:
+        uses.append((("questions", "dropout", "window"), questions["dropout"]["window"]))
     for path, name in uses:
         if name is not None and name not in windows:
             yield path, f"there is no window '{name}' in alliance.windows{nearest(name, windows)}"
@@ -221,6 +230,12 @@ def _factor_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             yield path, f"'{factor}' is not of the form instrument.scale"
         elif factor in CONSTRUCTS:
             yield path, f"'{factor}' is not a client factor: name a column of the clients table, instrument.scale or {INTAKE_SEVERITY}"
+    for position, factor in enumerate(question.get("unique_shared") or ()):
+        if factor not in factors:
+            path = ("questions", "client_factors", "unique_shared", position)
+            yield path, f"there is no factor '{factor}' in questions.client_factors.factors{nearest(factor, factors)}"
+    if (question.get("unique_shared") or ()) and not config["outcome"].get("instruments"):
+        yield ("outcome", "instruments"), "unique_shared of client_factors needs an outcome; list some or name no factor there"
     if INTAKE_SEVERITY in factors and not config["outcome"].get("instruments"):
         yield (
             ("questions", "client_factors", "factors", INTAKE_SEVERITY),
@@ -269,3 +284,16 @@ def _congruence_faults(config: Mapping[str, Any]) -> Iterator[Found]:
                 )
         if content["outcome"] in ("outcome", "symptoms") and not config[content["outcome"]].get("instruments"):
             yield (content["outcome"], "instruments"), f"surface {name} needs one; list some or drop questions.congruence.surfaces.{name}"
+
+
+def _dropout_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    question = config["questions"]["dropout"]
+    if not question["enabled"]:
+        return
+    if not config["alliance"].get("instruments"):
+        yield ("alliance", "instruments"), "dropout needs an alliance instrument; list one or set questions.dropout.enabled: false"
+    for name, pair in question["combinations"].items():
+        for role, column in pair.items():
+            if column in CONSTRUCTS:
+                path = ("questions", "dropout", "combinations", name, role)
+                yield path, f"'{column}' is a construct; name a column of the {role}s table"
