@@ -110,6 +110,13 @@ def test_every_surface_of_the_configuration_has_a_row_with_its_lines_or_what_it_
     assert any("needs at least 12 clients" in text for text in chapter.missing)
 
 
+def test_shares_of_clients_are_drawn_only_where_no_part_holds_fewer_than_ten(study, chapter):
+    assert block(chapter, "congruence-bands").alt.startswith("Shares of clients. total: agree")
+    table = study.tables["congruence"]["agreement"]
+    few = changed(study, "agreement", estimate=table["estimate"].mask(table["statistic"].eq("therapist higher"), 0.02))
+    assert not any(one.id == "congruence-bands" for one in congruence.build(few).blocks)
+
+
 def test_moderators_share_a_row_of_bias_and_tracking_and_lacking_ones_say_why(chapter):
     rows = {row[0].text: [cell.text for cell in row] for row in block(chapter, "congruence-moderators").rows}
     assert set(rows) == {"Training", "Session", "Client attachment anxiety"}

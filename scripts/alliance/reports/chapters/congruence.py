@@ -19,6 +19,7 @@ from alliance.reports.inputs import ReportData
 QUESTION = "congruence"
 PREFERRED = "(preferred)"
 MULTIVARIATE, ONE_STAGE = "multivariate_reml", "one_stage"
+FEWEST_IN_A_CELL = 10
 COMMON_SD = "one mean and SD for both raters"
 TERMS = {
     "bias": "Bias (SD)",
@@ -277,7 +278,7 @@ def band_figure(data: ReportData, agreement: pd.DataFrame) -> list[Figure]:
     for scale in section["scales"][:1]:
         own = common.select(agreement, instrument=PREFERRED, instrument_scale=scale, window=section["windows"][0], definition=COMMON_SD)
         rows = [one_row(own, statistic=name) for name in names]
-        if all(row is not None and common.has_number(row) for row in rows):
+        if all(row is not None and common.has_number(row) and row.estimate * row.n_clients >= FEWEST_IN_A_CELL for row in rows):
             values = [row.estimate for row in rows]
             bars.append(common.words(scale))
             shares.append([value / sum(values) for value in values])
