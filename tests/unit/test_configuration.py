@@ -138,6 +138,24 @@ def test_a_path_that_leaves_the_study_or_meets_its_results_is_refused(study_fold
         ("empathy: {construct: empathy, window: session_1}", "empathy: {construct: empathy, window: sesion_1}", "session_1"),
         ("indirect := a*b", "indirect := a*d", "d"),
         ("instruments: [core_10, phq_9]  # in order of preference; the main outcome", "instruments: [core_01]", "core_10"),
+        (
+            "x: alliance.client, y: alliance.therapist, outcome: outcome",
+            "x: alliance.clients, y: alliance.therapist, outcome: outcome",
+            "client",
+        ),
+        ("x: alliance.client, y: alliance.therapist, outcome: outcome", "x: alliance.client, y: clients.age, outcome: outcome", "x and y"),
+        (
+            "x: clients.affiliation, y: therapists.affiliation, outcome: alliance",
+            "x: clients.age, y: clients.age, outcome: alliance",
+            "same",
+        ),
+        (
+            "x: clients.dominance, y: therapists.dominance, outcome: alliance",
+            "x: clients.age, y: clients.cases, outcome: symptoms",
+            "sessions",
+        ),
+        ("windows: [early, all]        # windows of alliance.windows in which raters", "windows: [erly]  # windows", "early"),
+        ("raters: [client, therapist]  # two of", "raters: [client, client]  # two of", "differ"),
     ],
 )
 def test_a_model_or_measure_that_cannot_be_is_refused_before_any_job(study_folder, old, new, expected):
