@@ -12,39 +12,42 @@ from typing import Any
 
 from alliance.files import write_text
 from alliance.portable.lavaan import LavaanModel, lavaan_script
-from alliance.questions.moments import read_block
 from alliance.questions.path_model_sample import block
-from alliance.questions.path_models_pooling import PooledFit, pooled_fits, site_moments
+from alliance.questions.path_models_pooling import PooledFit, pooled_fits
+from alliance.questions.path_models_sent import Sent, sent_by, site_moments
 from alliance.questions.summary import SiteSummary
-from alliance.statistics.structural_model import layout
+from alliance.statistics.within_sites import GroupsWithinSites
+from alliance.variables.path_model import plan
 
 
-def lavaan_model(
-    name: str, found: PooledFit, summaries: Sequence[SiteSummary], options: Mapping[str, Any], study: Mapping[str, Any]
-) -> LavaanModel:
+def lavaan_model(name: str, found: PooledFit, sent: Sequence[Sent], options: Mapping[str, Any], study: Mapping[str, Any]) -> LavaanModel:
     """Return what a model's script tells."""
     content = options["questions"]["path_models"]["models"][name]
     minimum = options["pooling"]["min_clients"]
     sites = {}
-    for summary in summaries:
-        own = site_moments(summary, name, found.model)
-        if own is not None and read_block(summary.moments, block(name)).of(list(found.model.observed)).n.min() >= minimum:
-            sites[summary.site] = (own.n, own.covariance)
+    for one in sent if not found.model.groups else ():
+        own = site_moments(one, name, found.model)
+        if own is not None and one.blocks[block(name)].of(list(found.model.observed)).n.min() >= minimum:
+            sites[one.site] = (own.n, own.covariance)
     fitted = found.fitted is not None and found.within is not None
+    matrix = found.within.covariances if isinstance(found.within, GroupsWithinSites) else getattr(found.within, "correlation", None)
     return LavaanModel(
         name=name,
         label=content["label"],
         syntax=content["syntax"],
         variables=found.model.observed,
-        exogenous=layout(found.model).exogenous,
+        exogenous=plan(found.model).exogenous,
         min_clients=minimum,
         sites=sites,
-        correlation=found.within.correlation if fitted else None,
+        correlation=matrix if fitted else None,
         sampling=found.within.acov if fitted else None,
         n=found.within.n if fitted else 0.0,
         n_sites=found.counts["n_sites"],
         n_clients=found.counts["n_clients"],
         reason=found.fitted.reason if fitted else found.reason,
+        groups=found.model.groups,
+        group_equal=found.model.group_equal,
+        group_partial=found.model.group_partial,
         **study,
     )
 
@@ -60,12 +63,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", required=True, type=Path, help="folder for one script a model")
     given = parser.parse_args(arguments)
 
-    summaries = [SiteSummary.read(given.summaries / site) for site in sorted(given.sites)]
+    sent = sent_by([SiteSummary.read(given.summaries / site) for site in sorted(given.sites)])
     study = {"study": given.study["title"], "simulated": given.study["simulated"], "scenario": given.scenario}
     shutil.rmtree(given.output, ignore_errors=True)
     given.output.mkdir(parents=True)
-    for name, found in pooled_fits(summaries, given.options).items():
-        write_text(given.output / f"{name}.R", lavaan_script(lavaan_model(name, found, summaries, given.options, study)))
+    for name, found in pooled_fits(sent, given.options).items():
+        write_text(given.output / f"{name}.R", lavaan_script(lavaan_model(name, found, sent, given.options, study)))
     return 0
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,13 @@ from alliance.configuration import study as configuration
 from alliance.instruments import load_registry
 from alliance.issues import Issue, Severity
 from alliance.questions import benchmarks, coverage
+from alliance.questions import dropout as questions_dropout
 from alliance.questions.contract import HETEROGENEITY, POOLED, finish
+from alliance.questions.summary import SiteSummary
 from alliance.reports import bibliography
 from alliance.reports.inputs import ReportData
 from support import PROJECT
+from unit.leaving_site import leaving
 
 TEMPLATES = PROJECT / "workflow" / "templates"
 SITES = ("birch", "cedar", "elm", "oak", "rowan", "willow")
@@ -307,7 +312,8 @@ def client_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
         "object_relations": ("intrapersonal", 0.22),
         "intake_severity": ("diagnostic", -0.04),
     }
-    constant = {"alliance_rater": "client", "factor_rater": "unknown", "same_rater": "unknown", "window": "early"}
+    of_factor = {"alliance_rater": "client", "factor_rater": "unknown", "same_rater": "unknown", "window": "early"}
+    constant = {**of_factor, "headline": "yes", "part": ""}
     rows: list[dict[str, Any]] = []
     for factor, (category, centre) in factors.items():
         keys = {"factor": factor, "category": category, "reversed": "yes" if category == "diagnostic" else "no", **constant}
@@ -326,11 +332,120 @@ def client_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
     for site in SITES[:-1]:
         row = estimates({"factor": "", "category": "interpersonal", "site_left_out": site}, "correlation_random_effects", 0.29, draw)[-1]
         left_out.append(row)
+    for factor, (category, centre) in factors.items():
+        keys = {"factor": factor, "category": category, "reversed": "no", **of_factor, "headline": "no"}
+        rows += estimates({**keys, "part": "", "window": "late"}, "correlation", centre, draw)
+        rows += estimates({**keys, "part": "within_therapists"}, "slope_standardised", centre, draw)
+    over_time, beside = factors_over_time(draw, of_factor), factors_beside(draw, of_factor)
     return {
+        "over_time": finished(pd.DataFrame(over_time), "client_factors", "over_time"),
+        "unique_shared": finished(pd.DataFrame(beside), "client_factors", "unique_shared"),
         "factors": finished(pd.DataFrame(rows), "client_factors", "factors"),
         "categories": finished(pd.DataFrame(categories), "client_factors", "categories"),
         "leave_one_out": finished(pd.DataFrame(left_out), "client_factors", "leave_one_out"),
     }
+
+
+def therapist_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on therapist factors."""
+    effects, variance = [], []
+
+    def told(topic: str, factor: str, kind: str, scale: str, contrast: str, estimate_type: str, centre: float, method: str) -> None:
+        keys = {"topic": topic, "factor": factor, "factor_kind": kind, "alliance_scale": scale, "contrast": contrast}
+        keys |= {"alliance_rater": "client", "window": "early", "same_rater": "no", "bound": 0.1, "p_equivalence": 0.4}
+        keys |= {"decision": "undecided", "minimum_detectable": 0.31, "detectable_r": 0.67, "p_joint": 0.021 if contrast else None}
+        found = estimates(keys, estimate_type, centre, draw)
+        best = found[-1] | {"method": method, "i2": None, "detectable_r": 0.345, "decision": "different" if contrast else "undecided"}
+        effects.extend([*found, best])
+
+    for factor, kind, contrast in (
+        ("training", "training", "(task + goal) / 2 - bond"),
+        ("attachment_anxiety", "attachment", "bond - (task + goal) / 2"),
+        ("introject", "introject", "bond - (task + goal) / 2"),
+        ("alliance_training", "alliance_training", "(task + goal) / 2 - bond"),
+    ):
+        for scale in ("total", "task", "goal", "bond"):
+            told("level", factor, kind, scale, "", "slope_standardised", 0.12, "one_stage_therapist_means")
+        told("level", factor, kind, "", contrast, "slope_contrast", 0.14, "one_stage_therapist_means")
+    told("course", "alliance_training", "alliance_training", "total", "", "slope_over_sessions", 0.02, "one_stage")
+    told("interaction", "client dominance x therapist dominance", "dyad", "total", "", "interaction_standardised", -0.18, "one_stage")
+    keys = {"topic": "before_after", "factor": "after_training", "factor_kind": "alliance_training", "alliance_scale": "total"}
+    keys |= {"contrast": "after - before", "alliance_rater": "client", "window": "every session", "same_rater": "no"}
+    lacking = "not estimable: needs the column after_training of the sessions table (0 before, 1 after the training)"
+    effects += [absent(keys, "mean_difference", site, lacking) for site in (*SITES[:-1], POOLED)]
+    for basis, part, trait, case_mix, share in (
+        ("sessions", "constant", "", "not held constant", 0.093),
+        ("sessions", "between_client", "", "not held constant", 0.462),
+        ("sessions", "within_client", "", "not held constant", 0.445),
+        ("sessions", "constant", "", "not held constant, same clients", 0.091),
+        ("sessions", "constant", "", "held constant", 0.088),
+        ("sessions", "client_specific", "all client factors", "not held constant", 0.012),
+        ("clients", "constant", "", "not held constant", 0.124),
+        ("clients", "client_specific", "object_relations", "not held constant", 0.033),
+    ):
+        window = "every session" if basis == "sessions" else "early"
+        keys = {"basis": basis, "part": part, "trait": trait, "case_mix": case_mix, "window": window}
+        keys |= {"alliance_scale": "total", "alliance_rater": "client", "component": share}
+        numbers = {"method": "one_stage", "estimate": share, "ci_low": share / 3, "ci_high": share * 2, "n_therapists": 59}
+        variance.append(estimates(keys, "variance_share", share, draw)[-1] | numbers | {"i2": None})
+        if trait:
+            variance.append(variance[-1] | {"estimate_type": "slope_variance", "p_boundary": 0.212})
+    reliability = {**variance[0], "basis": "clients", "window": "early", "estimate_type": "reliability_of_means", "estimate": 0.46}
+    return {
+        "effects": finished(pd.DataFrame(effects), "therapist_factors", "effects"),
+        "variance": finished(pd.DataFrame([*variance, reliability]), "therapist_factors", "variance"),
+    }
+
+
+@functools.cache
+def dropout() -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on dropout, computed from simulated sites; one site without an answer."""
+    options = configuration.load(PROJECT / "config.yaml").scenarios["base"] | {"seed": 1}
+    sites = [leaving(name, n=70 + 5 * number, therapists=9, seed=30 + number) for number, name in enumerate(SITES[:-1])]
+    summaries = [questions_dropout.estimate(site, options, {}) for site in sites]
+    summaries.append(SiteSummary(SITES[-1], "dropout", status="missing", reason="sent no summary"))
+    beside = {"one_stage": questions_dropout.one_stage(iter(sites), list(SITES), options)}
+    tables = questions_dropout.pool(summaries, options, beside)
+    filled = {name: benchmarks.fill(table, PUBLISHED, "dropout", name) for name, table in tables.items()}
+    return {name: table.assign(scenario="base") for name, table in filled.items()}
+
+
+def factors_over_time(draw: random.Random, of_factor: dict[str, str]) -> list[dict[str, Any]]:
+    """Return rows of growth and of the two phases, of one factor and of the mean of a category."""
+    rows: list[dict[str, Any]] = []
+    for factor in ("motivation", "(intrapersonal)"):
+        keys = {"factor": factor, "category": "intrapersonal", "reversed": "no", **of_factor, "contrast": ""}
+        rows += estimates({**keys, "analysis": "growth", "part": "start"}, "slope_standardised", 0.3, draw)
+        rows += estimates({**keys, "analysis": "growth", "part": "change in ten sessions"}, "slope_change", -0.1, draw)
+        for part, centre in (("first", 0.32), ("second", 0.2)):
+            rows += estimates({**keys, "analysis": "phases", "part": part}, "correlation", centre, draw)
+        rows += estimates({**keys, "analysis": "phases", "part": "second given first"}, "partial_correlation", 0.05, draw)
+        contrast = {**keys, "analysis": "phases", "part": "", "contrast": "first - second"}
+        rows += estimates(contrast, "correlation_contrast", 0.12, draw)
+    return rows
+
+
+def factors_beside(draw: random.Random, of_factor: dict[str, str]) -> list[dict[str, Any]]:
+    """Return rows of one factor beside the alliance, and of all factors together."""
+    rows: list[dict[str, Any]] = []
+    keys = {"category": "intrapersonal", "reversed": "no", **of_factor, "outcome_rater": "client", "form": "zero_order"}
+    for quantity, kind, centre in (
+        ("factor with alliance", "correlation", 0.3),
+        ("factor with outcome", "correlation", 0.2),
+        ("alliance with outcome", "correlation", 0.28),
+        ("factor with outcome given alliance", "partial_correlation", 0.12),
+        ("alliance with outcome given factor", "partial_correlation", 0.24),
+        ("alliance - factor", "correlation_contrast", 0.08),
+        ("factor alone", "r_squared_change", 0.012),
+        ("alliance alone", "r_squared_change", 0.05),
+        ("in common", "r_squared_shared", 0.03),
+        ("together", "r_squared_total", 0.09),
+    ):
+        rows += estimates({**keys, "factor": "object_relations", "quantity": quantity}, kind, centre, draw)
+    together = {**keys, "factor": "(all)", "category": "", "outcome_rater": ""}
+    rows += estimates({**together, "quantity": "alliance by factors"}, "r_squared_total", 0.3, draw)
+    rows += estimates({**together, "quantity": "alliance by factors, adjusted"}, "r_squared_adjusted", 0.22, draw)
+    return rows
 
 
 FORM_TYPES = {"ancova": "partial_correlation", "zero_order": "correlation", "residual_gain": "part_correlation"}
@@ -470,6 +585,104 @@ def early_gains(draw: random.Random, decision: str = "contradicts") -> dict[str,
     return {name: finished(pd.DataFrame(rows), "early_gains", name) for name, rows in tables.items()}
 
 
+def congruence(draw: random.Random) -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on client and therapist; the surface of dominance speaks for its claim over all sites."""
+    pair = {"instrument": "(preferred)", "raters": "client, therapist"}
+    agreement, tracking, partner, surface = [], [], [], []
+    for scale in ("total", "task", "bond", "goal"):
+        keys = {**pair, "instrument_scale": scale, "window": "early", "headline": "yes" if scale == "total" else "no"}
+        agreement += estimates({**keys, "statistic": "ICC(2,1)"}, "icc", 0.55, draw)
+        agreement += estimates({**keys, "statistic": "concordance"}, "concordance", 0.54, draw)
+        for statistic, kind, centre in (
+            ("first minus second", "mean_difference", 0.31),
+            ("lower limit of agreement", "limit_of_agreement", -0.9),
+            ("upper limit of agreement", "limit_of_agreement", 0.9),
+        ):
+            agreement += estimates({**keys, "statistic": statistic, "unit": "sd"}, kind, centre, draw)
+        for band, share in (("agree", 0.45), ("client higher", 0.35), ("therapist higher", 0.2)):
+            about = {**keys, "statistic": band, "definition": "one mean and SD for both raters"}
+            agreement += [row | {"scale": "logit"} for row in estimates(about, "share", share, draw)]
+    named = {**pair, "instrument": "wai_36", "instrument_scale": "total", "window": "early", "headline": "no", "unit": "points"}
+    agreement += estimates({**named, "statistic": "first minus second"}, "mean_difference", 0.3, draw)
+    for scale in ("total", "task", "bond", "goal"):
+        keys = {**pair, "instrument_scale": scale, "window": "all", "headline": "yes" if scale == "total" else "no"}
+        tracking += estimates({**keys, "term": "bias", "unit": "sd"}, "directional_bias", -0.3, draw)
+        for term, centre in (("tracking within clients", 0.45), ("tracking between clients", 0.6)):
+            tracking += estimates({**keys, "term": term, "unit": "slope"}, "tracking", centre, draw)
+    keys = {**pair, "instrument_scale": "", "window": "all", "headline": "no", "term": "tracking within clients", "unit": "slope"}
+    tracking += estimates({**keys, "contrast": "task - bond"}, "tracking_contrast", -0.2, draw)
+    keys |= {"instrument_scale": "total", "contrast": ""}
+    for moderator, centre in (("training", 0.2), ("session", 0.01)):
+        tracking += estimates({**keys, "moderator": moderator}, "tracking_moderated", centre, draw)
+        about = {**keys, "term": "bias", "unit": "sd", "moderator": moderator}
+        tracking += estimates(about, "bias_moderated", 0.0, draw)
+    about = {**keys, "moderator": "client_attachment_anxiety"}
+    needs = "not estimable: needs the column attachment_anxiety of the clients table"
+    tracking.append(absent(about, "tracking_moderated", POOLED, needs))
+    for effect, predictor, kind, centre in (
+        ("actor", "client", "slope_standardised", 0.3),
+        ("partner", "therapist", "slope_standardised", 0.02),
+        ("actor - partner", "", "slope_contrast", 0.28),
+    ):
+        keys = {**pair, "instrument_scale": "total", "explained": "symptoms, next session", "explained_rater": "client"}
+        keys |= {
+            "part": "within_client",
+            "effect": effect,
+            "predictor_rater": predictor,
+            "same_rater": "yes" if effect == "actor" else "no",
+        }
+        partner += estimates(keys, kind, centre, draw)
+    about = {**keys, "effect": "partner / actor", "predictor_rater": "", "same_rater": "mixed"}
+    partner.append(absent(about, "partner_actor_ratio", POOLED, "not estimable: needs an actor effect that differs from zero"))
+    for name, kind, first, second, method, b, decision in (
+        (
+            "alliance_outcome",
+            "congruence",
+            "alliance.client",
+            "alliance.therapist",
+            "multivariate_reml",
+            (0, 0.3, 0.2, 0.01, 0, 0),
+            "undecided",
+        ),
+        (
+            "dominance_alliance",
+            "complementarity",
+            "clients.dominance",
+            "therapists.dominance",
+            "one_stage",
+            (0, 0, 0, -0.2, -0.4, -0.2),
+            "supported",
+        ),
+    ):
+        keys = {"surface": name, "kind": kind, "outcome": name.split("_")[1], "first": first, "second": second, "part": "client"}
+        values = dict(zip((f"b{place}" for place in range(6)), b, strict=True))
+        values |= {"a1": b[1] + b[2], "a2": sum(b[3:]), "a3": b[1] - b[2], "a4": b[3] - b[4] + b[5]}
+        for term, value in values.items():
+            row = estimates({**keys, "term": term}, "surface_coefficient", value, draw)[-1]
+            surface.append(row | {"method": method, "estimate": value, "ci_low": value - 0.1, "ci_high": value + 0.1})
+        for term, value in (("p10", 0.0), ("p11", -1.0)):
+            row = estimates({**keys, "term": term}, "surface_axis", value, draw)[-1]
+            row |= {"method": method, "estimate": value, "ci_low": value - 0.3, "ci_high": value + 0.3}
+            surface.append(row)
+            condition = {"term": f"{term} = {value:g}", "index": "condition", "decision": "met", "bound": 0.5, "p_equivalence": 0.01}
+            surface.append(row | condition)
+        row = estimates({**keys, "term": "verdict", "decision": decision}, "criterion_met", 1.0, draw)[-1]
+        blank = {"ci_low": math.nan, "ci_high": math.nan, "std_error": math.nan}
+        surface.append(row | {"method": method, "estimate": 1.0, **blank})
+        for term, value in (("x_mean", 0.1), ("y_mean", -0.1), ("x_sd", 1.0), ("y_sd", 0.9), ("xy_correlation", 0.5)):
+            form = "correlation" if "corr" in term else "mean" if "mean" in term else "standard_deviation"
+            row = estimates({**keys, "term": term}, form, value, draw)[-1]
+            surface.append(row | {"method": "pooled_covariance", "estimate": value, **blank})
+        for term, value in (("full", 0.6), ("additive", 0.4)):
+            row = estimates({**keys, "term": term, "index": "weight"}, "akaike_weight", value, draw)[-1]
+            surface.append(row | {"method": "pooled_covariance", "estimate": value, **blank})
+    keys = {"surface": "alliance_dropout", "kind": "congruence", "outcome": "dropout", "part": "client", "term": "verdict"}
+    keys |= {"first": "alliance.client", "second": "alliance.therapist"}
+    surface.append(absent(keys, "criterion_met", POOLED, "not estimable: needs at least 12 clients with and without the event; has 5"))
+    tables = {"agreement": agreement, "truth_and_bias": tracking, "actor_partner": partner, "response_surface": surface}
+    return {name: finished(pd.DataFrame(rows), "congruence", name) for name, rows in tables.items()}
+
+
 def statuses() -> list[dict[str, Any]]:
     """Return every site's status; the last site is left out."""
     made = []
@@ -583,8 +796,11 @@ def study(seed: int = 1) -> ReportData:
             "convergent_validity": convergent_validity(draw),
             "path_models": report_study_paths.path_models(random.Random(seed + 2)),
             "client_factors": client_factors(draw),
+            "therapist_factors": therapist_factors(random.Random(seed + 3)),
             "alliance_outcome": alliance_outcome(draw),
             "early_gains": early_gains(draw),
+            "dropout": dropout(),
+            "congruence": congruence(random.Random(seed + 3)),
         },
         scale_moments=scale_moments(draw),
         instruments=load_registry([PROJECT / "workflow" / "instruments"]),

@@ -260,7 +260,7 @@ def test_a_site_below_the_minimum_shows_no_moments():
 
 
 def test_factors_recover_their_correlations_and_reversed_ones_are_turned(tables):
-    factors = tables["client_factors"]["factors"]
+    factors = tables["client_factors"]["factors"].query("headline == 'yes'")
     for factor, r in (("social_relations", 0.4), ("life_events", 0.3), ("motivation", 0.2), ("intake_severity", 0.0)):
         found = row(factors, site=POOLED, factor=factor)
         assert abs(np.arctanh(found["estimate"]) - np.arctanh(r)) < 4 * found["std_error"]
@@ -271,6 +271,7 @@ def test_factors_recover_their_correlations_and_reversed_ones_are_turned(tables)
 
 def test_the_mean_of_1991_weighs_correlations_by_clients(tables):
     factors, categories = (tables["client_factors"][name] for name in ("factors", "categories"))
+    factors = factors[factors["headline"].eq("yes")]
     own = factors[factors["category"].eq("interpersonal") & factors["site"].ne(POOLED)]
     expected = (own["estimate"] * own["n_clients"].astype(float)).sum() / own["n_clients"].sum()
     found = row(categories, category="interpersonal", estimate_type="correlation_n_weighted")
@@ -288,7 +289,7 @@ def test_category_means_know_that_their_factors_share_clients():
     site = site_of([score_rows(range(1, 401), alliance, instrument="wai_36", session=2)], clients=clients)
     question = module("client_factors")
     tables = question.pool([question.estimate(site, OPTIONS, {})], OPTIONS, {})
-    single = row(tables["factors"], site="a", factor="social_relations")
+    single = row(tables["factors"], site="a", factor="social_relations", headline="yes")
     mean = row(tables["categories"], site="a", category="interpersonal")
     assert mean["std_error"] == pytest.approx(single["std_error"], rel=1e-9)
 
@@ -336,8 +337,10 @@ def test_category_means_are_those_of_matrix_algebra_pooled_over_sites():
     weights = np.array([[0.5, 0.5, 0], [0, 0, 1]])
     means, vcovs = [], []
     for summary in summaries:
-        r = summary.estimates.set_index("factor").loc[factors, "estimate"].to_numpy()
-        cov = summary.vcov.pivot(index="parameter1", columns="parameter2", values="cov").reindex(index=factors, columns=factors).to_numpy()
+        headline = summary.estimates[summary.estimates["model"].eq("factors")]
+        r = headline.set_index("factor").loc[factors, "estimate"].to_numpy()
+        of_headline = summary.vcov[summary.vcov["model"].eq("factors")]
+        cov = of_headline.pivot(index="parameter1", columns="parameter2", values="cov").reindex(index=factors, columns=factors).to_numpy()
         cov = np.where(np.isnan(cov), cov.T, cov) / np.outer(1 - r**2, 1 - r**2)
         means.append(weights @ np.arctanh(r))
         vcovs.append(weights @ cov @ weights.T)
@@ -375,7 +378,10 @@ def test_the_error_of_a_mean_of_correlations_that_share_clients_is_its_spread_ov
 
 def test_factors_rated_after_the_alliance_are_left_out():
     random = np.random.default_rng(4)
-    options = changed(questions__client_factors__factors={"core_10.total": {"category": "diagnostic", "reversed": True}})
+    options = changed(
+        questions__client_factors__factors={"core_10.total": {"category": "diagnostic", "reversed": True}},
+        questions__client_factors__unique_shared=["core_10.total"],
+    )
     late = ["2024-05-01"] * 3 + ["2024-01-01"] * 27
     site = site_of(
         [
@@ -384,7 +390,7 @@ def test_factors_rated_after_the_alliance_are_left_out():
         ]
     )
     summary = module("client_factors").estimate(site, options, {})
-    assert summary.estimates["n_clients"].tolist() == [27]
+    assert summary.estimates.loc[summary.estimates["model"].eq("factors"), "n_clients"].tolist() == [27]
     assert summary.facts["left_out_measured_after_alliance"] == {"core_10.total": 3}
 
 
@@ -482,7 +488,10 @@ def test_a_correlation_that_hangs_on_one_therapist_falls_back_on_the_sandwich_an
     only = site.clients["therapist_no"].eq(1).to_numpy()
     clients = site.clients.assign(motivation=np.where(only, np.random.default_rng(3).standard_normal(80), 0.0))
     changed_site = SiteData(**{**vars(site), "clients": clients})
-    options = changed(questions__client_factors__factors={"motivation": {"category": "intrapersonal", "reversed": False}})
+    options = changed(
+        questions__client_factors__factors={"motivation": {"category": "intrapersonal", "reversed": False}},
+        questions__client_factors__unique_shared=["motivation"],
+    )
     factor = module("client_factors").estimate(changed_site, options, {}).estimates.iloc[0]
     assert (factor["method"], factor["status"]) == ("cluster_robust", "flagged")
     assert factor["reason"].startswith("sandwich standard error")
@@ -588,7 +597,7 @@ def test_published_correlations_enter_convergent_validity_and_factors():
     assert (total["estimate"], total["same_rater"]) == (0.7, "yes")
     assert (bond["reason"], bond["same_rater"]) == ("not estimable: needs at least 10 clients; has 8", "unknown")
     summary = module("client_factors").estimate(site, OPTIONS, {})
-    own = summary.estimates.set_index("factor")
+    own = summary.estimates[summary.estimates["model"].eq("factors")].set_index("factor")
     assert own.loc["life_events", "estimate"] == 0.2
     assert "published no correlation of intake_severity" in own.loc["intake_severity", "reason"]
     vcov = summary.vcov.set_index(["parameter1", "parameter2"])["cov"]
@@ -600,12 +609,12 @@ def test_published_correlations_enter_convergent_validity_and_factors():
 def test_published_covariances_are_turned_to_correlations():
     moments = [("alliance", "alliance", 4.0, 60), ("motivation", "motivation", 9.0, 60), ("alliance", "motivation", 1.5, 60)]
     own = module("client_factors").estimate(published_site(moments=moments, method="covariance"), OPTIONS, {}).estimates
-    assert own.set_index("factor").loc["motivation", "estimate"] == pytest.approx(0.25)
+    assert own[own["model"].eq("factors")].set_index("factor").loc["motivation", "estimate"] == pytest.approx(0.25)
 
 
 def test_leaving_a_site_out_gives_what_pooling_the_others_gives(summaries, tables):
     for question, name, keys in (
-        ("client_factors", "factors", {"factor": "motivation"}),
+        ("client_factors", "factors", {"factor": "motivation", "headline": "yes"}),
         ("convergent_validity", "pairs", {"level": "subscale", "comparison": "instruments"}),
         ("path_models", "parameters", {"parameter": "outcome ~ alliance", "estimate_type": "path_standardised"}),
     ):
@@ -614,7 +623,7 @@ def test_leaving_a_site_out_gives_what_pooling_the_others_gives(summaries, table
             tables[question]["leave_one_out"],
             site_left_out="a",
             estimate_type=keys.get("estimate_type", "correlation"),
-            **{key: value for key, value in keys.items() if key != "estimate_type"},
+            **{key: value for key, value in keys.items() if key not in ("estimate_type", "headline")},
         )
         own = others[others["site"].eq(POOLED) & others["method"].eq("two_stage_reml")]
         expected = row(own, **{"estimate_type": "correlation", **keys})
@@ -624,11 +633,11 @@ def test_leaving_a_site_out_gives_what_pooling_the_others_gives(summaries, table
 def test_too_few_sites_give_no_pooled_number_and_few_sites_no_p_value(summaries):
     question = module("client_factors")
     alone = question.pool(summaries["client_factors"][:1], OPTIONS, {})["factors"]
-    found = row(alone, site=POOLED, factor="motivation")
+    found = row(alone, site=POOLED, factor="motivation", headline="yes")
     assert found["reason"] == "not estimable: needs at least 2 sites with an estimate; has 1"
     three = question.pool(summaries["client_factors"][:3], OPTIONS, {})["factors"]
-    assert np.isnan(row(three, site=POOLED, factor="motivation")["p_value"])
-    assert row(three, site=POOLED, factor="motivation")["status"] == "estimated"
+    assert np.isnan(row(three, site=POOLED, factor="motivation", headline="yes")["p_value"])
+    assert row(three, site=POOLED, factor="motivation", headline="yes")["status"] == "estimated"
 
 
 def test_an_unknown_therapist_stands_for_a_client_alone():

@@ -8,7 +8,17 @@ import shutil
 
 import pytest
 
-QUESTIONS = ("alliance outcome", "client factors", "convergent validity", "early gains", "measurement", "path models")
+QUESTIONS = (
+    "alliance outcome",
+    "client factors",
+    "congruence",
+    "convergent validity",
+    "dropout",
+    "early gains",
+    "measurement",
+    "path models",
+    "therapist factors",
+)
 
 
 def rule_of(job: str) -> str:

@@ -176,10 +176,36 @@ class Variable(StrictModel):
     of: list[Name] | None = None
 
 
+class ModelGroups(StrictModel):
+    by: ScoreName
+    values: Annotated[list[Annotated[str, Field(pattern=r"^[^\s\[\]]([^\[\]]*[^\s\[\]])?$")]], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def a_value_stands_once(self) -> ModelGroups:
+        twice = next((value for value in self.values if self.values.count(value) > 1), None)
+        if twice is not None:
+            raise ValueError(f"'{twice}' stands twice in values; every group stands once")
+        return self
+
+
+GroupEqual = Literal[
+    "loadings", "intercepts", "residuals", "residual.covariances", "lv.variances", "lv.covariances", "means", "regressions"
+]
+
+
 class PathModel(StrictModel):
     label: str = ""
     variables: dict[Name, Variable] = Field(default_factory=dict)
+    groups: ModelGroups | None = None
+    group_equal: list[GroupEqual] = Field(default_factory=list)
+    group_partial: list[str] = Field(default_factory=list)
     syntax: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def what_is_equal_needs_groups(self) -> PathModel:
+        if self.groups is None and (self.group_equal or self.group_partial):
+            raise ValueError("group_equal and group_partial need groups, as groups: {by: treatment, values: [cognitive, psychodynamic]}")
+        return self
 
 
 class ModelComparison(StrictModel):
@@ -304,14 +330,68 @@ class PathModels(StrictModel):
 
 
 class Factor(StrictModel):
-    category: Literal["interpersonal", "intrapersonal", "diagnostic"]
+    category: Name
     reversed: bool = False
+
+
+class FactorsOverTime(StrictModel):
+    bands: dict[Literal["early", "middle", "late"], Name | None] = Field(default_factory=dict)
+    first: Name | None = None
+    second: Name | None = None
+    equal_sessions: Annotated[int, Field(ge=1, le=50)] | None = None
+    equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
 
 class ClientFactors(StrictModel):
     enabled: bool = True
     window: Name = "early"
+    windows: list[Name] = Field(default_factory=list)
+    raters: list[Rater] = Field(default_factory=list)
     factors: dict[str, Factor] = Field(default_factory=dict)
+    severity_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    unique_shared: list[str] = Field(default_factory=list)
+    clients_per_factor: Annotated[float, Field(ge=1, le=100)] = 5.0
+    over_time: FactorsOverTime = Field(default_factory=FactorsOverTime)
+
+
+class ScaleContrast(StrictModel):
+    mean_of: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["task", "goal"])
+    against: Name = "bond"
+
+    @model_validator(mode="after")
+    def scales_differ(self) -> ScaleContrast:
+        named = [*self.mean_of, self.against]
+        if len(set(named)) < len(named):
+            raise ValueError("mean_of and against must name different scales, each once")
+        return self
+
+
+class TherapistFactor(StrictModel):
+    kind: Literal["training", "experience", "attachment", "introject", "alliance_training", "other"]
+
+
+class DyadPair(StrictModel):
+    client: str
+    therapist: Name
+
+
+class TherapistVariance(StrictModel):
+    traits: list[str] = Field(default_factory=list)
+    min_therapists: Annotated[int, Field(ge=3)] = 5
+    min_clients: Annotated[int, Field(ge=2)] = 3
+
+
+class TherapistFactors(StrictModel):
+    enabled: bool = True
+    windows: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["early"])
+    contrast: ScaleContrast = Field(default_factory=ScaleContrast)
+    factors: dict[Name, TherapistFactor] = Field(default_factory=dict)
+    after_training: Name | None = None
+    pairs: list[DyadPair] = Field(default_factory=list)
+    equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    power: Annotated[float, Field(gt=0.5, lt=1)] = 0.8
+    low_power_r: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    variance: TherapistVariance = Field(default_factory=TherapistVariance)
 
 
 OutcomeForm = Literal["ancova", "zero_order", "residual_gain", "change"]
@@ -366,6 +446,106 @@ class EarlyGains(StrictModel):
     change: Change = Field(default_factory=Change)
 
 
+class Surface(StrictModel):
+    label: str = ""
+    x: Annotated[str, Field(pattern=r"^(alliance|clients|therapists)\.[A-Za-z][A-Za-z0-9_]*$")]
+    y: Annotated[str, Field(pattern=r"^(alliance|clients|therapists)\.[A-Za-z][A-Za-z0-9_]*$")]
+    outcome: Literal["outcome", "symptoms", "alliance", "dropout"]
+    kind: Literal["congruence", "complementarity"] = "congruence"
+
+    @model_validator(mode="after")
+    def both_of_one_kind(self) -> Surface:
+        of_alliance = [name.startswith("alliance.") for name in (self.x, self.y)]
+        if any(of_alliance) and not all(of_alliance):
+            raise ValueError("x and y must both be alliance.<rater>, or both columns (clients.<column>, therapists.<column>)")
+        if self.x == self.y:
+            raise ValueError("x and y are the same")
+        if all(of_alliance) and self.outcome == "alliance":
+            raise ValueError("the alliance cannot predict itself; choose another outcome")
+        if not any(of_alliance) and self.outcome == "symptoms":
+            raise ValueError("symptoms session by session need x and y of sessions: alliance.<rater>")
+        return self
+
+
+class Congruence(StrictModel):
+    enabled: bool = True
+    raters: Annotated[list[Rater], Field(min_length=2, max_length=2)] = Field(default_factory=lambda: ["client", "therapist"])
+    scales: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["total"])
+    windows: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["early"])
+    session_window: Name = "all"
+    commensurable: Literal["same_instrument", "percent_of_range"] = "same_instrument"
+    centre: Literal["pooled_mean", "midpoint"] = "pooled_mean"
+    band: Annotated[float, Field(gt=0, le=2)] = 0.5
+    least_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    axis_bound: Annotated[float, Field(gt=0)] = 0.5
+    slope_bound: Annotated[float, Field(gt=0)] = 0.1
+    largest_gap: Annotated[int, Field(ge=1, le=50)] = 5
+    waves: Annotated[int, Field(ge=3, le=12)] = 5
+    moderators: dict[Name, Annotated[str, Field(pattern=r"^(session|(clients|therapists)\.[A-Za-z][A-Za-z0-9_]*)$")]] = Field(
+        default_factory=dict
+    )
+    surfaces: dict[Name, Surface] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def raters_differ(self) -> Congruence:
+        if self.raters[0] == self.raters[1]:
+            raise ValueError(f"raters: the two raters must differ; both are '{self.raters[0]}'")
+        return self
+
+
+class EventsPerParameter(StrictModel):
+    low: Annotated[float, Field(gt=0, le=100)] = 10.0
+    refuse: Annotated[float, Field(gt=0, le=100)] = 2.0
+
+    @model_validator(mode="after")
+    def refused_before_flagged(self) -> EventsPerParameter:
+        if self.refuse > self.low:
+            raise ValueError(f"refuse ({self.refuse:g}) is larger than low ({self.low:g})")
+        return self
+
+
+class PhaseOne(StrictModel):
+    sessions: Annotated[Pair, AfterValidator(_ascending)] = Field(default_factory=lambda: [3, 5])
+    rule: Literal["lowest_third", "below_mean_by", "drop_by"] = "lowest_third"
+    amount: Annotated[float, Field(gt=0, le=5)] | None = None
+
+    @model_validator(mode="after")
+    def amount_goes_with_the_rule(self) -> PhaseOne:
+        if (self.rule == "lowest_third") != (self.amount is None):
+            raise ValueError("amount goes with rule below_mean_by or drop_by, and these need it (in SD); with lowest_third it is null")
+        return self
+
+
+class ClientTherapistPair(StrictModel):
+    client: Name
+    therapist: Name
+
+
+class LeavingTreatment(StrictModel):
+    enabled: bool = True
+    window: Name = "session_1"
+    lag: Annotated[int, Field(ge=1, le=10)] = 1
+    carry: Annotated[int, Field(ge=0, le=10)] = 2
+    baseline: Literal["log", "steps"] = "log"
+    steps: Annotated[list[Annotated[int, Field(ge=2, le=999)]], Field(max_length=6)] = Field(default_factory=lambda: [2, 5, 9])
+    horizons: Annotated[list[Annotated[int, Field(ge=1, le=200)]], Field(min_length=1, max_length=4)] = Field(
+        default_factory=lambda: [5, 10]
+    )
+    contrast: Annotated[float, Field(gt=0, le=4)] = 1.0
+    risk_groups: Annotated[int, Field(ge=2, le=10)] = 5
+    events_per_parameter: EventsPerParameter = Field(default_factory=EventsPerParameter)
+    phase_one: PhaseOne = Field(default_factory=PhaseOne)
+    combinations: dict[Name, ClientTherapistPair] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def sessions_rise(self) -> LeavingTreatment:
+        if any(later <= earlier for earlier, later in pairwise(self.steps)):
+            raise ValueError("steps must rise")
+        if any(later <= earlier for earlier, later in pairwise(self.horizons)):
+            raise ValueError("horizons must rise")
+        return self
+
+
 class Invariance(StrictModel):
     across: list[Literal["sites", "languages", "raters", "sessions"]] = Field(default_factory=lambda: ["sites", "languages", "raters"])
     cfi_drop: Annotated[float, Field(gt=0, lt=1)] = 0.010
@@ -396,8 +576,11 @@ class Questions(StrictModel):
     convergent_validity: ConvergentValidity = Field(default_factory=lambda: ConvergentValidity(enabled=False))
     path_models: PathModels = Field(default_factory=lambda: PathModels(enabled=False))
     client_factors: ClientFactors = Field(default_factory=lambda: ClientFactors(enabled=False))
+    therapist_factors: TherapistFactors = Field(default_factory=lambda: TherapistFactors(enabled=False))
     alliance_outcome: AllianceOutcome = Field(default_factory=lambda: AllianceOutcome(enabled=False))
     early_gains: EarlyGains = Field(default_factory=lambda: EarlyGains(enabled=False))
+    congruence: Congruence = Field(default_factory=lambda: Congruence(enabled=False))
+    dropout: LeavingTreatment = Field(default_factory=lambda: LeavingTreatment(enabled=False))
 
     @model_validator(mode="after")
     def early_gains_have_their_contrast(self) -> Questions:

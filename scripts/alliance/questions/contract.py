@@ -15,7 +15,7 @@ COLUMN_MEANINGS = {
     "site": f"site, or `{POOLED}` for a row over sites",
     "claim": "claim of the review that the row speaks to (id as in the benchmarks file); empty: none",
     "estimate_type": "what the number is; closed list below",
-    "scale": "scale of `std_error` and of the pooling: identity, fisher_z, log (of 1 - the number for reliabilities), logit",
+    "scale": "scale of `std_error` and of the pooling: identity, fisher_z, log (of ratios; of 1 - the number for reliabilities), logit",
     "estimate": "the number, on its natural scale (r, ratio, coefficient)",
     "std_error": "standard error on `scale`",
     "ci_low": "lower end of the interval at `pooling.level`, natural scale",
@@ -99,6 +99,10 @@ ESTIMATE_TYPES = {
     "slope_standardised": "coefficient of a part of the alliance (or of the row's variable), outcome and predictor in SD of the "
     "site (within clients: in SD within clients)",
     "slope_contrast": "difference of two such coefficients",
+    "slope_over_sessions": "change of the alliance over ten sessions, in SD of session scores, per SD of the row's variable (or after "
+    "training against before)",
+    "slope_variance": "variance over therapists of the slope of the alliance on a client's trait, both in SD of the site",
+    "slope_change": "change of such a coefficient over the sessions that the row names",
     "variance_share": "share (0-1) of the variance that lies at a level (intraclass correlation)",
     "reliability_of_means": "reliability (0-1) of the mean of a therapist's clients, median over therapists",
     "criterion_met": "1: the criterion is met, 0: it is not",
@@ -106,6 +110,10 @@ ESTIMATE_TYPES = {
     "count": "number of parameters, in the row's words",
     "mean_difference": "difference of two means, in the unit the row names",
     "mean": "mean, in the unit the row names",
+    "r_squared_shared": "share of the outcome variance that two predictors explain in common; negative: one brings out the other",
+    "r_squared_total": "share of the variance that all predictors of the row explain together",
+    "r_squared_adjusted": "the same, less what as many random predictors would explain",
+    "r_squared_elsewhere": "the same in clients of therapists who were left out when the coefficients were estimated",
     "r_squared_change": "share of the outcome variance that the alliance (or the row's variable) adds to what the covariates explain",
     "alpha": "Cronbach's alpha of a scale's scored items",
     "omega_total": "share of the variance of a scale's score that one common factor explains (one-factor model of the scored items)",
@@ -139,7 +147,29 @@ ESTIMATE_TYPES = {
     "component_loading": "correlation of a score with the first principal component",
     "component_share": "share (0-1) of the variance of all scores that the first principal component takes",
     "correlation_disattenuated": "correlation corrected for the unreliability of both measures",
+    "concordance": "Lin's concordance correlation: how far two raters' scores lie on the line of agreement",
+    "limit_of_agreement": "limit inside which 95 % of two raters' differences of one session are expected to lie (with its partner)",
+    "directional_bias": "how much higher the judge rates than the truth, at the average truth, in SD of both raters",
+    "directional_bias_contrast": "difference of two such biases, first minus second",
+    "tracking": "change of the judgement per unit of change of the truth (1: followed fully, 0: not at all)",
+    "tracking_contrast": "difference of two such slopes, first minus second",
+    "bias_moderated": "change of the directional bias per SD of a moderator (per session for the number of the session)",
+    "tracking_moderated": "change of tracking within clients per SD of a moderator (per session for the number of the session)",
+    "random_effect_sd": "standard deviation of an effect over clients or therapists",
+    "partner_actor_ratio": "partner effect over actor effect (k): 1 both count alike, 0 only one's own rating, -1 their contrast",
+    "surface_coefficient": "coefficient of the polynomial regression, or slope or curvature along a line of the response surface",
+    "surface_axis": "coordinate of the stationary point, or intercept or slope of a principal axis of the response surface",
+    "standard_deviation": "standard deviation, in the unit the row names",
     "share_of_rest": "share of the outcome variance left by the covariates that the alliance explains (squared partial r)",
+    "hazard_ratio": "ratio of hazards (chances to leave after a session among those who came to it) for one more unit of the row's term",
+    "odds_ratio": "the same of the odds to leave after a session",
+    "frailty_sd": "standard deviation between therapists of the log hazard (odds) of their clients",
+    "cumulative_risk": "share (0-1) of clients who have dropped out up to a session, where planned endings compete",
+    "risk_difference": "difference of two such shares",
+    "share_in_treatment": "share (0-1) of clients who are still in treatment after a session",
+    "observed_to_expected": "dropouts observed over those that a model fitted without these clients expects",
+    "calibration_slope": "coefficient of the risk so expected; 1: risks are spread as foretold, below 1: foretold too far apart",
+    "kappa": "agreement of two definitions beyond chance (Cohen's kappa)",
 }
 
 METHODS = {
@@ -151,6 +181,10 @@ METHODS = {
     "normal_theory": "from one site: clients taken as independent and normal (a published matrix, or therapists unknown or too few)",
     "client_jackknife": "from one site's rows; clients taken as independent, each left out in turn (few therapists)",
     "mixed_model": "from one site's rows; linear mixed model (REML), coefficients with t by Satterthwaite",
+    "therapist_means": "from one site's rows; means of the therapists' clients regressed on a trait of theirs, all scales together, t with "
+    "therapists - 2",
+    "one_stage_therapist_means": "the same with the therapists of all sites that share rows; site-specific intercepts, t with therapists - "
+    "sites - 1",
     "one_stage": "one mixed model over the rows of all sites that share them; site-specific intercepts and intake slopes",
     "multiple_imputation": "from one site's rows; missing values imputed many times, combined by Rubin's rules",
     "three_level_reml": "pooled over sites with several correlated effects a site; variances between sites and within sites by REML",
@@ -174,6 +208,14 @@ METHODS = {
     "two_stage_sem": "one path or factor model fitted to the correlation matrix pooled over sites",
     "n_weighted": "mean of site x factor correlations weighted by numbers of clients, as in the 1991 meta-analysis; no standard error",
     "difference_of_means": "difference of two pooled means; its error knows that the same clients stand in both",
+    "hazard_frailty": "from one site's rows; discrete-time hazard model with a normal random intercept of therapists, interval by z",
+    "hazard_independent": "the same without random intercept: clients taken as independent (therapists few or not known)",
+    "hazard_one_stage": "one such model over the rows of all sites that share them; an intercept for every site, therapists random",
+    "aalen_johansen": "from one site's counts by session (Kaplan-Meier, Aalen-Johansen); clients taken as independent",
+    "aalen_johansen_clustered": "the same with a standard error that respects therapists, interval by t (therapists - 1)",
+    "pooled_counts": "the same from sums of the sites' counts; clients taken as independent",
+    "cross_validated": "from one site's rows; each therapist left out and predicted from the others, no standard error",
+    "weighted_by_clients": "mean of the sites' numbers weighted by clients; no standard error",
     "over_pairs": "smallest, largest or mean over pairs (or over loadings of one group), without standard error",
     "none": "nothing was computed",
 }
@@ -198,6 +240,8 @@ class Table:
         Whether the columns of :data:`HETEROGENEITY` follow.
     numbers : tuple of str
         Keys that hold numbers; they do not identify a row.
+    steps : tuple of str
+        Keys that hold whole numbers and identify a row.
     """
 
     question: str
@@ -207,6 +251,7 @@ class Table:
     estimate_types: tuple[str, ...]
     heterogeneity: bool = True
     numbers: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -238,17 +283,30 @@ _PAIR_KEYS = {
     "window": "sessions over which both scores are averaged",
 }
 _MODEL_KEYS = {"model": "path model of the configuration", "parameter": "parameter as the model writes it"}
+_MODEL_GROUP = {"group": "group of clients of a model with groups; empty: all clients, or an effect that the model defines over groups"}
 _INTERVAL = (
-    "how the interval was made: delta, monte_carlo, bootstrap_percentile, bootstrap_bca, or random_effects over sites; empty without one"
+    "how the interval was made: delta, monte_carlo, bootstrap_percentile, bootstrap_bca, jackknife (an effect that is a sum of "
+    "coefficients), or random_effects over sites; empty without one"
 )
 _FACTOR_KEYS = {
     "factor": "client factor of the configuration",
-    "category": "category of the review: interpersonal, intrapersonal, diagnostic",
+    "category": "category of the review (interpersonal, intrapersonal, diagnostic) or of the configuration",
     "reversed": "yes: higher means worse, so the sign was turned before pooling",
     "alliance_rater": "who rated the alliance",
     "factor_rater": "who rated the factor; unknown where it comes from the clients table",
     "same_rater": "yes: one person gave both ratings; unknown where the factor's rater is not known",
     "window": "sessions of the alliance",
+}
+_OF_FACTOR = {
+    "alliance_rater": "who rated the alliance",
+    "factor_rater": "who rated the factor; unknown where it comes from the clients table; mixed: sites differ",
+    "same_rater": "yes: one person gave all ratings; mixed: some of them; unknown where the factor's rater is not known",
+    "window": "sessions of the alliance",
+}
+_WITHOUT_WEIGHT = {
+    "bound": "largest correlation, or difference, that counts as none",
+    "p_equivalence": "p value of the test that the number lies inside the bounds (two one-sided tests)",
+    "decision": "equivalent, different, equivalent_and_different or undecided; never 'no effect' from a test that found none",
 }
 _LEFT_OUT = {"site_left_out": "site left out of this pooled row"}
 _SAME_RATER = {"same_rater": "yes: one person rated alliance and outcome, so the correlation holds shared perception too (halo)"}
@@ -323,6 +381,40 @@ _CONDITION_KEYS = {
     "same_rater": "yes: one person gave both ratings, so the correlation holds shared perception too; mixed: one of the two compared",
     **_EQUIVALENCE,
     "bound": "largest difference that counts as none (`questions.path_models.conditions.equivalence_bound`)",
+}
+
+_THERAPIST_KEYS = {
+    "topic": "level (of the alliance in a window), course (change over sessions), before_after (the therapist's training), interaction "
+    "(product of a client's and a therapist's trait, beside both)",
+    "factor": "column of the therapists table, of the sessions table (before_after), or client trait x therapist trait",
+    "factor_kind": "training, experience, attachment, introject, alliance_training, other, or dyad (client by therapist)",
+    "alliance_scale": "scale of the alliance; empty: a contrast of scales",
+    "contrast": "scales or times that are compared, first minus second; empty: one slope",
+    "alliance_rater": EFFECT_KEYS["alliance_rater"],
+    "window": "sessions over which the alliance of a client is averaged, or every session",
+    "same_rater": "yes: the therapist rated both the alliance and the own trait",
+    **_EQUIVALENCE,
+    "bound": "largest slope that counts as none (`questions.therapist_factors.equivalence_bound`)",
+    "p_joint": "contrasts: p value that none of their scales has a slope (Hotelling's T², all scales together)",
+    "minimum_detectable": "smallest true value that would be found with the configured power, given the standard error",
+    "detectable_r": "smallest correlation of therapists' true means with a trait that so many therapists show with that power",
+}
+_THERAPIST_VARIANCE_KEYS = {
+    "basis": "sessions (scores session by session) or clients (mean of a client over the window)",
+    "part": "constant (therapists, all clients alike), client_specific (what a therapist's alliance depends on the client's trait), "
+    "between_client (clients of a therapist), within_client (sessions of a client)",
+    "trait": "client's trait whose slope varies over therapists; all client factors: their mean, turned towards better; empty: none",
+    "case_mix": "whether the client factors are held constant",
+    "alliance_scale": EFFECT_KEYS["alliance_scale"].replace("its scale", "scale of the alliance"),
+    "alliance_rater": EFFECT_KEYS["alliance_rater"],
+    "window": "sessions over which the alliance of a client is averaged, or every session",
+    "component": "the variance itself, in variances of the site's scores",
+    "p_boundary": "p value of no variance of the slopes (likelihood ratio at the edge)",
+}
+_DYAD_KEYS = {
+    "instrument": "instrument of both raters; (preferred): the first of the configuration that both have at the site",
+    "instrument_scale": "its scale; empty: a difference of two scales",
+    "raters": "the two raters; the first's rating is the truth, the second's the judgement",
 }
 
 TABLES = (
@@ -609,7 +701,7 @@ TABLES = (
         "path_models",
         "parameters",
         "Path coefficients, loadings and residual (co)variances of every model, by site and over sites.",
-        {**_MODEL_KEYS, "lhs": "left side", "op": "~ regression, =~ loading, ~~ covariance", "rhs": "right side"},
+        {**_MODEL_KEYS, "lhs": "left side", "op": "~ regression, =~ loading, ~~ covariance", "rhs": "right side", **_MODEL_GROUP},
         (
             *("path_unstandardised", "path_standardised", "loading", "loading_standardised"),
             *("covariance_unstandardised", "covariance_standardised"),
@@ -634,6 +726,7 @@ TABLES = (
             "(slopes differ between clients: their means) or between (clients' means over sessions)",
             "definition": "how it is made, and the chain of variables",
             "interval": _INTERVAL,
+            "group": "group of clients of a model with groups, of what a confounder would have to be like; empty: all clients",
         },
         (
             *("defined_unstandardised", "defined_standardised", "path_unstandardised", "path_standardised"),
@@ -675,8 +768,13 @@ TABLES = (
         "path_models",
         "diagnostics",
         "What a model leaves unexplained, and whether a second program finds the same estimates.",
-        {**_MODEL_KEYS, "index": "modification_index, expected_change, residual_correlation, semopy_difference, equal_paths_chi2, ..."},
-        ("modification_index", "expected_change", "residual_correlation", "largest_difference", "equality_test"),
+        {
+            **_MODEL_KEYS,
+            "index": "modification_index, expected_change, residual_correlation, semopy_difference, equal_paths_chi2, ..., "
+            "clients_in_no_group (share of clients who are in none of a model's groups)",
+            **_MODEL_GROUP,
+        },
+        ("modification_index", "expected_change", "residual_correlation", "largest_difference", "equality_test", "share"),
         heterogeneity=False,
     ),
     Table(
@@ -695,7 +793,7 @@ TABLES = (
         "path_models",
         "leave_one_out",
         "The pooled standardised coefficients and effects, each site left out in turn.",
-        {**_MODEL_KEYS, **_LEFT_OUT},
+        {**_MODEL_KEYS, **_MODEL_GROUP, **_LEFT_OUT},
         ("path_standardised", "defined_standardised"),
     ),
     Table(
@@ -720,9 +818,15 @@ TABLES = (
     Table(
         "client_factors",
         "factors",
-        "Correlation of every client factor at intake with the early alliance.",
-        _FACTOR_KEYS,
-        ("correlation",),
+        "Correlation of every client factor at intake with the alliance by window and rater, and slopes within and between therapists.",
+        {
+            **_FACTOR_KEYS,
+            "headline": "yes: the rater and the window that the question is about",
+            "part": "within_therapists, between_therapists (means of their clients), or the second minus the first; empty: correlations",
+            **_WITHOUT_WEIGHT,
+        },
+        ("correlation", "slope_standardised", "slope_contrast"),
+        numbers=("bound", "p_equivalence"),
     ),
     Table(
         "client_factors",
@@ -736,10 +840,63 @@ TABLES = (
     ),
     Table(
         "client_factors",
+        "over_time",
+        "Whether client factors go with the alliance at the start only or throughout: growth, parts of treatment, first and second phase.",
+        {
+            **{key: _FACTOR_KEYS[key] for key in ("factor", "category", "reversed")},
+            "factor": "client factor of the configuration; a category in brackets: the mean of its standardised factors",
+            **_OF_FACTOR,
+            "analysis": "growth (session by session), bands (parts of treatment) or phases (first and second), each on the same clients",
+            "part": "start or change in ten sessions (growth); part of treatment; first, second, second given first (phases)",
+            **_CONTRAST,
+            **_WITHOUT_WEIGHT,
+        },
+        ("slope_standardised", "slope_change", "correlation", "partial_correlation", "correlation_contrast"),
+        numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "client_factors",
+        "unique_shared",
+        "What a client factor and the alliance explain of the outcome alone and in common, and what all factors together explain.",
+        {
+            **{key: _FACTOR_KEYS[key] for key in ("factor", "category", "reversed")},
+            "factor": "client factor of the configuration; (all): those known of at least half of a site's clients, together; "
+            "(categories): the means of the standardised factors of each category, together",
+            **_OF_FACTOR,
+            "outcome_rater": "who rated the outcome; empty: the row is not about it",
+            "form": "zero_order, or the outcome's form; ancova: all given the intake level, and shares are of the variance it leaves",
+            "quantity": "what the number is of: which two are related, given what; whose share of the variance; or the difference",
+            "n_factors": "factors that were entered together; pooled rows: mean over sites",
+            **_WITHOUT_WEIGHT,
+        },
+        (
+            *("correlation", "partial_correlation", "part_correlation", "correlation_with_change", "correlation_contrast"),
+            *("r_squared_change", "r_squared_shared", "r_squared_total", "r_squared_adjusted", "r_squared_elsewhere"),
+        ),
+        numbers=("n_factors", "bound", "p_equivalence"),
+    ),
+    Table(
+        "client_factors",
         "leave_one_out",
         "The pooled correlation of every factor and the mean of every category, each site left out in turn.",
         {"factor": "client factor; empty for a category", "category": "category of the review", **_LEFT_OUT},
         ("correlation", "correlation_random_effects"),
+    ),
+    Table(
+        "therapist_factors",
+        "effects",
+        "What therapists bring: traits, experience and training on the alliance, its parts and its course, and with which clients.",
+        _THERAPIST_KEYS,
+        ("slope_standardised", "slope_contrast", "interaction_standardised", "slope_over_sessions", "mean_difference"),
+        numbers=("bound", "p_equivalence", "p_joint", "minimum_detectable", "detectable_r"),
+    ),
+    Table(
+        "therapist_factors",
+        "variance",
+        "How much of the alliance is the therapist's: with all clients alike (constant), or with some kinds of client (client-specific).",
+        _THERAPIST_VARIANCE_KEYS,
+        ("variance_share", "slope_variance", "reliability_of_means"),
+        numbers=("component", "p_boundary"),
     ),
     Table(
         "early_gains",
@@ -786,6 +943,145 @@ TABLES = (
             "rule": "measure, reliable change and cut-off of the site; pooled rows: see the sites",
         },
         ("share",),
+    ),
+    Table(
+        "congruence",
+        "agreement",
+        "How far client and therapist agree on the same scale in the same sessions, and who rates higher.",
+        {
+            **_DYAD_KEYS,
+            "window": EFFECT_KEYS["window"],
+            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, or where "
+            "differences lie",
+            "definition": "how ratings were standardised for the bands",
+            "unit": "points (mean of the items, or percent of range) or sd (of both raters together at the site)",
+            "headline": "yes: the measure that the study is about; no: all others",
+        },
+        ("icc", "concordance", "mean_difference", "limit_of_agreement", "share", "variance_share"),
+    ),
+    Table(
+        "congruence",
+        "truth_and_bias",
+        "How far the judge follows the truth within and between clients, how much higher he or she rates, and what changes both.",
+        {
+            **_DYAD_KEYS,
+            "window": EFFECT_KEYS["window"],
+            "term": "bias, tracking within clients, tracking between clients, or the SD of one of them over clients or therapists",
+            "moderator": "moderator of the configuration that changes it; empty: none",
+            "contrast": "what is compared, first minus second",
+            "unit": "sd (of both raters) for bias; slope for tracking",
+            "headline": "yes: the model that the study is about; no: all others",
+        },
+        (
+            *("directional_bias", "directional_bias_contrast", "tracking", "tracking_contrast"),
+            *("bias_moderated", "tracking_moderated", "random_effect_sd"),
+        ),
+    ),
+    Table(
+        "congruence",
+        "actor_partner",
+        "Whose rating of the alliance predicts whose next rating, symptoms and outcome.",
+        {
+            **_DYAD_KEYS,
+            "explained": "what is predicted: alliance or symptoms of the next session, or outcome given intake",
+            "explained_rater": "who rated it",
+            "part": "within_client (ups and downs) or between_client",
+            "effect": "actor (own rating), partner (the other's), actor - partner, or partner / actor (k)",
+            "predictor_rater": "whose rating of the alliance predicts",
+            "same_rater": "yes: one person gave both ratings, so the effect holds shared perception too; mixed: one of the two compared",
+        },
+        ("slope_standardised", "slope_contrast", "partner_actor_ratio"),
+    ),
+    Table(
+        "congruence",
+        "response_surface",
+        "Polynomial regressions of an outcome on two ratings: coefficients, response surface, conditions of the claim, simpler models.",
+        {
+            "surface": "surface of the configuration",
+            "kind": "congruence (alike is best) or complementarity (opposite is best)",
+            "outcome": "outcome (given intake), symptoms (of the next session), alliance, or dropout (log odds of staying): higher is "
+            "better",
+            "first": "first rating or column (x)",
+            "second": "second rating or column (y)",
+            "part": "client, or session by session: within_client and between_client",
+            "term": "b0 to b5, a1 to a5, x0, y0, p10 to p21; a condition of the claim or the verdict on all; a band of cases; a model; "
+            "x_mean, ... (where the data lie)",
+            "index": "condition, aicc or weight; empty: the term itself",
+            "same_rater": "mixed: one of the ratings and the outcome were given by one person; unknown: raters of columns are not known",
+            "decision": "of a condition: met, not_met, undecided; of the verdict: supported, compatible, not_supported, undecided",
+            "bound": "how far from its value a parameter may lie to count as equal (`axis_bound`, `slope_bound`)",
+            "p_equivalence": "p that the parameter lies outside the bounds, or has the wrong sign",
+        },
+        (
+            *("surface_coefficient", "surface_axis", "criterion_met", "share", "fit_index", "akaike_weight"),
+            *("mean", "standard_deviation", "correlation"),
+        ),
+        numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "dropout",
+        "hazard",
+        "Who leaves: ratios of hazards for the alliance and for clients and therapists, risks of dropout by session, failure in phase 1.",
+        {
+            "definition": "definition of dropout of the configuration; empty for the outcome",
+            "cause": "dropout, planned_ending (what competes), dropout_subdistribution (who ended as planned stays at risk), or outcome",
+            "hazard_model": "first_session (alliance of the first session), time_varying (and its change since, before each session), "
+            "effect_over_time (whether the effect changes), combination (client x therapist), phase_one (failure in phase 1)",
+            "link": "cloglog (hazard ratios) or logit (odds ratios)",
+            "therapists": "frailty: a random intercept; jackknife: no random intercept, each left out in turn",
+            "term": "alliance_first (per SD of the site), alliance_change (since the first session, same SD), intake_severity (per SD), "
+            "alliance_first_by_session (factor by which the alliance's ratio changes with every doubling of the session), session_doubled, "
+            "client, therapist, client_by_therapist (per SD), failed (against not), frailty; or at which alliance a risk is told",
+            "session": "session up to which a risk is told",
+            "same_rater": "yes: who rated the alliance also judged the ending (or rated the outcome); mixed: some sites or clients",
+            "n_events": "events behind the number",
+            "events_per_parameter": "events per coefficient (intercepts and a hazard of each session not counted)",
+            "p_boundary": "p value of no frailty (half chi-squared with 0, half with 1 degree of freedom); rows of frailty only",
+        },
+        ("hazard_ratio", "odds_ratio", "frailty_sd", "cumulative_risk", "risk_difference", "standardised_mean_difference"),
+        numbers=("events_per_parameter", "p_boundary"),
+        steps=("session",),
+    ),
+    Table(
+        "dropout",
+        "survival",
+        "Shares still in treatment and risks of dropout by session and third of the first-session alliance, while ten or more are at risk.",
+        {
+            "definition": "definition of dropout of the configuration",
+            "group": "third of the site's first-session alliance: low, middle, high; or all clients",
+            "session": "session attended",
+            "n_at_risk": "clients at risk at this session",
+            "n_events": "clients who dropped out after it",
+        },
+        ("share_in_treatment", "cumulative_risk"),
+        heterogeneity=False,
+        steps=("session",),
+    ),
+    Table(
+        "dropout",
+        "definitions",
+        "Definitions of dropout side by side: how many dropped out, how far two definitions agree, and what the alliance tells under each.",
+        {
+            "definition": "definition of dropout of the configuration",
+            "compared_with": "the other definition, for agreement",
+            "n_events": "clients who dropped out by the definition",
+        },
+        ("share", "kappa", "hazard_ratio"),
+    ),
+    Table(
+        "dropout",
+        "calibration",
+        "Whether the hazard model of the first-session alliance foretells clients that it was not fitted to.",
+        {
+            "definition": "definition of dropout of the configuration",
+            "validation": "who was left out: therapists_in_turn or clients_in_turn at a site, or sites_in_turn over the rows of all sites",
+            "statistic": "observed_to_expected (calibration in the large), slope, or predicted and observed risk of a group",
+            "group": "group of clients by predicted risk within the site, 1: lowest",
+            "session": "session up to which the risk of a group is told",
+            "n_events": "dropouts behind the number",
+        },
+        ("observed_to_expected", "calibration_slope", "cumulative_risk"),
+        steps=("session",),
     ),
 )
 
@@ -864,11 +1160,31 @@ DESCRIPTIVE = {
         **dict.fromkeys(("pair", "dynamics", "term", "explained", "predictor", "lag"), TEXT),
         "chain": TEXT,
     },
-    "client_factors": {key: TEXT for key in _FACTOR_KEYS},
+    "dropout": {
+        **dict.fromkeys(("definition", "cause", "hazard_model", "link", "therapists", "term", "session", "same_rater"), TEXT),
+        **dict.fromkeys(("group", "compared_with", "validation", "statistic"), TEXT),
+        **dict.fromkeys(("n_events", "n_at_risk"), COUNT),
+        **dict.fromkeys(("events_per_parameter", "p_boundary", "ci_low", "ci_high"), NUMBER),
+    },
+    "client_factors": {
+        **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
+        "n_factors": NUMBER,
+    },
     "alliance_outcome": {
         **{key: TEXT for key in EFFECT_KEYS},
         **dict.fromkeys(("pair", "contrast", "phase", "sessions", "moderator", "where", "group", "explained", "part", "pattern"), TEXT),
         **dict.fromkeys(("delta", "df", "ci_low", "ci_high"), NUMBER),
+    },
+    "therapist_factors": {
+        **dict.fromkeys(("topic", "factor", "factor_kind", "alliance_scale", "contrast", "alliance_rater", "window", "same_rater"), TEXT),
+        **dict.fromkeys(("basis", "part", "trait", "case_mix"), TEXT),
+        **dict.fromkeys(("ci_low", "ci_high", "df", "p_joint", "component", "p_boundary"), NUMBER),
+    },
+    "congruence": {
+        **dict.fromkeys((*_DYAD_KEYS, "window", "statistic", "definition", "unit", "headline", "term", "moderator", "contrast"), TEXT),
+        **dict.fromkeys(("explained", "explained_rater", "part", "effect", "predictor_rater", "same_rater"), TEXT),
+        **dict.fromkeys(("surface", "kind", "outcome", "first", "second", "index", "decision"), TEXT),
+        **dict.fromkeys(("bound", "p_equivalence", "ci_low", "ci_high"), NUMBER),
     },
     "early_gains": {
         **dict.fromkeys(
@@ -909,7 +1225,7 @@ def typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
-_COUNTS = ("n_sessions", "n_clients", "n_therapists", "n_sites", "n_pairs", "n_correlations", "n_items")
+_COUNTS = ("n_sessions", "n_clients", "n_therapists", "n_sites", "n_pairs", "n_correlations", "n_items", "n_events", "n_at_risk")
 _NUMBERS = ("estimate", "std_error", "ci_low", "ci_high", "share_missing", "published", "difference", *HETEROGENEITY)
 NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference", *HETEROGENEITY)
 
@@ -917,7 +1233,7 @@ NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference
 def table_types(schema: Table) -> dict[str, str]:
     """Return whether each column of a result table is text, number or count."""
     numbers = (*_NUMBERS, *schema.numbers)
-    return {name: COUNT if name in _COUNTS else NUMBER if name in numbers else TEXT for name in schema.columns}
+    return {name: COUNT if name in (*_COUNTS, *schema.steps) else NUMBER if name in numbers else TEXT for name in schema.columns}
 
 
 def _order(schema: Table) -> list[str]:

@@ -30,14 +30,20 @@ def therapists_of(clients: pd.Index, tables: pd.DataFrame, scores: pd.DataFrame)
     The therapist of the clients table counts, else the one most often named with the client's scores (the lower number in a tie).
     """
     known = pd.Series(index=clients, dtype="float64")
-    for frame in (scores, tables):
-        if len(frame) and "therapist_no" in frame:
-            rows = frame[["client_no", "therapist_no"]].dropna().astype("int64")
-            counted = rows.value_counts(sort=False).rename("count").reset_index()
-            counted = counted.sort_values(["client_no", "count", "therapist_no"], ascending=[True, False, True])
-            named = counted.drop_duplicates("client_no").set_index("client_no")["therapist_no"].astype("float64")
-            known = named.reindex(clients).combine_first(known)
+    for frame in (tables, scores):
+        if known.isna().any() and len(frame) and "therapist_no" in frame:
+            known = known.where(known.notna(), _most_named(frame).reindex(clients).to_numpy())
     return known
+
+
+def _most_named(frame: pd.DataFrame) -> pd.Series:
+    """Return the therapist most often named with each client, the lower number in a tie."""
+    named = frame["client_no"].notna().to_numpy() & frame["therapist_no"].notna().to_numpy()
+    client, therapist = (frame[name].to_numpy(dtype=float, na_value=np.nan)[named] for name in ("client_no", "therapist_no"))
+    pairs, count = np.unique(np.column_stack([client, therapist]), axis=0, return_counts=True)
+    order = np.lexsort((pairs[:, 1], -count, pairs[:, 0]))
+    clients, first = np.unique(pairs[order, 0], return_index=True)
+    return pd.Series(pairs[order, 1][first], index=pd.Index(clients.astype("int64"), name="client_no"))
 
 
 def row_fields(found: Correlations, position: int, therapists_known: bool) -> dict[str, Any]:

@@ -17,6 +17,7 @@ INTERVALS = {
     "z": "95 % normal intervals",
     "prediction": "95 % prediction intervals",
     "difference": "95 % intervals of the difference of two guarded Hartung-Knapp means",
+    "t": "95 % intervals of slopes of therapists' means by t (therapists - 2)",
     "satterthwaite": "95 % intervals of mixed models by t (Satterthwaite)",
     "bca": "95 % bias-corrected and accelerated bootstrap intervals",
     "exact": "95 % exact intervals",
@@ -24,7 +25,9 @@ INTERVALS = {
     "clustered_score": "95 % score intervals that respect therapists",
     "delta": "95 % intervals by the delta method",
     "monte_carlo": "95 % Monte Carlo intervals",
+    "fieller": "95 % intervals by Fieller's method",
     "rubin": "95 % intervals by Rubin's rules",
+    "wald": "95 % normal intervals of hazard models",
 }
 
 

@@ -21,10 +21,10 @@ BETWEEN_SITES = {
     "paule_mandel": "two_stage_paule_mandel",
     "fixed": "two_stage_fixed",
 }
-COMPLEMENT = "log_complement"
-LABELS = {"identity": "identity", "fisher_z": "fisher_z", "logit": "logit", COMPLEMENT: "log"}
-"""Scales of pooling, and what the tables call them. Reliabilities are pooled as -log(1 - reliability) (Bonett, 2002), which the tables
-call log."""
+COMPLEMENT, RATIO = "log_complement", "log_ratio"
+LABELS = {"identity": "identity", "fisher_z": "fisher_z", "logit": "logit", COMPLEMENT: "log", RATIO: "log"}
+"""Scales of pooling, and what the tables call them. Reliabilities are pooled as -log(1 - reliability) (Bonett, 2002), ratios as their
+logarithm; the tables call both log."""
 _COUNTS = ("n_sessions", "n_clients", "n_therapists")
 
 
@@ -68,6 +68,9 @@ def scaled(effects: pd.DataFrame, scale: str) -> pd.DataFrame:
         elif scale == COMPLEMENT:
             y = -np.log(1 - estimate)
             v = variance / (1 - estimate) ** 2
+        elif scale == RATIO:
+            y = np.log(estimate)
+            v = variance / estimate**2
         else:
             y = estimate
             v = np.where(by_n, (1 - estimate**2) ** 2 / (n - 1), variance)
@@ -84,6 +87,8 @@ def natural(values: np.ndarray, scale: str) -> np.ndarray:
     """Return values of a scale on the natural scale."""
     if scale == COMPLEMENT:
         return 1 - np.exp(-values)
+    if scale == RATIO:
+        return np.exp(values)
     if scale == "logit":
         return 1 / (1 + np.exp(-values))
     return np.tanh(values) if scale == "fisher_z" else values
@@ -248,7 +253,7 @@ def pooled_rows(effects: pd.DataFrame, keys: Sequence[str], scale: str, pooling:
     keys : sequence of str
         Columns that tell effects apart (``estimate_type`` among them where it varies).
     scale : str
-        ``fisher_z`` or ``identity``.
+        One of :data:`LABELS`.
     pooling : mapping
         Section ``pooling`` of the configuration.
     """

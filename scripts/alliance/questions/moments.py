@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,19 +86,38 @@ def matrix_rows(
 
 def read_block(moments: pd.DataFrame, block: str, level: str = "client") -> Block | None:
     """Return one block of a site's moments; None where the site sent none."""
-    rows = moments[moments["block"].eq(block) & moments["level"].eq(level)]
-    if rows.empty:
-        return None
-    names = tuple(dict.fromkeys([*rows["var1"], *rows["var2"]]))
+    return read_blocks(moments[moments["block"].eq(block)], level).get(block)
+
+
+def read_blocks(moments: pd.DataFrame, level: str = "client") -> dict[str, Block]:
+    """Return all blocks of a site's moments of one level, by name."""
+    rows = moments[moments["level"].eq(level)]
+    first, second, method = (rows[name].to_numpy(dtype=object) for name in ("var1", "var2", "method"))
+    numbers = {name: rows[name].to_numpy(dtype=float, na_value=np.nan) for name in ("n", "mean1", "mean2", "cov")}
+    return {
+        name: _block(first[here], second[here], method[here], {column: values[here] for column, values in numbers.items()})
+        for name, here in positions(rows["block"]).items()
+    }
+
+
+def _block(first: np.ndarray, second: np.ndarray, method: np.ndarray, numbers: Mapping[str, np.ndarray]) -> Block:
+    names = tuple(dict.fromkeys([*first, *second]))
     at = {name: position for position, name in enumerate(names)}
     size = len(names)
     n, covariance, mean = np.full((size, size), np.nan), np.full((size, size), np.nan), np.full(size, np.nan)
-    i, j = rows["var1"].map(at).to_numpy(), rows["var2"].map(at).to_numpy()
-    covariance[i, j] = covariance[j, i] = rows["cov"].to_numpy(dtype=float)
-    n[i, j] = n[j, i] = rows["n"].to_numpy(dtype=float)
-    mean[i] = rows["mean1"].to_numpy(dtype=float)
-    mean[j] = rows["mean2"].to_numpy(dtype=float)
-    correlations = rows["method"].eq(CORRELATION).all()
+    i, j = np.array([at[name] for name in first]), np.array([at[name] for name in second])
+    covariance[i, j] = covariance[j, i] = numbers["cov"]
+    n[i, j] = n[j, i] = numbers["n"]
+    mean[i] = numbers["mean1"]
+    mean[j] = numbers["mean2"]
+    correlations = bool((method == CORRELATION).all())
     if correlations:
         np.fill_diagonal(covariance, 1.0)
     return Block(names, n, mean, covariance, "correlation" if correlations else "covariance")
+
+
+def positions(values: pd.Series) -> dict[str, np.ndarray]:
+    """Return the positions of each value, values in the order in which they first appear."""
+    codes, names = pd.factorize(values)
+    order = np.argsort(codes, kind="stable")
+    return dict(zip(names, np.split(order, np.searchsorted(codes[order], np.arange(1, len(names))))))

@@ -90,14 +90,15 @@ def session_scores(site: SiteData, definition: Mapping[str, Any], options: Mappi
     if one.reason:
         return pd.DataFrame(columns=["client", "session", "value"]), one
     scores = site.scores
-    rows = scores[
+    chosen = (
         scores["instrument"].eq(one.instrument)
         & scores["scale"].eq(one.scale)
         & scores["rater"].eq(one.rater)
         & scores["timepoint"].eq("session")
         & scores["score"].notna()
         & scores["session"].notna()
-    ]
+    )
+    rows = scores.loc[chosen, ["client_no", "session", "score"]]
     frame = pd.DataFrame(
         {
             "client": rows["client_no"].astype("int64"),

@@ -1,4 +1,4 @@
-"""Path models: does empathy precede the alliance, and the alliance the outcome? (claims E1, E7, F6, H9, I1 to I7, J1, J2)
+"""Path models: does empathy precede the alliance, and the alliance the outcome? (claims C1, E1, E7, F6, H9, I1 to I7, J1, J2)
 
 The parts lie in modules of their own, ``path_models_<part>``.
 """
@@ -26,6 +26,7 @@ from alliance.questions.contract import finish
 from alliance.questions.correlations import variances
 from alliance.questions.moments import COLUMNS
 from alliance.questions.part import VCOV, Part, largest_counts, stacked
+from alliance.questions.path_models_sent import sent_by
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
@@ -123,12 +124,13 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     gathered = effects.gather(summaries)
     own = {name: gathered[gathered["model"].eq(name)].reset_index(drop=True) for name in ("comparison", *PARTS)}
     of_models = gathered[~gathered["model"].isin(list(own))].reset_index(drop=True)
-    pooled = path_models_pooling.pooled_fits(summaries, options)
-    found = path_models_pooling.pool(of_models[of_models["effect"].eq("")], pooled, summaries, options)
+    sent = sent_by(summaries)
+    pooled = path_models_pooling.pooled_fits(sent, options)
+    found = path_models_pooling.pool(of_models[of_models["effect"].eq("")], pooled, sent, options)
     of_chains = path_models_mediation.pool(own["mediation"], summaries, options)
     found["indirect"] = effects.stack(path_models_indirect.pool(of_models, found["defined"], pooled, options), of_chains)
     found["comparison"] = path_models_comparison.pool(own["comparison"], pooled, summaries, options)
-    equality = path_models_sites.equalities(summaries, options)
+    equality = path_models_sites.equalities(sent, options)
     found["site_paths"] = path_models_sites.site_rows(equality, summaries, options)
     found["diagnostics"] = effects.stack(found["diagnostics"], path_models_sites.pooled_rows(equality))
     for name in ("cross_lagged", "conditions"):

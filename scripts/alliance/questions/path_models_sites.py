@@ -13,7 +13,8 @@ from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.path_model_sample import model_of
 from alliance.questions.path_models_fits import parameter_of
-from alliance.questions.path_models_pooling import OTHER_UNITS, site_moments
+from alliance.questions.path_models_pooling import OTHER_UNITS
+from alliance.questions.path_models_sent import Sent, site_moments
 from alliance.questions.sentences import Sentence
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.correlation import MIN_CLUSTERS
@@ -26,9 +27,13 @@ METHOD = "multiple_groups"
 DIFFERENCE, TEST = "path_difference", "equality_test"
 KEYS = ["model", "parameter", "index", "estimate_type"]
 TESTS = ("chi2", "df", "p_value", "p_value_holm")
+GROUPED = (
+    "not estimable: the groups of this test are the sites, and the model has groups of its own; how each path differs between sites is "
+    "told by tau2 and Q of its pooled row"
+)
 
 
-def equalities(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> dict[str, SiteEquality]:
+def equalities(sent: Sequence[Sent], options: Mapping[str, Any]) -> dict[str, SiteEquality]:
     """Return for every model the tests that its standardised paths are equal at all sites that have all its variables.
 
     Variables are standardised within sites, since sites may measure them with other instruments.
@@ -37,15 +42,17 @@ def equalities(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> 
     found = {}
     for name in sorted(section["models"]):
         model = model_of(section, name)
+        if model.groups:
+            continue
         sites, moments, acov, units = [], [], [], []
-        for summary in summaries:
-            own = site_moments(summary, name, model)
+        for one in sent:
+            own = site_moments(one, name, model)
             if own is None:
                 continue
-            sites.append(summary.site)
+            sites.append(one.site)
             moments.append(Moments(own.n, correlation_matrix(own.covariance), None, list(model.observed)))
             acov.append(correlation_acov(own))
-            units.append(_therapists(summary, name))
+            units.append(_units(one, name))
         if len(sites) >= max(2, pooling["min_sites"]) and any(term.op == "~" for term in model.terms):
             needed = pooling["min_clients"]
             tested = site_equality(model, moments, sites, acov=acov, units=units, min_clients=needed, level=pooling["level"])
@@ -53,10 +60,10 @@ def equalities(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> 
     return found
 
 
-def _therapists(summary: SiteSummary, name: str) -> float:
+def _units(sent: Sent, name: str) -> float:
     """Return the therapists that a site's sampling covariance rests on; infinite where clients are taken as independent."""
-    known = summary.estimates.loc[summary.estimates["model"].eq(name), "n_therapists"].dropna()
-    return float(known.max()) if len(known) and known.max() >= MIN_CLUSTERS else np.inf
+    therapists = sent.therapists.get(name, 0)
+    return therapists if therapists >= MIN_CLUSTERS else np.inf
 
 
 def _units_told(tested: SiteEquality) -> SiteEquality:
@@ -83,8 +90,10 @@ def site_rows(found: Mapping[str, SiteEquality], summaries: Sequence[SiteSummary
         paths = [(term.lhs, term.rhs) for term in model.terms if term.op == "~"]
         tested = found.get(name)
         told = {} if tested is None else {(row.site, row.lhs, row.rhs): row for row in tested.site_paths.itertuples(index=False)}
+        left_out = {} if tested is None else dict(zip(tested.left_out["site"], tested.left_out["reason"]))
         for summary in summaries:
-            why = _why_not(tested, summary)
+            why = _why_not(tested, left_out.get(summary.site, ""), summary)
+            why = GROUPED if model.groups and summary.status == "ok" else why
             for lhs, rhs in paths:
                 common = {"model": name, "parameter": parameter_of(lhs, "~", rhs), "site": summary.site, "scale": "identity", "n_sites": 1}
                 row = told.get((summary.site, lhs, rhs))
@@ -92,15 +101,14 @@ def site_rows(found: Mapping[str, SiteEquality], summaries: Sequence[SiteSummary
     return pd.DataFrame(rows)
 
 
-def _why_not(tested: SiteEquality | None, summary: SiteSummary) -> str:
+def _why_not(tested: SiteEquality | None, left_out: str, summary: SiteSummary) -> str:
     if summary.status != "ok":
         return effects.absence(summary)
     if tested is None:
         return "not estimable: needs at least two sites with all variables of a model with paths"
     if tested.status == "not_estimable":
         return f"not estimable: {tested.reason.removeprefix('not estimable: ')}"
-    own = tested.left_out.loc[tested.left_out["site"].eq(summary.site), "reason"]
-    return f"not estimable: {own.iloc[0]}" if len(own) else "not estimable: the site lacks variables of the model, or clients who have them"
+    return f"not estimable: {left_out or 'the site lacks variables of the model, or clients who have them'}"
 
 
 def _path_rows(common: Mapping[str, Any], row: Any, why: str) -> list[dict[str, Any]]:

@@ -98,6 +98,8 @@ class SiteData:
         Why, in words.
     facts : dict
         The site's facts (country, setting, ...).
+    ranges : mapping of str to mapping
+        Smallest and largest possible answer by instrument and rater, as the site declared them or as the instrument has them.
     """
 
     site: str
@@ -114,6 +116,7 @@ class SiteData:
     status: str = "ok"
     reasons: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    ranges: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
 
 
 def _read_csv(path: Path, schema: dict[str, str]) -> pd.DataFrame:
@@ -162,5 +165,14 @@ def read(site: str, tables: Path, scores: Path, instruments: Mapping[str, Any]) 
         status=status["status"],
         reasons=tuple(status.get("reasons", ())),
         facts=dict(status.get("site_facts", {})),
+        ranges=_ranges(status),
         **frames,
     )
+
+
+def _ranges(status: Mapping[str, Any]) -> dict[str, dict[str, tuple[float, float]]]:
+    found = {}
+    for key, content in (status.get("instruments") or {}).items():
+        answers = (content or {}).get("response") or {}
+        found[key] = {rater: (float(one["min"]), float(one["max"])) for rater, one in answers.items() if one}
+    return found

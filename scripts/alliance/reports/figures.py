@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+RATIO_TICKS = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 10, 20)
+RATIO_REACH = 3.0
+
+
 @dataclass(frozen=True)
 class ForestRow:
     """One row of a forest plot; a heading has no estimate, a pooled row is drawn as a diamond.
@@ -65,6 +69,7 @@ def forest(
     decimals: int = 2,
     bound: bool = True,
     reference: float = 0.0,
+    ratio: bool = False,
     narrow: bool = False,
 ) -> bytes:
     """Return a forest plot.
@@ -81,6 +86,8 @@ def forest(
         True where the estimate lies in -1 to 1: no leading zeros, and the axis ends there.
     reference : float
         Value of the upright line, which the axis always shows.
+    ratio : bool
+        True where estimates are ratios: the axis is that of their logarithm, and ends where a ratio is a twentieth or twenty.
     narrow : bool
         True draws labels above the intervals and leaves out the column of numbers, for a 320 px screen.
 
@@ -103,20 +110,25 @@ def forest(
     height = bottom + 0.62 + 0.22 * legend_rows
     form = numbers.bounded if bound else numbers.decimal
     bounds = (-1.0, 1.0) if bound else (-math.inf, math.inf)
+    if ratio:
+        bounds = (math.exp(-RATIO_REACH), math.exp(RATIO_REACH))
     low, high = _limits(rows, bounds, reference)
+    low = max(low, min(RATIO_TICKS)) if ratio else low
 
     def place(value: float) -> float:
+        if ratio:
+            return left + (right - left) * math.log(min(max(value, low), high) / low) / math.log(high / low)
         return left + (right - left) * (value - low) / (high - low)
 
     with style():
         figure, axes = canvas(width, height)
-        for tick in ticks(low, high):
+        for tick in [one for one in RATIO_TICKS if low <= one <= high] if ratio else ticks(low, high):
             axes.plot([place(tick)] * 2, [top, bottom], color=LINE, linewidth=0.6, zorder=0)
             write(
                 axes,
                 place(tick),
                 bottom + 0.09,
-                tick_text(tick, form),
+                f"{tick:g}" if ratio else tick_text(tick, form),
                 8,
                 ha="center",
                 va="top",

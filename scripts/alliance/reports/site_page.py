@@ -8,7 +8,17 @@ from typing import Any
 import pandas as pd
 
 from alliance.reports import numbers
-from alliance.reports.chapters import alliance_outcome, common, early_gains, measurement_overlap, measurement_reliability, path_models
+from alliance.reports.chapters import (
+    alliance_outcome,
+    client_factors,
+    common,
+    congruence,
+    dropout,
+    early_gains,
+    measurement_overlap,
+    measurement_reliability,
+    path_models,
+)
 from alliance.reports.elements import Cell, Column, Table, listed, number_cell, slug
 from alliance.reports.inputs import EXCLUDED, ReportData
 from alliance.reports.page import Section
@@ -32,11 +42,13 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
     ),
     "path_models": (path_models.site_rows, None, path_models.site_label, "Paths, standardised"),
     "client_factors": (
-        _rows_of("client_factors", "factors"),
-        ("correlation",),
+        client_factors.headline_rows,
+        None,
         lambda row: common.words(row.factor),
         "Client factors and early alliance",
     ),
+    "congruence": (congruence.site_rows, None, congruence.statistic_name, "Client and therapist of the same sessions"),
+    "dropout": (dropout.site_rows, None, dropout.estimate_name, "First-session alliance and dropout (hazard ratio)"),
 }
 
 

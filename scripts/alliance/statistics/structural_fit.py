@@ -8,9 +8,9 @@ n times the discrepancy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,14 +22,16 @@ from alliance.statistics.fit_measures import FitMeasures, ScaledMeasures, measur
 from alliance.statistics.model_syntax import Defined
 from alliance.statistics.structural_cases import (
     Cases,
+    baseline_moments,
     baseline_slots,
+    between_groups,
     cases_of,
     centred,
-    fitted_moments,
     group_meats,
     meat,
     moment_meat,
     moment_trace,
+    moments_between_groups,
     moments_in,
     robust_trace,
     saturated_moments,
@@ -79,6 +81,7 @@ _NEGATIVE = 1e-8
 _BEYOND_ONE = 1 + 1e-8
 _STEP = 1e-30
 _SMALLEST_FACTOR = 0.2
+_UNLINKED = 1e-12
 _SCALED = ("robust", "satorra_bentler", "moment_covariance")
 
 
@@ -135,7 +138,7 @@ class StructuralFit:
         Clients by group.
     groups : tuple of str
     n_clusters : tuple of int
-        Clusters by group; empty without.
+        Clusters with rows in each group; empty without.
     scaled : ScaledMeasures or None
         Scaled chi-squared and what follows from it, with robust errors.
     method : str
@@ -202,6 +205,7 @@ class _Data:
     units: Units
     cases: Cases | None = None
     acov: list[np.ndarray] | None = None
+    acov_between: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
     fault: str = ""
 
     @property
@@ -213,14 +217,13 @@ class _Data:
         square = np.outer(scale, scale)
         units = replace(self.units, covariance=self.units.covariance / square, mean=self.units.mean / scale)
         cases = None if self.cases is None else self.cases.scaled(scale)
-        acov = None
+        acov, between = None, {}
         if self.acov is not None:
             elements = square[np.triu_indices(scale.size)]
-            acov = []
-            for one in self.acov:
-                size = np.r_[scale, elements] if len(one) > elements.size else elements
-                acov.append(one / np.outer(size, size))
-        return _Data(self.n, self.covariances / square, self.means / scale, units, cases, acov)
+            size = np.r_[scale, elements] if len(self.acov[0]) > elements.size else elements
+            unit = np.outer(size, size)
+            acov, between = [one / unit for one in self.acov], {pair: one / unit for pair, one in self.acov_between.items()}
+        return _Data(self.n, self.covariances / square, self.means / scale, units, cases, acov, between)
 
 
 @dataclass(frozen=True)
@@ -258,9 +261,11 @@ def fit_structural(
     *,
     rows: Sequence[pd.DataFrame] | pd.DataFrame | None = None,
     clusters: Sequence[ArrayLike] | None = None,
+    shared_clusters: bool = False,
     missing: Literal["listwise", "ml"] = "listwise",
     errors: Literal["expected", "observed", "robust", "satorra_bentler"] | None = None,
     acov: Sequence[ArrayLike] | None = None,
+    acov_between: Mapping[tuple[int, int], ArrayLike] | None = None,
     groups: Sequence[str] | None = None,
     mean_structure: bool | None = None,
     group_equal: Sequence[str] = (),
@@ -280,6 +285,9 @@ def fit_structural(
         One a group, in place of moments.
     clusters : sequence of array_like, optional
         For each group, which cluster (therapist) each of its rows belongs to; rows without one are left out.
+    shared_clusters : bool
+        Whether clusters of one name in several groups are one cluster, so that the groups are not independent; by default, as in lavaan,
+        they are others.
     missing : {"listwise", "ml"}
         Whether rows with missing values are left out or used (full information maximum likelihood, lavaan's ``missing = "ml"``; always with
         a mean structure).
@@ -292,6 +300,8 @@ def fit_structural(
         For each group of ``moments`` the sampling covariance of its means (with a mean structure) and then the elements of its covariance
         matrix (upper triangle row by row, as :func:`alliance.statistics.covariance.elements` has them), in the order of ``names``: from
         :func:`alliance.statistics.covariance.sandwich` or a jackknife. Standard errors and a scaled chi-squared then rest on it.
+    acov_between : mapping of (int, int) to array_like, optional
+        The same for the moments of two groups (positions, the smaller first; its moments are the rows) that are not independent.
     groups : sequence of str, optional
         Names of the groups; their numbers from 1 otherwise.
     mean_structure : bool, optional
@@ -323,6 +333,8 @@ def fit_structural(
         raise ValueError("every group needs its data and a name")
     kind = errors or ("robust" if clusters is not None else "observed" if missing == "ml" else "expected")
     _check_settings(kind, given is not None, clusters is not None, missing, acov is not None, fixed_x)
+    if acov_between and acov is None:
+        raise ValueError("acov_between goes with acov")
     with_means = given is None or all(one.mean is not None for one in given)
     written = any(term.op == "~1" for term in model.terms) or any(name in ("intercepts", "means") for name in group_equal)
     means = mean_structure
@@ -334,9 +346,9 @@ def fit_structural(
         raise ValueError("with missing values the means are part of the model")
     plan = layout(model, count, mean_structure=means, group_equal=group_equal, group_partial=group_partial, fixed_x=fixed_x)
     if given is not None:
-        data = _data_of_moments(given, model.observed, acov, means)
+        data = _data_of_moments(given, model.observed, acov, acov_between or {}, means)
     else:
-        data = _data_of_rows(frames, clusters, model.observed, missing == "ml", names)
+        data = _data_of_rows(frames, clusters, shared_clusters, model.observed, missing == "ml", names)
     fault = data.fault or _fault(plan, data, names, model.observed)
     if fault:
         return _no_fit(model, plan, data, names, fault)
@@ -587,7 +599,7 @@ def score_test(fitted: StructuralFit, plans: Sequence[Layout], *, robust: bool =
             restrictions = _restrictions(found.parameters, parameters)
             turned = arrow.solve(restrictions)
             step = turned.T @ free
-            chi2 = float(step @ np.linalg.solve(turned.T @ meat(parameters, blocks) @ turned, step))
+            chi2 = float(step @ np.linalg.solve(turned.T @ meat(parameters, *blocks) @ turned, step))
         tests.append((chi2, df))
     return tests
 
@@ -600,7 +612,14 @@ def _restrictions(few: Parameters, many: Parameters) -> np.ndarray:
         slots[own, group] = mixed.T
     squares = Arrow.of(many, np.broadcast_to(np.eye(size), (groups, size, size)))
     inside = squares.solve(many.gathered(slots).T)
-    return np.linalg.qr(inside, mode="complete")[0][:, few.count :]
+    # A parameter that is one and the same in both models is not restricted: what is left is small, however many groups there are.
+    linked = np.abs(inside) > _UNLINKED
+    same = linked & (linked.sum(axis=1) == 1)[:, None] & (linked.sum(axis=0) == 1)
+    rows, columns = np.flatnonzero(~same.any(axis=1)), np.flatnonzero(~same.any(axis=0))
+    outside = np.linalg.qr(inside[np.ix_(rows, columns)], mode="complete")[0][:, columns.size :]
+    result = np.zeros((many.count, outside.shape[1]))
+    result[rows] = outside
+    return result
 
 
 def _extended(found: _Solution) -> tuple[list[tuple[str, str, str]], Slots]:
@@ -626,20 +645,29 @@ def _extended(found: _Solution) -> tuple[list[tuple[str, str, str]], Slots]:
     return terms, wide
 
 
-def _data_of_moments(given: Sequence[Moments], observed: Sequence[str], acov: Sequence[ArrayLike] | None, means: bool) -> _Data:
-    covariances, levels, sampling = [], [], []
-    for group, one in enumerate(given):
+def _data_of_moments(
+    given: Sequence[Moments],
+    observed: Sequence[str],
+    acov: Sequence[ArrayLike] | None,
+    between: Mapping[tuple[int, int], ArrayLike],
+    means: bool,
+) -> _Data:
+    covariances, levels, picks = [], [], []
+    for one in given:
         names = list(one.names)
         which = _places(names, observed)
         factor = (one.n - 1) / one.n
         covariances.append(np.asarray(one.covariance, dtype=float)[np.ix_(which, which)] * factor)
         levels.append(np.zeros(len(which)) if one.mean is None else np.asarray(one.mean, dtype=float)[which])
-        if acov is not None:
-            sampling.append(_sampling(np.asarray(acov[group], dtype=float), len(names), which, factor, means))
+        picks.append(_picked(len(names), which, factor, means))
     count = len(given)
     n, covariance, mean = np.array([float(one.n) for one in given]), np.stack(covariances), np.stack(levels)
     units = Units(n, np.arange(count), covariance, mean, np.ones((count, len(observed)), dtype=bool))
-    return _Data(n, covariance, mean, units, None, sampling if acov is not None else None)
+    if acov is None:
+        return _Data(n, covariance, mean, units)
+    sampling = [_sampling(np.asarray(acov[group], dtype=float), picks[group], picks[group]) for group in range(count)]
+    crossed = {(one, other): _sampling(np.asarray(part, dtype=float), picks[one], picks[other]) for (one, other), part in between.items()}
+    return _Data(n, covariance, mean, units, None, sampling, crossed)
 
 
 def _places(names: list[str], observed: Sequence[str]) -> list[int]:
@@ -649,11 +677,9 @@ def _places(names: list[str], observed: Sequence[str]) -> list[int]:
     return [names.index(name) for name in observed]
 
 
-def _sampling(acov: np.ndarray, size: int, which: list[int], factor: float, means: bool) -> np.ndarray:
-    """Return the part of a sampling covariance of moments that the model needs, in its order, for covariances with divisor n."""
+def _picked(size: int, which: list[int], factor: float, means: bool) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return how many moments a group's data have, which of them the model needs, in its order, and what makes their divisor n."""
     count = size * (size + 1) // 2 + (size if means else 0)
-    if acov.shape != (count, count):
-        raise ValueError(f"acov has the shape {acov.shape}, {count} moments need {(count, count)}")
     place = np.zeros((size, size), dtype=int)
     rows, columns = np.triu_indices(size)
     place[rows, columns] = place[columns, rows] = np.arange(rows.size) + (size if means else 0)
@@ -661,12 +687,21 @@ def _sampling(acov: np.ndarray, size: int, which: list[int], factor: float, mean
     scale = np.full(chosen.size, factor)
     if means:
         chosen, scale = np.r_[which, chosen], np.r_[np.ones(len(which)), scale]
-    return acov[np.ix_(chosen, chosen)] * np.outer(scale, scale)
+    return count, chosen, scale
+
+
+def _sampling(acov: np.ndarray, one: tuple[int, np.ndarray, np.ndarray], other: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
+    """Return the part of a sampling covariance of the moments of one group, or of two, that the model needs."""
+    shape = (one[0], other[0])
+    if acov.shape != shape:
+        raise ValueError(f"acov has the shape {acov.shape}, {one[0]} moments need {shape}")
+    return acov[np.ix_(one[1], other[1])] * np.outer(one[2], other[2])
 
 
 def _data_of_rows(
     frames: Sequence[pd.DataFrame],
     clusters: Sequence[ArrayLike] | None,
+    shared_clusters: bool,
     observed: Sequence[str],
     keep_incomplete: bool,
     names: tuple[str, ...],
@@ -674,7 +709,7 @@ def _data_of_rows(
     for frame in frames:
         _places([str(name) for name in frame.columns], observed)
     count, p = len(frames), len(observed)
-    units, cases = cases_of(frames, clusters, observed, keep_incomplete)
+    units, cases = cases_of(frames, clusters, observed, keep_incomplete, shared_clusters)
     n = np.bincount(cases.group, minlength=count).astype(float)
     means, covariances = np.zeros((count, p)), np.tile(np.eye(p), (count, 1, 1))
     empty = _Data(n, covariances, means, units, cases)
@@ -801,29 +836,34 @@ def _fitted(
         slot_scale,
         free_scale,
         scale,
-        vcov if middle is None else vcov @ middle @ vcov,
+        vcov if middle is None else arrow.solve(arrow.solve(middle).T),
         errors,
         model.defined,
     )
-    traces = None if middle is None else _traces(solution, float(np.sum(vcov * middle)))
-    return _report(model, solution, data, names, level, traces)
+    baseline = _baseline(solution)
+    traces = None if middle is None else _traces(solution, baseline, float(np.sum(vcov * middle)))
+    return _report(model, solution, data, names, level, baseline, traces)
 
 
 def _middle(slots: Slots, parameters: Parameters, at: State, data: _Data, means: bool, errors: str) -> np.ndarray | None:
     """Return the middle of the sandwich of free parameters, None where errors rest on the information alone."""
-    blocks = _middle_blocks(slots, at, data, means, errors)
-    return None if blocks is None else meat(parameters, blocks)
+    found = _middle_blocks(slots, at, data, means, errors)
+    return None if found is None else meat(parameters, *found)
 
 
-def _middle_blocks(slots: Slots, at: State, data: _Data, means: bool, errors: str) -> list[np.ndarray] | None:
-    """Return the middle of the sandwich of the slots by group."""
+def _middle_blocks(
+    slots: Slots, at: State, data: _Data, means: bool, errors: str
+) -> tuple[list[np.ndarray], dict[tuple[int, int], np.ndarray]] | None:
+    """Return the middle of the sandwich of the slots by group, and of pairs of groups that are not independent."""
     if errors == "moment_covariance":
-        return moment_meat(slots, at, data.units, data.acov, means)
+        blocks = moment_meat(slots, at, data.units, data.acov, means)
+        return blocks, moments_between_groups(slots, at, data.units, data.acov_between, means)
     if errors not in ("robust", "satorra_bentler"):
         return None
     centre = errors == "satorra_bentler"
     values = scores(slots, at, data.cases, data.units, means, around_data=centre)
-    return group_meats(centred(values, data.cases) if centre else values, data.cases, len(data.n))
+    values, groups = centred(values, data.cases) if centre else values, len(data.n)
+    return group_meats(values, data.cases, groups), between_groups(values, data.cases, groups)
 
 
 def _with_known_x(plan: Layout, slots: Slots, data: _Data) -> Layout:
@@ -932,6 +972,7 @@ def _report(
     data: _Data,
     names: tuple[str, ...],
     level: float,
+    baseline: tuple[Slots, np.ndarray | None],
     traces: tuple[float, float] | None,
 ) -> StructuralFit:
     plan, slots, parameters, at = found.layout, found.slots, found.parameters, found.state
@@ -947,11 +988,7 @@ def _report(
         to_free.append(slope)
     raw, errors = values / found.slot_scale, errors / found.slot_scale
     is_free = plan.column >= 0
-    rows = [
-        (name, term.lhs, term.op, term.rhs, plan.labels[group][index], bool(is_free[group, index]))
-        for group, name in enumerate(names)
-        for index, term in enumerate(plan.terms)
-    ]
+    known = _identities(model, plan, names)
     estimate, standard_flat = raw.ravel(), standard.ravel()
     error, error_standard = np.where(is_free & (errors * found.slot_scale > 1e-10), errors, np.nan).ravel(), errors_standard.ravel()
     error_standard = np.where(error_standard > 1e-12, error_standard, np.nan)
@@ -959,24 +996,23 @@ def _report(
         extra = [_defined(model, found, raw, errors, None), _defined(model, found, standard, errors_standard, to_free)]
         estimate, error = np.append(estimate, extra[0][0]), np.append(error, extra[0][1])
         standard_flat, error_standard = np.append(standard_flat, extra[1][0]), np.append(error_standard, extra[1][1])
-        rows += [("", item.name, ":=", item.expression, item.name, False) for item in model.defined]
     margin = float(critical_value(level))
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = np.where(error > 0, estimate / error, np.nan)
-    table = pd.DataFrame(rows, columns=list(COLUMNS[:6])).assign(
-        estimate=estimate,
-        std_error=error,
-        ci_low=estimate - margin * error,
-        ci_high=estimate + margin * error,
-        statistic=statistic,
-        p_value=two_sided_p(statistic),
-        standardized=standard_flat,
-        std_error_standardized=error_standard,
-        standardized_low=standard_flat - margin * error_standard,
-        standardized_high=standard_flat + margin * error_standard,
-    )
+    numbers = {
+        "estimate": estimate,
+        "std_error": error,
+        "ci_low": estimate - margin * error,
+        "ci_high": estimate + margin * error,
+        "statistic": statistic,
+        "p_value": two_sided_p(statistic),
+        "standardized": standard_flat,
+        "std_error_standardized": error_standard,
+        "standardized_low": standard_flat - margin * error_standard,
+        "standardized_high": standard_flat + margin * error_standard,
+    }
     notes = _improper(plan, slots, at, values, names)
-    fit, log_likelihood, notes_of_fit = _measures(plan, found)
+    fit, log_likelihood, notes_of_fit = _measures(plan, found, baseline)
     notes += notes_of_fit
     count = len(plan.free_names)
     scaled = None if traces is None else _scaled(fit, traces, data, notes)
@@ -985,15 +1021,15 @@ def _report(
     sigma = at.total[:, :p, :p] * np.outer(scale[:p], scale[:p])
     latent = at.total[:, p:, p:] * np.outer(scale[p:], scale[p:])
     mean = at.level[:, :p] * scale[:p] if found.means else data.means
-    labels = list(plan.observed)
+    labels, factors, free_names = (pd.Index(one) for one in (plan.observed, list(plan.latent), plan.free_names))
     deviation = np.sqrt(np.diagonal(data.covariances, axis1=1, axis2=2))
     residuals = (data.covariances - sigma) / (deviation[:, :, None] * deviation[:, None, :])
     return StructuralFit(
-        parameters=table[list(COLUMNS)],
-        vcov=pd.DataFrame(raw_vcov, index=list(plan.free_names), columns=list(plan.free_names)),
+        parameters=pd.DataFrame(known | numbers, columns=list(COLUMNS)),
+        vcov=pd.DataFrame(raw_vcov, index=free_names, columns=free_names),
         implied_covariances=tuple(pd.DataFrame(one, index=labels, columns=labels) for one in sigma),
         implied_means=tuple(pd.Series(one, index=labels) for one in mean),
-        latent_covariances=tuple(pd.DataFrame(one, index=list(plan.latent), columns=list(plan.latent)) for one in latent),
+        latent_covariances=tuple(pd.DataFrame(one, index=factors, columns=factors) for one in latent),
         residuals=tuple(pd.DataFrame(one, index=labels, columns=labels) for one in residuals),
         r2=_explained(plan, slots, at, values, names),
         fit=fit,
@@ -1091,25 +1127,26 @@ def _baseline(found: _Solution) -> tuple[Slots, np.ndarray | None]:
     plan, data, p = found.layout, found.data, found.slots.p
     exogenous = [plan.observed.index(name) for name in plan.exogenous]
     slots = baseline_slots(p, found.means, exogenous)
-    start = moments_in(slots, data.covariances, data.means)
-    return slots, start if data.complete else fitted_moments(slots, found.units, start)
+    if data.complete:
+        return slots, moments_in(slots, data.covariances, data.means)
+    return slots, baseline_moments(found.units, data.covariances, data.means, exogenous)
 
 
-def _discrepancies(found: _Solution) -> tuple[float, float, float | None]:
+def _discrepancies(found: _Solution, baseline: tuple[Slots, np.ndarray | None]) -> tuple[float, float, float | None]:
     """Return minus twice the log-likelihood, without its constant, of the model, the saturated and the baseline model."""
     units, means = found.units, found.means
     slots = saturated_slots(found.slots.p, means)
     values = moments_in(slots, found.data.covariances, found.data.means)
     saturated = likelihood.discrepancy(likelihood.state(slots, values, units, means), units)
-    slots, values = _baseline(found)
-    baseline = None if values is None else likelihood.discrepancy(likelihood.state(slots, values, units, means), units)
-    return likelihood.discrepancy(found.state, units), saturated, baseline
+    slots, values = baseline
+    of_baseline = None if values is None else likelihood.discrepancy(likelihood.state(slots, values, units, means), units)
+    return likelihood.discrepancy(found.state, units), saturated, of_baseline
 
 
-def _measures(plan: Layout, found: _Solution) -> tuple[FitMeasures, float, list[str]]:
+def _measures(plan: Layout, found: _Solution, of_baseline: tuple[Slots, np.ndarray | None]) -> tuple[FitMeasures, float, list[str]]:
     at, data, p, means = found.state, found.data, found.slots.p, found.means
     n, total, scale = data.n, float(data.n.sum()), found.variable_scale[:p]
-    discrepancy, saturated, baseline = _discrepancies(found)
+    discrepancy, saturated, baseline = _discrepancies(found, of_baseline)
     x = [plan.observed.index(name) for name in plan.exogenous]
     notes = [] if baseline is not None else ["the baseline model did not converge: no CFI and TLI"]
     baseline_df = len(n) * (p * (p - 1) // 2 - len(x) * (len(x) - 1) // 2)
@@ -1128,10 +1165,10 @@ def _measures(plan: Layout, found: _Solution) -> tuple[FitMeasures, float, list[
     return fit, log_likelihood, notes
 
 
-def _traces(found: _Solution, of_model: float) -> tuple[float, float]:
+def _traces(found: _Solution, baseline: tuple[Slots, np.ndarray | None], of_model: float) -> tuple[float, float]:
     """Return the traces that scale the chi-squared of the model and of the baseline model: scaling factor times degrees of freedom."""
     data, units, means, at = found.data, found.units, found.means, found.state
-    base, base_values = _baseline(found)
+    base, base_values = baseline
     if base_values is None:
         return np.nan, np.nan
     full = saturated_slots(found.slots.p, means)
@@ -1163,14 +1200,19 @@ def _scaled(fit: FitMeasures, traces: tuple[float, float], data: _Data, notes: l
     return scaled_measures(fit, scaling, baseline_scaling, float(data.n.sum()), len(data.n), data.complete)
 
 
-def _no_fit(model: StructuralModel, plan: Layout, data: _Data, names: tuple[str, ...], reason: str) -> StructuralFit:
+def _identities(model: StructuralModel, plan: Layout, names: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Return the first columns of a fit's table: what each row is, and whether it is free."""
     rows = [
         (name, term.lhs, term.op, term.rhs, plan.labels[group][index], bool(plan.column[group, index] >= 0))
         for group, name in enumerate(names)
         for index, term in enumerate(plan.terms)
     ]
     rows += [("", item.name, ":=", item.expression, item.name, False) for item in model.defined]
-    table = pd.DataFrame(rows, columns=list(COLUMNS[:6])).reindex(columns=list(COLUMNS))
+    return dict(zip(COLUMNS[:6], map(list, zip(*rows))))
+
+
+def _no_fit(model: StructuralModel, plan: Layout, data: _Data, names: tuple[str, ...], reason: str) -> StructuralFit:
+    table = pd.DataFrame(_identities(model, plan, names)).reindex(columns=list(COLUMNS))
     free = list(plan.free_names)
     return StructuralFit(
         parameters=table,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -39,16 +40,21 @@ class Slots:
     p: int
     m: int
 
-    @property
+    @cached_property
     def weight(self) -> np.ndarray:
         """Factor of the rank-two derivative of the covariance matrix: 1/2 for variances, 0 for intercepts."""
         half = (self.kind == COVARIANCES) & (self.row == self.col)
         return np.where(self.kind == INTERCEPTS, 0.0, np.where(half, 0.5, 1.0))
 
-    @property
+    @cached_property
     def other(self) -> np.ndarray:
         """Column of the second vector of the derivative in ``[M, C]``."""
         return np.where(self.kind == PATHS, self.m + self.col, self.col)
+
+    @cached_property
+    def places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Indices of the slots of each kind."""
+        return tuple(np.flatnonzero(self.kind == kind) for kind in (PATHS, COVARIANCES, INTERCEPTS))
 
 
 @dataclass(frozen=True)
@@ -103,19 +109,19 @@ def matrices(slots: Slots, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     """Return A, S and a by group, shapes (G, m, m), (G, m, m), (G, m), for values of shape (G, s)."""
     groups, m = values.shape[0], slots.m
     a, s, level = np.zeros((groups, m, m)), np.zeros((groups, m, m)), np.zeros((groups, m))
-    for kind, target in ((PATHS, a), (COVARIANCES, s)):
-        which = slots.kind == kind
-        target[:, slots.row[which], slots.col[which]] = values[:, which]
-        if kind == COVARIANCES:
-            target[:, slots.col[which], slots.row[which]] = values[:, which]
-    which = slots.kind == INTERCEPTS
-    level[:, slots.row[which]] = values[:, which]
+    paths, covariances, intercepts = slots.places
+    a[:, slots.row[paths], slots.col[paths]] = values[:, paths]
+    s[:, slots.row[covariances], slots.col[covariances]] = values[:, covariances]
+    s[:, slots.col[covariances], slots.row[covariances]] = values[:, covariances]
+    level[:, slots.row[intercepts]] = values[:, intercepts]
     return a, s, level
 
 
 def implied(slots: Slots, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return M, C and eta of all variables by group; LinAlgError where I - A has no inverse."""
     a, s, level = matrices(slots, values)
+    if not slots.places[PATHS].size:
+        return np.tile(np.eye(slots.m), (len(values), 1, 1)), s, level
     path = np.linalg.inv(np.eye(slots.m) - a)
     total = path @ s @ np.swapaxes(path, -1, -2)
     return path, (total + np.swapaxes(total, -1, -2)) / 2, (path @ level[..., None])[..., 0]
@@ -175,9 +181,9 @@ def slopes(slots: Slots, at: Implied, weighted: np.ndarray, pull: np.ndarray) ->
 def expected_information(slots: Slots, at: State, units: Units) -> np.ndarray:
     """Return the expected information of the slots, shape (G, s, s)."""
     groups, size = at.path.shape[0], slots.kind.size
-    basis, factor = _basis(slots, at), _mean_factor(slots, at)
     if _by_products(slots, units, groups):
         return _summed_information(slots, at, units, observed=False)
+    basis, factor = _basis(slots, at), _mean_factor(slots, at)
     result = np.zeros((groups, size, size))
     for chunk in _chunks(units, size):
         group = units.group[chunk]
@@ -192,10 +198,10 @@ def expected_information(slots: Slots, at: State, units: Units) -> np.ndarray:
 def observed_information(slots: Slots, at: State, units: Units) -> np.ndarray:
     """Return the second derivatives of minus the log-likelihood by the slots, shape (G, s, s)."""
     groups, size = at.path.shape[0], slots.kind.size
-    basis, factor = _basis(slots, at), _mean_factor(slots, at)
     weight, row, other = slots.weight, slots.row, slots.other
     if _by_products(slots, units, groups):
         return _summed_information(slots, at, units, observed=True) + _curvature(slots, at, units)
+    basis, factor = _basis(slots, at), _mean_factor(slots, at)
     result = np.zeros((groups, size, size))
     for chunk in _chunks(units, 2 * size):
         group = units.group[chunk]
@@ -217,40 +223,33 @@ def observed_information(slots: Slots, at: State, units: Units) -> np.ndarray:
 
 def _by_products(slots: Slots, units: Units, groups: int) -> bool:
     """Return whether summing products over patterns costs less than summing the information of each pattern."""
-    used = np.unique(np.r_[slots.row, slots.other]).size
-    return len(units.n) > groups and used**4 < _PRODUCTS * slots.kind.size**2
+    return len(units.n) > groups and slots.p**4 < _PRODUCTS * slots.kind.size**2
 
 
 def _summed_information(slots: Slots, at: State, units: Units, observed: bool) -> np.ndarray:
-    """Return the information without the curvature of the moments, from products of elements summed over patterns first."""
-    groups, size = at.path.shape[0], slots.kind.size
-    used, where = np.unique(np.r_[slots.row, slots.other], return_inverse=True)
-    u, v = where[:size], where[size:]
-    basis, factor = _basis(slots, at)[:, :, used], _mean_factor(slots, at)
-    count = used.size
-    first, second = (u[:, None] * count + u, v[:, None] * count + v), (u[:, None] * count + v, v[:, None] * count + u)
-    both = slots.weight[:, None] * slots.weight
+    """Return the information without the curvature of the moments, from products of elements summed over patterns first.
+
+    For derivatives E of the covariances and e of the means it is tr(E P E' D) / 2 + e' P e, D = P or, observed, 2 P S P - P, and then
+    with the mixed terms d' P E P e: products of elements of P, D and P d are all that differs between patterns.
+    """
+    groups, size, p = at.path.shape[0], slots.kind.size, slots.p
+    level, change = moment_slopes(slots, at)
     result = np.zeros((groups, size, size))
     for group in range(groups):
         here = units.group == group
-        n, inverse, left = units.n[here], at.inverse[here], basis[group]
-        product = left.T @ inverse @ left
-        flat = product.reshape(len(n), -1)
-        doubled = flat
-        if observed:
-            around = left.T @ (inverse @ at.spread[here] @ inverse) @ left
-            doubled = 2 * around.reshape(len(n), -1) - flat
-        table = (n[:, None] * flat).T @ doubled
+        n, inverse, spread = units.n[here], at.inverse[here], at.spread[here]
+        flat = inverse.reshape(len(n), -1)
+        weighted = n[:, None] * flat
+        second = 2 * (inverse @ spread @ inverse).reshape(len(n), -1) - flat if observed else flat
+        table = (weighted.T @ second).reshape(p, p, p, p).transpose(1, 2, 3, 0).reshape(p * p, p * p)
+        slopes = change[group].reshape(p * p, size)
+        block = slopes.T @ table @ slopes / 2
         # Each of the two matrices stands first in half of the terms of the trace.
-        table = (table + table.T) / 2
-        block = both * (table[first] + table[second])
-        total = np.tensordot(n, product, axes=1)
-        block += factor[group][:, None] * factor[group] * total[u[:, None], u]
+        block = (block + block.T) / 2
+        block += level[group].T @ weighted.sum(axis=0).reshape(p, p) @ level[group]
         if observed:
-            pull = (left.T @ (inverse @ at.gap[here][..., None]))[..., 0]
-            cube = np.tensordot(n[:, None] * pull, product, axes=(0, 0))
-            mixed = cube[u[:, None], v[:, None], u] + cube[v[:, None], u[:, None], u]
-            mixed *= slots.weight[:, None] * factor[group]
+            pull = (inverse @ at.gap[here][..., None])[..., 0]
+            mixed = slopes.T @ (pull.T @ weighted).reshape(p * p, p) @ level[group]
             block += mixed + mixed.T
         result[group] = block
     return result
@@ -264,21 +263,19 @@ def _curvature(slots: Slots, at: State, units: Units) -> np.ndarray:
     product = np.swapaxes(basis, 1, 2) @ weighted @ basis
     level = (np.swapaxes(basis, 1, 2) @ pull[..., None])[..., 0]
     result = np.zeros((groups, size, size))
-    paths = np.flatnonzero(slots.kind == PATHS)
+    paths, covariances, intercepts = slots.places
     i, j = slots.row[paths][:, None], slots.col[paths][:, None]
     k, n = slots.row[paths], slots.col[paths]
     block = at.path[:, n, i] * product[:, k, m + j] + at.total[:, n, j] * product[:, i, k] + at.path[:, j, k] * product[:, i, m + n]
     block -= level[:, None, k] * at.path[:, n, i] * at.level[:, j] + level[:, i] * at.path[:, j, k] * at.level[:, None, n]
     result[:, paths[:, None], paths] = block
-    others = np.flatnonzero(slots.kind == COVARIANCES)
-    k, n = slots.row[others], slots.col[others]
-    block = slots.weight[others] * (at.path[:, j, n] * product[:, i, k] + at.path[:, j, k] * product[:, i, n])
-    result[:, paths[:, None], others] = block
-    result[:, others[:, None], paths] = np.swapaxes(block, 1, 2)
-    others = np.flatnonzero(slots.kind == INTERCEPTS)
-    block = -level[:, i] * at.path[:, j, slots.row[others]]
-    result[:, paths[:, None], others] = block
-    result[:, others[:, None], paths] = np.swapaxes(block, 1, 2)
+    k, n = slots.row[covariances], slots.col[covariances]
+    block = slots.weight[covariances] * (at.path[:, j, n] * product[:, i, k] + at.path[:, j, k] * product[:, i, n])
+    result[:, paths[:, None], covariances] = block
+    result[:, covariances[:, None], paths] = np.swapaxes(block, 1, 2)
+    block = -level[:, i] * at.path[:, j, slots.row[intercepts]]
+    result[:, paths[:, None], intercepts] = block
+    result[:, intercepts[:, None], paths] = np.swapaxes(block, 1, 2)
     return result
 
 

@@ -51,21 +51,51 @@ class Pattern:
     Attributes
     ----------
     group : int
-    there : ndarray of int, shape (o,)
+    there : ndarray of bool, shape (p,)
         Variables that are observed.
-    centre : ndarray, shape (o,)
-        Subtracted from the values, which are in the engine's units (pooled standard deviations of 1).
     units : ndarray of int, shape (k,)
         Units in which the pattern occurs.
-    sums : ndarray, shape (k, o + 1, o + 1)
-        Their sums of (1, x)(1, x)'.
+    sums : ndarray, shape (k, p + 1, p + 1)
+        Their sums of (1, x)(1, x)', x in the engine's units (pooled standard deviations of 1) minus the group's mean, 0 where missing.
     """
 
     group: int
     there: np.ndarray
-    centre: np.ndarray
     units: np.ndarray
     sums: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Sums of resamples for the patterns of a group that lack as many variables.
+
+    Attributes
+    ----------
+    there : ndarray of bool, shape (J, p)
+    lacking : ndarray of int, shape (J, k)
+        Variables that are missing.
+    sums : ndarray, shape (J, b, p + 1, p + 1)
+        As those of :class:`Pattern`.
+    """
+
+    there: np.ndarray
+    lacking: np.ndarray
+    sums: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums of resamples for one group: over all its patterns, shape (b, p + 1, p + 1), and by pattern."""
+
+    group: int
+    whole: np.ndarray
+    alike: tuple[_Alike, ...]
+
+    def of(self, rows: np.ndarray) -> _Sums:
+        """Return the sums of some of the resamples; ``rows`` grow."""
+        if rows.size == len(self.whole):
+            return self
+        return _Sums(self.group, self.whole[rows], tuple(replace(one, sums=one.sums[:, rows]) for one in self.alike))
 
 
 @dataclass(frozen=True)
@@ -76,11 +106,11 @@ class Contributions:
     ----------
     patterns : tuple of Pattern
     group : ndarray of int, shape (units,)
-        Group of each unit.
+        Group of each unit; groups that have clusters in common count as one.
     unit : str
         ``clusters``, or ``rows`` where there are none (or too few).
     n_units : tuple of int
-        Units by group.
+        Units by group, in the same sense.
     note : str
         Why rows were taken although there are clusters.
     """
@@ -91,6 +121,11 @@ class Contributions:
     n_units: tuple[int, ...]
     note: str
     solution: _Solution
+
+    @property
+    def n_groups(self) -> int:
+        """Groups of the model."""
+        return len(self.solution.data.n)
 
 
 @dataclass(frozen=True)
@@ -209,20 +244,19 @@ def contributions(fitted: StructuralFit, min_clusters: int = 0) -> Contributions
     note = ""
     if cases.cluster is not None and not clustered:
         note = f"fewer than {min_clusters} therapists ({min(cases.n_clusters)}): clients taken as independent"
-    n_units = cases.n_clusters if clustered else tuple(int(count) for count in np.bincount(cases.group, minlength=groups))
+    n_units = cases.n_in_strata if clustered else tuple(int(count) for count in np.bincount(cases.group, minlength=groups))
     start = np.r_[0, np.cumsum(n_units)]
-    unit = cases.cluster + start[cases.group] if clustered else np.arange(len(cases.group))
+    unit = cases.cluster + start[np.array(cases.strata)[cases.group]] if clustered else np.arange(len(cases.group))
     patterns = []
     for index in range(len(data.units.n)):
-        group, there = int(data.units.group[index]), np.flatnonzero(data.units.observed[index])
+        group, there = int(data.units.group[index]), data.units.observed[index]
         rows = np.flatnonzero(cases.unit == index)
-        centre = data.means[group][there]
-        augmented = np.column_stack([np.ones(rows.size), cases.values[np.ix_(rows, there)] - centre])
+        augmented = np.column_stack([np.ones(rows.size), np.where(there, cases.values[rows] - data.means[group], 0.0)])
         present, code = np.unique(unit[rows], return_inverse=True)
         sums = cluster_sums(augmented[:, :, None] * augmented[:, None, :], code.ravel(), present.size)
-        patterns.append(Pattern(group, there, centre, present, sums))
+        patterns.append(Pattern(group, there, present, sums))
     unit_name = "clusters" if clustered else "rows"
-    return Contributions(tuple(patterns), np.repeat(np.arange(groups), n_units), unit_name, n_units, note, found)
+    return Contributions(tuple(patterns), np.repeat(np.arange(len(n_units)), n_units), unit_name, n_units, note, found)
 
 
 def refits(given: Contributions, weights: np.ndarray | None = None, close: float = CLOSE) -> Refits:
@@ -242,14 +276,40 @@ def refits(given: Contributions, weights: np.ndarray | None = None, close: float
     free, solved = np.full((count, q), np.nan), np.zeros(count, dtype=bool)
     proper = solved.copy()
     exact = _equationwise(given)
-    size = max(1, _CHUNK // max(q * q, found.slots.kind.size**2, 4 * found.slots.m**2 * len(given.n_units)))
+    p, m = found.slots.p, found.slots.m
+    size = max(1, _CHUNK // max(q * q, found.slots.kind.size**2, 4 * m**2 * given.n_groups, len(given.patterns) * (p + 1) ** 2))
     for begin in range(0, count, size):
         part = slice(begin, min(begin + size, count))
-        sums = [_left_over(one, part) if weights is None else _weighted(one, weights[part]) for one in given.patterns]
-        free[part], solved[part] = _least_squares(given, sums) if exact else _maxima(given, sums, close)
-        here = begin + np.flatnonzero(solved[part])
+        sums = _sums(given, part, weights)
+        enough = np.flatnonzero(_enough(given, sums))
+        sums, rows = [one.of(enough) for one in sums], begin + enough
+        free[rows], solved[rows] = _least_squares(given, sums) if exact else _maxima(given, sums, close)
+        here = rows[solved[rows]]
         proper[here] = _proper(given, free[here])
     return Refits(free, solved, proper)
+
+
+def _sums(given: Contributions, part: slice, weights: np.ndarray | None) -> list[_Sums]:
+    """Return the sums of some resamples by group."""
+    found = []
+    for group in range(given.n_groups):
+        alike: dict[int, list[Pattern]] = {}
+        for one in given.patterns:
+            if one.group == group:
+                alike.setdefault(int((~one.there).sum()), []).append(one)
+        parts = []
+        for lacking, patterns in alike.items():
+            there = np.stack([one.there for one in patterns])
+            sums = np.stack([_left_over(one, part) if weights is None else _weighted(one, weights[part]) for one in patterns])
+            parts.append(_Alike(there, np.nonzero(~there)[1].reshape(len(patterns), lacking), sums))
+        found.append(_Sums(group, sum(one.sums.sum(axis=0) for one in parts), tuple(parts)))
+    return found
+
+
+def _enough(given: Contributions, sums: Sequence[_Sums]) -> np.ndarray:
+    """Return which resamples have more clients than variables in every group; clusters of several groups can leave one without any."""
+    n = np.stack([one.whole[:, 0, 0] for one in sums])
+    return (n > given.solution.slots.p).all(axis=0) | (len(given.n_units) == given.n_groups)
 
 
 def _weighted(one: Pattern, weights: np.ndarray) -> np.ndarray:
@@ -294,17 +354,19 @@ def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int =
     df = float(len(given.group) - len(given.n_units))
     free_scale = fitted._solution.free_scale
     vcov, of_raw, of_standard = (_spread(given, values) for values in (without.free * free_scale, raw, standard))
-    table = fitted.parameters.copy()
+    columns = dict(fitted.parameters.items())
     margin = float(critical_value(level, df))
     for column, error, low, high, covariance in (
         ("estimate", "std_error", "ci_low", "ci_high", of_raw),
         ("standardized", "std_error_standardized", "standardized_low", "standardized_high", of_standard),
     ):
-        spread = np.sqrt(np.diagonal(covariance))
-        spread = np.where(spread > 1e-12 * (1 + np.abs(table[column])), spread, np.nan)
-        table[error], table[low], table[high] = spread, table[column] - margin * spread, table[column] + margin * spread
-    table["statistic"] = table["estimate"] / table["std_error"]
-    table["p_value"], table["df"] = two_sided_p(table["statistic"], df), np.where(table["std_error"].notna(), df, np.nan)
+        value, spread = columns[column].to_numpy(dtype=float), np.sqrt(np.diagonal(covariance))
+        spread = np.where(spread > 1e-12 * (1 + np.abs(value)), spread, np.nan)
+        columns |= {error: spread, low: value - margin * spread, high: value + margin * spread}
+    columns["statistic"] = columns["estimate"].to_numpy(dtype=float) / columns["std_error"]
+    columns["p_value"] = two_sided_p(columns["statistic"], df)
+    columns["df"] = np.where(np.isfinite(columns["std_error"]), df, np.nan)
+    table = pd.DataFrame(columns)
     notes = [note for note in (given.note, fitted.reason) if note]
     names = fitted.vcov.index
     return Jackknife(
@@ -443,26 +505,31 @@ def _counts(random: np.random.Generator, units: int, draws: int) -> np.ndarray:
     return np.bincount(drawn.ravel(), minlength=draws * units).reshape(draws, units).astype(float)
 
 
-def _maxima(given: Contributions, sums: Sequence[np.ndarray], close: float) -> tuple[np.ndarray, np.ndarray]:
+def _maxima(given: Contributions, sums: Sequence[_Sums], close: float) -> tuple[np.ndarray, np.ndarray]:
     """Return free parameters and whether each resample reached its maximum, from the estimates on.
 
-    Quasi-Newton steps with the exact gradient, each halved until the likelihood rises; the expected information at the estimates comes
-    first, the observed one of the resample after every twelve steps.
+    Quasi-Newton steps with the exact gradient, each halved until the likelihood rises; the information of the sample comes first, the
+    observed one of the resample after every twelve steps. A step that is small enough is the last and is not looked at any more.
     """
-    count = len(sums[0])
-    free = np.tile(given.solution.free, (count, 1))
-    value, slope = _evaluated(given, free, sums)
-    inverse = _first_inverses(given, sums)
+    found = given.solution
+    value, slope = _evaluated(given, found.free[None], sums)
+    count = len(value)
+    free = np.tile(found.free, (count, 1))
+    share = sum(one.whole[:, 0, 0] for one in sums) / found.data.n.sum()
+    inverse = found.arrow.inverse() / share[:, None, None]
     step = -(inverse @ slope[..., None])[..., 0]
-    size = -(step * slope).sum(axis=1)
+    size = np.abs((step * slope).sum(axis=1))
     length, taken = np.ones(count), np.zeros(count, dtype=int)
-    active, solved = np.isfinite(value), np.zeros(count, dtype=bool)
+    active, solved = np.isfinite(size), np.zeros(count, dtype=bool)
     for _ in range(_STEPS):
+        last = np.flatnonzero(active & (size < close))
+        free[last] += step[last]
+        solved[last], active[last] = True, False
         rows = np.flatnonzero(active)
         if not rows.size:
             break
         proposal = free[rows] + length[rows, None] * step[rows]
-        new, new_slope = _evaluated(given, proposal, [one[rows] for one in sums])
+        new, new_slope = _evaluated(given, proposal, [one.of(rows) for one in sums])
         rises = new <= value[rows] - 1e-4 * length[rows] * size[rows] + 1e-11 * np.abs(value[rows])
         failed = rows[~rises]
         length[failed] /= 2
@@ -473,14 +540,11 @@ def _maxima(given: Contributions, sums: Sequence[np.ndarray], close: float) -> t
         change = new_slope[rises] - slope[rows]
         free[rows], value[rows], slope[rows] = proposal[rises], new[rises], new_slope[rises]
         taken[rows] += 1
-        done = (size[rows] < close) & (length[rows] == 1)
-        solved[rows[done]], active[rows[done]] = True, False
-        rows, change = rows[~done], change[~done]
         stale = taken[rows] % _STALE == 0
         _update(inverse, rows[~stale], (length[:, None] * step)[rows[~stale]], change[~stale])
         stale = rows[stale]
         if stale.size:
-            inverse[stale] = _inverses(given, free[stale], [one[stale] for one in sums], True)
+            inverse[stale] = _inverses(given, free[stale], [one.of(stale) for one in sums], True)
         length[rows] = 1
         step[rows] = -(inverse[rows] @ slope[rows][..., None])[..., 0]
         size[rows] = np.abs((step[rows] * slope[rows]).sum(axis=1))
@@ -494,28 +558,17 @@ def _update(inverse: np.ndarray, rows: np.ndarray, step: np.ndarray, change: np.
     rows, step, change, along = rows[keep], step[keep], change[keep], along[keep]
     turned = (inverse[rows] @ change[..., None])[..., 0]
     factor = (1 + (change * turned).sum(axis=1) / along) / along
-    cross = step[:, :, None] * (turned / along[:, None])[:, None, :]
-    inverse[rows] += factor[:, None, None] * step[:, :, None] * step[:, None, :] - cross - np.swapaxes(cross, 1, 2)
+    half = step[:, :, None] * (factor[:, None] / 2 * step - turned / along[:, None])[:, None, :]
+    inverse[rows] += half + np.swapaxes(half, 1, 2)
 
 
-def _first_inverses(given: Contributions, sums: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the inverse expected informations of resamples at the estimates of the sample: only the counts of patterns differ."""
-    total = 0.0
-    for one, part in zip(given.patterns, sums):
-        row = np.zeros((1, *one.sums.shape[1:]))
-        row[:, 0, 0] = 1.0
-        of_row = _information(replace(given, patterns=(one,)), given.solution.free[None], [row], observed=False)
-        total = total + part[:, 0, 0, None, None] * of_row
-    return np.linalg.inv(total)
-
-
-def _inverses(given: Contributions, free: np.ndarray, sums: Sequence[np.ndarray], observed: bool) -> np.ndarray:
+def _inverses(given: Contributions, free: np.ndarray, sums: Sequence[_Sums], observed: bool) -> np.ndarray:
     """Return inverse informations of resamples, expected ones where the observed is not positive definite."""
     information = _information(given, free, sums, observed)
     possible = _positive_definite(information)
     if not possible.all():
         rows = np.flatnonzero(~possible)
-        information[rows] = _information(given, free[rows], [one[rows] for one in sums], observed=False)
+        information[rows] = _information(given, free[rows], [one.of(rows) for one in sums], observed=False)
         rows = rows[~_positive_definite(information[rows])]
         information[rows] += np.diagonal(information[rows], axis1=1, axis2=2)[:, None, :] * np.eye(free.shape[1])
     return np.linalg.inv(information)
@@ -543,61 +596,130 @@ def _implied(given: Contributions, free: np.ndarray) -> Implied:
     return Implied(*(one.reshape(*values.shape[:2], *one.shape[1:]) for one in at))
 
 
-def _moments_around(found: _Solution, one: Pattern, total: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sums of deviations from the implied means and of their products, for sums of one pattern."""
-    n, first, second = total[:, 0, 0], total[:, 0, 1:], total[:, 1:, 1:]
-    if not found.means:
+def _around(sums: np.ndarray, move: np.ndarray, means: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return sums of deviations from the implied means and of their products, from sums around values that are ``move`` lower."""
+    n, first, second = sums[:, 0, 0], sums[:, 0, 1:], sums[:, 1:, 1:]
+    if not means:
         return np.zeros_like(first), second - first[:, :, None] * first[:, None, :] / n[:, None, None]
-    move = level[:, one.group][:, one.there] - one.centre
     cross = first[:, :, None] * move[:, None, :]
     return first - n[:, None] * move, second - cross - np.swapaxes(cross, 1, 2) + n[:, None, None] * move[:, :, None] * move[:, None, :]
 
 
-def _evaluated(given: Contributions, free: np.ndarray, sums: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return half the discrepancy (infinite where the implied matrices are impossible) and its derivatives, shapes (b,) and (b, q)."""
+def _evaluated(given: Contributions, free: np.ndarray, sums: Sequence[_Sums]) -> tuple[np.ndarray, np.ndarray]:
+    """Return half the discrepancy (infinite where the implied matrices are impossible) and its derivatives, shapes (b,) and (b, q).
+
+    With what is missing put at its expectation given what is not, and its variance given that added, the derivatives are those of complete
+    data (Little & Rubin, 2002, ch. 11): of all patterns nothing but such sums is needed.
+
+    Parameters
+    ----------
+    given : Contributions
+    free : ndarray, shape (b, q) or (1, q)
+        Of each resample, or of all.
+    sums : sequence of _Sums
+    """
     found = given.solution
-    p, groups = found.slots.p, len(given.n_units)
+    slots, parameters, p = found.slots, found.parameters, found.slots.p
     at = _implied(given, free)
     sigma = at.total[:, :, :p, :p]
-    possible = _positive_definite(sigma.reshape(-1, p, p)).reshape(len(free), groups).all(axis=1)
+    possible = _positive_definite(sigma.reshape(-1, p, p)).reshape(sigma.shape[:2]).all(axis=1)
     sigma = np.where(possible[:, None, None, None], sigma, np.eye(p))
-    value = np.where(possible, 0.0, np.inf)
-    weighted, pull = np.zeros_like(sigma), np.zeros((len(free), groups, p))
-    for one, total in zip(given.patterns, sums):
-        there = one.there
-        part = sigma[:, one.group][:, there[:, None], there]
-        inverse = np.linalg.inv(part)
-        first, second = _moments_around(found, one, total, at.level)
-        n, spread = total[:, 0, 0], inverse @ second
-        value = value + (n * np.linalg.slogdet(part)[1] + np.trace(spread, axis1=1, axis2=2)) / 2
-        pull[:, one.group, there] += (inverse @ first[..., None])[..., 0]
-        weighted[:, one.group, there[:, None], there] += n[:, None, None] * inverse - spread @ inverse
-    flat = Implied(*(one.reshape(-1, *one.shape[2:]) for one in (at.path, at.total, at.level)))
-    slope = likelihood.slopes(found.slots, flat, weighted.reshape(-1, p, p), pull.reshape(-1, p))
-    return value, found.parameters.gathered(slope.reshape(len(free), groups, -1))
+    inverses, determinants = np.linalg.inv(sigma), np.linalg.slogdet(sigma)[1]
+    value, slope = np.where(possible, 0.0, np.inf), np.zeros((len(sums[0].whole), parameters.count))
+    for one in sums:
+        group, inverse = one.group, inverses[:, one.group]
+        move = at.level[:, group, :p] - found.data.means[group]
+        whole, constant = _completed(one, inverse, move)
+        n = whole[:, 0, 0]
+        first, second = _around(whole, move, found.means)
+        spread = inverse @ second
+        value = value + (n * determinants[:, group] + constant + np.trace(spread, axis1=1, axis2=2)) / 2
+        pull = (inverse @ first[..., None])[..., 0]
+        here = Implied(at.path[:, group], at.total[:, group], at.level[:, group])
+        of_slots = likelihood.slopes(slots, here, n[:, None, None] * inverse - spread @ inverse, pull)
+        slope[:, parameters.columns[group]] += of_slots @ parameters.mixing[group]
+    return value, slope
 
 
-def _information(given: Contributions, free: np.ndarray, sums: Sequence[np.ndarray], observed: bool) -> np.ndarray:
+def _completed(sums: _Sums, inverse: np.ndarray, move: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the expected sums of complete data of a group, and what the likelihood of the data that are there adds to theirs.
+
+    Parameters
+    ----------
+    sums : _Sums
+    inverse : ndarray, shape (b, p, p) or (1, p, p)
+        Inverses of the implied covariance matrices.
+    move : ndarray, shape (b, p) or (1, p)
+        Implied means minus the means that the sums are about.
+
+    Returns
+    -------
+    whole : ndarray, shape (b, p + 1, p + 1)
+    constant : ndarray, shape (b,)
+        To be added to twice minus the logarithm of the likelihood.
+    """
+    whole, constant = sums.whole.copy(), np.zeros(len(sums.whole))
+    count, p = len(whole), move.shape[1]
+    for one in sums.alike:
+        patterns, k = one.lacking.shape
+        if not k:
+            continue
+        n, which = one.sums[:, :, 0, 0], one.lacking.T
+        unknown, determinants = _inverted(np.moveaxis(inverse, 0, -1)[which[:, None], which])
+        unknown = np.ascontiguousarray(np.moveaxis(unknown, (0, 1), (2, 3)))
+        constant += (n * (determinants - k)).sum(axis=0)
+        expected = np.empty((*unknown.shape[:3], p + 1))
+        slopes = unknown @ np.swapaxes(inverse[:, one.lacking], 0, 1) * np.where(one.there, -1.0, 0.0)[:, None, None, :]
+        expected[..., 1:] = slopes
+        expected[..., 0] = np.swapaxes(move[:, one.lacking], 0, 1) - (slopes @ move[None, :, :, None])[..., 0]
+        cross = expected @ one.sums
+        own = cross @ np.swapaxes(expected, 2, 3) + n[:, :, None, None] * unknown
+        part = cluster_sums(np.swapaxes(cross, 1, 2).reshape(patterns * k, -1), 1 + one.lacking.ravel(), p + 1)
+        part = np.swapaxes(part.reshape(p + 1, count, p + 1), 0, 1)
+        whole += part + np.swapaxes(part, 1, 2)
+        place = (one.lacking[:, :, None] * p + one.lacking[:, None, :]).ravel()
+        corner = cluster_sums(np.moveaxis(own, 1, 3).reshape(patterns * k * k, count), place, p * p)
+        whole[:, 1:, 1:] += corner.T.reshape(count, p, p)
+    return whole, constant
+
+
+def _inverted(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the inverses of positive definite matrices and the logarithms of their determinants, shapes (k, k, ...) and (...).
+
+    Variable by variable for all matrices at once, which for small ones is several times faster than one after the other.
+    """
+    result, determinant = matrices.copy(), np.zeros(matrices.shape[2:])
+    for index in range(len(matrices)):
+        pivot = result[index, index].copy()
+        determinant += np.log(pivot)
+        row, column = result[index] / pivot, result[:, index].copy()
+        result -= column[:, None] * row
+        result[index], result[:, index] = row, -column / pivot
+        result[index, index] = 1 / pivot
+    return result, determinant
+
+
+def _information(given: Contributions, free: np.ndarray, sums: Sequence[_Sums], observed: bool) -> np.ndarray:
     """Return the observed or expected information of resamples, shape (b, q, q)."""
     found = given.solution
     slots, parameters, p, count = found.slots, found.parameters, found.slots.p, len(free)
     at = _implied(given, free)
     make = likelihood.observed_information if observed else likelihood.expected_information
     result = np.zeros((count, parameters.count, parameters.count))
-    for one, total in zip(given.patterns, sums):
-        there, group = one.there, one.group
-        n = total[:, 0, 0]
-        divisor = np.where(n > 0, n, 1.0)
-        first, second = _moments_around(found, one, total, at.level)
-        inverse, gap, spread = np.zeros((count, p, p)), np.zeros((count, p)), np.zeros((count, p, p))
-        inverse[:, there[:, None], there] = np.linalg.inv(at.total[:, group][:, there[:, None], there])
-        gap[:, there] = first / divisor[:, None]
-        spread[:, there[:, None], there] = second / divisor[:, None, None]
-        state = State(at.path[:, group], at.total[:, group], at.level[:, group], inverse, gap, spread, np.zeros(count))
-        observed_here = np.broadcast_to(np.isin(np.arange(p), there), (count, p))
-        block = make(slots, state, Units(n, np.arange(count), spread, gap, observed_here))
+    for one in sums:
+        group = one.group
+        move = at.level[:, group, :p] - found.data.means[group]
         own, mixed = parameters.columns[group], parameters.mixing[group]
-        result[:, own[:, None], own] += mixed.T @ block @ mixed
+        for there, total in ((there, total) for alike in one.alike for there, total in zip(alike.there, alike.sums)):
+            n = total[:, 0, 0]
+            divisor = np.where(n > 0, n, 1.0)
+            first, second = _around(total, np.where(there, move, 0.0), found.means)
+            gap, spread = first / divisor[:, None], second / divisor[:, None, None]
+            observed_here = np.broadcast_to(there, (count, p))
+            inverse = likelihood.padded_inverse(at.total[:, group, :p, :p], observed_here)[0]
+            state = State(at.path[:, group], at.total[:, group], at.level[:, group], inverse, gap, spread, np.zeros(count))
+            block = make(slots, state, Units(n, np.arange(count), spread, gap, observed_here))
+            result[:, own[:, None], own] += mixed.T @ block @ mixed
     return result
 
 
@@ -635,13 +757,14 @@ def _order(slots: Slots) -> list[int] | None:
     return order
 
 
-def _least_squares(given: Contributions, sums: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _least_squares(given: Contributions, sums: Sequence[_Sums]) -> tuple[np.ndarray, np.ndarray]:
     """Return the free parameters of recursive models of observed variables by least squares, and where there is a solution."""
     found = given.solution
     slots, parameters, p = found.slots, found.parameters, found.slots.p
-    free = np.full((len(sums[0]), parameters.count), np.nan)
+    free = np.full((len(sums[0].whole), parameters.count), np.nan)
     solved = np.ones(len(free), dtype=bool)
-    for one, total, own, mixed in zip(given.patterns, sums, parameters.columns, parameters.mixing):
+    for one, centre, own, mixed in zip(sums, found.data.means, parameters.columns, parameters.mixing):
+        total = one.whole
         n = total[:, 0, 0]
         mean = total[:, 0, 1:] / n[:, None]
         s = total[:, 1:, 1:] / n[:, None, None] - mean[:, :, None] * mean[:, None, :]
@@ -658,7 +781,7 @@ def _least_squares(given: Contributions, sums: Sequence[np.ndarray]) -> tuple[np
         moments = residual @ s @ np.swapaxes(residual, 1, 2)
         covariances, intercepts = slots.kind == COVARIANCES, slots.kind == INTERCEPTS
         values[:, covariances] = moments[:, slots.row[covariances], slots.col[covariances]]
-        level = (residual @ (mean + one.centre)[..., None])[..., 0]
+        level = (residual @ (mean + centre)[..., None])[..., 0]
         values[:, intercepts] = level[:, slots.row[intercepts]]
         free[:, own] = values @ mixed / (mixed**2).sum(axis=0)
     free[~solved] = np.nan
@@ -677,7 +800,7 @@ def _well_conditioned(s: np.ndarray) -> np.ndarray:
 def _proper(given: Contributions, free: np.ndarray) -> np.ndarray:
     """Return where variances are not negative and residuals and factors have possible correlation matrices, shape (b,)."""
     found = given.solution
-    slots, groups = found.slots, len(given.n_units)
+    slots, groups = found.slots, given.n_groups
     values = found.parameters.slots(free)
     own = (slots.kind == COVARIANCES) & (slots.row == slots.col)
     proper = (values[..., own] >= -_NEGATIVE).all(axis=(1, 2))

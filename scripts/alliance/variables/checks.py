@@ -14,7 +14,10 @@ OUTCOMES = ("outcome", "residual_gain", "change")
 SYMPTOM_BASED = ("symptoms", "early_gain")
 CONSTRUCTS = (*PROCESS, *OUTCOMES, "intake", *SYMPTOM_BASED, "dropout")
 CLIENT_COLUMNS = ("age", "planned_sessions")
+GROUPING_COLUMNS = ("treatment", "gender")
 CLIENTS_PREFIX = "clients."
+THERAPISTS_PREFIX = "therapists."
+ALLIANCE_PREFIX = "alliance."
 EVENTS_PREFIX = "events."
 PRODUCT = "product"
 INTAKE_SEVERITY = "intake_severity"
@@ -62,8 +65,11 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
         *_chain_faults(config),
         *_technique_faults(config),
         *_factor_faults(config),
+        *_therapist_faults(config),
         *_outcome_faults(config),
         *_measurement_faults(config),
+        *_congruence_faults(config),
+        *_dropout_faults(config),
     ]
 
 
@@ -82,6 +88,12 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             questions["client_factors"].get("window") if questions["client_factors"]["enabled"] else None,
         ),
     ]
+    if questions["client_factors"]["enabled"]:
+        base = ("questions", "client_factors")
+        over_time = questions["client_factors"].get("over_time") or {}
+        uses += [((*base, "windows", position), name) for position, name in enumerate(questions["client_factors"].get("windows") or ())]
+        uses += [((*base, "over_time", "bands", band), name) for band, name in (over_time.get("bands") or {}).items()]
+        uses += [((*base, "over_time", phase), over_time.get(phase)) for phase in ("first", "second")]
     if questions["path_models"]["enabled"]:
         base = ("questions", "path_models", "conditions")
         uses.append(((*base, "window"), questions["path_models"]["conditions"]["window"]))
@@ -94,9 +106,18 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     if questions["measurement"]["enabled"]:
         of_measurement = enumerate(questions["measurement"]["windows"])
         uses += [(("questions", "measurement", "windows", position), name) for position, name in of_measurement]
+    if questions["therapist_factors"]["enabled"]:
+        of_therapists = enumerate(questions["therapist_factors"]["windows"])
+        uses += [(("questions", "therapist_factors", "windows", position), name) for position, name in of_therapists]
     if questions["early_gains"]["enabled"]:
         windows_of = enumerate(questions["early_gains"]["windows"])
         uses += [(("questions", "early_gains", "windows", position), name) for position, name in windows_of]
+    if questions["congruence"]["enabled"]:
+        base = ("questions", "congruence")
+        uses += [((*base, "windows", position), name) for position, name in enumerate(questions["congruence"]["windows"])]
+        uses.append(((*base, "session_window"), questions["congruence"]["session_window"]))
+    if questions["dropout"]["enabled"]:
+        uses.append((("questions", "dropout", "window"), questions["dropout"]["window"]))
     for path, name in uses:
         if name is not None and name not in windows:
             yield path, f"there is no window '{name}' in alliance.windows{nearest(name, windows)}"
@@ -117,14 +138,28 @@ def _variable_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     for pair, content in lagged["pairs"].items() if lagged["enabled"] else ():
         for series, definition in content["series"].items():
             yield from _definition_faults((*base, "cross_lagged", "pairs", pair, "series", series), definition, config)
-    for model in question["models"]:
+    for model, content in question["models"].items():
         if model in RESERVED:
             yield (*base, "models", model), f"'{model}' is the name of a part of this question; choose another name"
+        if content.get("groups"):
+            yield from _group_faults((*base, "models", model, "groups", "by"), content["groups"]["by"], config)
     for comparison, content in (question.get("comparisons") or {}).items():
         for position, model in enumerate(content["models"]):
             if model not in question["models"]:
                 path = (*base, "comparisons", comparison, "models", position)
                 yield path, f"there is no model '{model}' in questions.path_models.models{nearest(model, question['models'])}"
+
+
+def _group_faults(path: tuple[str, ...], by: str, config: Mapping[str, Any]) -> Iterator[Found]:
+    """Yield faults of the column that tells groups of clients apart."""
+    if by.startswith(CLIENTS_PREFIX):
+        return
+    factors = config["questions"]["client_factors"].get("factors") or {}
+    known = (*GROUPING_COLUMNS, *(factor for factor in factors if "." not in factor and factor != INTAKE_SEVERITY))
+    if "." in by:
+        yield path, f"'{by}' is no column of the clients table: groups of clients are told apart by what is written once for every client"
+    elif by not in known:
+        yield path, f"'{by}' is no column that is known to tell groups apart{nearest(by, known)} (another one is written clients.column)"
 
 
 def _product_faults(path: tuple[str, ...], definition: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[Found]:
@@ -239,6 +274,12 @@ def _factor_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             yield path, f"'{factor}' is not of the form instrument.scale"
         elif factor in CONSTRUCTS:
             yield path, f"'{factor}' is not a client factor: name a column of the clients table, instrument.scale or {INTAKE_SEVERITY}"
+    for position, factor in enumerate(question.get("unique_shared") or ()):
+        if factor not in factors:
+            path = ("questions", "client_factors", "unique_shared", position)
+            yield path, f"there is no factor '{factor}' in questions.client_factors.factors{nearest(factor, factors)}"
+    if (question.get("unique_shared") or ()) and not config["outcome"].get("instruments"):
+        yield ("outcome", "instruments"), "unique_shared of client_factors needs an outcome; list some or name no factor there"
     if INTAKE_SEVERITY in factors and not config["outcome"].get("instruments"):
         yield (
             ("questions", "client_factors", "factors", INTAKE_SEVERITY),
@@ -246,6 +287,28 @@ def _factor_faults(config: Mapping[str, Any]) -> Iterator[Found]:
         )
     if not config["alliance"].get("instruments"):
         yield ("alliance", "instruments"), "client_factors needs an alliance instrument; list one or set its enabled: false"
+
+
+def _therapist_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    question = config["questions"]["therapist_factors"]
+    if not question["enabled"]:
+        return
+    base = ("questions", "therapist_factors")
+    if not config["alliance"].get("instruments"):
+        yield ("alliance", "instruments"), "therapist_factors needs an alliance instrument; list one or set its enabled: false"
+    if not question["factors"]:
+        yield (*base, "factors"), "no factor is given; add a column of the therapists table or set enabled: false"
+    traits = [((*base, "variance", "traits", position), name) for position, name in enumerate(question["variance"]["traits"])]
+    traits += [((*base, "pairs", position, "client"), pair["client"]) for position, pair in enumerate(question["pairs"])]
+    for path, name in traits:
+        if "." in name and (name.count(".") != 1 or not all(name.split("."))):
+            yield path, f"'{name}' is not of the form instrument.scale"
+        elif name in CONSTRUCTS:
+            yield path, f"'{name}' is not what a client brings: name a column of the clients table, instrument.scale or {INTAKE_SEVERITY}"
+    pairs = [(pair["client"], pair["therapist"]) for pair in question["pairs"]]
+    for position, pair in enumerate(pairs):
+        if pair in pairs[:position]:
+            yield (*base, "pairs", position), f"{pair[0]} by {pair[1]} is named twice"
 
 
 def _outcome_faults(config: Mapping[str, Any]) -> Iterator[Found]:
@@ -268,3 +331,35 @@ def _measurement_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             (*base, "invariance", "across"),
             "sessions are compared between the first two windows of questions.measurement.windows; name two",
         )
+
+
+def _congruence_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    question = config["questions"]["congruence"]
+    if not question["enabled"]:
+        return
+    base = ("questions", "congruence")
+    if not config["alliance"].get("instruments"):
+        yield ("alliance", "instruments"), "congruence needs an alliance instrument; list one or set questions.congruence.enabled: false"
+    for name, content in question["surfaces"].items():
+        for side in ("x", "y"):
+            rater = content[side].removeprefix(ALLIANCE_PREFIX)
+            if content[side].startswith(ALLIANCE_PREFIX) and rater not in question["raters"]:
+                yield (
+                    (*base, "surfaces", name, side),
+                    f"'{rater}' is none of questions.congruence.raters{nearest(rater, question['raters'])}",
+                )
+        if content["outcome"] in ("outcome", "symptoms") and not config[content["outcome"]].get("instruments"):
+            yield (content["outcome"], "instruments"), f"surface {name} needs one; list some or drop questions.congruence.surfaces.{name}"
+
+
+def _dropout_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    question = config["questions"]["dropout"]
+    if not question["enabled"]:
+        return
+    if not config["alliance"].get("instruments"):
+        yield ("alliance", "instruments"), "dropout needs an alliance instrument; list one or set questions.dropout.enabled: false"
+    for name, pair in question["combinations"].items():
+        for role, column in pair.items():
+            if column in CONSTRUCTS:
+                path = ("questions", "dropout", "combinations", name, role)
+                yield path, f"'{column}' is a construct; name a column of the {role}s table"

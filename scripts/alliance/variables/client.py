@@ -247,10 +247,10 @@ def _at(measures: Sequence[Measure], name: str, clients: pd.Index) -> np.ndarray
     values = np.full((len(clients), len(measures)), np.nan)
     for column, one in enumerate(measures):
         if len(one.times):
-            found = one.times[name]
-            numbers = (found - pd.Timestamp(0)) / pd.Timedelta(days=1) if name.endswith("date") else found
+            found = one.times[name].to_numpy()
+            numbers = (found - np.datetime64(0, "D")) / np.timedelta64(1, "D") if name.endswith("date") else found.astype(float)
             position = one.times.index.get_indexer(clients)
-            values[:, column] = np.where(position >= 0, numbers.to_numpy(dtype=float)[position], np.nan)
+            values[:, column] = np.where(position >= 0, numbers[position], np.nan)
     return values
 
 
@@ -355,41 +355,49 @@ def _higher_is_worse(site: Site, instrument: str) -> bool:
     return known is not None and str(getattr(known, "direction", "")) == "higher_is_worse"
 
 
-def _rows(site: Site, instrument: str, scale: str, rater: str) -> pd.DataFrame:
+def _rows(site: Site, instrument: str, scale: str, rater: str, timepoint: str) -> tuple[pd.DataFrame, str]:
+    """Return the scores of one measure at a timepoint (``client_no, session, date, score``) and their unit.
+
+    Item means where the measure has scores in several units.
+    """
     scores = site.scores
     if scores.empty:
-        return scores
+        return scores, ""
     chosen = scores["instrument"].eq(instrument).to_numpy() & scores["scale"].eq(scale).to_numpy() & scores["rater"].eq(rater).to_numpy()
-    rows = scores[chosen]
-    rows = rows[rows["score"].notna().to_numpy()]
-    units = sorted(rows["unit"].unique())
-    if len(units) > 1:
-        rows = rows.assign(score=rows["score_mean"].astype("float64"), unit="mean")
-        rows = rows[rows["score"].notna().to_numpy()]
-    return rows
+    chosen &= scores["score"].notna().to_numpy()
+    unit, column = scores["unit"].iloc[np.flatnonzero(chosen)], "score"
+    if unit.nunique() > 1:
+        column = "score_mean"
+        chosen &= scores[column].notna().to_numpy()
+    here = np.flatnonzero(chosen & scores["timepoint"].eq(timepoint).to_numpy())
+    rows = pd.DataFrame({name: scores[name].iloc[here] for name in ("client_no", "session", "date")})
+    rows["score"] = scores[column].iloc[here].astype("float64")
+    return rows, "mean" if column == "score_mean" else str(unit.iloc[0]) if len(unit) else ""
 
 
-def _averaged(rows: pd.DataFrame, construct: str, when: str, turned: bool, instrument: str, scale: str, rater: str) -> Measure:
-    session = rows["session"].astype("float64").fillna(0.0)
-    order = rows["timepoint"].map(TIMEPOINT_ORDER).astype("float64") * _ORDER_STEP + session
-    dates = pd.to_datetime(rows["date"])
-    frame = pd.DataFrame(
-        {"client_no": rows["client_no"].astype("int64"), "score": rows["score"].astype("float64"), "order": order, "date": dates}
-    )
-    grouped = frame.sort_values(["client_no", "order"], kind="stable").groupby("client_no")
-    undated = frame["date"].isna().groupby(frame["client_no"]).any()
+def _averaged(
+    rows: pd.DataFrame, construct: str, when: str, turned: bool, instrument: str, scale: str, rater: str, timepoint: str, unit: str
+) -> Measure:
+    client, score = rows["client_no"].to_numpy(dtype="int64"), rows["score"].to_numpy(dtype=float)
+    session = rows["session"].to_numpy(dtype=float, na_value=np.nan)
+    order = TIMEPOINT_ORDER.get(timepoint, np.nan) * _ORDER_STEP + np.where(np.isnan(session), 0.0, session)
+    dates = pd.to_datetime(rows["date"]).to_numpy()
+    # In one order, so that means do not depend on that of the rows by a last digit.
+    sort = np.lexsort((score, order, client))
+    clients, start, count = np.unique(client[sort], return_index=True, return_counts=True)
+    index = pd.Index(clients, name="client_no")
     times = pd.DataFrame(
         {
-            "first_date": grouped["date"].min(),
-            "last_date": grouped["date"].max(),
-            "first_order": grouped["order"].min(),
-            "last_order": grouped["order"].max(),
-            "n_sessions": grouped["score"].size().astype("float64"),
-        }
+            # NaT where one of the dates is not known.
+            "first_date": np.minimum.reduceat(dates[sort], start),
+            "last_date": np.maximum.reduceat(dates[sort], start),
+            "first_order": np.minimum.reduceat(order[sort], start),
+            "last_order": np.maximum.reduceat(order[sort], start),
+            "n_sessions": count.astype(float),
+        },
+        index=index,
     )
-    times.loc[undated[undated].index, ["first_date", "last_date"]] = pd.NaT
-    values = _by_client(grouped["score"].mean())
-    unit = str(rows["unit"].iloc[0])
+    values = pd.Series(np.add.reduceat(score[sort], start) / count, index=index)
     return Measure(-values if turned else values, times, construct, instrument, scale, rater, unit, when, turned)
 
 
@@ -411,15 +419,14 @@ def _score_at(
     for entry in instruments:
         instrument, _, own_scale = entry.partition(".")
         own_scale = own_scale or scale
-        rows = _rows(site, instrument, own_scale, rater)
-        if rows.empty:
-            continue
-        rows = rows[rows["timepoint"].eq("session" if timepoint is None else timepoint).to_numpy()]
+        at = timepoint or "session"
+        rows, unit = _rows(site, instrument, own_scale, rater, at)
         if window is not None and len(rows):
             rows = rows[in_window(rows, window, attended)]
             rows = rows if equal_sessions is None else _equal_number(rows, equal_sessions)
         if len(rows):
-            return _averaged(rows, construct, when, turn and _higher_is_worse(site, instrument), instrument, own_scale, rater)
+            turned = turn and _higher_is_worse(site, instrument)
+            return _averaged(rows, construct, when, turned, instrument, own_scale, rater, at, unit)
     listed = ", ".join(instruments) or "any instrument"
     place = f"in {when}" if window is not None else f"at {when}"
     return _absent(construct, f"no {rater}-rated {scale} score of {listed} {place}")
@@ -472,8 +479,8 @@ def _events(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any
         return _absent(construct, f"no coded sessions in {name}")
     dates = site.sessions[[*keys, "date"]] if len(site.sessions) and "date" in site.sessions else frame[keys].assign(date=pd.NaT)
     dates = dates.dropna(subset=keys).astype({"client_no": "int64", "session": "int64"}).drop_duplicates(keys)
-    frame = frame.merge(dates, on=keys, how="left").assign(timepoint="session", unit="an hour")
-    return _averaged(frame, construct, name, False, "", "", "observer")
+    frame = frame.merge(dates, on=keys, how="left")
+    return _averaged(frame, construct, name, False, "", "", "observer", "session", "an hour")
 
 
 def event_rates(site: Site, construct: str) -> tuple[pd.DataFrame, str]:

@@ -1,4 +1,4 @@
-"""What clients bring to treatment and the early alliance."""
+"""What clients bring to treatment and the alliance."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from alliance.reports import figures, numbers
-from alliance.reports.chapters import common, published
-from alliance.reports.elements import Cell, Chapter, Column, Figure, Table, slug
+from alliance.reports.chapters import client_factors_parts, common, published
+from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Table, number_cell, slug
 from alliance.reports.figures import ForestRow
 from alliance.reports.inputs import ReportData
 
@@ -23,42 +23,77 @@ LIMITS = (
     "Factors were observed, not varied: a correlation does not show that changing the factor would change the alliance.",
     "Which factor belongs to which category follows the review and the configuration; another map gives other category means.",
     "A factor and an alliance rated by the same person share that person’s way of answering.",
-    "Only the early alliance was looked at; whether a factor works later in treatment is another question.",
+    "Slopes between therapists rest on the means of a few clients each, so they say little where therapists are few.",
+    "What factors and the alliance explain in common does not say which of them comes first.",
 )
+REVIEWED = ("interpersonal", "intrapersonal", "diagnostic")
+"""Categories of the review; the configuration may have more."""
 
 
 def build(data: ReportData) -> Chapter:
     """Return the chapter on client factors."""
-    tables = {name: common.distinct(table) for name, table in data.tables[QUESTION].items()}
-    factors, categories = tables["factors"], tables["categories"]
+    tables = {name: common.table_of(data, QUESTION, name) for name in data.tables[QUESTION]}
+    every, categories = tables["factors"], tables["categories"]
+    factors = headline_rows(data)
     pooled = common.pooled_rows(categories)
     means = [row for row in common.select(pooled, estimate_type=RANDOM_EFFECTS).itertuples() if common.has_number(row)]
-    contrasts = [row for row in common.select(pooled, estimate_type="correlation_contrast").itertuples() if common.has_number(row)]
+    categories = categories[~categories["category"].isin(_further_contrasts(categories))]
+    compared = common.pooled_rows(categories, estimate_type="correlation_contrast")
+    contrasts = [(category_words(row.category), row) for row in compared.itertuples()]
     left_out = tables["leave_one_out"]
-    findings = [told(data, row, left_out) for row in means] + [contrast_sentence(data, row) for row in contrasts]
+    over_time, beside = (common.table_of(data, QUESTION, name) for name in ("over_time", "unique_shared"))
+    findings = [
+        *(told(data, row, left_out) for row in means),
+        common.contrast_list(data, "Differences of categories", contrasts),
+        client_factors_parts.sign_sentence(common.pooled_rows(factors), REVIEWED),
+        client_factors_parts.weight_sentence(data, common.pooled_rows(factors, category="diagnostic")),
+        *client_factors_parts.beside_sentences(data, beside),
+        *client_factors_parts.together_sentences(data, beside),
+        *client_factors_parts.time_sentences(data, over_time),
+    ]
     return Chapter(
         id="client-factors",
-        title="What clients bring: factors at intake and the early alliance",
-        question="Which characteristics of clients at intake go with a better alliance early in treatment?",
+        title="What clients bring: factors at intake and the alliance",
+        question="Which characteristics of clients at intake go with a better alliance, early in treatment and throughout?",
         sources=(QUESTION,),
         headlines=(headline(data, means),) if means else (),
-        findings=tuple(findings),
+        findings=tuple(sentence for sentence in findings if sentence),
         blocks=(
             category_table(data, categories),
             *published.tables(data, QUESTION, benchmark_name),
             *factor_forest(data, factors, means),
             factor_table(data, factors),
-            site_factor_table(data, factors),
+            *client_factors_parts.measured_figure(data, factors),
+            *client_factors_parts.beside_blocks(data, beside),
+            *client_factors_parts.time_blocks(data, over_time),
+            Fold("factors-sites", "Factors site by site", (site_factor_table(data, factors),)),
+            *client_factors_parts.more_blocks(data, every),
         ),
         limits=LIMITS,
         missing=common.not_estimable(data, factors, lambda row: common.words(row.factor)),
     )
 
 
+def _further_contrasts(categories: pd.DataFrame) -> set[str]:
+    """Return the contrasts with categories that the review does not have; they stand in the table of the results."""
+    pairs = set(categories.loc[categories["estimate_type"].eq("correlation_contrast"), "category"])
+    return {pair for pair in pairs if not set(pair.split(" - ")) <= set(REVIEWED)}
+
+
+def headline_rows(data: ReportData) -> pd.DataFrame:
+    """Return the correlations with the alliance that the question is about: one rater, one window."""
+    factors = common.table_of(data, QUESTION, "factors")
+    return factors[factors["headline"].eq("yes")]
+
+
 def benchmark_name(table: str, row: Any) -> str:
     """Return what a published figure is about."""
     if table == "factors":
         return common.words(row.factor)
+    if table == "over_time":
+        return ""
+    if table == "unique_shared":
+        return client_factors_parts.beside_name(row) if numbers.known(row.published) else ""
     return f"{common.words(row.category)} factors, {TYPE_WORDS.get(row.estimate_type, row.estimate_type)}"
 
 
@@ -70,7 +105,7 @@ def category_words(category: str) -> str:
 def headline(data: ReportData, means: list[Any]) -> str:
     """Return the category means in one sentence."""
     parts = [
-        f"{row.category} factors {common.estimate_text(row, data.decimals)} {common.interval_text(row, data.decimals)}"
+        f"{category_words(row.category)} factors {common.estimate_text(row, data.decimals)} {common.interval_text(row, data.decimals)}"
         + (f" (review: {numbers.bounded(row.published, data.decimals)})" if numbers.known(row.published) else "")
         for row in means
     ]
@@ -83,7 +118,7 @@ def told(data: ReportData, row: Any, left_out: pd.DataFrame) -> str:
     sentences = (
         mean_sentence(data, row),
         common.spread_sentence(data, row),
-        common.influence_sentence(data, alone, f"the mean of {row.category} factors"),
+        common.influence_sentence(data, alone, f"the mean of {category_words(row.category)} factors"),
         common.caution(row),
     )
     return " ".join(sentence for sentence in sentences if sentence)
@@ -138,7 +173,7 @@ def factor_forest(data: ReportData, factors: pd.DataFrame, means: list[Any]) -> 
             for row in group.itertuples()
         ]
         if category in by_category:
-            rows.append(common.pooled_forest_row(by_category[category], f"Mean, {category}"))
+            rows.append(common.pooled_forest_row(by_category[category], f"Mean, {category_words(category)}"))
     if not any(numbers.known(row.estimate) for row in rows):
         return []
     told = "; ".join(
@@ -152,8 +187,7 @@ def factor_forest(data: ReportData, factors: pd.DataFrame, means: list[Any]) -> 
             id="factor-forest",
             title="Client factors at intake and the early alliance, pooled over sites",
             alt=f"Forest plot of pooled correlations with {data.level} intervals: {told}.",
-            svg=figures.forest(rows, **arguments),
-            narrow=figures.forest(rows, **arguments, narrow=True),
+            svg=figures.forest(rows, **arguments, narrow=True),
             note=f"Squares are factors, diamonds category means; lines are {data.level} intervals. The table that follows has the numbers.",
         )
     ]
@@ -169,7 +203,7 @@ def factor_table(data: ReportData, factors: pd.DataFrame) -> Table:
     rows = tuple(
         (
             Cell(common.words(row.factor)),
-            Cell(row.category),
+            Cell(category_words(row.category)),
             Cell("yes" if row.reversed == "yes" else "no"),
             Cell(row.alliance_rater),
             Cell(row.same_rater),
@@ -194,19 +228,21 @@ def factor_table(data: ReportData, factors: pd.DataFrame) -> Table:
 
 
 def site_factor_table(data: ReportData, factors: pd.DataFrame) -> Table:
-    """Return the correlation of every factor at every site."""
-    rows = tuple(
-        (
-            Cell(common.words(row.factor)),
-            Cell(data.labels.get(row.site, row.site)),
-            *common.estimate_cells(data, row, pooled=False),
-        )
-        for row in common.site_rows(factors).itertuples()
-    )
+    """Return the correlation of every factor at every site; all else about a site stands on its own page."""
+    own = common.site_rows(factors)
+    sites, names = sorted(set(own["site"])), list(dict.fromkeys(own["factor"]))
+    found = {(row.factor, row.site): row for row in own.itertuples()}
+
+    def cell(row: Any) -> Cell:
+        if row is None or not common.has_number(row):
+            return Cell(numbers.UNKNOWN, "")
+        return number_cell(numbers.bounded(row.estimate, data.decimals), row.estimate)
+
     return Table(
         id=f"factors-{slug('sites')}",
         caption="Client factors at intake and the early alliance, site by site",
-        columns=(Column("Factor"), Column("Site"), *common.estimate_columns(data, "r", pooled=False)),
-        rows=rows,
+        columns=(Column("Factor"), *(Column(data.labels.get(site, site), True) for site in sites)),
+        rows=tuple((Cell(common.words(name)), *(cell(found.get((name, site))) for site in sites)) for name in names),
+        note="Correlations. Intervals, numbers of clients and remarks stand on the page of each site.",
         empty="No site sent a client factor together with an early alliance.",
     )

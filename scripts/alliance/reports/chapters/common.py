@@ -36,6 +36,7 @@ BOUNDED_TYPES = frozenset(
         "slope_standardised",
         "slope_contrast",
         "interaction_standardised",
+        "slope_change",
         "reliability_of_means",
         "alpha",
         "omega_total",
@@ -68,14 +69,20 @@ BOUNDED_TYPES = frozenset(
         "residual_correlation",
         "expected_change",
         "akaike_weight",
+        "kappa",
     }
 )
+RATIO_TYPES = frozenset({"hazard_ratio", "odds_ratio", "observed_to_expected"})
 PERCENT_TYPES = frozenset(
     {
         "share",
         "variance_share",
         "share_of_rest",
         "r_squared_change",
+        "r_squared_shared",
+        "r_squared_total",
+        "r_squared_adjusted",
+        "r_squared_elsewhere",
         "variance_component",
         "residual_variance_standardised",
         "explained_common_variance",
@@ -83,6 +90,8 @@ PERCENT_TYPES = frozenset(
         "consistency",
         "method_specificity",
         "component_share",
+        "cumulative_risk",
+        "share_in_treatment",
     }
 )
 RELIABILITY_TYPES = frozenset(
@@ -329,9 +338,13 @@ def spread_sentence(data: ReportData, row: Any) -> str:
 
 
 def sureness(row: Any) -> str:
-    """Return what an interval says about the sign, in words."""
+    """Return what an interval says about the sign (of a ratio: whether it is above or below 1), in words."""
     if not (numbers.known(row.ci_low) and numbers.known(row.ci_high)):
         return "no interval could be computed"
+    if row.estimate_type in RATIO_TYPES:
+        if row.ci_low > 1 or row.ci_high < 1:
+            return "the interval leaves out 1"
+        return "the interval holds 1, so it stays open whether more or fewer leave"
     if row.ci_low > 0 or row.ci_high < 0:
         return "the interval leaves out zero"
     return "the interval holds zero, so the sign stays open"

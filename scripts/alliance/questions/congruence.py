@@ -1,0 +1,115 @@
+"""Do client and therapist see the same? Agreement, tracking, whose rating predicts, and response surfaces (claims K1 to K5, J3, F10).
+
+The parts lie in modules of their own, one a table: ``congruence_<table>``; ``congruence_dyads`` finds what both raters rated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from alliance.questions import (
+    congruence_actor_partner,
+    congruence_agreement,
+    congruence_response_surface,
+    congruence_truth_and_bias,
+    effects,
+)
+from alliance.questions.congruence_dyads import session_table
+from alliance.questions.contract import finish
+from alliance.questions.correlations import variances
+from alliance.questions.moments import COLUMNS
+from alliance.questions.part import VCOV, Part, largest_counts, stacked
+from alliance.questions.sentences import Sentence
+from alliance.questions.site_data import SiteData
+from alliance.questions.summary import SiteSummary
+
+estimate_reads = (
+    "alliance",
+    "symptoms",
+    "outcome",
+    "dropout",
+    "pooling.min_clients",
+    "pooling.min_sites",
+    "pooling.level",
+    "questions.congruence",
+)
+pool_reads = ("pooling", "alliance.rater", "outcome.rater", "symptoms.rater", "questions.congruence")
+needs = ()
+tables = ("agreement", "truth_and_bias", "actor_partner", "response_surface")
+
+PARTS = {
+    "agreement": congruence_agreement,
+    "truth_and_bias": congruence_truth_and_bias,
+    "actor_partner": congruence_actor_partner,
+    "response_surface": congruence_response_surface,
+}
+
+
+def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
+    """Return one site's part of every table.
+
+    Parameters
+    ----------
+    site : SiteData
+    options : mapping
+        The keys of ``estimate_reads``, and ``seed``.
+    constants : mapping
+        Not used.
+    """
+    table = session_table(site, options)
+    parts: dict[str, Part] = {name: part.estimate(site, table, options) for name, part in PARTS.items()}
+    rows = [{**row, "model": name} for name, part in parts.items() for row in part.rows]
+    spread = [value for part in parts.values() for value in part.variances]
+    return SiteSummary(
+        site=site.site,
+        label=site.label,
+        question="congruence",
+        n=largest_counts(rows),
+        moments=stacked([part.moments for part in parts.values()], COLUMNS),
+        estimates=pd.DataFrame(rows),
+        vcov=stacked([variances(rows, spread), *(part.covariances for part in parts.values())], VCOV),
+    )
+
+
+def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Mapping[str, Any]) -> pd.DataFrame:
+    """Return response surfaces over the rows of all sites that share them.
+
+    Parameters
+    ----------
+    sites : iterable of SiteData
+        Sites that share rows, one in memory at a time.
+    every_site : sequence of str
+        All sites of the study.
+    options : mapping
+        The keys of ``estimate_reads``, and ``seed``.
+    """
+    return congruence_response_surface.one_stage(sites, every_site, options)
+
+
+def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return the tables; see the results dictionary.
+
+    Parameters
+    ----------
+    summaries : list of SiteSummary
+    options : mapping
+        The keys of ``pool_reads``, and ``seed``.
+    tables : mapping
+        ``one_stage``: the surfaces over the rows of all sites that share them.
+    """
+    summaries = sorted(summaries, key=lambda one: one.site)
+    gathered = effects.gather(summaries)
+    found = {}
+    for name, part in PARTS.items():
+        own = gathered[gathered["model"].eq(name)].reset_index(drop=True)
+        further = {"one_stage": tables.get("one_stage")} if name == "response_surface" else {}
+        found[name] = finish(part.pool(own, summaries, options, **further), "congruence", name)
+    return found
+
+
+def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Sentence]:
+    """Return what was done in this run, with citation keys."""
+    return [sentence for name, part in PARTS.items() for sentence in part.methods(options, tables[name])]
