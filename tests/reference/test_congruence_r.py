@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import r_script
 from alliance.questions.contract import POOLED, faults
-from alliance.statistics.dyads import lagged_model
+from alliance.statistics.lagged_dyads import lagged_model
 from unit.congruence_sites import options, rows, site_from, tables_of
 
 SITES = ("a", "b", "c", "d")

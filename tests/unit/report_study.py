@@ -346,6 +346,57 @@ def client_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
     }
 
 
+def therapist_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on therapist factors."""
+    effects, variance = [], []
+
+    def told(topic: str, factor: str, kind: str, scale: str, contrast: str, estimate_type: str, centre: float, method: str) -> None:
+        keys = {"topic": topic, "factor": factor, "factor_kind": kind, "alliance_scale": scale, "contrast": contrast}
+        keys |= {"alliance_rater": "client", "window": "early", "same_rater": "no", "bound": 0.1, "p_equivalence": 0.4}
+        keys |= {"decision": "undecided", "minimum_detectable": 0.31, "detectable_r": 0.67, "p_joint": 0.021 if contrast else None}
+        found = estimates(keys, estimate_type, centre, draw)
+        best = found[-1] | {"method": method, "i2": None, "detectable_r": 0.345, "decision": "different" if contrast else "undecided"}
+        effects.extend([*found, best])
+
+    for factor, kind, contrast in (
+        ("training", "training", "(task + goal) / 2 - bond"),
+        ("attachment_anxiety", "attachment", "bond - (task + goal) / 2"),
+        ("introject", "introject", "bond - (task + goal) / 2"),
+        ("alliance_training", "alliance_training", "(task + goal) / 2 - bond"),
+    ):
+        for scale in ("total", "task", "goal", "bond"):
+            told("level", factor, kind, scale, "", "slope_standardised", 0.12, "one_stage_therapist_means")
+        told("level", factor, kind, "", contrast, "slope_contrast", 0.14, "one_stage_therapist_means")
+    told("course", "alliance_training", "alliance_training", "total", "", "slope_over_sessions", 0.02, "one_stage")
+    told("interaction", "client dominance x therapist dominance", "dyad", "total", "", "interaction_standardised", -0.18, "one_stage")
+    keys = {"topic": "before_after", "factor": "after_training", "factor_kind": "alliance_training", "alliance_scale": "total"}
+    keys |= {"contrast": "after - before", "alliance_rater": "client", "window": "every session", "same_rater": "no"}
+    lacking = "not estimable: needs the column after_training of the sessions table (0 before, 1 after the training)"
+    effects += [absent(keys, "mean_difference", site, lacking) for site in (*SITES[:-1], POOLED)]
+    for basis, part, trait, case_mix, share in (
+        ("sessions", "constant", "", "not held constant", 0.093),
+        ("sessions", "between_client", "", "not held constant", 0.462),
+        ("sessions", "within_client", "", "not held constant", 0.445),
+        ("sessions", "constant", "", "not held constant, same clients", 0.091),
+        ("sessions", "constant", "", "held constant", 0.088),
+        ("sessions", "client_specific", "all client factors", "not held constant", 0.012),
+        ("clients", "constant", "", "not held constant", 0.124),
+        ("clients", "client_specific", "object_relations", "not held constant", 0.033),
+    ):
+        window = "every session" if basis == "sessions" else "early"
+        keys = {"basis": basis, "part": part, "trait": trait, "case_mix": case_mix, "window": window}
+        keys |= {"alliance_scale": "total", "alliance_rater": "client", "component": share}
+        numbers = {"method": "one_stage", "estimate": share, "ci_low": share / 3, "ci_high": share * 2, "n_therapists": 59}
+        variance.append(estimates(keys, "variance_share", share, draw)[-1] | numbers | {"i2": None})
+        if trait:
+            variance.append(variance[-1] | {"estimate_type": "slope_variance", "p_boundary": 0.212})
+    reliability = {**variance[0], "basis": "clients", "window": "early", "estimate_type": "reliability_of_means", "estimate": 0.46}
+    return {
+        "effects": finished(pd.DataFrame(effects), "therapist_factors", "effects"),
+        "variance": finished(pd.DataFrame([*variance, reliability]), "therapist_factors", "variance"),
+    }
+
+
 @functools.cache
 def dropout() -> dict[str, pd.DataFrame]:
     """Return the tables of the question on dropout, computed from simulated sites; one site without an answer."""
@@ -745,6 +796,7 @@ def study(seed: int = 1) -> ReportData:
             "convergent_validity": convergent_validity(draw),
             "path_models": report_study_paths.path_models(random.Random(seed + 2)),
             "client_factors": client_factors(draw),
+            "therapist_factors": therapist_factors(random.Random(seed + 3)),
             "alliance_outcome": alliance_outcome(draw),
             "early_gains": early_gains(draw),
             "dropout": dropout(),

@@ -113,6 +113,22 @@ OPTIONS = {
                 "equivalence_bound": 0.1,
             },
         },
+        "therapist_factors": {
+            "enabled": True,
+            "windows": ["early"],
+            "contrast": {"mean_of": ["task", "goal"], "against": "bond"},
+            "factors": {
+                "training": {"kind": "training"},
+                "attachment_anxiety": {"kind": "attachment"},
+                "alliance_training": {"kind": "alliance_training"},
+            },
+            "after_training": "after_training",
+            "pairs": [{"client": "dominance", "therapist": "dominance"}],
+            "equivalence_bound": 0.1,
+            "power": 0.8,
+            "low_power_r": 0.5,
+            "variance": {"traits": ["dominance"], "min_therapists": 5, "min_clients": 3},
+        },
         "alliance_outcome": {
             "enabled": True,
             "windows": ["session_3", "early", "late"],

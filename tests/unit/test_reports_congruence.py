@@ -48,7 +48,7 @@ def pooled(study, name: str, **keys: str) -> pd.Series:
 def test_the_headline_says_who_is_higher_with_the_number_of_the_table(study, chapter):
     row = pooled(study, "agreement", statistic="first minus second", headline="yes")
     assert chapter.headlines[0].startswith("Clients rate the alliance higher than their therapists")
-    assert f"{numbers.decimal(row['estimate'])} SD" in chapter.headlines[0]
+    assert f"client minus therapist {numbers.decimal(row['estimate'])} SD" in chapter.headlines[0]
 
 
 def test_an_interval_that_holds_zero_leaves_open_who_is_higher_and_a_negative_one_turns_it(study):
@@ -65,9 +65,18 @@ def test_tracking_moderators_and_whose_rating_predicts_are_told_in_sentences(stu
     told = " ".join(chapter.findings)
     row = pooled(study, "truth_and_bias", term="tracking within clients", headline="yes")
     assert f"ups and downs by {numbers.decimal(row['estimate'])}" in told
-    assert "training (tracking" in told and "of 2 moderators and without correction for their number" in told
+    assert "training (tracking" in told and "without correction for the number of moderators" in told
     assert "the interval of own rating leaves out zero" in told
     assert re.search(r"task minus bond −0\.\d\d|task minus bond −\.\d\d", told)
+
+
+def test_moderators_that_change_nothing_are_not_said_to_have_no_effect(study):
+    table = study.tables["congruence"]["truth_and_bias"]
+    moderated = table["moderator"].ne("")
+    flat = changed(study, "truth_and_bias", ci_low=table["ci_low"].mask(moderated, -0.5), ci_high=table["ci_high"].mask(moderated, 0.5))
+    assert any(
+        "None of the moderators changes" in text and "none is thereby shown not to" in text for text in congruence.build(flat).findings
+    )
 
 
 def test_a_surface_that_supports_its_claim_is_told_and_others_stay_undecided(chapter):
@@ -99,6 +108,13 @@ def test_every_surface_of_the_configuration_has_a_row_with_its_lines_or_what_it_
     assert any("has 5" in text for text in texts["Alliance and dropout"])
     assert any("speaks for it" in text.lower() for text in texts["Dominance and alliance"])
     assert any("needs at least 12 clients" in text for text in chapter.missing)
+
+
+def test_shares_of_clients_are_drawn_only_where_no_part_holds_fewer_than_ten(study, chapter):
+    assert block(chapter, "congruence-bands").alt.startswith("Shares of clients. total: agree")
+    table = study.tables["congruence"]["agreement"]
+    few = changed(study, "agreement", estimate=table["estimate"].mask(table["statistic"].eq("therapist higher"), 0.02))
+    assert not any(one.id == "congruence-bands" for one in congruence.build(few).blocks)
 
 
 def test_moderators_share_a_row_of_bias_and_tracking_and_lacking_ones_say_why(chapter):

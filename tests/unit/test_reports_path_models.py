@@ -24,7 +24,7 @@ from alliance.reports.chapters import (
     path_models_single,
 )
 from alliance.reports.diagram import Edge, Node
-from alliance.reports.elements import Figure, Fold, Part, Table
+from alliance.reports.elements import Figure, Fold, Part, Table, slug
 
 MAIN = "empathy_alliance_outcome"
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}'
@@ -325,6 +325,27 @@ def test_conditions_are_told_by_claim(study, chapter):
         assert claim in told and number in told
     figures = block(chapter, "published-path-models")
     assert [row[2].text for row in figures.rows if row[0].text.startswith("Regard")] == [".27"]
+
+
+def test_groups_of_clients_stand_beside_each_other_in_one_table_and_one_diagram(study, chapter):
+    model = "alliance_outcome_by_treatment"
+    table = block(chapter, f"parameters-{slug(model)}")
+    paths = [row[0].text for row in table.rows]
+    assert paths[:2] == ["Alliance → Outcome (cognitive)", "Alliance → Outcome (psychodynamic)"]
+    rows = study.tables["path_models"]["parameters"]
+    rows = rows[rows["model"].eq(model) & rows["parameter"].eq("outcome ~ alliance") & rows["method"].eq("two_stage_reml")]
+    told = {row.group: numbers.bounded(row.estimate) for row in rows.itertuples()}
+    assert set(told) == {"cognitive", "psychodynamic"}
+    figure = block(chapter, f"diagram-{slug(model)}")
+    assert "cognitive | psychodynamic" in figure.note
+    for group, value in told.items():
+        assert f"Alliance → Outcome ({group}) {value}" in figure.alt
+
+
+def test_a_difference_of_groups_and_the_clients_in_none_of_them_are_told(chapter):
+    told = " ".join(block(chapter, f"path-model-{slug('alliance_outcome_by_treatment')}").told).replace(SPACE, " ")
+    assert "“difference” (in_cognitive - in_psychodynamic), standardised: β = .06, 95% CI" in told
+    assert "Of 350 clients, 14 were left out: they are in none of the groups cognitive and psychodynamic." in told
 
 
 def test_what_is_not_estimable_says_what_it_needs(chapter):

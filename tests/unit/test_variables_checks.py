@@ -32,6 +32,7 @@ def test_a_sound_configuration_has_no_faults(config):
         (("questions", "convergent_validity", "timepoint_window"), "session3", "did you mean 'session_3'"),
         (("questions", "client_factors", "window"), "al", "did you mean 'all'"),
         (("questions", "measurement", "windows", 1), "lat", "did you mean 'late'"),
+        (("questions", "therapist_factors", "windows", 0), "erly", "did you mean 'early'"),
     ],
 )
 def test_an_unknown_window_is_named_with_the_nearest_valid_one(config, path, value, message):
@@ -103,6 +104,29 @@ def test_sound_chains_have_no_faults_and_names_of_their_own(config):
     assert "choose another name" in checks(config)[0][1]
 
 
+@pytest.mark.parametrize(
+    ("change", "path", "message"),
+    [
+        ({"factors": {}}, ("factors",), "no factor is given"),
+        ({"pairs": [{"client": "alliance", "therapist": "dominance"}]}, ("pairs", 0, "client"), "not what a client brings"),
+        ({"pairs": [{"client": "core_10.", "therapist": "dominance"}]}, ("pairs", 0, "client"), "instrument.scale"),
+        ({"pairs": 2 * [{"client": "age", "therapist": "years"}]}, ("pairs", 1), "named twice"),
+        (
+            {"variance": {"traits": ["outcome"], "min_therapists": 5, "min_clients": 3}},
+            ("variance", "traits", 0),
+            "not what a client brings",
+        ),
+    ],
+)
+def test_a_wrong_trait_of_clients_or_pair_is_named(config, change, path, message):
+    config["questions"]["therapist_factors"] |= change
+    found = checks(config)
+    assert [at for at, _ in found] == [("questions", "therapist_factors", *path)]
+    assert message in found[0][1]
+    config["questions"]["therapist_factors"]["enabled"] = False
+    assert checks(config) == []
+
+
 def test_all_faults_are_found_at_once(config):
     config["alliance"]["window"] = "nowhere"
     config["outcome"]["instruments"] = []
@@ -115,6 +139,19 @@ def test_all_faults_are_found_at_once(config):
         "questions.client_factors.factors.intake_severity",
         "questions.client_factors.factors.alliance",
     } <= places
+
+
+def test_client_factors_name_known_windows_and_factors(config):
+    question = config["questions"]["client_factors"]
+    question["windows"] = ["early", "lat"]
+    question["over_time"] = {"bands": {"early": "early", "middle": "midle"}, "first": "early", "second": "nowhere"}
+    question["unique_shared"] = ["motivatoin"]
+    found = {".".join(map(str, at)): message for at, message in checks(config)}
+    base = "questions.client_factors"
+    assert set(found) == {f"{base}.windows.1", f"{base}.over_time.bands.middle", f"{base}.over_time.second", f"{base}.unique_shared.0"}
+    assert "did you mean 'motivation'" in found[f"{base}.unique_shared.0"]
+    config["outcome"]["instruments"] = []
+    assert any(message.startswith("unique_shared of client_factors needs an outcome") for _, message in checks(config))
 
 
 def test_measurement_names_two_windows(config):

@@ -18,7 +18,7 @@ from alliance.questions.sentences import Sentence, pooling_sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
-from alliance.statistics.dyads import actor_partner, lagged_model, ratio
+from alliance.statistics.dyads import actor_partner, ratio
 from alliance.statistics.jackknife import Jackknifed
 from alliance.variables.client import measure
 
@@ -175,6 +175,7 @@ def wave_frame(found: Dyads, largest_gap: int, waves: int) -> tuple[pd.DataFrame
 
 
 def _add_alliance(part: Part, covariances: list[dict[str, Any]], found: Dyads, options: Mapping[str, Any]) -> None:
+    from alliance.statistics.lagged_dyads import lagged_model
     from alliance.statistics.structural_fit import fit_structural, parse_structural
 
     section, minimum = options["questions"][QUESTION], options["pooling"]["min_clients"]

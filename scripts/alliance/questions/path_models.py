@@ -1,4 +1,4 @@
-"""Path models: does empathy precede the alliance, and the alliance the outcome? (claims E1, E7, F6, H9, I1 to I7, J1, J2)
+"""Path models: does empathy precede the alliance, and the alliance the outcome? (claims C1, E1, E7, F6, H9, I1 to I7, J1, J2)
 
 The parts lie in modules of their own, ``path_models_<part>``.
 """

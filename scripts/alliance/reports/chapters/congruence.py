@@ -19,6 +19,7 @@ from alliance.reports.inputs import ReportData
 QUESTION = "congruence"
 PREFERRED = "(preferred)"
 MULTIVARIATE, ONE_STAGE = "multivariate_reml", "one_stage"
+FEWEST_IN_A_CELL = 10
 COMMON_SD = "one mean and SD for both raters"
 TERMS = {
     "bias": "Bias (SD)",
@@ -130,8 +131,8 @@ def higher_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
     row = one_row(headline_rows(agreement, data), statistic="first minus second")
     if row is None or not common.has_number(row):
         return ""
-    shown, ends = numbers.decimal(abs(row.estimate), data.decimals), common.interval_text(row, data.decimals)
-    told = f"{shown} SD, {data.level} CI of {first} minus {second} {ends}"
+    shown, ends = numbers.decimal(row.estimate, data.decimals), common.interval_text(row, data.decimals)
+    told = f"{first} minus {second} {shown} SD, {data.level} CI {ends}"
     low, high = row.ci_low, row.ci_high
     if numbers.known(low) and low > 0:
         text = f"{first.capitalize()}s rate the alliance higher than their {second}s ({told})"
@@ -149,7 +150,7 @@ def agreement_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
     row = one_row(own, statistic="ICC(2,1)")
     if row is None or not common.has_number(row):
         return ""
-    text = f"In the same session they agree by {common.sentence_estimate(data, row, 'ICC(2,1)')}."
+    text = f"In the same session they agree by {common.sentence_estimate(data, row, 'intraclass correlation')}."
     low, high = (one_row(own, statistic=f"{side} limit of agreement") for side in ("lower", "upper"))
     if low is not None and high is not None and common.has_number(low) and common.has_number(high):
         text += (
@@ -189,21 +190,15 @@ def moderator_sentence(data: ReportData, table: pd.DataFrame) -> str:
     if not rows:
         return ""
     clear = [row for row in rows if row.ci_low > 0 or row.ci_high < 0]
-    tried = len({row.moderator for row in rows})
     if not clear:
-        return (
-            f"None of {common.plural(tried, 'moderator')} changes bias or tracking by more than chance would; none is thereby shown not to."
-        )
+        return "None of the moderators changes bias or tracking by more than chance would; none is thereby shown not to."
     told = [
         f"{common.words(row.moderator).lower()} ({'bias' if row.term == 'bias' else 'tracking'} "
         f"{numbers.decimal(row.estimate, data.decimals)} "
         f"{common.interval_text(row, data.decimals)})"
         for row in clear
     ]
-    return (
-        f"What goes with misjudgement, of {common.plural(tried, 'moderator')} and without correction for their number: {listed(told)} "
-        f"({data.level} CI, per SD)."
-    )
+    return f"What goes with misjudgement, without correction for the number of moderators: {listed(told)} ({data.level} CI, per SD)."
 
 
 def partner_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
@@ -283,7 +278,7 @@ def band_figure(data: ReportData, agreement: pd.DataFrame) -> list[Figure]:
     for scale in section["scales"][:1]:
         own = common.select(agreement, instrument=PREFERRED, instrument_scale=scale, window=section["windows"][0], definition=COMMON_SD)
         rows = [one_row(own, statistic=name) for name in names]
-        if all(row is not None and common.has_number(row) for row in rows):
+        if all(row is not None and common.has_number(row) and row.estimate * row.n_clients >= FEWEST_IN_A_CELL for row in rows):
             values = [row.estimate for row in rows]
             bars.append(common.words(scale))
             shares.append([value / sum(values) for value in values])

@@ -12,7 +12,8 @@ import pandas as pd
 from alliance.simulations.clients import clustered_normal, therapists_of_clients
 from alliance.simulations.framework import LEVEL, SINGLE_SITE, Condition, Intervals
 from alliance.statistics.distributions import critical_value
-from alliance.statistics.dyads import actor_partner, lagged_model, ratio
+from alliance.statistics.dyads import actor_partner, ratio
+from alliance.statistics.lagged_dyads import lagged_model
 from alliance.statistics.structural_fit import fit_structural, parse_structural
 
 # An optimiser stops where it stops.
