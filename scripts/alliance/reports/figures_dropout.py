@@ -91,7 +91,7 @@ def risk_curves(curves: Sequence[Curve], *, axis: str, across: str) -> bytes:
                 corners = [x(at) for at, _, _ in edges], [y(low) for _, low, _ in edges], [y(top_end) for _, _, top_end in edges]
                 axes.fill(corners[0] + corners[0][::-1], corners[1] + corners[2][::-1], facecolor=band, alpha=0.5, linewidth=0, zorder=1)
         row = bottom + 0.62
-        write(axes, 0.1, row, "Clients at risk", 8, True, va="center", color=SOFT)
+        write(axes, 0.1, row, "Clients at risk", 8, va="center", color=SOFT)
         for number, curve in enumerate(curves):
             place = row + 0.2 * (number + 1)
             for session in shown:

@@ -18,7 +18,7 @@ from alliance.reports.inputs import ReportData
 
 QUESTION = "dropout"
 FIRST, ONE_STAGE = "alliance_first", "hazard_one_stage"
-THIRDS = {"low": "Lowest third of first-session alliance", "middle": "Middle third", "high": "Highest third"}
+THIRDS = {"low": "Lowest third", "middle": "Middle third", "high": "Highest third"}
 TERMS = {
     FIRST: "Alliance of the first session",
     "alliance_change": "Change of the alliance since the first session",
@@ -296,11 +296,11 @@ def risk_figure(data: ReportData, survival: pd.DataFrame) -> list[Figure]:
         for curve in curves
     )
     sizes = int(pooled[pooled["session"] == 1].groupby("group")["n_clients"].first().reindex(list(THIRDS)).sum())
-    arguments = {"axis": "Clients who have dropped out", "across": "Session attended"}
+    arguments = {"axis": "Dropped out", "across": "Session"}
     return [
         Figure(
             id="dropout-risk",
-            title="Dropout by first-session alliance, all sites together",
+            title="Dropout by third of first-session alliance, all sites together",
             alt=f"Curves of the share of clients who have dropped out, by session. {told}.",
             svg=figures_dropout.risk_curves(curves, **arguments),
             note=f"{numbers.count(sizes)} clients with a first-session alliance; thirds are those of each site. Planned endings compete: "
