@@ -403,3 +403,15 @@ def test_improper_solutions_of_sites_are_flagged_in_every_pooled_value() -> None
     told = found["diagnostics"]
     told = told[told["estimate_type"].isin(["modification_index", "expected_change", "residual_correlation"])]
     assert set(told["status"]) <= {"flagged"}
+
+
+def test_a_loading_that_the_model_fixes_is_no_estimate_and_is_not_pooled() -> None:
+    options = configured({"work": WORK})
+    found = tables_of([summary_of(path_site(s, n=120, therapists=10, seed=k), options) for k, s in enumerate("ab")], options)["parameters"]
+    marker = found[found["parameter"].eq("work =~ task") & found["estimate_type"].eq("loading")]
+    sites = marker[marker["site"].ne(POOLED)]
+    assert (sites["estimate"] == 1).all() and sites["reason"].str.contains("fixed by the model").all()
+    pooled = marker[marker["site"].eq(POOLED)]
+    assert set(pooled["status"]) == {"not_estimable"} and pooled["reason"].str.contains("fixed by the model").all()
+    free = found[found["parameter"].eq("work =~ bond") & found["estimate_type"].eq("loading")]
+    assert not free["reason"].fillna("").str.contains("fixed").any()

@@ -31,6 +31,7 @@ from alliance.statistics.structural_model import StructuralModel, linear_effects
 from alliance.statistics.structural_resampling import Bootstrap, Jackknife
 from alliance.variables.path_model import PathModel, equalities, groups_of, plan
 
+FIXED = "fixed by the model, not estimated"
 STANDARDISED = " (standardised)"
 FORMS = ("unstandardised", "standardised")
 TYPES = {
@@ -403,6 +404,7 @@ def _told(found: SiteFit, identity: Mapping[str, Any], form: str, value: float, 
     if not np.isfinite(value):
         return _absent(found, identity, found.reason or "no finite value"), float("nan")
     reasons = [found.reason, *_cautions(found, parameter_of(identity["lhs"], identity["op"], identity["rhs"]), form)]
+    reasons.append("" if variance > 0 or identity["op"] == ":=" else FIXED)
     row = {**found.counts_of(identity["group"]), **identity, "estimate": float(value), "method": found.method}
     if identity["op"] == ":=" and len(found.effects):
         drawn = found.effects[

@@ -22,6 +22,7 @@ from alliance.questions.path_models_fits import (
     DELTA,
     FIT,
     FIT_INDICES,
+    FIXED,
     FORMS,
     IN_NO_GROUP,
     MONTE_CARLO,
@@ -179,7 +180,7 @@ def pool(
     to_pool = main[main["op"].isin(["~", "=~", ":="])]
     random_effects = effects.pooled_rows(to_pool, KEYS, "identity", pooling)
     if len(random_effects):
-        random_effects = _same_units_only(random_effects, sent).assign(interval=RANDOM_EFFECTS)
+        random_effects = _fixed_told(_same_units_only(random_effects, sent), to_pool).assign(interval=RANDOM_EFFECTS)
     overlaps = _overlaps(summaries, models)
     multivariate = _multivariate_rows(models, sent, main, overlaps, options)
     within = _within_rows(models, pooled, overlaps, options)
@@ -265,6 +266,15 @@ def _in_no_group_rows(models: Mapping[str, PathModel], summaries: Sequence[SiteS
 def _fit_groups(models: Mapping[str, StructuralModel]) -> pd.DataFrame:
     rows = [{"model": name, "index": index, "estimate_type": FIT} for name in models for index in ("chi2", "df", "p_value")]
     return pd.DataFrame(rows, columns=["model", "index", "estimate_type"])
+
+
+def _fixed_told(pooled: pd.DataFrame, of_sites: pd.DataFrame) -> pd.DataFrame:
+    """Return pooled rows that say why parameters fixed by the model at every site have nothing to pool."""
+    numbers = of_sites[of_sites["status"].isin(WITH_NUMBERS)]
+    fixed = numbers["reason"].str.contains(FIXED, regex=False).groupby([numbers[key] for key in KEYS]).all()
+    keys = pd.MultiIndex.from_frame(pooled[KEYS])
+    where = fixed.reindex(keys).eq(True).to_numpy()
+    return pooled.assign(reason=pooled["reason"].mask(where, f"not estimable: {FIXED}, so there is nothing to pool"))
 
 
 def _same_units_only(pooled: pd.DataFrame, sent: Sequence[Sent]) -> pd.DataFrame:
