@@ -16,7 +16,8 @@ from alliance.questions.path_model_sample import block
 from alliance.questions.path_models_pooling import PooledFit, pooled_fits
 from alliance.questions.path_models_sent import Sent, sent_by, site_moments
 from alliance.questions.summary import SiteSummary
-from alliance.statistics.structural_model import layout
+from alliance.statistics.within_sites import GroupsWithinSites
+from alliance.variables.path_model import plan
 
 
 def lavaan_model(name: str, found: PooledFit, sent: Sequence[Sent], options: Mapping[str, Any], study: Mapping[str, Any]) -> LavaanModel:
@@ -24,25 +25,29 @@ def lavaan_model(name: str, found: PooledFit, sent: Sequence[Sent], options: Map
     content = options["questions"]["path_models"]["models"][name]
     minimum = options["pooling"]["min_clients"]
     sites = {}
-    for one in sent:
+    for one in sent if not found.model.groups else ():
         own = site_moments(one, name, found.model)
         if own is not None and one.blocks[block(name)].of(list(found.model.observed)).n.min() >= minimum:
             sites[one.site] = (own.n, own.covariance)
     fitted = found.fitted is not None and found.within is not None
+    matrix = found.within.covariances if isinstance(found.within, GroupsWithinSites) else getattr(found.within, "correlation", None)
     return LavaanModel(
         name=name,
         label=content["label"],
         syntax=content["syntax"],
         variables=found.model.observed,
-        exogenous=layout(found.model).exogenous,
+        exogenous=plan(found.model).exogenous,
         min_clients=minimum,
         sites=sites,
-        correlation=found.within.correlation if fitted else None,
+        correlation=matrix if fitted else None,
         sampling=found.within.acov if fitted else None,
         n=found.within.n if fitted else 0.0,
         n_sites=found.counts["n_sites"],
         n_clients=found.counts["n_clients"],
         reason=found.fitted.reason if fitted else found.reason,
+        groups=found.model.groups,
+        group_equal=found.model.group_equal,
+        group_partial=found.model.group_partial,
         **study,
     )
 

@@ -57,6 +57,7 @@ def site_data(number: int) -> SiteData:
     for scale in ("total", "expertness", "trustworthiness", "attractiveness"):
         add("crf_s", "session", 3, scale)
     clients = pd.DataFrame({"client_no": client, "therapist_no": therapist, "object_relations": general + random.normal(size=CLIENTS)})
+    clients = clients.assign(treatment=np.array(["cognitive", "psychodynamic"], dtype=object)[random.integers(0, 2, CLIENTS)])
     found = site_of(rows, f"s{number:02d}", clients=clients.astype({"client_no": "Int64", "therapist_no": "Int64"}))
     return replace(found, instruments=INSTRUMENTS)
 

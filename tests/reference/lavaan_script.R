@@ -7,13 +7,13 @@ script <- commandArgs(trailingOnly = TRUE)[1]
 sink(tempfile())
 source(script)
 sink()
-rows <- function(table, columns) as.data.frame(table)[columns]
-estimates <- rows(parameterEstimates(fit), c("lhs", "op", "rhs", "est", "se"))
-standardised <- rows(standardizedSolution(fit), c("lhs", "op", "rhs", "est.std", "se"))
+rows <- function(table, columns) as.data.frame(table)[intersect(columns, names(table))]
+estimates <- rows(parameterEstimates(fit), c("lhs", "op", "rhs", "group", "est", "se"))
+standardised <- rows(standardizedSolution(fit), c("lhs", "op", "rhs", "group", "est.std", "se"))
 found <- list(
   version = as.character(packageVersion("lavaan")), warnings = length(warnings()), estimates = estimates,
   standardised = standardised, fit = as.list(measures(fit, n)),
-  groups = if (inherits(together, "try-error")) NULL else list(
+  groups = if (!exists("together") || inherits(together, "try-error")) NULL else list(
     n = lavInspect(together, "nobs"), fit = as.list(fitMeasures(together, c("chisq", "df"))),
     estimates = rows(parameterEstimates(together), c("lhs", "op", "rhs", "group", "est"))
   )

@@ -43,12 +43,27 @@ MODELS = {
     "factor": "relation =~ alliance + bond_3 + helpful_3 + positive_3\noutcome ~ relation + intake_level",
     "measured": "relation =~ bond_3 + helpful_3 + positive_3 + therapist_3",
 }
+GROUPED = {
+    "by_treatment": (
+        "alliance ~ c(a1, a2)*empathy + intake_level\noutcome ~ c(b1, b2)*alliance + intake_level\n"
+        "one := a1*b1\ntwo := a2*b2\ndifference := one - two",
+        {},
+    ),
+    "same_paths": ("outcome ~ c(b, b)*alliance + intake_level", {}),
+    "same_in_all": (
+        "relation =~ alliance + bond_3 + helpful_3\noutcome ~ relation + intake_level",
+        {"group_equal": ["loadings", "regressions"], "group_partial": ["outcome ~ intake_level"]},
+    ),
+}
+GROUPS = ("cognitive", "psychodynamic")
 
 
 def options(**pooling: Any) -> dict[str, Any]:
     """Return the demo's options with the models above."""
     base = CONFIGURATION.pool_options("base", "path_models")
     models = {name: {"label": f"It's {name}", "syntax": syntax, "variables": {}} for name, syntax in MODELS.items()}
+    groups = {"by": "treatment", "values": list(GROUPS)}
+    models |= {name: {"label": name, "syntax": syntax, "variables": {}, "groups": groups, **own} for name, (syntax, own) in GROUPED.items()}
     section = {**base["questions"]["path_models"], "variables": VARIABLES, "models": models, "comparisons": {}}
     changed = {
         "resampling": {"draws": 200},
@@ -64,6 +79,9 @@ def summaries() -> list[SiteSummary]:
     found = []
     for number, site in enumerate(("east", "north", "west")):
         data = simulated(site, n=90 + 35 * number, therapists=15, seed=11 + number)
+        # Therapists 1 to 5 treat all their clients alike, the others have clients in both treatments.
+        treated = np.where(data.clients["therapist_no"].le(5), data.clients["therapist_no"] % 2, data.clients["client_no"] // 3 % 2)
+        data = replace(data, clients=data.clients.assign(treatment=np.array(GROUPS, dtype=object)[treated.astype(int)]))
         if site == "west":
             lacking = data.scores["instrument"].eq("haq_2") & data.scores["client_no"].mod(3).eq(0)
             data = replace(data, scores=data.scores[~lacking])
@@ -129,6 +147,34 @@ def test_running_a_script_gives_the_tables_numbers(scripts, summaries, tables, n
     assert set(in_r["fit"]) <= set(fit.index) and len(in_r["fit"]) >= 5
     for index, value in in_r["fit"].items():
         close(value, fit[index], 1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(GROUPED))
+def test_running_the_script_of_a_model_with_groups_gives_the_tables_numbers(scripts, summaries, tables, name):
+    in_r = r_script.values("lavaan_script.R", scripts / f"{name}.R")
+    pooled = {table: tables[table][tables[table]["model"].eq(name)] for table in ("parameters", "defined", "fit")}
+    pooled = {table: rows[rows["method"].eq("pooled_covariance")] for table, rows in pooled.items()}
+    found = {(*term(row), row["group"]): row for row in pooled["parameters"].to_dict("records")}
+    found |= {(row["parameter"], ":=", "", ""): row for row in pooled["defined"].to_dict("records")}
+    seen = 0
+    for row in in_r["standardised"]:
+        key = (*term(row), "" if row["op"] == ":=" else GROUPS[row["group"] - 1])
+        if key not in found:
+            continue
+        close(row["est.std"], found[key]["estimate"], 1e-5)
+        if row["est.std"] != 1 or row["se"]:
+            close(row["se"], found[key]["std_error"], 1e-4)
+        seen += 1
+    assert seen == len(found) > 2
+    fit = pooled["fit"].set_index("index")["estimate"]
+    assert set(in_r["fit"]) <= set(fit.index) and len(in_r["fit"]) >= 5
+    for index, value in in_r["fit"].items():
+        close(value, fit[index], 1e-4)
+
+
+def test_groups_that_share_therapists_are_not_taken_as_independent(summaries):
+    within = pooled_fits(sent_by(summaries), options())["by_treatment"].within
+    assert np.abs(within.acov_of(0, 1)).max() > 1e-4
 
 
 def test_the_sites_as_groups_are_fitted_with_equal_paths(scripts, summaries):

@@ -13,7 +13,7 @@ from types import ModuleType
 
 STUDIES = Path(__file__).resolve().parent
 REALDATA = Path(os.environ.get("ALLIANCE_REAL_DATA") or STUDIES.parents[1].parent / "shared" / "realdata")
-NAMES = ("lq2002", "mibot", "roorda", "sai")
+NAMES = ("lq2002", "lq2002_units", "mibot", "roorda", "sai")
 
 
 def maker(name: str) -> ModuleType:

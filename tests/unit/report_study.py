@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import random
@@ -14,10 +15,13 @@ from alliance.configuration import study as configuration
 from alliance.instruments import load_registry
 from alliance.issues import Issue, Severity
 from alliance.questions import benchmarks, coverage
+from alliance.questions import dropout as questions_dropout
 from alliance.questions.contract import HETEROGENEITY, POOLED, finish
+from alliance.questions.summary import SiteSummary
 from alliance.reports import bibliography
 from alliance.reports.inputs import ReportData
 from support import PROJECT
+from unit.leaving_site import leaving
 
 TEMPLATES = PROJECT / "workflow" / "templates"
 SITES = ("birch", "cedar", "elm", "oak", "rowan", "willow")
@@ -340,6 +344,70 @@ def client_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
         "categories": finished(pd.DataFrame(categories), "client_factors", "categories"),
         "leave_one_out": finished(pd.DataFrame(left_out), "client_factors", "leave_one_out"),
     }
+
+
+def therapist_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on therapist factors."""
+    effects, variance = [], []
+
+    def told(topic: str, factor: str, kind: str, scale: str, contrast: str, estimate_type: str, centre: float, method: str) -> None:
+        keys = {"topic": topic, "factor": factor, "factor_kind": kind, "alliance_scale": scale, "contrast": contrast}
+        keys |= {"alliance_rater": "client", "window": "early", "same_rater": "no", "bound": 0.1, "p_equivalence": 0.4}
+        keys |= {"decision": "undecided", "minimum_detectable": 0.31, "detectable_r": 0.67, "p_joint": 0.021 if contrast else None}
+        found = estimates(keys, estimate_type, centre, draw)
+        best = found[-1] | {"method": method, "i2": None, "detectable_r": 0.345, "decision": "different" if contrast else "undecided"}
+        effects.extend([*found, best])
+
+    for factor, kind, contrast in (
+        ("training", "training", "(task + goal) / 2 - bond"),
+        ("attachment_anxiety", "attachment", "bond - (task + goal) / 2"),
+        ("introject", "introject", "bond - (task + goal) / 2"),
+        ("alliance_training", "alliance_training", "(task + goal) / 2 - bond"),
+    ):
+        for scale in ("total", "task", "goal", "bond"):
+            told("level", factor, kind, scale, "", "slope_standardised", 0.12, "one_stage_therapist_means")
+        told("level", factor, kind, "", contrast, "slope_contrast", 0.14, "one_stage_therapist_means")
+    told("course", "alliance_training", "alliance_training", "total", "", "slope_over_sessions", 0.02, "one_stage")
+    told("interaction", "client dominance x therapist dominance", "dyad", "total", "", "interaction_standardised", -0.18, "one_stage")
+    keys = {"topic": "before_after", "factor": "after_training", "factor_kind": "alliance_training", "alliance_scale": "total"}
+    keys |= {"contrast": "after - before", "alliance_rater": "client", "window": "every session", "same_rater": "no"}
+    lacking = "not estimable: needs the column after_training of the sessions table (0 before, 1 after the training)"
+    effects += [absent(keys, "mean_difference", site, lacking) for site in (*SITES[:-1], POOLED)]
+    for basis, part, trait, case_mix, share in (
+        ("sessions", "constant", "", "not held constant", 0.093),
+        ("sessions", "between_client", "", "not held constant", 0.462),
+        ("sessions", "within_client", "", "not held constant", 0.445),
+        ("sessions", "constant", "", "not held constant, same clients", 0.091),
+        ("sessions", "constant", "", "held constant", 0.088),
+        ("sessions", "client_specific", "all client factors", "not held constant", 0.012),
+        ("clients", "constant", "", "not held constant", 0.124),
+        ("clients", "client_specific", "object_relations", "not held constant", 0.033),
+    ):
+        window = "every session" if basis == "sessions" else "early"
+        keys = {"basis": basis, "part": part, "trait": trait, "case_mix": case_mix, "window": window}
+        keys |= {"alliance_scale": "total", "alliance_rater": "client", "component": share}
+        numbers = {"method": "one_stage", "estimate": share, "ci_low": share / 3, "ci_high": share * 2, "n_therapists": 59}
+        variance.append(estimates(keys, "variance_share", share, draw)[-1] | numbers | {"i2": None})
+        if trait:
+            variance.append(variance[-1] | {"estimate_type": "slope_variance", "p_boundary": 0.212})
+    reliability = {**variance[0], "basis": "clients", "window": "early", "estimate_type": "reliability_of_means", "estimate": 0.46}
+    return {
+        "effects": finished(pd.DataFrame(effects), "therapist_factors", "effects"),
+        "variance": finished(pd.DataFrame([*variance, reliability]), "therapist_factors", "variance"),
+    }
+
+
+@functools.cache
+def dropout() -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on dropout, computed from simulated sites; one site without an answer."""
+    options = configuration.load(PROJECT / "config.yaml").scenarios["base"] | {"seed": 1}
+    sites = [leaving(name, n=70 + 5 * number, therapists=9, seed=30 + number) for number, name in enumerate(SITES[:-1])]
+    summaries = [questions_dropout.estimate(site, options, {}) for site in sites]
+    summaries.append(SiteSummary(SITES[-1], "dropout", status="missing", reason="sent no summary"))
+    beside = {"one_stage": questions_dropout.one_stage(iter(sites), list(SITES), options)}
+    tables = questions_dropout.pool(summaries, options, beside)
+    filled = {name: benchmarks.fill(table, PUBLISHED, "dropout", name) for name, table in tables.items()}
+    return {name: table.assign(scenario="base") for name, table in filled.items()}
 
 
 def factors_over_time(draw: random.Random, of_factor: dict[str, str]) -> list[dict[str, Any]]:
@@ -728,8 +796,10 @@ def study(seed: int = 1) -> ReportData:
             "convergent_validity": convergent_validity(draw),
             "path_models": report_study_paths.path_models(random.Random(seed + 2)),
             "client_factors": client_factors(draw),
+            "therapist_factors": therapist_factors(random.Random(seed + 3)),
             "alliance_outcome": alliance_outcome(draw),
             "early_gains": early_gains(draw),
+            "dropout": dropout(),
             "congruence": congruence(random.Random(seed + 3)),
         },
         scale_moments=scale_moments(draw),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -81,14 +82,18 @@ def models(draw: random.Random, section: dict[str, Any]) -> dict[str, list[dict[
     for name, content in section["models"].items():
         terms, defined = terms_of(content["syntax"])
         silent = name in NOT_ESTIMATED
-        for lhs, op, rhs in terms:
-            keys = {"model": name, "parameter": f"{lhs} {op} {rhs}", "lhs": lhs, "op": op, "rhs": rhs, "estimate_type": KINDS[op]}
+        groups = (content.get("groups") or {}).get("values", [""])
+        for (lhs, op, rhs), group in itertools.product(terms, groups):
+            keys = {"model": name, "parameter": f"{lhs} {op} {rhs}", "lhs": lhs, "op": op, "rhs": rhs, "group": group}
+            keys |= {"estimate_type": KINDS[op]}
             if silent:
                 made["parameters"] += [row(POOLED, None, RANDOM, **keys, reason=FEW)]
                 continue
             value = coefficient(lhs, op, rhs, draw)
             for site in SITES:
                 made["parameters"].append(row(site, value + draw.gauss(0, 0.05), "cluster_jackknife", 0.15, **keys))
+                if group:
+                    continue
                 difference = {"model": name, "parameter": keys["parameter"], "index": "difference", "estimate_type": "path_difference"}
                 made["site_paths"].append(row(site, draw.gauss(0, 0.05), "multiple_groups", 0.2, **difference))
                 p = 0.012 if (site, lhs, rhs) == ("elm", "outcome", "alliance") and name == "empathy_alliance_outcome" else 0.8
@@ -105,12 +110,15 @@ def models(draw: random.Random, section: dict[str, Any]) -> dict[str, list[dict[
                         POOLED,
                         value + 0.003 * k,
                         RANDOM,
-                        **{"model": name, "parameter": keys["parameter"]},
+                        **{"model": name, "parameter": keys["parameter"], "group": group},
                         site_left_out=site,
                         estimate_type=KINDS[op],
                     )
                     for k, site in enumerate(SITES)
                 ]
+        if groups != [""]:
+            share = {"model": name, "index": "clients_in_no_group", "estimate_type": "share", "n_clients": 350}
+            made["diagnostics"].append(row(POOLED, 14 / 350, "counted", None, **share))
         for effect, expression in defined:
             effects(made, name, effect, expression, silent)
         fits(made, name, silent)
@@ -188,6 +196,22 @@ def levels() -> list[dict[str, Any]]:
         keys = {"model": "alliance_adherence_symptoms", "effect": "indirect", "level": level, "estimate_type": "defined_standardised"}
         keys["definition"] = "alliance -> adherence -> symptoms"
         rows.append(row(POOLED, value, RANDOM, 0.05, **keys, interval="random_effects"))
+    slopes = {
+        "model": "alliance_adherence_symptoms",
+        "level": "within_random_slopes",
+        "definition": "mean over clients, whose slopes differ",
+    }
+    for effect, kind, value in (
+        ("a", "path", 0.21),
+        ("b", "path", 0.18),
+        ("ab_covariance", "defined", 0.024),
+        ("indirect", "defined", 0.062),
+    ):
+        keys = {**slopes, "effect": effect, "estimate_type": f"{kind}_standardised", "interval": "random_effects"}
+        rows.append(row(POOLED, value, RANDOM, 0.05, **keys))
+    for site, value in (("elm", 0.22), ("oak", 0.35)):
+        keys = {**slopes, "effect": "a_sd", "estimate_type": "slope_sd_standardised", "interval": "delta"}
+        rows.append(row(site, value, "cluster_jackknife", 0.1, **keys))
     return rows
 
 
@@ -305,6 +329,11 @@ def conditions() -> list[dict[str, Any]]:
         add(0.25, "slope_standardised", **own | {"variable": "alliance"}, contrast=f"alliance given {variable}")
         add(0.12, "slope_standardised", **own, contrast=f"{variable} given alliance")
         add(0.012, "r_squared_change", half=0.01, **own, contrast=f"{variable} given alliance")
+    own = {"topic": "technique_by_alliance", "variable": "events.interpretation", "rater": "observer", "window": "", "same_rater": "no"}
+    own |= {"form": "prior_symptoms", "where": "within_clients", "pair": "interpretation_by_alliance"}
+    add(0.05, "slope_standardised", **own)
+    add(0.083, "interaction_standardised", half=0.04, **own, contrast="technique x alliance")
+    add(0.02, "interaction_standardised", **own | {"where": "across_levels"}, contrast="technique x client's mean alliance")
     return rows
 
 

@@ -113,6 +113,22 @@ OPTIONS = {
                 "equivalence_bound": 0.1,
             },
         },
+        "therapist_factors": {
+            "enabled": True,
+            "windows": ["early"],
+            "contrast": {"mean_of": ["task", "goal"], "against": "bond"},
+            "factors": {
+                "training": {"kind": "training"},
+                "attachment_anxiety": {"kind": "attachment"},
+                "alliance_training": {"kind": "alliance_training"},
+            },
+            "after_training": "after_training",
+            "pairs": [{"client": "dominance", "therapist": "dominance"}],
+            "equivalence_bound": 0.1,
+            "power": 0.8,
+            "low_power_r": 0.5,
+            "variance": {"traits": ["dominance"], "min_therapists": 5, "min_clients": 3},
+        },
         "alliance_outcome": {
             "enabled": True,
             "windows": ["session_3", "early", "late"],
@@ -189,6 +205,7 @@ OPTIONS = {
             },
             "cross_lagged": {"enabled": False, "clients_per_parameter": 2, "pairs": {}},
             "mediation": {"enabled": False, "session_trend": True, "chains": {}},
+            "technique": {"enabled": False, "session_trend": True, "pairs": {}},
             "models": {
                 "main": {
                     "label": "Empathy, then alliance, then outcome",

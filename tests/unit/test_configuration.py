@@ -46,6 +46,7 @@ def test_the_shipped_configuration_names_every_key_of_the_model_and_no_other():
             ("questions", "path_models", "comparisons"),
             ("questions", "path_models", "cross_lagged", "pairs"),
             ("questions", "path_models", "mediation", "chains"),
+            ("questions", "path_models", "technique", "pairs"),
             ("questions", "client_factors", "factors"),
         }
         if not isinstance(value, dict) or path in free or path[:-1] == ("outcome",):
@@ -317,6 +318,118 @@ def test_a_path_model_that_no_data_could_estimate_is_refused_with_the_reason(stu
     (fault,) = faults_of(rewrite(study_folder, ("          outcome ~ task + bond + goal + intake_level\n", syntax)))
     assert "questions.path_models.models.components.syntax" in fault
     assert f"the model cannot be estimated: {said}" in fault
+
+
+GROUPED = "outcome ~ c(in_cognitive, in_psychodynamic)*alliance + intake_level"
+SAME = "outcome ~ c(same, same)*alliance + intake_level"
+
+
+def test_labels_that_are_not_one_a_group_are_told_with_their_line(study_folder):
+    config = rewrite(study_folder, (GROUPED, "outcome ~ c(in_cognitive, in_psychodynamic, third)*alliance + intake_level"))
+    (fault,) = faults_of(config)
+    assert f"line {line_of(config, 'third)*alliance')}: questions.path_models.models.alliance_outcome_by_treatment.syntax" in fault
+    assert "'outcome~alliance' has 3 labels or values, there are 2 groups; give one a group" in fault
+
+
+def test_labels_by_group_need_groups(study_folder):
+    config = rewrite(study_folder, ("outcome ~ task + bond + goal + intake_level", "outcome ~ c(a, b)*task + bond + goal + intake_level"))
+    (fault,) = faults_of(config)
+    assert f"line {line_of(config, 'c(a, b)*task')}: questions.path_models.models.components.syntax" in fault
+    assert "the model is for one group; give one, or name the groups it is for" in fault
+
+
+def test_an_effect_over_groups_names_labels_that_there_are(study_folder):
+    (fault,) = faults_of(rewrite(study_folder, ("difference := in_cognitive - in_psychodynamic", "difference := in_cognitive - in_psycho")))
+    assert "did you mean 'in_psychodynamic'" in fault
+
+
+def test_what_is_equal_over_groups_is_written_as_lavaan_has_it(study_folder):
+    config = rewrite(study_folder, ("group_equal: []  ", "group_equal: [regression]"))
+    (fault,) = faults_of(config)
+    assert f"line {line_of(config, 'group_equal: [regression]')}: " in fault and "did you mean 'regressions'" in fault
+
+
+def test_a_term_that_differs_between_groups_all_the_same_is_one_of_the_model(study_folder):
+    config = rewrite(study_folder, ("group_partial: []  ", 'group_partial: ["outcome ~ empathy"]'))
+    (fault,) = faults_of(config)
+    line = line_of(config, 'group_partial: ["outcome ~ empathy"]')
+    assert f"line {line}: " in fault
+    assert "alliance_outcome_same_in_treatments.group_partial: 'outcome ~ empathy' is no term of the model" in fault
+
+
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [
+        (
+            "treatmnt",
+            "'treatmnt' is no column that is known to tell groups apart; did you mean 'treatment'?",
+        ),
+        ("core_10.total", "'core_10.total' is no column of the clients table"),
+    ],
+)
+def test_groups_are_told_apart_by_a_column_of_the_clients_table(study_folder, by, said):
+    before = "groups: {by: treatment, values: [cognitive, psychodynamic]}"
+    config = rewrite(study_folder, (before, before.replace("treatment", by)), (before, before.replace("treatment", by)))
+    faults = faults_of(config)
+    assert len(faults) == 2 and all(said in fault for fault in faults)
+    assert "questions.path_models.models.alliance_outcome_by_treatment.groups.by" in faults[0]
+
+
+@pytest.mark.parametrize("by", ["clients.setting", "gender", "object_relations"])
+def test_any_column_of_the_clients_table_can_tell_groups_apart(study_folder, by):
+    before = "groups: {by: treatment, values: [cognitive, psychodynamic]}"
+    after = f'groups: {{by: {by}, values: ["1", "2"]}}'
+    load(rewrite(study_folder, (before, after), (before, after)))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [("[cognitive]", "at least 2"), ("[cognitive, cognitive]", "'cognitive' stands twice"), ("[1, 2]", "text in quotes is expected")],
+)
+def test_groups_are_two_or_more_different_texts(study_folder, values, said):
+    faults = faults_of(rewrite(study_folder, ("values: [cognitive, psychodynamic]", f"values: {values}")))
+    assert any(said in fault and "alliance_outcome_by_treatment.groups" in fault for fault in faults)
+
+
+def test_equality_over_groups_needs_groups(study_folder):
+    label = '        label: "Task, bond and goal side by side"\n'
+    (fault,) = faults_of(rewrite(study_folder, (label, label + "        group_equal: [regressions]\n")))
+    assert "group_equal and group_partial need groups" in fault
+
+
+def test_models_for_different_groups_are_not_compared(study_folder):
+    (fault,) = faults_of(rewrite(study_folder, ("values: [cognitive, psychodynamic]", "values: [psychodynamic, cognitive]")))
+    assert "questions.path_models.comparisons.treatments.models" in fault
+    assert "models can only be compared for the same groups; 'alliance_outcome_same_in_treatments' and 'alliance_outcome_by_tre" in fault
+
+
+@pytest.mark.parametrize(
+    ("syntax", "said"),
+    [
+        (["work =~ task + bond"], "it has 12 free parameters; 2 observed variables in 2 groups allow 10"),
+        (
+            ["work =~ c(NA, 1)*task + bond + goal", "rest =~ alliance + intake_level + outcome"],
+            "no data could tell these parameters apart: ",
+        ),
+    ],
+)
+def test_a_model_that_no_data_of_its_groups_could_estimate_is_refused_with_the_reason(study_folder, syntax, said):
+    lines = "".join(f"          {line}\n" for line in syntax)
+    own = f"          {GROUPED}\n          difference := in_cognitive - in_psychodynamic\n"
+    together = "models: [alliance_outcome_same_in_treatments, alliance_outcome_by_treatment]"
+    other = together.replace("alliance_outcome_by_treatment", "alliance_outcome_same_in_treatments")
+    (fault,) = faults_of(rewrite(study_folder, (own, lines), (together, other)))
+    assert "questions.path_models.models.alliance_outcome_by_treatment.syntax" in fault
+    assert f"the model cannot be estimated: {said}" in fault
+
+
+def test_equality_over_groups_can_identify_a_model(study_folder):
+    # Two indicators do not identify a factor in one group; where loadings and unexplained variances are equal they do in two.
+    own = f"        syntax: |\n          {GROUPED}\n          difference := in_cognitive - in_psychodynamic\n"
+    equal = "        group_equal: [loadings, residuals]\n        syntax: |\n          work =~ task + bond\n"
+    together = "models: [alliance_outcome_same_in_treatments, alliance_outcome_by_treatment]"
+    other = together.replace("alliance_outcome_by_treatment", "alliance_outcome_same_in_treatments")
+    load(rewrite(study_folder, (own, equal), (together, other)))
 
 
 def test_models_of_different_variables_are_not_compared_and_the_missing_one_is_named(study_folder):

@@ -237,6 +237,14 @@ def test_severity_that_was_not_sent_is_left_out_with_a_flag():
     assert shown["status"] == "flagged" and "intake severity is not held constant" in shown["reason"]
 
 
+def test_one_model_over_all_rows_does_without_severity_where_no_site_sent_it(sites):
+    without = [dataclasses.replace(site, scores=site.scores[site.scores["timepoint"].ne("intake")]) for site in sites]
+    whole = row(sound(tables_of(without))["hazard"], **HEADLINE, site=POOLED, method="hazard_one_stage")
+    assert whole["status"] == "flagged" and "intake severity is not held constant at a, b, c" in whole["reason"]
+    some = row(sound(tables_of([*without[:1], *sites[1:]]))["hazard"], **HEADLINE, site=POOLED, method="hazard_one_stage")
+    assert "intake severity is not held constant at a: it was not sent" in some["reason"]
+
+
 def test_therapists_that_are_few_or_not_known_leave_clients_independent_with_a_flag():
     few = leaving("a", therapists=3, seed=6)
     shown = row(sound(tables_of([few], whole=False))["hazard"], **HEADLINE, site="a")

@@ -230,6 +230,42 @@ def test_very_many_sites_do_not_blow_up_the_chapter(study):
     assert dict((row[0].text, row[1].value) for row in eligibility.rows)["All five"] == 504
 
 
+def test_the_chapter_on_therapists_tells_training_shares_and_what_could_be_found(study):
+    chapter = chapter_of(study, "therapists")
+    effects, variance = study.tables["therapist_factors"]["effects"], study.tables["therapist_factors"]["variance"]
+    together = effects[effects["method"].eq("one_stage_therapist_means") & effects["factor"].eq("training")]
+    contrast = together[together["contrast"].ne("")].iloc[0]
+    assert f"(task and goal minus bond) differ by {numbers.bounded(contrast['estimate'], study.decimals)} SD" in chapter.headlines[0]
+    constant = variance[variance["part"].eq("constant") & variance["case_mix"].eq("not held constant") & variance["basis"].eq("sessions")]
+    assert chapter.headlines[1].startswith(numbers.percent(constant["estimate"].iloc[0]))
+    told = " ".join(chapter.findings)
+    fewest = effects[effects["site"].ne(POOLED)]["n_therapists"].min()
+    assert f"with {fewest} therapists at one site only a correlation of .67 or more" in told
+    assert "one of .34." in told or "one of .35." in told
+    assert "client’s dominance x therapist’s dominance" in told
+    assert any("after_training of the sessions table" in text for text in chapter.missing)
+
+
+def test_the_chapter_on_therapists_stays_small_and_draws_shares_that_add_up(study, rendered):
+    without = {name: tables for name, tables in study.tables.items() if name != "therapist_factors"}
+    smaller = pages.render_all(dataclasses.replace(study, tables=without), report_study.TEMPLATES)
+    assert len(rendered["index.html"].encode()) - len(smaller["index.html"].encode()) < 60_000
+    shares = block_of(chapter_of(study, "therapists"), "therapist-shares")
+    assert "As it is: therapists 9%, clients 46%, sessions 44%" in shares.alt
+    width = float(ElementTree.fromstring(shares.svg).attrib["width"].removesuffix("pt"))
+    assert width <= 3.4 * 72 + 0.1
+
+
+def test_therapist_factors_that_nothing_could_be_said_of_leave_a_chapter_with_reasons(study):
+    effects, variance = (study.tables["therapist_factors"][name] for name in ("effects", "variance"))
+    silent = {"status": "not_estimable", "reason": "not estimable: needs the column training of the therapists table"}
+    empty = dict.fromkeys(("estimate", "std_error", "ci_low", "ci_high"), float("nan"))
+    tables = {"effects": effects.assign(**silent, **empty), "variance": variance.assign(**silent, **empty)}
+    chapter = chapter_of(dataclasses.replace(study, tables={**study.tables, "therapist_factors": tables}), "therapists")
+    assert chapter.headlines == () and chapter.findings == ()
+    assert any("needs the column training" in text for text in chapter.missing)
+
+
 @pytest.mark.parametrize(
     ("decision", "words"),
     [

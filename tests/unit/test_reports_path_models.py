@@ -24,7 +24,7 @@ from alliance.reports.chapters import (
     path_models_single,
 )
 from alliance.reports.diagram import Edge, Node
-from alliance.reports.elements import Figure, Fold, Part, Table
+from alliance.reports.elements import Figure, Fold, Part, Table, slug
 
 MAIN = "empathy_alliance_outcome"
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}'
@@ -80,7 +80,7 @@ def test_the_invented_tables_keep_the_contract(study):
 
 def test_parts_stand_in_the_order_of_the_argument(chapter):
     parts = [one.id.removeprefix("path-models-") for one in chapter.blocks if isinstance(one, Part) and one.id.startswith("path-models-")]
-    assert parts == ["first", "others", "comparison", "sites", "sensitivity", "sessions", "mediation", "conditions"]
+    assert parts == ["first", "others", "comparison", "sites", "sensitivity", "sessions", "mediation", "technique", "conditions"]
 
 
 def test_the_head_of_the_chapter_tells_the_three_answers_with_their_numbers(study, chapter):
@@ -319,12 +319,59 @@ def test_chains_are_told_within_clients_first(chapter):
     assert told.index("Within clients β = .03") < told.index("Between clients β = .14")
 
 
+def test_slopes_that_differ_between_clients_are_told_beside_those_that_are_the_same(chapter):
+    told = sentences(chapter, "path-models-mediation")
+    assert told.index("Within clients β = .03") < told.index("Within clients whose slopes differ β = .06") < told.index("Between clients β")
+    assert "Standard deviations of slopes over clients: a .22 to .35 (2 sites)." in told
+    rows = [(row[1].text, row[2].text) for row in block(chapter, "mediation-slopes").rows]
+    assert rows == [
+        ("a, mean over clients", ".21"),
+        ("b, mean over clients", ".18"),
+        ("covariance of a and b over clients", ".02"),
+        ("indirect: a × b + covariance", ".06"),
+    ]
+    assert all("ovariance" not in row[0].text for row in block(chapter, "mediation-levels").rows)
+
+
+def test_technique_and_alliance_within_clients_are_told(chapter):
+    told = sentences(chapter, "path-models-technique")
+    assert "J2" in told and "Interpretations and the alliance: interaction within clients β = .08" in told
+    assert "With how good the alliance of the client is altogether: β = .02" in told
+    assert [row[1].text for row in block(chapter, "technique-by-alliance").rows] == [
+        "Interpretation",
+        "technique × alliance, both within the client",
+        "technique within × alliance of the client",
+    ]
+    assert "nterpretation" not in sentences(chapter, "path-models-conditions")
+
+
 def test_conditions_are_told_by_claim(study, chapter):
     told = sentences(chapter, "path-models-conditions")
     for claim, number in (("I1", ".27"), ("I2", "Δr = .12"), ("I3", ".55"), ("I4", "Δr = .07"), ("I7", ".19")):
         assert claim in told and number in told
     figures = block(chapter, "published-path-models")
     assert [row[2].text for row in figures.rows if row[0].text.startswith("Regard")] == [".27"]
+
+
+def test_groups_of_clients_stand_beside_each_other_in_one_table_and_one_diagram(study, chapter):
+    model = "alliance_outcome_by_treatment"
+    table = block(chapter, f"parameters-{slug(model)}")
+    paths = [row[0].text for row in table.rows]
+    assert paths[:2] == ["Alliance → Outcome (cognitive)", "Alliance → Outcome (psychodynamic)"]
+    rows = study.tables["path_models"]["parameters"]
+    rows = rows[rows["model"].eq(model) & rows["parameter"].eq("outcome ~ alliance") & rows["method"].eq("two_stage_reml")]
+    told = {row.group: numbers.bounded(row.estimate) for row in rows.itertuples()}
+    assert set(told) == {"cognitive", "psychodynamic"}
+    figure = block(chapter, f"diagram-{slug(model)}")
+    assert "cognitive | psychodynamic" in figure.note
+    for group, value in told.items():
+        assert f"Alliance → Outcome ({group}) {value}" in figure.alt
+
+
+def test_a_difference_of_groups_and_the_clients_in_none_of_them_are_told(chapter):
+    told = " ".join(block(chapter, f"path-model-{slug('alliance_outcome_by_treatment')}").told).replace(SPACE, " ")
+    assert "“difference” (in_cognitive - in_psychodynamic), standardised: β = .06, 95% CI" in told
+    assert "Of 350 clients, 14 were left out: they are in none of the groups cognitive and psychodynamic." in told
 
 
 def test_what_is_not_estimable_says_what_it_needs(chapter):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from alliance.statistics.model_relations import relation, relation_of, scale_invariant_of
 from alliance.statistics.structural_fit import Moments, fit_structural
-from alliance.statistics.structural_identification import feedback_loop, implied_covariance, not_identified
-from alliance.statistics.structural_model import parse_structural
+from alliance.statistics.structural_identification import feedback_loop, implied_moments, not_identified
+from alliance.statistics.structural_model import layout, parse_structural
 
 CHAIN, BACKWARDS, FORK = "m ~ x\ny ~ m", "m ~ y\nx ~ m", "x ~ m\ny ~ m\nx ~~ 0*y"
 COLLIDER = "m ~ x + y\nx ~~ 0*y"
@@ -132,14 +132,14 @@ def test_models_known_not_to_be_identified_are_refused_with_what_cannot_be_told_
 @pytest.mark.parametrize("syntax", [CHAIN, COLLIDER, GROUPS, SECOND_ORDER])
 def test_a_model_fits_what_it_implies(syntax: str) -> None:
     model = parse_structural(syntax)
-    covariance = implied_covariance(model, np.random.default_rng(4))
+    covariance = implied_moments(layout(model), np.random.default_rng(4))[1][0]
     assert np.linalg.eigvalsh(covariance).min() > 0
     fitted = fit_structural(model, Moments(500, covariance * 500 / 499, None, model.observed))
     assert fitted.fit.chi2 == pytest.approx(0, abs=1e-6)
 
 
 def test_what_a_chain_implies_follows_the_rules_of_path_tracing() -> None:
-    covariance = implied_covariance(parse_structural(CHAIN), np.random.default_rng(4))
+    covariance = implied_moments(layout(parse_structural(CHAIN)), np.random.default_rng(4))[1][0]
     m, y, x = (parse_structural(CHAIN).observed.index(name) for name in ("m", "y", "x"))
     assert covariance[x, y] == pytest.approx(covariance[x, m] * covariance[m, y] / covariance[m, m])
 
@@ -161,3 +161,26 @@ def test_what_a_chain_implies_follows_the_rules_of_path_tracing() -> None:
 )
 def test_models_that_hold_in_one_unit_only_are_found(syntax: str, expected: bool) -> None:
     assert scale_invariant_of(syntax) is expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "equal", "expected"),
+    [
+        ("y ~ c(b, b)*x", "y ~ c(b1, b2)*x", ((), ()), "nested"),
+        ("y ~ x", "y ~ x", (("regressions",), ()), "nested"),
+        ("y ~ c(b, b)*x", "y ~ x", ((), ("regressions",)), "equivalent"),
+        ("y ~ x", "y ~ x", (("residuals",), ("regressions",)), "different"),
+        ("y ~ x", "x ~ y", (("regressions",), ("regressions",)), "different"),
+        ("y ~ x", "y ~ x", (("intercepts", "regressions"), ("regressions",)), "nested"),
+    ],
+)
+def test_equality_over_groups_decides_how_models_relate(first: str, second: str, equal: tuple, expected: str) -> None:
+    assert relation_of(first, second, 2, tuple((own, ()) for own in equal)) == expected
+
+
+@pytest.mark.parametrize(
+    ("syntax", "equal", "expected"),
+    [("y ~ c(b, b)*x", (), True), ("y ~ x", ("regressions", "residuals"), True), ("y ~ b*x + b*z", (), False)],
+)
+def test_what_is_equal_over_groups_is_so_in_all_units_that_groups_share(syntax: str, equal: tuple, expected: bool) -> None:
+    assert scale_invariant_of(syntax, 2, (equal, ())) is expected

@@ -32,6 +32,7 @@ def test_a_sound_configuration_has_no_faults(config):
         (("questions", "convergent_validity", "timepoint_window"), "session3", "did you mean 'session_3'"),
         (("questions", "client_factors", "window"), "al", "did you mean 'all'"),
         (("questions", "measurement", "windows", 1), "lat", "did you mean 'late'"),
+        (("questions", "therapist_factors", "windows", 0), "erly", "did you mean 'early'"),
     ],
 )
 def test_an_unknown_window_is_named_with_the_nearest_valid_one(config, path, value, message):
@@ -103,6 +104,59 @@ def test_sound_chains_have_no_faults_and_names_of_their_own(config):
     assert "choose another name" in checks(config)[0][1]
 
 
+def pair(**changes):
+    measures = {
+        "technique": {"construct": "events.interpretation"},
+        "alliance": {"construct": "alliance"},
+        "outcome": {"construct": "symptoms"},
+    }
+    return {"label": "", "lag": 1, "window": None, **measures} | changes
+
+
+@pytest.mark.parametrize(
+    ("content", "path", "message"),
+    [
+        (pair(technique={"construct": "motivation"}), ("technique", "construct"), "not measured in sessions"),
+        (pair(technique={"construct": "events.interpretation", "window": "early"}), ("technique",), "give the pair a window"),
+        (pair(outcome={"construct": "outcome"}), ("outcome", "construct"), "not measured in sessions"),
+        (pair(alliance={"construct": "events.interpretation"}), ("alliance", "construct"), "no score of sessions"),
+        (pair(window="erly"), ("window",), "did you mean 'early'"),
+    ],
+)
+def test_a_wrong_variable_of_technique_and_alliance_is_named(config, content, path, message):
+    config["questions"]["path_models"]["technique"] = {"enabled": True, "session_trend": True, "pairs": {"one": content}}
+    found = checks(config)
+    assert [at for at, _ in found] == [("questions", "path_models", "technique", "pairs", "one", *path)] and message in found[0][1]
+    config["questions"]["path_models"]["technique"]["pairs"] = {
+        "one": pair(),
+        "two": pair(technique={"construct": "adherence"}, window="early"),
+    }
+    assert checks(config) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "message"),
+    [
+        ({"factors": {}}, ("factors",), "no factor is given"),
+        ({"pairs": [{"client": "alliance", "therapist": "dominance"}]}, ("pairs", 0, "client"), "not what a client brings"),
+        ({"pairs": [{"client": "core_10.", "therapist": "dominance"}]}, ("pairs", 0, "client"), "instrument.scale"),
+        ({"pairs": 2 * [{"client": "age", "therapist": "years"}]}, ("pairs", 1), "named twice"),
+        (
+            {"variance": {"traits": ["outcome"], "min_therapists": 5, "min_clients": 3}},
+            ("variance", "traits", 0),
+            "not what a client brings",
+        ),
+    ],
+)
+def test_a_wrong_trait_of_clients_or_pair_is_named(config, change, path, message):
+    config["questions"]["therapist_factors"] |= change
+    found = checks(config)
+    assert [at for at, _ in found] == [("questions", "therapist_factors", *path)]
+    assert message in found[0][1]
+    config["questions"]["therapist_factors"]["enabled"] = False
+    assert checks(config) == []
+
+
 def test_all_faults_are_found_at_once(config):
     config["alliance"]["window"] = "nowhere"
     config["outcome"]["instruments"] = []
@@ -115,6 +169,19 @@ def test_all_faults_are_found_at_once(config):
         "questions.client_factors.factors.intake_severity",
         "questions.client_factors.factors.alliance",
     } <= places
+
+
+def test_client_factors_name_known_windows_and_factors(config):
+    question = config["questions"]["client_factors"]
+    question["windows"] = ["early", "lat"]
+    question["over_time"] = {"bands": {"early": "early", "middle": "midle"}, "first": "early", "second": "nowhere"}
+    question["unique_shared"] = ["motivatoin"]
+    found = {".".join(map(str, at)): message for at, message in checks(config)}
+    base = "questions.client_factors"
+    assert set(found) == {f"{base}.windows.1", f"{base}.over_time.bands.middle", f"{base}.over_time.second", f"{base}.unique_shared.0"}
+    assert "did you mean 'motivation'" in found[f"{base}.unique_shared.0"]
+    config["outcome"]["instruments"] = []
+    assert any(message.startswith("unique_shared of client_factors needs an outcome") for _, message in checks(config))
 
 
 def test_measurement_names_two_windows(config):
@@ -156,3 +223,14 @@ def test_checking_a_configuration_imports_no_heavy_library():
     code = "import sys; import alliance.variables; print([m for m in ('numpy', 'pandas', 'scipy', 'semopy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT / "scripts", check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_window_and_the_combinations_of_dropout_are_checked(config):
+    question = config["questions"]["dropout"]
+    question["window"] = "sesion_1"
+    question["combinations"]["odd"] = {"client": "alliance", "therapist": "affiliation"}
+    found = dict(checks(config))
+    assert "did you mean 'session_1'" in found["questions", "dropout", "window"]
+    assert "name a column of the clients table" in found["questions", "dropout", "combinations", "odd", "client"]
+    question["enabled"] = False
+    assert checks(config) == []

@@ -176,10 +176,36 @@ class Variable(StrictModel):
     of: list[Name] | None = None
 
 
+class ModelGroups(StrictModel):
+    by: ScoreName
+    values: Annotated[list[Annotated[str, Field(pattern=r"^[^\s\[\]]([^\[\]]*[^\s\[\]])?$")]], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def a_value_stands_once(self) -> ModelGroups:
+        twice = next((value for value in self.values if self.values.count(value) > 1), None)
+        if twice is not None:
+            raise ValueError(f"'{twice}' stands twice in values; every group stands once")
+        return self
+
+
+GroupEqual = Literal[
+    "loadings", "intercepts", "residuals", "residual.covariances", "lv.variances", "lv.covariances", "means", "regressions"
+]
+
+
 class PathModel(StrictModel):
     label: str = ""
     variables: dict[Name, Variable] = Field(default_factory=dict)
+    groups: ModelGroups | None = None
+    group_equal: list[GroupEqual] = Field(default_factory=list)
+    group_partial: list[str] = Field(default_factory=list)
     syntax: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def what_is_equal_needs_groups(self) -> PathModel:
+        if self.groups is None and (self.group_equal or self.group_partial):
+            raise ValueError("group_equal and group_partial need groups, as groups: {by: treatment, values: [cognitive, psychodynamic]}")
+        return self
 
 
 class ModelComparison(StrictModel):
@@ -253,12 +279,34 @@ class Chain(StrictModel):
 class Mediation(StrictModel):
     enabled: bool = True
     session_trend: bool = True
+    random_slopes: bool = True
     chains: dict[Name, Chain] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def a_chain_is_given(self) -> Mediation:
         if self.enabled and not self.chains:
             raise ValueError("no chain is given; add one under chains or set enabled: false")
+        return self
+
+
+class TechniquePair(StrictModel):
+    label: str = ""
+    technique: Variable
+    alliance: Variable
+    outcome: Variable
+    lag: Annotated[int, Field(ge=1, le=50)] = 1
+    window: Name | None = None
+
+
+class Technique(StrictModel):
+    enabled: bool = True
+    session_trend: bool = True
+    pairs: dict[Name, TechniquePair] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def a_pair_is_given(self) -> Technique:
+        if self.enabled and not self.pairs:
+            raise ValueError("no pair of technique and alliance is given; add one under pairs or set enabled: false")
         return self
 
 
@@ -272,6 +320,7 @@ class PathModels(StrictModel):
     conditions: Conditions = Field(default_factory=Conditions)
     cross_lagged: CrossLagged = Field(default_factory=lambda: CrossLagged(enabled=False))
     mediation: Mediation = Field(default_factory=lambda: Mediation(enabled=False))
+    technique: Technique = Field(default_factory=lambda: Technique(enabled=False))
 
     @model_validator(mode="after")
     def a_model_is_given(self) -> PathModels:
@@ -303,6 +352,46 @@ class ClientFactors(StrictModel):
     unique_shared: list[str] = Field(default_factory=list)
     clients_per_factor: Annotated[float, Field(ge=1, le=100)] = 5.0
     over_time: FactorsOverTime = Field(default_factory=FactorsOverTime)
+
+
+class ScaleContrast(StrictModel):
+    mean_of: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["task", "goal"])
+    against: Name = "bond"
+
+    @model_validator(mode="after")
+    def scales_differ(self) -> ScaleContrast:
+        named = [*self.mean_of, self.against]
+        if len(set(named)) < len(named):
+            raise ValueError("mean_of and against must name different scales, each once")
+        return self
+
+
+class TherapistFactor(StrictModel):
+    kind: Literal["training", "experience", "attachment", "introject", "alliance_training", "other"]
+
+
+class DyadPair(StrictModel):
+    client: str
+    therapist: Name
+
+
+class TherapistVariance(StrictModel):
+    traits: list[str] = Field(default_factory=list)
+    min_therapists: Annotated[int, Field(ge=3)] = 5
+    min_clients: Annotated[int, Field(ge=2)] = 3
+
+
+class TherapistFactors(StrictModel):
+    enabled: bool = True
+    windows: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["early"])
+    contrast: ScaleContrast = Field(default_factory=ScaleContrast)
+    factors: dict[Name, TherapistFactor] = Field(default_factory=dict)
+    after_training: Name | None = None
+    pairs: list[DyadPair] = Field(default_factory=list)
+    equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    power: Annotated[float, Field(gt=0.5, lt=1)] = 0.8
+    low_power_r: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    variance: TherapistVariance = Field(default_factory=TherapistVariance)
 
 
 OutcomeForm = Literal["ancova", "zero_order", "residual_gain", "change"]
@@ -487,6 +576,7 @@ class Questions(StrictModel):
     convergent_validity: ConvergentValidity = Field(default_factory=lambda: ConvergentValidity(enabled=False))
     path_models: PathModels = Field(default_factory=lambda: PathModels(enabled=False))
     client_factors: ClientFactors = Field(default_factory=lambda: ClientFactors(enabled=False))
+    therapist_factors: TherapistFactors = Field(default_factory=lambda: TherapistFactors(enabled=False))
     alliance_outcome: AllianceOutcome = Field(default_factory=lambda: AllianceOutcome(enabled=False))
     early_gains: EarlyGains = Field(default_factory=lambda: EarlyGains(enabled=False))
     congruence: Congruence = Field(default_factory=lambda: Congruence(enabled=False))

@@ -284,7 +284,7 @@ def _path_model_faults(config: dict[str, Any], lines: dict[KeyPath, int], name: 
     """Return faults of the syntax of path models: unknown names, feedback loops, no identification, comparisons of unlike models."""
     from alliance.statistics.model_syntax import ModelSyntaxError
     from alliance.statistics.structural_identification import feedback_loop, not_identified
-    from alliance.statistics.structural_model import parse_structural
+    from alliance.variables.path_model import in_groups, path_model
     from alliance.variables.path_models import definitions
 
     section = config["questions"]["path_models"]
@@ -294,25 +294,32 @@ def _path_model_faults(config: dict[str, Any], lines: dict[KeyPath, int], name: 
         path = (*base, "models", key, "syntax")
         first = lines.get(path, 0)
         try:
-            model = parse_structural(content["syntax"], variables=sorted(definitions(section, key)))
+            model = path_model(section, key)
+            groups, equal = in_groups(model)
+            loop = feedback_loop(model)
+            reason = "" if loop else not_identified(model, groups, *equal)
         except ModelSyntaxError as error:
             for problem in error.problems:
                 message = f"{problem.message}; {problem.suggestion}" if problem.suggestion else problem.message
-                faults.append(Fault(name, first + problem.line if first else 0, ".".join(path), message))
+                at = path if problem.line or not content["group_partial"] else (*path[:-1], "group_partial")
+                line = first + problem.line if first and problem.line else _line(lines, at)
+                faults.append(Fault(name, line, ".".join(at), message))
             continue
         observed[key] = set(model.observed)
-        loop = feedback_loop(model)
+        message = f"the model cannot be estimated: {reason}; fix or set equal some of them" if reason else ""
         if loop:
             message = f"the regressions run in a circle ({' -> '.join(loop)}); take one of them out, or measure the variables at two times"
-        else:
-            reason = not_identified(model)
-            message = f"the model cannot be estimated: {reason}; fix or set equal some of them" if reason else ""
         if message:
             faults.append(Fault(name, first, ".".join(path), message))
     for key, content in section["comparisons"].items():
         known = [model for model in content["models"] if model in observed]
         path = (*base, "comparisons", key, "models")
         everything = set().union(*(observed[model] for model in known))
+        groups = {model: section["models"][model]["groups"] for model in known}
+        for model in known[1:]:
+            if groups[model] != groups[known[0]]:
+                message = f"models can only be compared for the same groups; '{known[0]}' and '{model}' have others"
+                faults.append(Fault(name, _line(lines, path), ".".join(path), message))
         for model in known:
             lacking = sorted(everything - observed[model])
             if lacking:

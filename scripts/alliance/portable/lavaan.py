@@ -75,6 +75,76 @@ cat("\\nFit: the numbers of fit.csv, with method pooled_covariance\\n")
 print(round(measures(fit, n), 4))
 """
 
+_FIT_GROUPS = """\
+# lavaan counts whole clients; n are harmonic means over pairs of variables where some are missing. It is told of 1000 clients for each,
+# so that groups have their weight; measures() and the covariance of the estimates take n.
+whole <- round(1000 * n)
+divisor <- (n - 1) / n
+observed <- lavNames(lavaanify(model, ngroups = length(groups), fixed.x = FALSE), "ov")
+moments <- Map(function(matrix, d, w) (matrix * d * w / (w - 1))[observed, observed], within, divisor, whole)
+place <- symmetric(seq_len(length(variables) * (length(variables) + 1) / 2), variables)[observed, observed]
+place <- place[lower.tri(place, diag = TRUE)]
+size <- length(place)
+place <- unlist(lapply(seq_along(groups), function(group) (group - 1) * size + place))
+sampling <- sampling[place, place] * tcrossprod(rep(divisor, each = size))
+
+fit <- sem(model, sample.cov = moments, sample.nobs = whole, group.label = groups, group.equal = group_equal,
+           group.partial = group_partial, meanstructure = FALSE, fixed.x = FALSE, likelihood = "normal", estimator = "ML",
+           se = "robust.sem", test = "satorra.bentler", NACOV = lapply(seq_along(groups), function(group) {
+             own <- (group - 1) * size + seq_len(size)
+             whole[group] * sampling[own, own]
+           }), check.vcov = FALSE)
+
+# lavaan takes groups as independent. Here a therapist can have clients in several: the covariance of the estimates is the sandwich with
+# the sampling covariance of all groups' moments at once, and so is the scaling factor of chi-squared.
+slopes <- do.call(rbind, lavInspect(fit, "delta"))
+weights <- lavInspect(fit, "wls.v")
+weight <- matrix(0, nrow(slopes), nrow(slopes))
+for (group in seq_along(groups)) {
+  own <- (group - 1) * size + seq_len(size)
+  weight[own, own] <- n[group] * weights[[group]]
+}
+free <- if (fit@Model@eq.constraints) fit@Model@eq.constraints.K else diag(ncol(slopes))
+slopes <- slopes %*% free
+bread <- solve(t(slopes) %*% weight %*% slopes)
+turn <- bread %*% t(slopes) %*% weight
+fit@vcov$vcov <- free %*% turn %*% sampling %*% t(turn) %*% t(free)
+fit@ParTable$se <- lavaan:::lav_model_vcov_se(fit@Model, lavpartable = fit@ParTable, VCOV = fit@vcov$vcov)
+unexplained <- sum(diag((weight - weight %*% slopes %*% turn) %*% sampling))
+
+pairs <- if (length(exogenous) > 1) combn(exogenous, 2, paste, collapse = " ~~ ")
+baseline <- sem(c(paste(observed, "~~", observed), pairs), sample.cov = moments, sample.nobs = whole, group.label = groups,
+                meanstructure = FALSE, fixed.x = FALSE)
+
+# Measures of fit under the names they have in fit.csv.
+measures <- function(fit, n) {
+  m <- as.list(fitMeasures(fit))
+  m[c("baseline.chisq", "baseline.df")] <- fitMeasures(baseline, c("chisq", "df"))
+  ratio <- sum(n) / sum(lavInspect(fit, "nobs"))
+  chi2 <- m$chisq * ratio
+  baseline <- m$baseline.chisq * ratio
+  excess <- max(chi2 - m$df, 0)
+  deviance <- -2 * m$logl * ratio
+  values <- c(chi2 = chi2, df = m$df)
+  if (m$df > 0) {
+    scaling <- unexplained / m$df
+    values <- c(values, p_value = pchisq(chi2, m$df, lower.tail = FALSE), scaling = scaling, chi2_scaled = chi2 / scaling,
+                p_value_scaled = pchisq(chi2 / scaling, m$df, lower.tail = FALSE),
+                cfi = 1 - excess / max(baseline - m$baseline.df, excess, .Machine$double.eps),
+                tli = 1 - (chi2 - m$df) / m$df * m$baseline.df / (baseline - m$baseline.df),
+                rmsea = sqrt(excess * length(n) / (m$df * sum(n))))
+  }
+  c(values, srmr = m$srmr, aic = deviance + 2 * m$npar, bic = deviance + log(sum(n)) * m$npar)
+}
+
+cat("\\nEstimates, in SD within sites and groups (defined parameters at the end)\\n")
+print(parameterEstimates(fit), nd = 4)
+cat("\\nStandardised: the numbers of parameters.csv and defined.csv, with method pooled_covariance\\n")
+print(standardizedSolution(fit), nd = 4)
+cat("\\nFit: the numbers of fit.csv, with method pooled_covariance\\n")
+print(round(measures(fit, n), 4))
+"""
+
 _GROUPS = """\
 # All sites at once, every site a group, with equal regressions and loadings. Variables are standardised within sites, since
 # sites may measure them with other instruments; where all use the same one, take cov2cor away. Clients count as independent here.
@@ -120,6 +190,11 @@ class LavaanModel:
         What the correlations rest on.
     reason : str
         Why the model has no estimates over sites, or why they are flagged.
+    groups : sequence of str
+        Groups of clients that the model is for; empty: all clients. ``correlation`` then holds covariances, shape (G, p, p), ``sampling``
+        the sampling covariance of the elements of all of them, and ``n`` a number for each.
+    group_equal, group_partial : sequence of str
+        As configured.
     """
 
     name: str
@@ -134,10 +209,13 @@ class LavaanModel:
     sites: Mapping[str, tuple[float, np.ndarray]] = field(default_factory=dict)
     correlation: np.ndarray | None = None
     sampling: np.ndarray | None = None
-    n: float = 0.0
+    n: float | Sequence[float] = 0.0
     n_sites: int = 0
     n_clients: int = 0
     reason: str = ""
+    groups: Sequence[str] = ()
+    group_equal: Sequence[str] = ()
+    group_partial: Sequence[str] = ()
 
 
 def lavaan_script(model: LavaanModel) -> str:
@@ -148,7 +226,24 @@ def lavaan_script(model: LavaanModel) -> str:
     fitted = model.correlation is not None and model.sampling is not None
     parts = [_header(model, fitted), _SETUP, f"model <- '\n{_quoted(model.syntax.strip())}\n'\n"]
     parts.append(f"variables <- {_texts(model.variables)}\nexogenous <- {_texts(model.exogenous)}\n")
-    if fitted:
+    if model.groups:
+        parts.append(
+            f"groups <- {_texts(model.groups)}\ngroup_equal <- {_texts(model.group_equal or [''])}\n"
+            f"group_partial <- {_texts([_partial(text) for text in model.group_partial or ['']])}\n"
+        )
+    if fitted and model.groups:
+        matrices = ",\n".join(f"  symmetric({_numbers(_upper(one))}, variables)" for one in model.correlation)
+        parts += [
+            "# Covariances within sites, in SD within sites and groups, "
+            f"pooled over {model.n_sites} sites with {model.n_clients} clients.\n"
+            f"within <- list(\n{matrices}\n)\n",
+            f"n <- c({', '.join(_number(n) for n in model.n)})\n",
+            "# How the elements of these matrices covary over samples (upper triangles, row by row, group after group): at the sites from\n"
+            "# leaving out therapists, or clients where therapists are not known.\n"
+            f"sampling <- symmetric({_numbers(_upper(model.sampling))},\n  seq_len({len(model.sampling)}))\n",
+            _FIT_GROUPS,
+        ]
+    elif fitted:
         parts += [
             f"# Correlations within sites, pooled over {model.n_sites} sites with {model.n_clients} clients.\n"
             f"within <- symmetric({_numbers(_upper(model.correlation))}, variables)\n",
@@ -183,9 +278,10 @@ def _header(model: LavaanModel, fitted: bool) -> str:
         "",
     ]
     if fitted:
+        matrices = "covariances" if model.groups else "correlations"
         lines.append(
             "Repeats in R what the tables of path_models give for this model with method pooled_covariance: the model fitted to the "
-            f"correlations within {model.n_sites} sites. Only summaries are in this file: no client's row, and nothing from fewer than "
+            f"{matrices} within {model.n_sites} sites. Only summaries are in this file: no client's row, and nothing from fewer than "
             f"{model.min_clients} clients."
         )
     else:
@@ -224,6 +320,11 @@ def _number(value: float) -> str:
 def _numbers(values: np.ndarray) -> str:
     """Return numbers as an R vector, wrapped."""
     return textwrap.fill(f"c({', '.join(_number(value) for value in values)})", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _partial(term: str) -> str:
+    """Return a term of ``group_partial`` as lavaan wants it, without blanks."""
+    return "".join(term.split())
 
 
 def _upper(matrix: np.ndarray) -> np.ndarray:

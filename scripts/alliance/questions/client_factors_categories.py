@@ -81,7 +81,8 @@ def category_tables(
     rows, left_out = [], pd.DataFrame()
     if means:
         counts = dict.fromkeys(("n_sessions", "n_clients", "n_therapists"), "Int64")
-        means, differences = (pd.DataFrame(content).astype(counts) for content in (means, differences or means[:0]))
+        means = pd.DataFrame(means).astype(counts)
+        differences = pd.DataFrame(differences).astype(counts) if differences else means.iloc[:0]
         pooled = effects.pooled_rows(means, keys, scale, pooling)
         behind = means[means["y"].notna()].groupby("category")["n_correlations"].sum()
         pooled["n_correlations"] = pooled["category"].map(behind).fillna(0).astype(int)

@@ -226,13 +226,13 @@ def verdict(rows: pd.DataFrame, factor: str) -> str:
     falls, rises = (rises, falls) if turned else (falls, rises)
     if none(first) and none(second):
         return "nowhere"
+    if all(related) and none(contrast):
+        return "throughout"
     if related[0] and falls:
         return "start_only" if none(second) else "fades" if related[1] else "undecided"
     if rises and related[1]:
         return "grows"
-    if all(related) and not falls:
-        return "throughout" if none(contrast) else "both_phases"
-    return "undecided"
+    return "both_phases" if all(related) else "undecided"
 
 
 def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:

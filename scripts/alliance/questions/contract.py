@@ -73,6 +73,8 @@ ESTIMATE_TYPES = {
     "path_standardised": "path coefficient of standardised variables",
     "covariance_unstandardised": "covariance or variance in a path model, in the units of its variables",
     "covariance_standardised": "correlation of residuals or share of unexplained variance in a path model",
+    "slope_sd_unstandardised": "standard deviation over clients of a path within clients, in the units of its variables",
+    "slope_sd_standardised": "the same of variables in standard deviations within clients",
     "defined_unstandardised": "product or sum of path coefficients defined in the model (indirect, total effect)",
     "defined_standardised": "the same of standardised path coefficients",
     "fit_index": "index of a path model's fit, named in `index`",
@@ -90,11 +92,16 @@ ESTIMATE_TYPES = {
     "correlation_n_weighted": "mean correlation weighted by the number of clients",
     "correlation_random_effects": "mean correlation by random effects",
     "correlation_contrast": "difference of two correlations, or of two means of correlations",
-    "interaction_standardised": "change of the standardised slope of the outcome on the alliance per SD of a moderator",
+    "interaction_standardised": "change of the standardised slope of the outcome on the alliance (or on what the row names) per SD "
+    "of a moderator",
     "slope_on_moderator": "change of the pooled correlation (on `scale`) per unit of a characteristic of sites",
     "standardised_mean_difference": "difference of two groups' outcomes at the same intake level, in SD of the outcome given it",
-    "slope_standardised": "coefficient of a part of the alliance (or of the row's variable), outcome and predictor in SD of the site",
+    "slope_standardised": "coefficient of a part of the alliance (or of the row's variable), outcome and predictor in SD of the "
+    "site (within clients: in SD within clients)",
     "slope_contrast": "difference of two such coefficients",
+    "slope_over_sessions": "change of the alliance over ten sessions, in SD of session scores, per SD of the row's variable (or after "
+    "training against before)",
+    "slope_variance": "variance over therapists of the slope of the alliance on a client's trait, both in SD of the site",
     "slope_change": "change of such a coefficient over the sessions that the row names",
     "variance_share": "share (0-1) of the variance that lies at a level (intraclass correlation)",
     "reliability_of_means": "reliability (0-1) of the mean of a therapist's clients, median over therapists",
@@ -174,6 +181,10 @@ METHODS = {
     "normal_theory": "from one site: clients taken as independent and normal (a published matrix, or therapists unknown or too few)",
     "client_jackknife": "from one site's rows; clients taken as independent, each left out in turn (few therapists)",
     "mixed_model": "from one site's rows; linear mixed model (REML), coefficients with t by Satterthwaite",
+    "therapist_means": "from one site's rows; means of the therapists' clients regressed on a trait of theirs, all scales together, t with "
+    "therapists - 2",
+    "one_stage_therapist_means": "the same with the therapists of all sites that share rows; site-specific intercepts, t with therapists - "
+    "sites - 1",
     "one_stage": "one mixed model over the rows of all sites that share them; site-specific intercepts and intake slopes",
     "multiple_imputation": "from one site's rows; missing values imputed many times, combined by Rubin's rules",
     "three_level_reml": "pooled over sites with several correlated effects a site; variances between sites and within sites by REML",
@@ -272,8 +283,10 @@ _PAIR_KEYS = {
     "window": "sessions over which both scores are averaged",
 }
 _MODEL_KEYS = {"model": "path model of the configuration", "parameter": "parameter as the model writes it"}
+_MODEL_GROUP = {"group": "group of clients of a model with groups; empty: all clients, or an effect that the model defines over groups"}
 _INTERVAL = (
-    "how the interval was made: delta, monte_carlo, bootstrap_percentile, bootstrap_bca, or random_effects over sites; empty without one"
+    "how the interval was made: delta, monte_carlo, bootstrap_percentile, bootstrap_bca, jackknife (an effect that is a sum of "
+    "coefficients), or random_effects over sites; empty without one"
 )
 _FACTOR_KEYS = {
     "factor": "client factor of the configuration",
@@ -354,14 +367,15 @@ _PREDICTION_KEYS = {
 
 _CONDITION_KEYS = {
     "topic": "outcome (r with the outcome), modality (the same by treatment), raters (empathy as client and observer see it), "
-    "phase (empathy with the alliance), beside_alliance (against the alliance as predictor), setting (by kind of site)",
-    "variable": "condition the therapist offers, scale of social influence, or alliance",
+    "phase (empathy with the alliance), beside_alliance (against the alliance as predictor), setting (by kind of site), "
+    "technique_by_alliance (symptoms of a later session on technique and alliance, within clients)",
+    "variable": "condition the therapist offers, scale of social influence, technique, or alliance",
     "rater": "who rated it",
     "window": "sessions over which it is averaged",
     "phase": "early, middle or late",
-    "form": "ancova (given the intake level), zero_order, residual_gain or change",
-    "where": "within_sites, or between_sites (what sites are like)",
-    "pair": "what is compared on the same clients",
+    "form": "ancova (given the intake level), zero_order, residual_gain or change; prior_symptoms (given those of the same session)",
+    "where": "within_sites, or between_sites (what sites are like); within_clients, or across_levels (sessions by clients' means)",
+    "pair": "what is compared on the same clients; pair of technique and alliance of the configuration",
     "group": "treatment, or setting: clinical, analogue; a share of clients for slopes between sites",
     **_CONTRAST,
     "same_rater": "yes: one person gave both ratings, so the correlation holds shared perception too; mixed: one of the two compared",
@@ -369,6 +383,34 @@ _CONDITION_KEYS = {
     "bound": "largest difference that counts as none (`questions.path_models.conditions.equivalence_bound`)",
 }
 
+_THERAPIST_KEYS = {
+    "topic": "level (of the alliance in a window), course (change over sessions), before_after (the therapist's training), interaction "
+    "(product of a client's and a therapist's trait, beside both)",
+    "factor": "column of the therapists table, of the sessions table (before_after), or client trait x therapist trait",
+    "factor_kind": "training, experience, attachment, introject, alliance_training, other, or dyad (client by therapist)",
+    "alliance_scale": "scale of the alliance; empty: a contrast of scales",
+    "contrast": "scales or times that are compared, first minus second; empty: one slope",
+    "alliance_rater": EFFECT_KEYS["alliance_rater"],
+    "window": "sessions over which the alliance of a client is averaged, or every session",
+    "same_rater": "yes: the therapist rated both the alliance and the own trait",
+    **_EQUIVALENCE,
+    "bound": "largest slope that counts as none (`questions.therapist_factors.equivalence_bound`)",
+    "p_joint": "contrasts: p value that none of their scales has a slope (Hotelling's T², all scales together)",
+    "minimum_detectable": "smallest true value that would be found with the configured power, given the standard error",
+    "detectable_r": "smallest correlation of therapists' true means with a trait that so many therapists show with that power",
+}
+_THERAPIST_VARIANCE_KEYS = {
+    "basis": "sessions (scores session by session) or clients (mean of a client over the window)",
+    "part": "constant (therapists, all clients alike), client_specific (what a therapist's alliance depends on the client's trait), "
+    "between_client (clients of a therapist), within_client (sessions of a client)",
+    "trait": "client's trait whose slope varies over therapists; all client factors: their mean, turned towards better; empty: none",
+    "case_mix": "whether the client factors are held constant",
+    "alliance_scale": EFFECT_KEYS["alliance_scale"].replace("its scale", "scale of the alliance"),
+    "alliance_rater": EFFECT_KEYS["alliance_rater"],
+    "window": "sessions over which the alliance of a client is averaged, or every session",
+    "component": "the variance itself, in variances of the site's scores",
+    "p_boundary": "p value of no variance of the slopes (likelihood ratio at the edge)",
+}
 _DYAD_KEYS = {
     "instrument": "instrument of both raters; (preferred): the first of the configuration that both have at the site",
     "instrument_scale": "its scale; empty: a difference of two scales",
@@ -659,7 +701,7 @@ TABLES = (
         "path_models",
         "parameters",
         "Path coefficients, loadings and residual (co)variances of every model, by site and over sites.",
-        {**_MODEL_KEYS, "lhs": "left side", "op": "~ regression, =~ loading, ~~ covariance", "rhs": "right side"},
+        {**_MODEL_KEYS, "lhs": "left side", "op": "~ regression, =~ loading, ~~ covariance", "rhs": "right side", **_MODEL_GROUP},
         (
             *("path_unstandardised", "path_standardised", "loading", "loading_standardised"),
             *("covariance_unstandardised", "covariance_standardised"),
@@ -678,13 +720,17 @@ TABLES = (
         "Indirect effects: of the models, and within and between clients over sessions; how strong a confounder would undo them.",
         {
             "model": "path model or chain of the configuration",
-            "effect": "name of the effect; of chains: a (first variable to mediator), b (mediator to outcome), direct, indirect, total",
-            "level": "client (one value a client), within (a client's sessions) or between (clients' means over sessions)",
+            "effect": "name of the effect; of chains: a (first variable to mediator), b (mediator to outcome), direct, indirect, total; "
+            "of slopes that differ between clients also ab_covariance (part of indirect), a_sd, b_sd",
+            "level": "client (one value a client), within (a client's sessions, slopes the same for all clients), within_random_slopes "
+            "(slopes differ between clients: their means) or between (clients' means over sessions)",
             "definition": "how it is made, and the chain of variables",
             "interval": _INTERVAL,
+            "group": "group of clients of a model with groups, of what a confounder would have to be like; empty: all clients",
         },
         (
             *("defined_unstandardised", "defined_standardised", "path_unstandardised", "path_standardised"),
+            *("slope_sd_unstandardised", "slope_sd_standardised"),
             *("confounder_correlation", "confounder_correlation_limit", "e_value", "e_value_limit"),
         ),
     ),
@@ -722,8 +768,13 @@ TABLES = (
         "path_models",
         "diagnostics",
         "What a model leaves unexplained, and whether a second program finds the same estimates.",
-        {**_MODEL_KEYS, "index": "modification_index, expected_change, residual_correlation, semopy_difference, equal_paths_chi2, ..."},
-        ("modification_index", "expected_change", "residual_correlation", "largest_difference", "equality_test"),
+        {
+            **_MODEL_KEYS,
+            "index": "modification_index, expected_change, residual_correlation, semopy_difference, equal_paths_chi2, ..., "
+            "clients_in_no_group (share of clients who are in none of a model's groups)",
+            **_MODEL_GROUP,
+        },
+        ("modification_index", "expected_change", "residual_correlation", "largest_difference", "equality_test", "share"),
         heterogeneity=False,
     ),
     Table(
@@ -734,7 +785,7 @@ TABLES = (
         _CONDITION_KEYS,
         (
             *(*_FORM_TYPES, "correlation_contrast", "slope_on_moderator", "slope_standardised", "slope_contrast"),
-            *("semipartial_correlation", "r_squared_change"),
+            *("semipartial_correlation", "r_squared_change", "interaction_standardised"),
         ),
         numbers=("bound", "p_equivalence"),
     ),
@@ -742,7 +793,7 @@ TABLES = (
         "path_models",
         "leave_one_out",
         "The pooled standardised coefficients and effects, each site left out in turn.",
-        {**_MODEL_KEYS, **_LEFT_OUT},
+        {**_MODEL_KEYS, **_MODEL_GROUP, **_LEFT_OUT},
         ("path_standardised", "defined_standardised"),
     ),
     Table(
@@ -830,6 +881,22 @@ TABLES = (
         "The pooled correlation of every factor and the mean of every category, each site left out in turn.",
         {"factor": "client factor; empty for a category", "category": "category of the review", **_LEFT_OUT},
         ("correlation", "correlation_random_effects"),
+    ),
+    Table(
+        "therapist_factors",
+        "effects",
+        "What therapists bring: traits, experience and training on the alliance, its parts and its course, and with which clients.",
+        _THERAPIST_KEYS,
+        ("slope_standardised", "slope_contrast", "interaction_standardised", "slope_over_sessions", "mean_difference"),
+        numbers=("bound", "p_equivalence", "p_joint", "minimum_detectable", "detectable_r"),
+    ),
+    Table(
+        "therapist_factors",
+        "variance",
+        "How much of the alliance is the therapist's: with all clients alike (constant), or with some kinds of client (client-specific).",
+        _THERAPIST_VARIANCE_KEYS,
+        ("variance_share", "slope_variance", "reliability_of_means"),
+        numbers=("component", "p_boundary"),
     ),
     Table(
         "early_gains",
@@ -1107,6 +1174,11 @@ DESCRIPTIVE = {
         **{key: TEXT for key in EFFECT_KEYS},
         **dict.fromkeys(("pair", "contrast", "phase", "sessions", "moderator", "where", "group", "explained", "part", "pattern"), TEXT),
         **dict.fromkeys(("delta", "df", "ci_low", "ci_high"), NUMBER),
+    },
+    "therapist_factors": {
+        **dict.fromkeys(("topic", "factor", "factor_kind", "alliance_scale", "contrast", "alliance_rater", "window", "same_rater"), TEXT),
+        **dict.fromkeys(("basis", "part", "trait", "case_mix"), TEXT),
+        **dict.fromkeys(("ci_low", "ci_high", "df", "p_joint", "component", "p_boundary"), NUMBER),
     },
     "congruence": {
         **dict.fromkeys((*_DYAD_KEYS, "window", "statistic", "definition", "unit", "headline", "term", "moderator", "contrast"), TEXT),

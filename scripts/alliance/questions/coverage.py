@@ -17,6 +17,7 @@ INTERVALS = {
     "z": "95 % normal intervals",
     "prediction": "95 % prediction intervals",
     "difference": "95 % intervals of the difference of two guarded Hartung-Knapp means",
+    "t": "95 % intervals of slopes of therapists' means by t (therapists - 2)",
     "satterthwaite": "95 % intervals of mixed models by t (Satterthwaite)",
     "bca": "95 % bias-corrected and accelerated bootstrap intervals",
     "exact": "95 % exact intervals",
@@ -26,6 +27,7 @@ INTERVALS = {
     "monte_carlo": "95 % Monte Carlo intervals",
     "fieller": "95 % intervals by Fieller's method",
     "rubin": "95 % intervals by Rubin's rules",
+    "wald": "95 % normal intervals of hazard models",
 }
 
 

@@ -191,6 +191,8 @@ def design(courses: Sequence[Course], spec: Spec, options: Mapping[str, Any], *,
             pd.DataFrame(columns=spans.PERIODS), event, tuple(predictors), (), False, total, reasons[0] if reasons else "needs clients"
         )
     rows = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    if len(unadjusted) == len(frames):
+        rows = rows.drop(columns=spans.SEVERITY, errors="ignore")
     kept = [name for name in predictors if name in rows]
     rows = rows[rows[kept].notna().all(axis=1)].reset_index(drop=True)
     caution = ""

@@ -14,22 +14,24 @@ import pandas as pd
 from alliance.questions.correlations import therapist_codes
 from alliance.questions.moments import no_moments
 from alliance.questions.site_data import COVARIANCE, Published, SiteData
-from alliance.statistics.structural_model import StructuralModel, parse_structural
+from alliance.statistics.structural_model import StructuralModel
+from alliance.statistics.structural_optimum import Parameters
 from alliance.variables.checks import OUTCOMES, PROCESS, PRODUCT
 from alliance.variables.client import Measure, gain_window_overlap, measure, order_violations, product
+from alliance.variables.path_model import PathModel, groups_of, path_model, plan
 from alliance.variables.path_models import definitions
 
 _LATER = (*OUTCOMES, "symptoms")
 
 
-def block(model: str) -> str:
-    """Return the name of a model's block of moments."""
-    return f"path_models:{model}"
+def block(model: str, group: str = "") -> str:
+    """Return the name of a model's block of moments, or of one of its groups."""
+    return f"path_models:{model}:{group}" if group else f"path_models:{model}"
 
 
-def model_of(section: Mapping[str, Any], name: str) -> StructuralModel:
+def model_of(section: Mapping[str, Any], name: str) -> PathModel:
     """Return a model of the configuration's section ``questions.path_models``."""
-    return parse_structural(section["models"][name]["syntax"], variables=list(definitions(section, name)))
+    return path_model(section, name)
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,14 @@ class PathSample:
     ----------
     name : str
         The model's name.
-    model : StructuralModel
+    model : PathModel
     rows : DataFrame
-        One row a client with any of the model's variables, one column a variable, NaN where not known.
+        One row a client with any of the model's variables, one column a variable, NaN where not known; of a model with groups only
+        clients who are in one of them.
     therapists : ndarray or None
         Therapist of each row as a code; None where therapists are not known.
+    group : ndarray of int, shape (n,)
+        Which of the model's groups each row is in; 0 for a model of all clients.
     n_sessions : int or None
         Ratings behind the variable with the most of them.
     facts : dict
@@ -56,9 +61,10 @@ class PathSample:
     """
 
     name: str
-    model: StructuralModel
+    model: PathModel
     rows: pd.DataFrame
     therapists: np.ndarray | None
+    group: np.ndarray
     n_sessions: int | None
     facts: dict[str, Any] = field(default_factory=dict)
     cautions: dict[str, str] = field(default_factory=dict)
@@ -75,8 +81,19 @@ class PathSample:
         return None if self.therapists is None else len(np.unique(self.therapists))
 
     @property
+    def parts(self) -> list[tuple[pd.DataFrame, np.ndarray | None]]:
+        """Rows and therapists of each group; of all clients for a model without groups."""
+        places = [np.flatnonzero(self.group == group) for group in range(max(len(self.model.groups), 1))]
+        return [(self.rows.iloc[place], None if self.therapists is None else self.therapists[place]) for place in places]
+
+    @property
+    def clustered(self) -> int | None:
+        """Fewest therapists of any group, None where therapists are not known."""
+        return None if self.therapists is None else min(len(np.unique(own)) for _, own in self.parts)
+
+    @property
     def share_missing(self) -> float | None:
-        """Share of the clients who lack one of the variables."""
+        """Share of the clients who lack one of the variables, or are in none of the model's groups."""
         total = self.facts["clients_with_any"]
         return 1 - self.facts["clients_complete"] / total if total else None
 
@@ -89,12 +106,23 @@ class PathSample:
             "share_missing": self.share_missing,
         }
 
+    @property
+    def counts_by_group(self) -> dict[str, dict[str, Any]]:
+        """What differs in the rows of one group."""
+        return {
+            name: {"n_clients": len(rows), "n_therapists": None if therapists is None else len(np.unique(therapists))}
+            for name, (rows, therapists) in zip(self.model.groups, self.parts)
+        }
 
-def free_parameters(model: StructuralModel) -> int:
-    """Return how many parameters of a model concern more than the moments of exogenous variables."""
-    from alliance.statistics.structural_model import layout
 
-    return len(layout(model, fixed_x=True).free_names)
+def free_parameters(model: StructuralModel) -> list[float]:
+    """Return how many parameters of each group concern more than the moments of exogenous variables.
+
+    A parameter of several groups is shared out among them.
+    """
+    parameters = Parameters.of(plan(model, fixed_x=True))
+    uses = np.bincount(np.concatenate(parameters.columns), minlength=parameters.count)
+    return [float((1 / uses[own]).sum()) for own in parameters.columns]
 
 
 def samples(site: SiteData, options: Mapping[str, Any]) -> dict[str, PathSample]:
@@ -140,7 +168,7 @@ def _same_in_comparisons(violating: Mapping[str, pd.Index], comparisons: Sequenc
 def _sample(
     site: SiteData,
     name: str,
-    model: StructuralModel,
+    model: PathModel,
     measures: Mapping[str, Measure],
     construct: Mapping[str, str],
     violating: pd.Index,
@@ -151,7 +179,8 @@ def _sample(
     index = pd.Index(clients, dtype="int64", name="client_no")
     rows = pd.DataFrame({variable: found.values.reindex(index) for variable, found in measures.items()}, index=index)
     rows = rows.drop(violating, errors="ignore")
-    complete = rows.notna().all(axis=1)
+    group, left_out, no_groups = _groups(site, model, rows.index)
+    complete = rows.notna().all(axis=1) & (group >= 0)
     available = [variable for variable in model.observed if not measures[variable].reason]
     facts = {
         "sources": {variable: measures[variable].source for variable in available},
@@ -159,9 +188,10 @@ def _sample(
         "clients_with_any": len(rows),
         "clients_complete": int(complete.sum()),
         "left_out_predictor_after_outcome": len(violating),
+        **left_out,
     }
-    if section["missing"] == "listwise":
-        rows = rows[complete]
+    kept = complete.to_numpy() if section["missing"] == "listwise" else group >= 0
+    rows, group = rows[kept], group[kept]
     codes, therapists_known = therapist_codes(pd.Index(rows.index), site.clients, site.scores)
     overlaps = _overlaps(model, measures, rows.index)
     facts["not_strictly_ordered"] = overlaps
@@ -172,33 +202,68 @@ def _sample(
         model=model,
         rows=rows,
         therapists=codes if therapists_known and len(codes) else None,
+        group=group,
         n_sessions=max(sessions, default=None),
         facts=facts,
         cautions=_touched(model, overlaps) | ({"": caution} if caution else {}),
-        reason=_lacking(model, measures, rows, minimum, section["clients_per_parameter"]),
+        reason=no_groups or _lacking(model, measures, rows, group, minimum, section["clients_per_parameter"]),
     )
 
 
+def _groups(site: SiteData, model: PathModel, clients: pd.Index) -> tuple[np.ndarray, dict[str, int], str]:
+    """Return the group of each client (-1 for none), how many are in none, and why nobody is in any."""
+    if not model.groups:
+        return np.zeros(len(clients), dtype=int), {}, ""
+    group = np.full(len(clients), -1)
+    if model.by not in site.clients:
+        reason = f"not estimable: needs the column {model.by} of the clients table"
+        return group, {"left_out_group_unknown": len(clients), "left_out_other_group": 0}, reason
+    values = site.clients.drop_duplicates("client_no").set_index("client_no")[model.by].reindex(clients)
+    known = values.notna().to_numpy()
+    place = {name: position for position, name in enumerate(model.groups)}
+    group[known] = [place.get(_group_name(value), -1) for value in values[known]]
+    return group, {"left_out_group_unknown": int((~known).sum()), "left_out_other_group": int((known & (group < 0)).sum())}, ""
+
+
+def _group_name(value: Any) -> str:
+    """Return a value of the clients table as the configuration writes it; whole numbers without a decimal point."""
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def _lacking(
-    model: StructuralModel, measures: Mapping[str, Measure], rows: pd.DataFrame, minimum: int, clients_per_parameter: float
+    model: PathModel,
+    measures: Mapping[str, Measure],
+    rows: pd.DataFrame,
+    group: np.ndarray,
+    minimum: int,
+    clients_per_parameter: float,
 ) -> str:
-    """Return in words what a site lacks for a model; pairs of variables must be there together, or nothing says how they covary."""
+    """Return in words what a site lacks for a model, in its first group that lacks something."""
     absent = [f"{variable}: {measures[variable].reason}" for variable in model.observed if measures[variable].reason]
     if absent:
         return f"not estimable: {'; '.join(absent)}"
+    parameters = free_parameters(model)
+    where = [f" in the group {name}" for name in model.groups] or [""]
+    found = (
+        _too_few(model, rows[group == place], own, where[place], minimum, clients_per_parameter) for place, own in enumerate(parameters)
+    )
+    return next((reason for reason in found if reason), "")
+
+
+def _too_few(model: PathModel, rows: pd.DataFrame, parameters: float, where: str, minimum: int, clients_per_parameter: float) -> str:
+    """Return in words why clients are too few; pairs of variables must be there together, or nothing says how they covary."""
     present = rows[list(model.observed)].notna().to_numpy(dtype=float)
     together = present.T @ present
     first, second = np.unravel_index(int(np.argmin(together)), together.shape)
     smallest = int(together[first, second])
     if smallest < minimum:
         pair = " and ".join(dict.fromkeys((model.observed[first], model.observed[second])))
-        return f"not estimable: needs at least {minimum} clients with {pair}; has {smallest}"
-    parameters = free_parameters(model)
+        return f"not estimable: needs at least {minimum} clients with {pair}{where}; has {smallest}"
     needed = int(np.ceil(max(clients_per_parameter * parameters, len(model.observed) + 2)))
     usable = effective_clients(present)
     if usable < needed:
         return (
-            f"not estimable: needs at least {needed} clients for {parameters} free parameters "
+            f"not estimable: needs at least {needed} clients{where} for {parameters:.3g} free parameters "
             f"(clients_per_parameter {clients_per_parameter:g}); has {int(usable)} (mean over pairs of variables)"
         )
     return ""
@@ -281,7 +346,8 @@ def _touched(model: StructuralModel, overlaps: Mapping[str, str]) -> dict[str, s
 
 def shared_labels(model: StructuralModel) -> dict[str, str]:
     """Return, by defined effect, what is to be said of its standardised value where one label stands for several coefficients."""
-    uses = Counter(label for term in model.terms for label in set(term.labels) if label)
+    groups = max(len(groups_of(model)), 1)
+    uses = Counter(label for term in model.terms for label in (term.labels * groups if len(term.labels) == 1 else term.labels) if label)
     found: dict[str, str] = {}
     for item in model.defined:
         for name in item.names:
@@ -315,7 +381,7 @@ class PublishedSample:
     Attributes
     ----------
     name : str
-    model : StructuralModel
+    model : PathModel
     moments : DataFrame
         Its rows, under the names of the model's variables.
     covariance : DataFrame
@@ -329,7 +395,7 @@ class PublishedSample:
     """
 
     name: str
-    model: StructuralModel
+    model: PathModel
     moments: pd.DataFrame
     covariance: pd.DataFrame
     n: float
@@ -343,7 +409,7 @@ def published_samples(published: Published, options: Mapping[str, Any]) -> dict[
     found = {}
     for name in sorted(section["models"]):
         model = model_of(section, name)
-        moments = _published_moments(published, name, definitions(section, name), model, minimum)
+        moments = no_moments() if model.groups else _published_moments(published, name, definitions(section, name), model, minimum)
         matrix, smallest, n = _published_matrix(moments, model)
         holes = [
             f"{first} with {second}"
@@ -352,7 +418,9 @@ def published_samples(published: Published, options: Mapping[str, Any]) -> dict[
             if not np.isfinite(matrix.loc[first, second])
         ]
         reason = ""
-        if holes:
+        if model.groups:
+            reason = f"not estimable at this site: its published matrix does not tell groups of {model.by} apart; its own summary would"
+        elif holes:
             reason = f"not estimable at this site: it published no usable correlation of {', '.join(holes)}"
         elif smallest < minimum:
             reason = f"not estimable: needs at least {minimum} clients; has {smallest}"

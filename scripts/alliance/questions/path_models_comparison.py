@@ -12,22 +12,30 @@ import pandas as pd
 from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.part import Part
+from alliance.questions.path_model_sample import model_of
 from alliance.questions.sentences import Sentence
 from alliance.questions.summary import SiteSummary
-from alliance.statistics.model_relations import relation_of
+from alliance.statistics.model_relations import Relation, relation_of
 from alliance.statistics.structural_fit import StructuralFit, compare
+from alliance.variables.path_model import in_groups
 
 CRITERIA = ("aic", "bic")
 WEIGHT, DIFFERENCE, FIT = "akaike_weight", "chi2_difference", "fit_index"
 KEYS = ["comparison", "model", "against", "index", "estimate_type"]
 
 
+def related(section: Mapping[str, Any], first: str, second: str) -> Relation:
+    """Return how two models of the configuration, for the same groups, relate."""
+    groups, equal = in_groups(model_of(section, first))
+    syntax = (section["models"][name]["syntax"] for name in (first, second))
+    return relation_of(*syntax, groups, (equal, in_groups(model_of(section, second))[1]))
+
+
 def equivalents(section: Mapping[str, Any], models: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return, for each of some models, the others that fit every data set equally well."""
-    syntax = {name: section["models"][name]["syntax"] for name in models}
     same: dict[str, list[str]] = {name: [] for name in models}
     for first, second in combinations(models, 2):
-        if relation_of(syntax[first], syntax[second]) == "equivalent":
+        if related(section, first, second) == "equivalent":
             same[first].append(second)
             same[second].append(first)
     return {name: tuple(others) for name, others in same.items()}
@@ -118,7 +126,7 @@ def comparison_rows(
         else:
             add(name, WEIGHT, WEIGHT, weights.get(name), "the comparison has one distinct model only", flag=flag)
     for first, second in combinations(models, 2):
-        kind = relation_of(section["models"][first]["syntax"], section["models"][second]["syntax"])
+        kind = related(section, first, second)
         if kind not in ("nested", "contains"):
             continue
         small, large = (first, second) if kind == "nested" else (second, first)

@@ -25,10 +25,11 @@ from alliance.statistics import structural_resampling
 from alliance.statistics.distributions import critical_value
 from alliance.statistics.indirect_effects import monte_carlo
 from alliance.statistics.resampling import generator
-from alliance.statistics.row_moments import RowMoments, moments_of_rows
+from alliance.statistics.row_moments import GroupMoments, moments_of_groups
 from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural, modification_indices
-from alliance.statistics.structural_model import StructuralModel, layout
+from alliance.statistics.structural_model import StructuralModel, linear_effects
 from alliance.statistics.structural_resampling import Bootstrap, Jackknife
+from alliance.variables.path_model import PathModel, equalities, groups_of, plan
 
 STANDARDISED = " (standardised)"
 FORMS = ("unstandardised", "standardised")
@@ -44,7 +45,9 @@ FIT_INDICES = (
 )
 FIT = "fit_index"
 DELTA, MONTE_CARLO, PERCENTILE, BCA = "delta", "monte_carlo", "bootstrap_percentile", "bootstrap_bca"
+JACKKNIFE = "jackknife"
 MODIFICATION, CHANGE, RESIDUAL = "modification_index", "expected_change", "residual_correlation"
+IN_NO_GROUP = "clients_in_no_group"
 LARGEST = 3
 MIN_CLUSTERS = 5
 
@@ -56,19 +59,19 @@ class SiteFit:
     Attributes
     ----------
     name : str
-    model : StructuralModel
+    model : PathModel
     sample : PathSample or PublishedSample
     fitted : StructuralFit or None
         None where the model could not be fitted.
     table : DataFrame
-        Rows of the fit that are shown: neither intercepts nor moments of exogenous variables. ``parameter, lhs, op, rhs, estimate,
+        Rows of the fit that are shown: neither intercepts nor moments of exogenous variables. ``parameter, lhs, op, rhs, group, estimate,
         standardized`` and their standard errors.
     vcov, vcov_standardized : ndarray, shape (rows, rows)
         Sampling covariance of the table's estimates; NaN where not known.
     effects : DataFrame
         Intervals of defined effects: ``name, form, interval, std_error, ci_low, ci_high, method, reason``.
     drawn : Bootstrap or None
-        Resamples of therapists or clients; None without defined effects or rows.
+        Resamples of therapists or clients; None without rows, and where the model defines no effects but sums of coefficients.
     method : str
         How the coefficients' standard errors were made.
     reason : str
@@ -76,7 +79,7 @@ class SiteFit:
     """
 
     name: str
-    model: StructuralModel
+    model: PathModel
     sample: PathSample | PublishedSample
     fitted: StructuralFit | None
     table: pd.DataFrame
@@ -99,6 +102,10 @@ class SiteFit:
             return self.sample.counts
         return {"n_clients": int(self.sample.n) or None}
 
+    def counts_of(self, group: str) -> dict[str, Any]:
+        """Return the same for rows of one group; empty: of all."""
+        return {**self.counts, **(self.sample.counts_by_group.get(group, {}) if isinstance(self.sample, PathSample) else {})}
+
     @property
     def likelihood_method(self) -> str:
         """How fit and comparisons of fit were made."""
@@ -113,32 +120,42 @@ def site_fits(site: SiteData, options: Mapping[str, Any]) -> dict[str, SiteFit]:
     return {name: _of_rows(one, site.site, options) for name, one in samples(site, options).items()}
 
 
-def terms(model: StructuralModel) -> list[tuple[str, str, str]]:
-    """Return the terms of a model that are shown, defined ones last: no intercepts, no moments of exogenous variables."""
-    plan = layout(model)
-    outside = set(plan.exogenous)
+def terms(model: StructuralModel) -> list[tuple[str, str, str, str]]:
+    """Return the terms of a model that are shown, with their group, defined ones last: no intercepts, no moments of exogenous variables.
+
+    The group is empty for models of all clients and for defined effects.
+    """
+    found = plan(model)
+    outside = set(found.exogenous)
     shown = [
         (term.lhs, term.op, term.rhs)
-        for term in plan.terms
+        for term in found.terms
         if term.op != "~1" and not (term.op == "~~" and term.lhs in outside and term.rhs in outside)
     ]
-    return [*shown, *((item.name, ":=", item.expression) for item in model.defined)]
+    by_group = [(*term, group) for group in groups_of(model) or ("",) for term in shown]
+    return [*by_group, *((item.name, ":=", item.expression, "") for item in model.defined)]
 
 
-def parameter_of(lhs: str, op: str, rhs: str) -> str:
-    """Return a parameter's name in tables."""
-    return lhs if op == ":=" else f"{lhs} {op} {rhs}"
+def parameter_of(lhs: str, op: str, rhs: str, group: str = "") -> str:
+    """Return a parameter's name in tables; with a group the name by which a site's summary tells it from those of other groups."""
+    name = lhs if op == ":=" else f"{lhs} {op} {rhs}"
+    return f"{name} in {group}" if group else name
 
 
 def shown(rows: pd.DataFrame, model: StructuralModel) -> tuple[pd.DataFrame, list[int]]:
-    """Return the rows of a fit's parameters that are shown, with their names, and their positions."""
-    place = {(row.lhs, row.op, row.rhs): position for position, row in enumerate(rows.itertuples(index=False))}
+    """Return the rows of a fit's parameters that are shown, with their names and groups, and their positions."""
+    several = bool(groups_of(model))
+    place = {
+        (row.lhs, row.op, row.rhs, row.group if several else ""): position for position, row in enumerate(rows.itertuples(index=False))
+    }
     positions = [place[term] for term in terms(model)]
     table = rows.iloc[positions].reset_index(drop=True)
-    return table.assign(parameter=[parameter_of(row.lhs, row.op, row.rhs) for row in table.itertuples(index=False)]), positions
+    if not several:
+        table = table.assign(group="")
+    return table.assign(parameter=[parameter_of(row.lhs, row.op, row.rhs, row.group) for row in table.itertuples(index=False)]), positions
 
 
-def _none(name: str, model: StructuralModel, sample: PathSample | PublishedSample, reason: str) -> SiteFit:
+def _none(name: str, model: PathModel, sample: PathSample | PublishedSample, reason: str) -> SiteFit:
     nothing = np.empty((0, 0))
     return SiteFit(name, model, sample, None, pd.DataFrame(), nothing, nothing, pd.DataFrame(), None, "none", reason)
 
@@ -152,8 +169,8 @@ def _of_rows(sample: PathSample, site: str, options: Mapping[str, Any]) -> SiteF
     if fitted.status == "not_estimable":
         return _none(sample.name, sample.model, sample, f"not estimable: {fitted.reason}")
     without = structural_resampling.jackknife(fitted, level=level, min_clusters=MIN_CLUSTERS)
-    few = sample.n_therapists is not None and sample.n_therapists < MIN_CLUSTERS
-    notes = [fitted.reason, f"fewer than {MIN_CLUSTERS} therapists ({sample.n_therapists}): clients taken as independent" if few else ""]
+    few = sample.clustered is not None and sample.clustered < MIN_CLUSTERS
+    notes = [fitted.reason, f"fewer than {MIN_CLUSTERS} therapists ({sample.clustered}): clients taken as independent" if few else ""]
     if without.status == "not_estimable":
         table, positions = shown(fitted.parameters, sample.model)
         method = "cluster_robust" if fitted.method == "cluster_robust" else "normal_theory"
@@ -169,7 +186,8 @@ def _of_rows(sample: PathSample, site: str, options: Mapping[str, Any]) -> SiteF
             vcov = _with_correlations_of(vcov, by_client.vcov_estimates[square])
             standardized = _with_correlations_of(standardized, by_client.vcov_standardized[square])
     seed = (options["seed"], "path_models", site, sample.name)
-    effects, drawn = _effect_intervals(fitted, without, seed, options) if sample.model.defined else (pd.DataFrame(), None)
+    skewed = {item.name for item in sample.model.defined} - linear_effects(sample.model)
+    effects, drawn = _effect_intervals(fitted, without, seed, options) if skewed else (pd.DataFrame(), None)
     reason = "; ".join(dict.fromkeys(note for note in notes if note))
     return SiteFit(sample.name, sample.model, sample, fitted, table, vcov, standardized, effects, drawn, method, reason)
 
@@ -186,17 +204,24 @@ def _with_correlations_of(variances: np.ndarray, other: np.ndarray) -> np.ndarra
     return mixed
 
 
-def _fitted(model: StructuralModel, sample: PathSample, options: Mapping[str, Any]) -> StructuralFit:
-    """Return the fit to a site's rows, by therapists where there are at least five, with incomplete rows unless they were left out."""
-    known = sample.therapists is not None and sample.n_therapists >= MIN_CLUSTERS
+def _fitted(model: PathModel, sample: PathSample, options: Mapping[str, Any]) -> StructuralFit:
+    """Return the fit to a site's rows, by therapists where there are at least five, with incomplete rows unless they were left out.
+
+    A therapist with clients in several groups is one.
+    """
+    known = sample.clustered is not None and sample.clustered >= MIN_CLUSTERS
+    names = list(model.observed)
     return fit_structural(
         model,
-        rows=sample.rows[list(model.observed)],
-        clusters=[sample.therapists] if known else None,
-        missing="ml" if sample.rows[list(model.observed)].isna().to_numpy().any() else "listwise",
+        rows=[rows[names] for rows, _ in sample.parts],
+        clusters=[therapists for _, therapists in sample.parts] if known else None,
+        shared_clusters=True,
+        missing="ml" if sample.rows[names].isna().to_numpy().any() else "listwise",
         mean_structure=True,
         errors="robust",
+        groups=model.groups or None,
         level=options["pooling"]["level"],
+        **equalities(model),
     )
 
 
@@ -272,7 +297,7 @@ def estimate(site: SiteData, fits: Mapping[str, SiteFit], options: Mapping[str, 
     """
     part = Part()
     covariances, moments, models = [], [], {}
-    known: dict[tuple[Any, ...], RowMoments] = {}
+    known: dict[tuple[Any, ...], GroupMoments] = {}
     for name, found in fits.items():
         rows, variances, vcov = _rows(found, site.published, options)
         for row, variance in zip(rows, variances):
@@ -303,7 +328,8 @@ def _rows(
 ) -> tuple[list[dict[str, Any]], list[float], pd.DataFrame]:
     """Return rows of the summary, the variances of their estimates, and covariances of different ones."""
     if not found.estimated:
-        rows = absent_rows(found.model, found.reason, found.counts)
+        rows = [{**row, **_group_counts(found, row)} for row in absent_rows(found.model, found.reason, found.counts)]
+        rows += _in_no_group_row(found)
         variances = [float("nan")] * len(rows)
         if published is not None:
             own = _published_effects(published, found, options["pooling"]["min_clients"])
@@ -316,7 +342,7 @@ def _rows(
     for form, column, vcov in zip(FORMS, ("estimate", "standardized"), (found.vcov, found.vcov_standardized)):
         names = []
         for position, row in enumerate(found.table.itertuples(index=False)):
-            identity = identity_of(row.parameter, row.lhs, row.op, row.rhs, form)
+            identity = identity_of(row.parameter, row.lhs, row.op, row.rhs, form, row.group)
             names.append(identity["parameter"])
             if silent and form == FORMS[0]:
                 rows.append(_absent(found, identity, "the site published correlations, so units are unknown"))
@@ -329,33 +355,55 @@ def _rows(
     for row, variance in _other_intervals(found):
         rows.append(row)
         variances.append(variance)
-    for row in [*_fit_rows(found), *diagnostic_rows(found.fitted, found.model)]:
+    for row in [*_fit_rows(found), *diagnostic_rows(found.fitted, found.model), *_in_no_group_row(found)]:
         rows.append({**found.counts, "method": found.likelihood_method, **row})
         variances.append(float("nan"))
     return rows, variances, pd.DataFrame(covariances, columns=VCOV)
 
 
-def identity_of(parameter: str, lhs: str, op: str, rhs: str, form: str) -> dict[str, Any]:
+def _group_counts(found: SiteFit, row: Mapping[str, Any]) -> dict[str, Any]:
+    return found.counts_of(row["group"]) if row.get("group") else {}
+
+
+def _in_no_group_row(found: SiteFit) -> list[dict[str, Any]]:
+    """Return the share of clients who are in none of a model's groups; nothing for models of all clients."""
+    sample = found.sample
+    if not found.model.groups or not isinstance(sample, PathSample):
+        return []
+    identity = {"parameter": f"{IN_NO_GROUP} {found.model.by}", "lhs": found.model.by, "index": IN_NO_GROUP, "estimate_type": "share"}
+    everyone = sample.facts["clients_with_any"]
+    if not everyone:
+        silent = {"status": "not_estimable", "method": "none", "reason": "not estimable: no client has any of the model's variables"}
+        return [{**found.counts, **identity, **silent}]
+    left_out = sample.facts["left_out_group_unknown"] + sample.facts["left_out_other_group"]
+    numbers = {"n_clients": everyone, "estimate": left_out / everyone, "method": "counted", "status": "estimated", "reason": ""}
+    return [{**found.counts, **identity, **numbers}]
+
+
+def identity_of(parameter: str, lhs: str, op: str, rhs: str, form: str, group: str = "") -> dict[str, Any]:
+    """Return the columns that tell a row of a parameter apart."""
     return {
         "parameter": parameter + (STANDARDISED if form == FORMS[1] else ""),
         "lhs": lhs,
         "op": op,
         "rhs": rhs,
+        "group": group,
         "estimate_type": TYPES[op][FORMS.index(form)],
         "interval": PERCENTILE if op == ":=" else "",
     }
 
 
 def _absent(found: SiteFit, identity: Mapping[str, Any], reason: str) -> dict[str, Any]:
-    return {**found.counts, **identity, "method": "none", "status": "not_estimable", "reason": f"not estimable: {reason}"}
+    silent = {"method": "none", "status": "not_estimable", "reason": f"not estimable: {reason}"}
+    return {**found.counts_of(identity["group"]), **identity, **silent}
 
 
 def _told(found: SiteFit, identity: Mapping[str, Any], form: str, value: float, variance: float) -> tuple[dict[str, Any], float]:
     """Return one row with its number, and the variance of the number; a defined effect takes both from the bootstrap."""
     if not np.isfinite(value):
         return _absent(found, identity, found.reason or "no finite value"), float("nan")
-    reasons = [found.reason, *_cautions(found, identity["parameter"].removesuffix(STANDARDISED), form)]
-    row = {**found.counts, **identity, "estimate": float(value), "method": found.method}
+    reasons = [found.reason, *_cautions(found, parameter_of(identity["lhs"], identity["op"], identity["rhs"]), form)]
+    row = {**found.counts_of(identity["group"]), **identity, "estimate": float(value), "method": found.method}
     if identity["op"] == ":=" and len(found.effects):
         drawn = found.effects[
             found.effects["name"].eq(identity["lhs"]) & found.effects["form"].eq(form) & found.effects["interval"].eq(PERCENTILE)
@@ -367,7 +415,7 @@ def _told(found: SiteFit, identity: Mapping[str, Any], form: str, value: float, 
         else:
             row["interval"] = DELTA
     elif identity["op"] == ":=":
-        row["interval"] = DELTA
+        row["interval"] = JACKKNIFE if found.method in ("cluster_jackknife", "client_jackknife") else DELTA
     reason = "; ".join(dict.fromkeys(text for text in reasons if text))
     return {**row, "status": "flagged" if reason else "estimated", "reason": reason}, variance
 
@@ -444,10 +492,12 @@ def _fit_rows(found: SiteFit) -> list[dict[str, Any]]:
 def diagnostic_rows(fitted: StructuralFit, model: StructuralModel) -> list[dict[str, Any]]:
     """Return the largest modification indices, with the change to be expected, and the largest residual correlations."""
     rows = []
+    several = bool(groups_of(model))
 
-    def add(index: str, lhs: str, op: str, rhs: str, value: float) -> None:
-        parameter = parameter_of(lhs, op, rhs)
-        row = {"parameter": f"{index} {parameter}", "lhs": lhs, "op": op, "rhs": rhs, "index": index, "estimate_type": index}
+    def add(index: str, lhs: str, op: str, rhs: str, group: str, value: float) -> None:
+        own = group if several else ""
+        parameter = f"{index} {parameter_of(lhs, op, rhs, own)}"
+        row = {"parameter": parameter, "lhs": lhs, "op": op, "rhs": rhs, "group": own, "index": index, "estimate_type": index}
         rows.append({**row, "estimate": float(value), "status": "flagged" if fitted.reason else "estimated", "reason": fitted.reason})
 
     if fitted.fit.df > 0:
@@ -455,15 +505,15 @@ def diagnostic_rows(fitted: StructuralFit, model: StructuralModel) -> list[dict[
         finite = np.isfinite(indices[["chi2", "change_standardized"]].to_numpy(dtype=float)).all(axis=1)
         indices = indices[indices["op"].ne("~1").to_numpy() & finite]
         for row in indices.head(LARGEST).itertuples(index=False):
-            add(MODIFICATION, row.lhs, row.op, row.rhs, row.chi2)
-            add(CHANGE, row.lhs, row.op, row.rhs, row.change_standardized)
-    residuals = fitted.residuals[0]
-    first, second = np.triu_indices(len(residuals), 1)
-    values = residuals.to_numpy(dtype=float)[first, second]
-    order = [position for position in np.argsort(-np.abs(values), kind="stable")[:LARGEST] if abs(values[position]) > 1e-6]
-    names = list(residuals.index)
-    for position in order:
-        add(RESIDUAL, names[first[position]], "~~", names[second[position]], values[position])
+            add(MODIFICATION, row.lhs, row.op, row.rhs, row.group, row.chi2)
+            add(CHANGE, row.lhs, row.op, row.rhs, row.group, row.change_standardized)
+    for group, residuals in zip(fitted.groups, fitted.residuals):
+        first, second = np.triu_indices(len(residuals), 1)
+        values = residuals.to_numpy(dtype=float)[first, second]
+        order = [position for position in np.argsort(-np.abs(values), kind="stable")[:LARGEST] if abs(values[position]) > 1e-6]
+        names = list(residuals.index)
+        for position in order:
+            add(RESIDUAL, names[first[position]], "~~", names[second[position]], group, values[position])
     return rows
 
 
@@ -471,9 +521,9 @@ def absent_rows(model: StructuralModel, reason: str, counts: Mapping[str, Any]) 
     """Return a not-estimable row for every coefficient, effect and measure of fit of a model."""
     silent = {**counts, "method": "none", "status": "not_estimable", "reason": reason}
     rows = [
-        {**identity_of(parameter_of(lhs, op, rhs), lhs, op, rhs, form), **silent, "interval": ""}
+        {**identity_of(parameter_of(lhs, op, rhs, group), lhs, op, rhs, form, group), **silent, "interval": ""}
         for form in FORMS
-        for lhs, op, rhs in terms(model)
+        for lhs, op, rhs, group in terms(model)
     ]
     indices = ("chi2", "df", "p_value", "cfi", "rmsea", "srmr")
     return rows + [
@@ -490,8 +540,8 @@ def _published_effects(published: Published, found: SiteFit, minimum: int) -> di
     for row in own.itertuples(index=False):
         if row.parameter.replace(" ", "") not in known or not np.isfinite(row.estimate):
             continue
-        lhs, op, rhs = known[row.parameter.replace(" ", "")]
-        identity = {**identity_of(parameter_of(lhs, op, rhs), lhs, op, rhs, FORMS[1]), "interval": ""}
+        lhs, op, rhs, group = known[row.parameter.replace(" ", "")]
+        identity = {**identity_of(parameter_of(lhs, op, rhs, group), lhs, op, rhs, FORMS[1], group), "interval": ""}
         n = None if pd.isna(row.n) else int(row.n)
         if n is None or n < minimum or not row.std_error > 0:
             reason = f"a published coefficient needs a standard error and at least {minimum} clients"
@@ -502,36 +552,43 @@ def _published_effects(published: Published, found: SiteFit, minimum: int) -> di
     return made
 
 
-def _moments(found: SiteFit, options: Mapping[str, Any], known: dict[tuple[Any, ...], RowMoments]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return a model's block of moments and their sampling covariance, as rows of ``moments.csv`` and ``vcov.csv``.
+def _moments(found: SiteFit, options: Mapping[str, Any], known: dict[tuple[Any, ...], GroupMoments]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a model's blocks of moments, one a group, and their sampling covariance, as rows of ``moments.csv`` and ``vcov.csv``.
 
-    Of the variables that enough clients have together. Incomplete rows count too (maximum likelihood without a model). ``known`` keeps
-    what models of the same values and clients share.
+    Of the variables that enough clients of every group have together. Incomplete rows count too (maximum likelihood without a model).
+    ``known`` keeps what models of the same values and clients share.
     """
     nothing = pd.DataFrame(columns=VCOV)
     if isinstance(found.sample, PublishedSample):
         return found.sample.moments, nothing
-    names = sorted(_together(found.sample.rows, options["pooling"]["min_clients"]))
+    groups, minimum = found.model.groups or ("",), options["pooling"]["min_clients"]
+    parts = found.sample.parts
+    shared = set.intersection(*(set(_together(rows, minimum)) for rows, _ in parts))
+    names = sorted(shared)
     if len(names) < 2:
         return no_moments(), nothing
-    rows = found.sample.rows[names].dropna(how="all")
-    position = found.sample.rows.index.get_indexer(rows.index)
-    therapists = None if found.sample.therapists is None else found.sample.therapists[position]
-    key = (*names, *rows.index, rows.to_numpy(dtype=float).tobytes())
-    moments = known[key] = known.get(key) or moments_of_rows(rows, therapists)
+    there = [rows[names].notna().any(axis=1).to_numpy() for rows, _ in parts]
+    frames = [rows.loc[kept, names] for (rows, _), kept in zip(parts, there)]
+    therapists = None if found.sample.therapists is None else [own[kept] for (_, own), kept in zip(parts, there)]
+    key = (*names, *(part for rows in frames for part in (len(rows), *rows.index, rows.to_numpy(dtype=float).tobytes())))
+    moments = known[key] = known.get(key) or moments_of_groups(frames, therapists)
     if moments.reason:
         return no_moments(), nothing
-    present = rows.notna().to_numpy(dtype=float)
-    table = matrix_rows(block(found.name), names, moments.mean, moments.covariance, 0, method=moments.method)
     first, second = np.triu_indices(len(names))
-    table["n"] = (present.T @ present)[first, second].astype(int)
-    labels = [moment_name(names[a], names[b]) for a, b in zip(first, second)]
+    tables, labels = [], []
+    for place, (group, rows) in enumerate(zip(groups, frames)):
+        present = rows.notna().to_numpy(dtype=float)
+        table = matrix_rows(block(found.name, group), names, moments.means[place], moments.covariances[place], 0, method=moments.method)
+        table["n"] = (present.T @ present)[first, second].astype(int)
+        tables.append(table)
+        labels += [moment_name(names[a], names[b], group) for a, b in zip(first, second)]
+    acov = moments.acov
     spread = [
-        {"model": block(found.name), "parameter1": labels[a], "parameter2": labels[b], "cov": float(moments.acov[a, b])}
+        {"model": block(found.name), "parameter1": labels[a], "parameter2": labels[b], "cov": float(acov[a, b])}
         for a, b in combinations_with_replacement(range(len(labels)), 2)
-        if np.isfinite(moments.acov[a, b])
+        if np.isfinite(acov[a, b])
     ]
-    return table, pd.DataFrame(spread, columns=VCOV)
+    return pd.concat(tables, ignore_index=True), pd.DataFrame(spread, columns=VCOV)
 
 
 def _together(rows: pd.DataFrame, minimum: int) -> list[str]:
@@ -547,6 +604,6 @@ def _together(rows: pd.DataFrame, minimum: int) -> list[str]:
     return names
 
 
-def moment_name(first: str, second: str) -> str:
-    """Return how a covariance is named in ``vcov.csv``."""
-    return f"{first} with {second}"
+def moment_name(first: str, second: str, group: str = "") -> str:
+    """Return how a covariance, of one group of clients where there are several, is named in ``vcov.csv``."""
+    return f"{first} with {second}{f' in {group}' if group else ''}"

@@ -19,6 +19,7 @@ from alliance.statistics.indirect_effects import IndirectEffect, confounding, e_
 from alliance.statistics.structural_fit import StructuralFit
 from alliance.statistics.structural_model import StructuralModel
 from alliance.statistics.structural_resampling import Bootstrap
+from alliance.variables.path_model import groups_of
 
 CONFOUNDER, CONFOUNDER_LIMIT = "confounder_correlation", "confounder_correlation_limit"
 E_VALUE, E_VALUE_LIMIT = "e_value", "e_value_limit"
@@ -44,29 +45,39 @@ def estimate(fits: Mapping[str, SiteFit], options: Mapping[str, Any]) -> Part:
         if not found.estimated:
             continue
         for row in _sensitivity(found.model, found.fitted, found.drawn, level):
-            key = ".".join((row["estimate_type"], row["effect"], row["definition"]))
-            part.add({**found.counts, "model": name, "parameter": key, "level": LEVEL, "method": found.likelihood_method, **row})
+            key = ".".join(text for text in (row["estimate_type"], row["effect"], row["definition"], row["group"]) if text)
+            common = {"model": name, "parameter": key, "level": LEVEL, "method": found.likelihood_method}
+            part.add({**found.counts_of(row["group"]), **common, **row})
     return part
 
 
 def _sensitivity(model: StructuralModel, fitted: StructuralFit, drawn: Bootstrap | None, level: float) -> Iterator[dict[str, Any]]:
     """Yield correlations of residuals and E-values that would explain the path after each mediator away."""
-    paths = {(row.rhs, row.lhs): row for row in fitted.parameters.itertuples(index=False) if row.op == "~"}
+    groups = groups_of(model) or ("",)
+    table = fitted.parameters[fitted.parameters["op"].eq("~")]
+    paths = {(row.group, row.rhs, row.lhs): row for row in table.itertuples()}
     seen = set()
     for effect in indirect_effects(model):
-        for one in confounding(model, fitted, effect, drawn, level=level):
-            path = paths[one.mediator, one.outcome]
-            identity = {"effect": effect.name, "definition": f"{one.mediator} -> {one.outcome}"}
-            if tuple(identity.values()) in seen:
-                continue
-            seen.add(tuple(identity.values()))
-            flag = fitted.reason
-            yield _row(identity, CONFOUNDER, one.rho, "the path has no finite value", flag)
-            limit, reason = _limit(one.rho, one.rho_low, one.rho_high)
-            yield _row(identity, CONFOUNDER_LIMIT, limit, reason, flag)
-            value = e_value(path.standardized, path.standardized_low, path.standardized_high)
-            yield _row(identity, E_VALUE, value.estimate, "the path has no finite value", flag)
-            yield _row(identity, E_VALUE_LIMIT, value.limit, "the path has no interval", flag)
+        for place in _groups_of_effect(model, effect, len(groups)):
+            for one in confounding(model, fitted, effect, drawn, group=place, level=level):
+                path = paths[fitted.groups[place], one.mediator, one.outcome]
+                identity = {"effect": effect.name, "definition": f"{one.mediator} -> {one.outcome}", "group": groups[place]}
+                if tuple(identity.values()) in seen:
+                    continue
+                seen.add(tuple(identity.values()))
+                flag = fitted.reason
+                yield _row(identity, CONFOUNDER, one.rho, "the path has no finite value", flag)
+                limit, reason = _limit(one.rho, one.rho_low, one.rho_high)
+                yield _row(identity, CONFOUNDER_LIMIT, limit, reason, flag)
+                value = e_value(path.standardized, path.standardized_low, path.standardized_high)
+                yield _row(identity, E_VALUE, value.estimate, "the path has no finite value", flag)
+                yield _row(identity, E_VALUE_LIMIT, value.limit, "the path has no interval", flag)
+
+
+def _groups_of_effect(model: StructuralModel, effect: IndirectEffect, groups: int) -> list[int]:
+    """Return the groups in which the paths of an effect have the labels that it names."""
+    wanted = {label for labels in effect.labels for label in labels}
+    return [group for group in range(groups) if wanted <= {term.label(group) for term in model.terms}]
 
 
 def _limit(rho: float, low: float, high: float) -> tuple[float, str]:

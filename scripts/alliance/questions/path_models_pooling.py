@@ -23,6 +23,7 @@ from alliance.questions.path_models_fits import (
     FIT,
     FIT_INDICES,
     FORMS,
+    IN_NO_GROUP,
     MONTE_CARLO,
     STANDARDISED,
     TYPES,
@@ -33,7 +34,7 @@ from alliance.questions.path_models_fits import (
     shown,
     terms,
 )
-from alliance.questions.path_models_sent import Sent, placed, site_moments
+from alliance.questions.path_models_sent import Sent, placed, site_groups, site_moments
 from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import two_sided_p
@@ -45,18 +46,24 @@ from alliance.statistics.semopy_check import largest_difference
 from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural
 from alliance.statistics.structural_model import StructuralModel
 from alliance.statistics.two_stage import TwoStageFit, fit_pooled, pool_correlations
-from alliance.statistics.within_sites import WithinSites
+from alliance.statistics.within_sites import GroupsWithinSites, SiteGroups, SiteMoments, WithinSites, groups_within_sites
 from alliance.statistics.within_sites import within_sites as pool_within
+from alliance.variables.path_model import PathModel, equalities, groups_of, in_groups
 
 TWO_STAGE_FIT = ("chi2", "df", "p_value", "cfi", "rmsea", "srmr")
 RANDOM_EFFECTS = "random_effects"
 WITHIN, MULTIVARIATE, TWO_STAGE = "pooled_covariance", "multivariate_reml", "two_stage_sem"
 BETWEEN = ("tau2", "tau2_low", "tau2_high", "prediction_low", "prediction_high")
 AGREEMENT = 1e-4
-KEYS = ["model", "parameter", "lhs", "op", "rhs", "estimate_type"]
+KEYS = ["model", "parameter", "lhs", "op", "rhs", "group", "estimate_type"]
 OTHER_UNITS = (
     "coefficients that the model sets equal or fixes are so here in standard deviations, at the sites in the units of the variables: "
     "another model"
+)
+NO_MEANS = "not estimable: the model restricts means, of which the covariances within sites say nothing"
+ONE_MATRIX = (
+    "not estimable: correlations pooled pair by pair are standardised in every group by itself, so that nothing can be equal over groups "
+    "or compared between them; see pooled_covariance"
 )
 Fit = TypeVar("Fit", StructuralFit, TwoStageFit)
 
@@ -67,23 +74,26 @@ class PooledFit:
 
     Attributes
     ----------
-    model : StructuralModel
+    model : PathModel
     fitted : StructuralFit or None
-    within : WithinSites or None
+    within : WithinSites or GroupsWithinSites or None
         What it was fitted to.
     sites : tuple of str
         Sites whose complete matrices are pooled.
     counts : dict
         Columns of its rows.
+    counts_by_group : dict of str to dict
+        What differs in the rows of one group.
     reason : str
         Why there is no fit.
     """
 
-    model: StructuralModel
+    model: PathModel
     fitted: StructuralFit | None
-    within: WithinSites | None
+    within: WithinSites | GroupsWithinSites | None
     sites: tuple[str, ...]
     counts: dict[str, Any]
+    counts_by_group: dict[str, dict[str, Any]]
     reason: str
 
 
@@ -96,27 +106,51 @@ def pooled_fits(sent: Sequence[Sent], options: Mapping[str, Any]) -> dict[str, P
 
 def _units_told(fitted: Fit, section: Mapping[str, Any], name: str) -> Fit:
     """Return a fit to correlations, flagged where the model is not the same in standard deviations as in the units of the variables."""
-    if fitted.status not in WITH_NUMBERS or scale_invariant_of(section["models"][name]["syntax"]):
+    if fitted.status not in WITH_NUMBERS or scale_invariant_of(section["models"][name]["syntax"], *in_groups(model_of(section, name))):
         return fitted
     return replace(fitted, status="flagged", reason="; ".join(text for text in (fitted.reason, OTHER_UNITS) if text))
 
 
-def _pooled_fit(sent: Sequence[Sent], name: str, model: StructuralModel, pooling: Mapping[str, Any]) -> PooledFit:
-    moments = {one.site: site_moments(one, name, model) for one in sent}
+def _pooled_fit(sent: Sequence[Sent], name: str, model: PathModel, pooling: Mapping[str, Any]) -> PooledFit:
+    moments = {one.site: (site_groups if model.groups else site_moments)(one, name, model) for one in sent}
     used = {site: one for site, one in moments.items() if one is not None}
-    clients = sum(one.clients.get(name, 0) for one in sent if one.site in used)
-    counts = {"n_sites": len(used), "n_clients": clients}
+    there = [one for one in sent if one.site in used]
+    counts = {"n_sites": len(used), "n_clients": sum(one.clients.get((name, ""), 0) for one in there)}
+    by_group = {group: {"n_clients": sum(one.clients.get((name, group), 0) for one in there)} for group in model.groups}
+    reason = ""
     if len(used) < pooling["min_sites"]:
         reason = effects.too_few_sites(len(used), pooling).replace("an estimate", "all variables of the model")
-        return PooledFit(model, None, None, tuple(used), counts, reason)
-    within = pool_within(list(used.values()))
-    names = list(model.observed)
-    fitted = fit_structural(
-        model, Moments(within.n, within.correlation, None, names), acov=[within.acov], level=pooling["level"], mean_structure=False
-    )
+    elif model.groups and model.restricts_means:
+        reason = NO_MEANS
+    if reason:
+        return PooledFit(model, None, None, tuple(used), counts, by_group, reason)
+    within, fitted = (_fit_groups_within if model.groups else _fit_within)(list(used.values()), model, pooling["level"])
     if fitted.status == "not_estimable":
-        return PooledFit(model, None, within, tuple(used), counts, f"not estimable: {fitted.reason}")
-    return PooledFit(model, fitted, within, tuple(used), counts, "")
+        return PooledFit(model, None, within, tuple(used), counts, by_group, f"not estimable: {fitted.reason}")
+    return PooledFit(model, fitted, within, tuple(used), counts, by_group, "")
+
+
+def _fit_within(sites: Sequence[SiteMoments], model: PathModel, level: float) -> tuple[WithinSites, StructuralFit]:
+    """Return the correlations within sites and the model fitted to them."""
+    within = pool_within(sites)
+    moments = Moments(within.n, within.correlation, None, list(model.observed))
+    return within, fit_structural(model, moments, acov=[within.acov], level=level, mean_structure=False)
+
+
+def _fit_groups_within(sites: Sequence[SiteGroups], model: PathModel, level: float) -> tuple[GroupsWithinSites, StructuralFit]:
+    """Return the covariances within sites by group and the model fitted to all groups; groups share therapists."""
+    within = groups_within_sites(sites)
+    everyone = range(len(model.groups))
+    return within, fit_structural(
+        model,
+        [Moments(n, covariance, None, list(model.observed)) for n, covariance in zip(within.n, within.covariances)],
+        acov=[within.acov_of(group, group) for group in everyone],
+        acov_between={(one, other): within.acov_of(one, other) for one in everyone for other in everyone if one < other},
+        groups=model.groups,
+        level=level,
+        mean_structure=False,
+        **equalities(model),
+    )
 
 
 def pool(
@@ -137,7 +171,7 @@ def pool(
     summaries = [one.summary for one in sent]
     models = {name: model_of(section, name) for name in sorted(section["models"])}
     gathered = effects.scaled(gathered, "identity")
-    gathered = gathered.assign(parameter=gathered["parameter"].str.removesuffix(STANDARDISED))
+    gathered = gathered.assign(parameter=_without_group(gathered["parameter"].str.removesuffix(STANDARDISED), gathered["group"]))
     coefficients = gathered[gathered["op"].isin(list(TYPES)) & gathered["index"].eq("")]
     main = coefficients[~coefficients["parameter"].str.endswith("]")]
     other = coefficients[coefficients["parameter"].str.endswith("]")]
@@ -165,7 +199,7 @@ def pool(
     standard = to_pool[to_pool["estimate_type"].isin(["path_standardised", "defined_standardised"])]
     single = gathered[gathered["index"].ne("")]
     single = effects.site_rows(single, "identity", pooling["level"])
-    of_pooled = _pooled_single_rows(models, pooled, options)
+    of_pooled = effects.stack(_pooled_single_rows(models, pooled, options), _in_no_group_rows(models, summaries))
     fit = effects.stack(
         single[single["estimate_type"].eq(FIT)],
         of_pooled[of_pooled["estimate_type"].eq(FIT)],
@@ -176,7 +210,7 @@ def pool(
     if len(diagnostics):
         named = diagnostics.reindex(columns=["lhs", "op", "rhs"]).itertuples(index=False)
         diagnostics = diagnostics.assign(parameter=[parameter_of(row.lhs, row.op, row.rhs) if row.op in TYPES else "" for row in named])
-    leave_one_out = effects.leave_one_out_rows(standard, ["model", "parameter", "estimate_type"], "identity", pooling)
+    leave_one_out = effects.leave_one_out_rows(standard, ["model", "parameter", "group", "estimate_type"], "identity", pooling)
     return {
         "parameters": rows[~is_defined],
         "defined": rows[is_defined],
@@ -186,19 +220,46 @@ def pool(
     }
 
 
+def _without_group(parameters: pd.Series, groups: pd.Series) -> pd.Series:
+    """Return names of parameters without the group that a summary tells them apart by."""
+    ending = " in " + groups
+    named = groups.ne("") & pd.Series([name.endswith(end) for name, end in zip(parameters, ending)], index=parameters.index, dtype=bool)
+    return parameters.where(~named, [name.removesuffix(end) for name, end in zip(parameters, ending)])
+
+
 def _all_groups(models: Mapping[str, StructuralModel]) -> pd.DataFrame:
     rows = [
         {
             "model": name,
-            **identity_of(parameter_of(lhs, op, rhs), lhs, op, rhs, form),
+            **identity_of(parameter_of(lhs, op, rhs), lhs, op, rhs, form, group),
             "parameter": parameter_of(lhs, op, rhs),
             "interval": "",
         }
         for name, model in models.items()
-        for lhs, op, rhs in terms(model)
+        for lhs, op, rhs, group in terms(model)
         for form in FORMS
     ]
     return pd.DataFrame(rows, columns=[*KEYS, "interval"])
+
+
+def _in_no_group_rows(models: Mapping[str, PathModel], summaries: Sequence[SiteSummary]) -> pd.DataFrame:
+    """Return for models with groups the share of all sites' clients who are in none of them."""
+    rows = []
+    for name, model in models.items():
+        if not model.groups:
+            continue
+        facts = [summary.facts.get("models", {}).get(name, {}) for summary in summaries if summary.status == "ok"]
+        known = [one for one in facts if "left_out_other_group" in one]
+        everyone = sum(one["clients_with_any"] for one in known)
+        left_out = sum(one["left_out_group_unknown"] + one["left_out_other_group"] for one in known)
+        common = {"model": name, "site": POOLED, "scale": "identity", "index": IN_NO_GROUP, "estimate_type": "share", "n_sites": len(known)}
+        if everyone:
+            numbers = {"n_clients": everyone, "estimate": left_out / everyone}
+            rows.append({**common, **numbers, "method": "counted", "status": "estimated", "reason": ""})
+        else:
+            reason = "not estimable: no client has any of the model's variables"
+            rows.append({**common, "method": "none", "status": "not_estimable", "reason": reason})
+    return pd.DataFrame(rows)
 
 
 def _fit_groups(models: Mapping[str, StructuralModel]) -> pd.DataFrame:
@@ -244,16 +305,21 @@ def _standard_rows(
     values: Mapping[str, Mapping[str, Any]],
     common: Mapping[str, Any],
     touched: Mapping[str, str],
+    by_group: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return standardised rows over sites from values by parameter: estimate, std_error, ci_low, ci_high, p_value, status, reason."""
+    """Return standardised rows over sites from values by parameter: estimate, std_error, ci_low, ci_high, p_value, status, reason.
+
+    Parameters of one group of clients go by their name with the group; ``by_group`` are their counts.
+    """
     rows = []
-    for lhs, op, rhs in terms(model):
+    for lhs, op, rhs, group in terms(model):
         parameter = parameter_of(lhs, op, rhs)
-        identity = {**identity_of(parameter, lhs, op, rhs, FORMS[1]), "parameter": parameter, "interval": ""}
-        own = values.get(parameter)
+        identity = {**identity_of(parameter, lhs, op, rhs, FORMS[1], group), "parameter": parameter, "interval": ""}
+        own = values.get(parameter_of(lhs, op, rhs, group))
         if own is None:
             continue
-        row = {"model": name, "site": POOLED, "scale": "identity", **common, **identity, **own}
+        counts = (by_group or {}).get(group, {})
+        row = {"model": name, "site": POOLED, "scale": "identity", **common, **counts, **identity, **own}
         if row["status"] in WITH_NUMBERS and not np.isfinite(row["estimate"]):
             row |= {"status": "not_estimable", "reason": "not estimable: no finite value", "method": "none"}
         elif row["status"] in WITH_NUMBERS and parameter in touched:
@@ -281,7 +347,7 @@ def _within_rows(
         found = pooled[name]
         common = {**found.counts, "method": WITHIN}
         if found.fitted is None:
-            rows += _standard_rows(name, model, _absent_values(model, list(TYPES), found.reason), common, {})
+            rows += _standard_rows(name, model, _absent_values(model, list(TYPES), found.reason), common, {}, found.counts_by_group)
             continue
         table, _ = shown(found.fitted.parameters, model)
         drawn = (
@@ -306,7 +372,7 @@ def _within_rows(
             if row.op == ":=":
                 limits = {"ci_low": drawn.loc[row.lhs, "standardized_low"], "ci_high": drawn.loc[row.lhs, "standardized_high"]}
                 by_monte_carlo[row.parameter] = {**own, **limits, "interval": MONTE_CARLO}
-        rows += _standard_rows(name, model, values, common, overlaps[name])
+        rows += _standard_rows(name, model, values, common, overlaps[name], found.counts_by_group)
         rows += _standard_rows(name, model, by_monte_carlo, common, overlaps[name])
     return pd.DataFrame(rows)
 
@@ -329,8 +395,10 @@ def _multivariate_rows(
         names = [parameter_of(*term) for term in terms(model) if term[1] in ("~", "=~")]
         own = main[main["model"].eq(name) & main["estimate_type"].isin(["path_standardised", "loading_standardised"])]
         own = own[own["status"].isin(WITH_NUMBERS) & own["v"].notna()]
+        own = own.assign(full=[parameter_of(row.lhs, row.op, row.rhs, row.group) for row in own.itertuples(index=False)])
         sites = sorted(set(own["site"]))
         common = {"method": MULTIVARIATE, "n_sites": len(sites), "n_clients": _sum_of_clients(own)}
+        by_group = {group: {"n_clients": _sum_of_clients(own[own["group"].eq(group)])} for group in groups_of(model)}
         if len(sites) < pooling["min_sites"]:
             reason = effects.too_few_sites(len(sites), pooling)
             rows += _standard_rows(name, model, _absent_values(model, ("~", "=~", ":="), reason), common, {})
@@ -339,7 +407,7 @@ def _multivariate_rows(
         found = pool_coefficients(y, v, names, **settings)
         headline = len(sites) >= pooling["headline_sites"]
         flagged = own[own["status"].eq("flagged")]
-        by_coefficient, all_sites = flagged["parameter"].value_counts(), own["parameter"].value_counts()
+        by_coefficient, all_sites = flagged["full"].value_counts(), own["full"].value_counts()
         of_sites = effects.flagged_sites(flagged["site"].nunique(), len(sites))
         values: dict[str, dict[str, Any]] = {}
         for row in found.coefficients.itertuples(index=False):
@@ -372,12 +440,12 @@ def _multivariate_rows(
                 "reason": "; ".join(remarks),
                 "interval": MONTE_CARLO,
             }
-        rows += _standard_rows(name, model, values, common, overlaps[name])
+        rows += _standard_rows(name, model, values, common, overlaps[name], by_group)
     return pd.DataFrame(rows)
 
 
 def _sum_of_clients(own: pd.DataFrame) -> int:
-    return int(own.groupby("site")["n_clients"].max().sum()) if len(own) else 0
+    return int(own.groupby(["site", "group"])["n_clients"].max().sum()) if len(own) else 0
 
 
 def _site_vectors(own: pd.DataFrame, sent: Sequence[Sent], name: str, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -387,7 +455,7 @@ def _site_vectors(own: pd.DataFrame, sent: Sequence[Sent], name: str, names: Seq
     index = {one.site: position for position, one in enumerate(sent)}
     y = np.full((len(sent), len(names)), np.nan)
     v = np.zeros((len(sent), len(names), len(names)))
-    site, position = own["site"].map(index).to_numpy(dtype=int), own["parameter"].map(place).to_numpy(dtype=int)
+    site, position = own["site"].map(index).to_numpy(dtype=int), own["full"].map(place).to_numpy(dtype=int)
     y[site, position], v[site, position, position] = own["y"].to_numpy(dtype=float), own["v"].to_numpy(dtype=float)
     for one in sent:
         i, j, values = placed(one, name, standardised)
@@ -398,12 +466,12 @@ def _site_vectors(own: pd.DataFrame, sent: Sequence[Sent], name: str, names: Seq
 
 def _defined_of(model: StructuralModel, names: Sequence[str], wanted: str) -> Callable[[np.ndarray], np.ndarray]:
     """Return a defined effect as a function of a stack of coefficients, shape (b, p) to (b,)."""
+    groups = groups_of(model) or ("",)
     labels = {
-        label: names.index(parameter_of(term.lhs, term.op, term.rhs))
+        term.label(place): names.index(parameter_of(term.lhs, term.op, term.rhs, groups[place]))
+        for place in reversed(range(len(groups)))
         for term in reversed(model.terms)
-        if term.op in ("~", "=~")
-        for label in term.labels
-        if label
+        if term.op in ("~", "=~") and term.label(place)
     }
 
     def value(stack: np.ndarray) -> np.ndarray:
@@ -450,6 +518,9 @@ def _two_stage(
     rows, fits = [], []
     shown_ops = ("~", "=~", ":=")
     for name, model in models.items():
+        if groups_of(model):
+            rows += _standard_rows(name, model, _absent_values(model, shown_ops, ONE_MATRIX), {"n_sites": 0, "method": TWO_STAGE}, {})
+            continue
         correlations, sizes = _correlation_cells(sent, name, model)
         k = int(np.isfinite(correlations).any(axis=1).sum())
         common = {"n_sites": k, "method": TWO_STAGE}
@@ -540,6 +611,14 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
                 f"Path models were fitted by maximum likelihood at {sites['site'].nunique()} sites to {who}; clients whose alliance or "
                 "empathy was rated after the outcome were left out.",
                 ("enders_2010",) if with_holes else (),
+            )
+        )
+    by = sorted({content["groups"]["by"] for content in section["models"].values() if content.get("groups")})
+    if by:
+        sentences.append(
+            Sentence(
+                f"Models with groups of clients (by {', '.join(by)}) were fitted to all groups of a site at once; clients in none of them "
+                "were left out. A therapist with clients in several groups is left out, and drawn, as one."
             )
         )
     sentences += cluster_sentences(sites["method"])

@@ -13,7 +13,8 @@ from alliance.questions.path_model_sample import block
 from alliance.questions.path_models_fits import moment_name
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.structural_model import StructuralModel
-from alliance.statistics.within_sites import SiteMoments
+from alliance.statistics.within_sites import SiteGroups, SiteMoments
+from alliance.variables.path_model import PathModel
 
 Covariances = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -29,10 +30,10 @@ class Sent:
         Moments of clients by the name of their block; none of a site that is left out.
     covariances : mapping of str to tuple of ndarray
         Parameter, other parameter and covariance, by model.
-    clients : mapping of str to int
-        Largest number of clients of a model's estimates; models without one are absent.
+    clients : mapping of (str, str) to int
+        Largest number of clients of a model's estimates, by model and group (empty: all clients); what has none is absent.
     therapists : mapping of str to int
-        The same of therapists.
+        The same of therapists by model.
     estimated : frozenset of str
         Models with unstandardised coefficients.
     """
@@ -40,7 +41,7 @@ class Sent:
     summary: SiteSummary
     blocks: Mapping[str, Block]
     covariances: Mapping[str, Covariances]
-    clients: Mapping[str, int]
+    clients: Mapping[tuple[str, str], int]
     therapists: Mapping[str, int]
     estimated: frozenset[str]
 
@@ -64,13 +65,16 @@ def _sent(summary: SiteSummary) -> Sent:
     vcov, estimates = summary.vcov, summary.estimates
     first, second = (vcov[name].to_numpy(dtype=object) for name in ("parameter1", "parameter2"))
     values = vcov["cov"].to_numpy(dtype=float)
-    clients, therapists = (estimates.groupby("model")[name].max().dropna() for name in ("n_clients", "n_therapists"))
+    # Shares are of everyone, also of clients whom a model leaves out.
+    fitted = estimates[estimates["estimate_type"].ne("share")]
+    clients = fitted.groupby(["model", "group"])["n_clients"].max().dropna()
+    therapists = estimates.groupby("model")["n_therapists"].max().dropna()
     raw = estimates["estimate_type"].isin(["path_unstandardised", "loading"]) & estimates["status"].isin(WITH_NUMBERS)
     return Sent(
         summary,
         read_blocks(summary.moments) if summary.status == "ok" else {},
         {name: (first[here], second[here], values[here]) for name, here in positions(vcov["model"]).items()},
-        {name: int(value) for name, value in clients.items()},
+        {key: int(value) for key, value in clients.items()},
         {name: int(value) for name, value in therapists.items()},
         frozenset(estimates.loc[raw, "model"]),
     )
@@ -89,11 +93,26 @@ def site_moments(sent: Sent, name: str, model: StructuralModel) -> SiteMoments |
     return SiteMoments(n, own.covariance, _acov(sent, name, names))
 
 
-def _acov(sent: Sent, name: str, names: Sequence[str]) -> np.ndarray | None:
-    first, second = np.triu_indices(len(names))
-    place = {moment_name(names[a], names[b]): position for position, (a, b) in enumerate(zip(first, second))}
-    place |= {moment_name(names[b], names[a]): position for position, (a, b) in enumerate(zip(first, second))}
-    acov = np.full((len(first),) * 2, np.nan)
+def site_groups(sent: Sent, name: str, model: PathModel) -> SiteGroups | None:
+    """Return the same for every group of a model; None where cells of any group are missing."""
+    names = list(model.observed)
+    blocks = [sent.blocks.get(block(name, group)) for group in model.groups]
+    if len(names) < 2 or any(one is None or not set(names) <= set(one.names) for one in blocks):
+        return None
+    own = [one.of(names) for one in blocks]
+    covariances = np.array([one.covariance for one in own])
+    if not np.isfinite(covariances).all():
+        return None
+    pairs = np.triu_indices(len(names), 1)
+    n = np.array([len(pairs[0]) / (1 / one.n[pairs]).sum() for one in own])
+    return SiteGroups(n, covariances, _acov(sent, name, names, model.groups))
+
+
+def _acov(sent: Sent, name: str, names: Sequence[str], groups: Sequence[str] = ("",)) -> np.ndarray | None:
+    cells = [(names[a], names[b], group) for group in groups for a, b in zip(*np.triu_indices(len(names)))]
+    place = {moment_name(*cell): position for position, cell in enumerate(cells)}
+    place |= {moment_name(other, one, group): position for position, (one, other, group) in enumerate(cells)}
+    acov = np.full((len(cells),) * 2, np.nan)
     i, j, values = placed(sent, block(name), place)
     acov[i, j] = acov[j, i] = values
     return acov if np.isfinite(acov).all() else None

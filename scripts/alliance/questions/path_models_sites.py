@@ -27,6 +27,10 @@ METHOD = "multiple_groups"
 DIFFERENCE, TEST = "path_difference", "equality_test"
 KEYS = ["model", "parameter", "index", "estimate_type"]
 TESTS = ("chi2", "df", "p_value", "p_value_holm")
+GROUPED = (
+    "not estimable: the groups of this test are the sites, and the model has groups of its own; how each path differs between sites is "
+    "told by tau2 and Q of its pooled row"
+)
 
 
 def equalities(sent: Sequence[Sent], options: Mapping[str, Any]) -> dict[str, SiteEquality]:
@@ -38,6 +42,8 @@ def equalities(sent: Sequence[Sent], options: Mapping[str, Any]) -> dict[str, Si
     found = {}
     for name in sorted(section["models"]):
         model = model_of(section, name)
+        if model.groups:
+            continue
         sites, moments, acov, units = [], [], [], []
         for one in sent:
             own = site_moments(one, name, model)
@@ -87,6 +93,7 @@ def site_rows(found: Mapping[str, SiteEquality], summaries: Sequence[SiteSummary
         left_out = {} if tested is None else dict(zip(tested.left_out["site"], tested.left_out["reason"]))
         for summary in summaries:
             why = _why_not(tested, left_out.get(summary.site, ""), summary)
+            why = GROUPED if model.groups and summary.status == "ok" else why
             for lhs, rhs in paths:
                 common = {"model": name, "parameter": parameter_of(lhs, "~", rhs), "site": summary.site, "scale": "identity", "n_sites": 1}
                 row = told.get((summary.site, lhs, rhs))

@@ -42,7 +42,7 @@ LOOKS = (
 BANDS = (ORANGE_SOFT, None, BLUE_SOFT)
 
 
-def risk_curves(curves: Sequence[Curve], *, axis: str, across: str, narrow: bool = False) -> bytes:
+def risk_curves(curves: Sequence[Curve], *, axis: str, across: str) -> bytes:
     """Return steps of cumulative risk by session, intervals as bands of the first and the last group, and the numbers at risk below.
 
     Parameters
@@ -51,17 +51,15 @@ def risk_curves(curves: Sequence[Curve], *, axis: str, across: str, narrow: bool
         Up to three groups.
     axis, across : str
         What the upright and the level axis measure.
-    narrow : bool
-        True for a 320 px screen.
 
     Returns
     -------
     bytes
-        SVG.
+        SVG, narrow enough for a 320 px screen.
     """
-    width = 3.4 if narrow else 7.0
-    left, right, top = (0.55, width - 0.15, 0.42) if narrow else (1.1, width - 0.25, 0.42)
-    bottom = top + (2.1 if narrow else 2.6)
+    width = 3.4
+    left, right, top = 0.55, width - 0.15, 0.42
+    bottom = top + 2.1
     last = max(len(curve.values) for curve in curves)
     ends = [value for curve in curves for value in (*curve.values, *curve.highs) if numbers.known(value)]
     high = min(1.0, max(math.ceil(max(ends, default=0.1) * 10) / 10, 0.1))
@@ -88,17 +86,14 @@ def risk_curves(curves: Sequence[Curve], *, axis: str, across: str, narrow: bool
             for session, value in enumerate(curve.values, start=1):
                 steps += [(session, steps[-1][1]), (session, value)]
             axes.plot([x(at) for at, _ in steps], [y(value) for _, value in steps], zorder=3, solid_joinstyle="miter", **look)
-            for session, (low_end, high_end) in enumerate(zip(curve.lows, curve.highs), start=1):
-                if band and numbers.known(low_end) and numbers.known(high_end) and session <= last:
-                    until = min(session + 1, len(curve.values) + 0.0001)
-                    corners = [x(session), x(until), x(until), x(session)]
-                    axes.fill(corners, [y(low_end)] * 2 + [y(high_end)] * 2, facecolor=band, alpha=0.5, linewidth=0, zorder=1)
+            if band:
+                edges = _edges(curve)
+                corners = [x(at) for at, _, _ in edges], [y(low) for _, low, _ in edges], [y(top_end) for _, _, top_end in edges]
+                axes.fill(corners[0] + corners[0][::-1], corners[1] + corners[2][::-1], facecolor=band, alpha=0.5, linewidth=0, zorder=1)
         row = bottom + 0.62
-        write(axes, 0.1, row, "Clients at risk", 8, True, va="center", color=SOFT)
+        write(axes, 0.1, row, "Clients at risk", 8, va="center", color=SOFT)
         for number, curve in enumerate(curves):
             place = row + 0.2 * (number + 1)
-            if not narrow:
-                write(axes, 0.1, place, curve.label.split(" ")[0], 8, va="center", color=LOOKS[number]["color"])
             for session in shown:
                 if session <= len(curve.at_risk):
                     text = numbers.count(curve.at_risk[session - 1])
@@ -110,7 +105,16 @@ def risk_curves(curves: Sequence[Curve], *, axis: str, across: str, narrow: bool
         return svg(figure)
 
 
-def calibration(dots: Sequence[Dot], *, axis: str, across: str, narrow: bool = False) -> bytes:
+def _edges(curve: Curve) -> list[tuple[float, float, float]]:
+    """Return session and limits along the steps of a curve, from its first known interval on."""
+    edges: list[tuple[float, float, float]] = []
+    for session, (low, high) in enumerate(zip(curve.lows, curve.highs), start=1):
+        if numbers.known(low) and numbers.known(high):
+            edges += ([(session, *edges[-1][1:])] if edges else []) + [(session, low, high)]
+    return edges
+
+
+def calibration(dots: Sequence[Dot], *, axis: str, across: str) -> bytes:
     """Return observed against predicted risks of groups, with the line on which they agree.
 
     Parameters
@@ -119,15 +123,13 @@ def calibration(dots: Sequence[Dot], *, axis: str, across: str, narrow: bool = F
         Groups of clients.
     axis, across : str
         What the upright and the level axis measure.
-    narrow : bool
-        True for a 320 px screen.
 
     Returns
     -------
     bytes
-        SVG.
+        SVG, narrow enough for a 320 px screen.
     """
-    side = 2.55 if narrow else 3.0
+    side = 2.55
     left, top = 0.6, 0.42
     values = [value for dot in dots for value in (dot.predicted, dot.observed, dot.high) if numbers.known(value)]
     high = min(1.0, math.ceil(max(values, default=0.5) * 10) / 10)

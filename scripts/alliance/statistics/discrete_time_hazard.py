@@ -32,7 +32,7 @@ _STEPS = 60
 _NEAR, _SMALL = 1e-4, 1e-11
 # Standard deviations of the frailty below which it is zero, and above which nothing is sought.
 _NO_FRAILTY = 1e-3
-_LARGEST_FRAILTY = 20.0
+_LARGEST_FRAILTY = 5.0
 # Coefficients per SD of their column, or Newton steps, from which on separation is looked for.
 _LARGE_COEFFICIENT = 5.0
 _MANY_STEPS = 14
@@ -546,15 +546,20 @@ def _modes(
     rows: _Rows, at: np.ndarray, y: np.ndarray, code: np.ndarray, hazards: np.ndarray, sd: float, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mode of every cluster's standard normal intercept given its rows, and minus the second derivative there."""
-    u = start.copy()
+    # The first derivative falls all the way, so that every value of it tells on which side the mode lies.
+    u, below, above = start.copy(), np.full(len(start), -np.inf), np.full(len(start), np.inf)
     for _ in range(100):
         _, first, second = _row_terms(y, at + sd * u[code], rows.link)
         grown = hazards * np.exp(np.minimum(sd * u, 700.0))
         slope = sd * (rows.point_sums @ first - grown) - u
         curvature = 1 - sd**2 * (rows.point_sums @ second - grown)
-        step = np.clip(slope / curvature, -2.0, 2.0)
-        u = u + step
-        if np.abs(step).max(initial=0.0) < 1e-7:
+        below, above = np.where(slope > 0, u, below), np.where(slope < 0, u, above)
+        moved = u + np.clip(slope / curvature, -2.0, 2.0)
+        outside = (moved < below) | (moved > above)
+        moved = np.where(outside, (below + above) / 2, moved)
+        far = np.abs(moved - u).max(initial=0.0)
+        u = moved
+        if far < 1e-7:
             break
     return u, curvature
 
@@ -583,11 +588,18 @@ def _maximise(rows: _Rows, start: _Point, *, frailty: bool, fixed: bool = False)
     """
     point = start
     value = _value(rows, point, None)
+    last_gain = np.inf
     for step in range(_STEPS):
         moving = _without_sd(value) if fixed and point.sd > 0 else value
         own, rest, gain = _direction(moving)
         if gain < _SMALL:
+            # The last step costs nothing, and squares what is left of the error.
+            sd = abs(point.sd + rest[-1]) if frailty else point.sd
+            return _Point(point.intercepts + own, point.slopes + rest[: rows.width], sd), step
+        if gain < _NEAR and gain > last_gain / 4:
+            # Steps no longer shrink: the quadrature tells no more (very large frailty).
             return point, step
+        last_gain = gain
         share = 1.0
         if frailty and abs(rest[-1]) > 1:
             share = 1 / abs(rest[-1])
@@ -605,7 +617,7 @@ def _maximise(rows: _Rows, start: _Point, *, frailty: bool, fixed: bool = False)
                 break
             share /= 2
         else:
-            return point, step
+            return point, _STEPS
         point, value = trial, next_value
         if frailty and point.sd < _NO_FRAILTY:
             return point, step
@@ -637,6 +649,8 @@ def _profile(rows: _Rows, best: _Point, largest: float, independent: float, leve
 
     def excess(sd: float) -> float:
         nonlocal last
+        if sd == best.sd:
+            return -allowed
         if sd <= 0:
             return 2 * (largest - independent) - allowed
         last, _ = _maximise(rows, replace(last, sd=sd), frailty=False, fixed=True)

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -47,16 +48,20 @@ class Defined:
     expression: str
     line: int = 0
 
-    @property
+    @cached_property
+    def _tree(self) -> ast.Expression:
+        return _expression_tree(self.expression)
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Labels the expression uses, sorted."""
-        tree = _expression_tree(self.expression)
+        tree = self._tree
         calls = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         return tuple(sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in calls}))
 
     def value(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the value for values of the labels (numbers or arrays of one shape, real or complex)."""
-        return _evaluate(_expression_tree(self.expression).body, values)
+        return _evaluate(self._tree.body, values)
 
 
 def statements(syntax: str) -> list[tuple[int, str]]:

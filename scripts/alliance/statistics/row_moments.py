@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
@@ -52,6 +53,38 @@ class RowMoments:
         return self.vcov[len(self.mean) :, len(self.mean) :]
 
 
+@dataclass(frozen=True)
+class GroupMoments:
+    """Moments of p variables in each of several groups of clients.
+
+    Attributes
+    ----------
+    means : ndarray, shape (G, p)
+    covariances : ndarray, shape (G, p, p)
+        As in :class:`RowMoments`.
+    vcov : ndarray, shape (G (p + p (p + 1) / 2),) * 2
+        Sampling covariance of the moments of all groups, one group after the other: of each the means and the elements of the matrix.
+        Groups that have therapists in common are not independent.
+    method, unit, reason : str
+        As in :class:`RowMoments`.
+    """
+
+    means: np.ndarray
+    covariances: np.ndarray
+    vcov: np.ndarray
+    method: str
+    unit: str
+    reason: str = ""
+
+    @property
+    def acov(self) -> np.ndarray:
+        """Sampling covariance of the elements of the matrices alone, one group after the other."""
+        groups, p = self.means.shape
+        size = len(self.vcov) // groups
+        chosen = np.concatenate([group * size + np.arange(p, size) for group in range(groups)])
+        return self.vcov[np.ix_(chosen, chosen)]
+
+
 def moments_of_rows(rows: pd.DataFrame, therapists: ArrayLike | None = None) -> RowMoments:
     """Return maximum likelihood moments of rows, missing at random, and what leaving out each therapist in turn says of their precision.
 
@@ -65,30 +98,54 @@ def moments_of_rows(rows: pd.DataFrame, therapists: ArrayLike | None = None) -> 
         NaN where missing; every row has something.
     therapists : array_like, shape (n,), optional
     """
-    names = tuple(rows.columns)
+    found = moments_of_groups([rows], None if therapists is None else [therapists])
+    return RowMoments(found.means[0], found.covariances[0], found.vcov, found.method, found.unit, found.reason)
+
+
+def moments_of_groups(rows: Sequence[pd.DataFrame], therapists: Sequence[ArrayLike] | None = None) -> GroupMoments:
+    """Return the same for several groups of clients at once; a therapist can have clients in several of them.
+
+    Parameters
+    ----------
+    rows : sequence of DataFrame, shape (n_g, p)
+        One a group, with the same columns; NaN where missing; every row has something.
+    therapists : sequence of array_like, optional
+        Of each group's rows; clients are left out where any group has fewer than five.
+    """
+    names = tuple(rows[0].columns)
     pairs = [StructuralTerm(a, "~~", b) for a, b in combinations_with_replacement(names, 2)]
     free = StructuralModel((), names, tuple(pairs), (), ())
-    incomplete = bool(rows.isna().to_numpy().any())
-    clusters = None if therapists is None or cluster_codes(therapists)[1] < MIN_CLUSTERS else [np.asarray(therapists)]
+    incomplete = any(bool(one.isna().to_numpy().any()) for one in rows)
+    known = therapists is not None and min(cluster_codes(one)[1] for one in therapists) >= MIN_CLUSTERS
     fitted = fit_structural(
-        free, rows=rows, clusters=clusters, missing="ml" if incomplete else "listwise", mean_structure=True, errors="robust"
+        free,
+        rows=list(rows),
+        clusters=[np.asarray(one) for one in therapists] if known else None,
+        shared_clusters=True,
+        missing="ml" if incomplete else "listwise",
+        mean_structure=True,
+        errors="robust",
     )
     method = INCOMPLETE if incomplete else COMPLETE
-    count, p = len(pairs), len(names)
+    groups, count, p = len(rows), len(pairs), len(names)
     if fitted.status == "not_estimable":
-        empty = np.full((p, p), np.nan)
-        return RowMoments(empty[0], empty, np.full((p + count,) * 2, np.nan), method, "", fitted.reason)
+        empty = np.full((groups, p, p), np.nan)
+        return GroupMoments(empty[:, 0], empty, np.full((groups * (p + count),) * 2, np.nan), method, "", fitted.reason)
     without = jackknife(fitted)
-    factor = len(rows) / (len(rows) - 1)
-    place = {(row.lhs, row.op, row.rhs): position for position, row in enumerate(fitted.parameters.itertuples(index=False))}
-    chosen = [place[name, "~1", ""] for name in names] + [place[term.lhs, "~~", term.rhs] for term in pairs]
-    unit = np.r_[np.ones(p), np.full(count, factor)]
-    square = np.ix_(chosen, chosen)
+    n = np.array([len(one) for one in rows])
+    factor = n / (n - 1)
+    place = {(row.group, row.lhs, row.op, row.rhs): position for position, row in enumerate(fitted.parameters.itertuples(index=False))}
+    chosen, unit = [], []
+    for group, name in enumerate(fitted.groups):
+        chosen += [place[name, one, "~1", ""] for one in names] + [place[name, term.lhs, "~~", term.rhs] for term in pairs]
+        unit += [np.ones(p), np.full(count, factor[group])]
+    square, unit = np.ix_(chosen, chosen), np.concatenate(unit)
     vcov = without.vcov_estimates[square]
-    if without.unit == "clusters" and without.n_units[0] < FEW_CLUSTERS:
-        by_client = jackknife(fitted, min_clusters=len(rows) + 1).vcov_estimates[square]
+    if without.unit == "clusters" and min(without.n_units) < FEW_CLUSTERS:
+        by_client = jackknife(fitted, min_clusters=int(n.sum()) + 1).vcov_estimates[square]
         size = np.sqrt(np.maximum(np.diagonal(vcov) / np.diagonal(by_client), 1.0))
         vcov = by_client * np.outer(size, size)
     vcov = vcov * np.outer(unit, unit)
-    mean = fitted.implied_means[0].to_numpy(dtype=float)
-    return RowMoments(mean, fitted.implied_covariances[0].to_numpy(dtype=float) * factor, vcov, method, without.unit)
+    means = np.array([one.to_numpy(dtype=float) for one in fitted.implied_means])
+    covariances = np.array([one.to_numpy(dtype=float) for one in fitted.implied_covariances]) * factor[:, None, None]
+    return GroupMoments(means, covariances, vcov, method, without.unit)

@@ -6,7 +6,7 @@ two are models whose parameters are the moments themselves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,9 +36,13 @@ class Cases:
         Pattern (within its group) of each row, an index of :class:`Units`.
     group : ndarray of int, shape (n,)
     cluster : ndarray of int, shape (n,), or None
-        Codes, numbered within groups.
+        Codes, numbered within strata.
     n_clusters : tuple of int
-        By group; empty without clusters.
+        Clusters with rows in each group; empty without clusters.
+    strata : tuple of int
+        Stratum of each group: groups that have clusters in common are one, all others one each.
+    n_in_strata : tuple of int
+        Clusters of each stratum; empty without clusters.
     """
 
     values: np.ndarray
@@ -46,6 +50,13 @@ class Cases:
     group: np.ndarray
     cluster: np.ndarray | None
     n_clusters: tuple[int, ...]
+    strata: tuple[int, ...]
+    n_in_strata: tuple[int, ...]
+
+    @property
+    def crossed(self) -> bool:
+        """Whether any cluster has rows in more than one group."""
+        return self.cluster is not None and len(set(self.strata)) < len(self.strata)
 
     def scaled(self, scale: np.ndarray) -> Cases:
         """Return the same with variables divided by ``scale``."""
@@ -53,7 +64,11 @@ class Cases:
 
 
 def cases_of(
-    rows: Sequence[pd.DataFrame], clusters: Sequence[ArrayLike] | None, observed: Sequence[str], keep_incomplete: bool
+    rows: Sequence[pd.DataFrame],
+    clusters: Sequence[ArrayLike] | None,
+    observed: Sequence[str],
+    keep_incomplete: bool,
+    shared_clusters: bool = False,
 ) -> tuple[Units, Cases]:
     """Return rows by group and pattern of missing values; rows without a cluster are left out.
 
@@ -65,8 +80,10 @@ def cases_of(
         Which cluster each row belongs to.
     keep_incomplete : bool
         Whether rows with some missing values are used; those with none observed never are.
+    shared_clusters : bool
+        Whether clusters of one name in several groups are one cluster.
     """
-    values, units, groups, codes, counts = [], [], [], [], []
+    values, units, groups, clustered = [], [], [], []
     patterns: list[tuple[int, np.ndarray]] = []
     for group, frame in enumerate(rows):
         matrix = frame[list(observed)].to_numpy(dtype=float)
@@ -77,9 +94,7 @@ def cases_of(
             if len(named) != len(matrix):
                 raise ValueError("every row needs its cluster")
             usable &= ~pd.isna(named)
-            code, count = cluster_codes(named[usable])
-            codes.append(code)
-            counts.append(count)
+            clustered.append(named[usable])
         matrix, there = matrix[usable], there[usable]
         keys, where = np.unique(there, axis=0, return_inverse=True)
         values.append(np.where(there, matrix, 0.0))
@@ -98,11 +113,39 @@ def cases_of(
         covariances[index] = centred.T @ centred / len(part)
     observed_here = np.array([key for _, key in patterns]).reshape(len(patterns), p)
     group_of = np.array([group for group, _ in patterns], dtype=int)
-    cluster = np.concatenate(codes) if clusters is not None else None
-    return (
-        Units(n, group_of, covariances, means, observed_here),
-        Cases(joined, unit, np.concatenate(groups), cluster, tuple(counts)),
-    )
+    found = Units(n, group_of, covariances, means, observed_here)
+    if clusters is None:
+        return found, Cases(joined, unit, np.concatenate(groups), None, (), tuple(range(len(rows))), ())
+    strata = _strata(clustered) if shared_clusters else tuple(range(len(rows)))
+    codes, in_strata = _codes(clustered, strata)
+    counts = tuple(len(np.unique(code)) for code in codes)
+    return found, Cases(joined, unit, np.concatenate(groups), np.concatenate(codes), counts, strata, in_strata)
+
+
+def _strata(clusters: Sequence[np.ndarray]) -> tuple[int, ...]:
+    """Return a number for each group, the same for groups that have clusters in common, directly or by way of others."""
+    strata = list(range(len(clusters)))
+    names = [set(one.tolist()) for one in clusters]
+    for group in range(len(clusters)):
+        for before in range(group):
+            if strata[before] != strata[group] and names[before] & names[group]:
+                joined = sorted((strata[before], strata[group]))
+                strata = [joined[0] if one == joined[1] else one for one in strata]
+    return tuple(sorted(set(strata)).index(one) for one in strata)
+
+
+def _codes(clusters: Sequence[np.ndarray], strata: tuple[int, ...]) -> tuple[list[np.ndarray], tuple[int, ...]]:
+    """Return codes of the clusters of each group, numbered within strata, and how many each stratum has."""
+    codes: list[np.ndarray] = [np.array([], dtype=int)] * len(clusters)
+    counts = []
+    for stratum in range(max(strata) + 1):
+        own = [group for group, one in enumerate(strata) if one == stratum]
+        code, count = cluster_codes(np.concatenate([clusters[group] for group in own]))
+        ends = np.cumsum([len(clusters[group]) for group in own])
+        for group, part in zip(own, np.split(code, ends[:-1])):
+            codes[group] = part
+        counts.append(count)
+    return codes, tuple(counts)
 
 
 def saturated_slots(p: int, means: bool) -> Slots:
@@ -254,20 +297,42 @@ def group_meats(values: np.ndarray, cases: Cases, groups: int) -> list[np.ndarra
     """Return the sum of squares of scores by group, of whole clusters where there are any (times G / (G - 1))."""
     blocks = []
     for group in range(groups):
-        here = cases.group == group
-        part, factor = values[here], 1.0
-        if cases.cluster is not None:
-            count = cases.n_clusters[group]
-            part, factor = cluster_sums(part, cases.cluster[here], count), count / (count - 1)
+        part, factor = _cluster_scores(values, cases, group)
         blocks.append(factor * (part.T @ part))
     return blocks
 
 
-def meat(parameters: Parameters, blocks: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the middle of the sandwich of free parameters from that of the slots by group."""
+def between_groups(values: np.ndarray, cases: Cases, groups: int) -> dict[tuple[int, int], np.ndarray]:
+    """Return the sum of products of the scores of two groups by cluster, for groups that have clusters in common."""
+    if not cases.crossed:
+        return {}
+    parts = [_cluster_scores(values, cases, group) for group in range(groups)]
+    return {
+        (one, other): parts[one][1] * (parts[one][0].T @ parts[other][0])
+        for one in range(groups)
+        for other in range(one + 1, groups)
+        if cases.strata[one] == cases.strata[other]
+    }
+
+
+def _cluster_scores(values: np.ndarray, cases: Cases, group: int) -> tuple[np.ndarray, float]:
+    """Return a group's scores, summed by clusters of its stratum where there are any, and the factor of their products."""
+    here = cases.group == group
+    if cases.cluster is None:
+        return values[here], 1.0
+    count = cases.n_in_strata[cases.strata[group]]
+    return cluster_sums(values[here], cases.cluster[here], count), count / (count - 1)
+
+
+def meat(parameters: Parameters, blocks: Sequence[np.ndarray], between: Mapping[tuple[int, int], np.ndarray] | None = None) -> np.ndarray:
+    """Return the middle of the sandwich of free parameters from that of the slots by group, and of pairs of groups that hang together."""
     total = np.zeros((parameters.count, parameters.count))
     for own, mixed, block in zip(parameters.columns, parameters.mixing, blocks):
         total[np.ix_(own, own)] += mixed.T @ block @ mixed
+    for (one, other), block in (between or {}).items():
+        part = parameters.mixing[one].T @ block @ parameters.mixing[other]
+        total[np.ix_(parameters.columns[one], parameters.columns[other])] += part
+        total[np.ix_(parameters.columns[other], parameters.columns[one])] += part.T
     return total
 
 
@@ -308,15 +373,26 @@ def moment_trace(at: State, cases: Cases, units: Units, means: bool) -> float:
 
 def moment_meat(slots: Slots, at: State, units: Units, acov: Sequence[np.ndarray], means: bool) -> list[np.ndarray]:
     """Return Delta' W acov W Delta by group, for a sampling covariance of the moments (means, then elements of the matrix)."""
+    return [one.T @ spread @ one for one, spread in zip(_weighted_moments(slots, at, units, means), acov)]
+
+
+def moments_between_groups(
+    slots: Slots, at: State, units: Units, acov: Mapping[tuple[int, int], np.ndarray], means: bool
+) -> dict[tuple[int, int], np.ndarray]:
+    """Return the same for pairs of groups, from the sampling covariance of the moments of two groups."""
+    if not acov:
+        return {}
+    turned = _weighted_moments(slots, at, units, means)
+    return {(one, other): turned[one].T @ spread @ turned[other] for (one, other), spread in acov.items()}
+
+
+def _weighted_moments(slots: Slots, at: State, units: Units, means: bool) -> list[np.ndarray]:
+    """Return W Delta by group."""
     first, second = np.triu_indices(slots.p)
-    half = np.where(first == second, 0.5, 1.0)[:, None]
+    half = np.where(first == second, 0.5, 1.0)
     level, change = likelihood.moment_slopes(slots, at)
-    blocks = []
-    for group, one in enumerate(acov):
-        inverse = at.inverse[group]
-        turned = np.einsum("ab,bcs,cd->ads", inverse, change[group], inverse, optimize=True)[first, second] * half
-        if means:
-            turned = np.concatenate([inverse @ level[group], turned])
-        turned = units.n[group] * turned
-        blocks.append(turned.T @ one @ turned)
-    return blocks
+    inverse = at.inverse[:, None]
+    turned = np.moveaxis((inverse @ np.moveaxis(change, 3, 1) @ inverse)[:, :, first, second] * half, 1, 2)
+    if means:
+        turned = np.concatenate([at.inverse @ level, turned], axis=1)
+    return list(units.n[:, None, None] * turned)

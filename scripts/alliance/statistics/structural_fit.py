@@ -8,7 +8,7 @@ n times the discrepancy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -24,12 +24,14 @@ from alliance.statistics.structural_cases import (
     Cases,
     baseline_moments,
     baseline_slots,
+    between_groups,
     cases_of,
     centred,
     group_meats,
     meat,
     moment_meat,
     moment_trace,
+    moments_between_groups,
     moments_in,
     robust_trace,
     saturated_moments,
@@ -136,7 +138,7 @@ class StructuralFit:
         Clients by group.
     groups : tuple of str
     n_clusters : tuple of int
-        Clusters by group; empty without.
+        Clusters with rows in each group; empty without.
     scaled : ScaledMeasures or None
         Scaled chi-squared and what follows from it, with robust errors.
     method : str
@@ -203,6 +205,7 @@ class _Data:
     units: Units
     cases: Cases | None = None
     acov: list[np.ndarray] | None = None
+    acov_between: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
     fault: str = ""
 
     @property
@@ -214,14 +217,13 @@ class _Data:
         square = np.outer(scale, scale)
         units = replace(self.units, covariance=self.units.covariance / square, mean=self.units.mean / scale)
         cases = None if self.cases is None else self.cases.scaled(scale)
-        acov = None
+        acov, between = None, {}
         if self.acov is not None:
             elements = square[np.triu_indices(scale.size)]
-            acov = []
-            for one in self.acov:
-                size = np.r_[scale, elements] if len(one) > elements.size else elements
-                acov.append(one / np.outer(size, size))
-        return _Data(self.n, self.covariances / square, self.means / scale, units, cases, acov)
+            size = np.r_[scale, elements] if len(self.acov[0]) > elements.size else elements
+            unit = np.outer(size, size)
+            acov, between = [one / unit for one in self.acov], {pair: one / unit for pair, one in self.acov_between.items()}
+        return _Data(self.n, self.covariances / square, self.means / scale, units, cases, acov, between)
 
 
 @dataclass(frozen=True)
@@ -259,9 +261,11 @@ def fit_structural(
     *,
     rows: Sequence[pd.DataFrame] | pd.DataFrame | None = None,
     clusters: Sequence[ArrayLike] | None = None,
+    shared_clusters: bool = False,
     missing: Literal["listwise", "ml"] = "listwise",
     errors: Literal["expected", "observed", "robust", "satorra_bentler"] | None = None,
     acov: Sequence[ArrayLike] | None = None,
+    acov_between: Mapping[tuple[int, int], ArrayLike] | None = None,
     groups: Sequence[str] | None = None,
     mean_structure: bool | None = None,
     group_equal: Sequence[str] = (),
@@ -281,6 +285,9 @@ def fit_structural(
         One a group, in place of moments.
     clusters : sequence of array_like, optional
         For each group, which cluster (therapist) each of its rows belongs to; rows without one are left out.
+    shared_clusters : bool
+        Whether clusters of one name in several groups are one cluster, so that the groups are not independent; by default, as in lavaan,
+        they are others.
     missing : {"listwise", "ml"}
         Whether rows with missing values are left out or used (full information maximum likelihood, lavaan's ``missing = "ml"``; always with
         a mean structure).
@@ -293,6 +300,8 @@ def fit_structural(
         For each group of ``moments`` the sampling covariance of its means (with a mean structure) and then the elements of its covariance
         matrix (upper triangle row by row, as :func:`alliance.statistics.covariance.elements` has them), in the order of ``names``: from
         :func:`alliance.statistics.covariance.sandwich` or a jackknife. Standard errors and a scaled chi-squared then rest on it.
+    acov_between : mapping of (int, int) to array_like, optional
+        The same for the moments of two groups (positions, the smaller first; its moments are the rows) that are not independent.
     groups : sequence of str, optional
         Names of the groups; their numbers from 1 otherwise.
     mean_structure : bool, optional
@@ -324,6 +333,8 @@ def fit_structural(
         raise ValueError("every group needs its data and a name")
     kind = errors or ("robust" if clusters is not None else "observed" if missing == "ml" else "expected")
     _check_settings(kind, given is not None, clusters is not None, missing, acov is not None, fixed_x)
+    if acov_between and acov is None:
+        raise ValueError("acov_between goes with acov")
     with_means = given is None or all(one.mean is not None for one in given)
     written = any(term.op == "~1" for term in model.terms) or any(name in ("intercepts", "means") for name in group_equal)
     means = mean_structure
@@ -335,9 +346,9 @@ def fit_structural(
         raise ValueError("with missing values the means are part of the model")
     plan = layout(model, count, mean_structure=means, group_equal=group_equal, group_partial=group_partial, fixed_x=fixed_x)
     if given is not None:
-        data = _data_of_moments(given, model.observed, acov, means)
+        data = _data_of_moments(given, model.observed, acov, acov_between or {}, means)
     else:
-        data = _data_of_rows(frames, clusters, model.observed, missing == "ml", names)
+        data = _data_of_rows(frames, clusters, shared_clusters, model.observed, missing == "ml", names)
     fault = data.fault or _fault(plan, data, names, model.observed)
     if fault:
         return _no_fit(model, plan, data, names, fault)
@@ -588,7 +599,7 @@ def score_test(fitted: StructuralFit, plans: Sequence[Layout], *, robust: bool =
             restrictions = _restrictions(found.parameters, parameters)
             turned = arrow.solve(restrictions)
             step = turned.T @ free
-            chi2 = float(step @ np.linalg.solve(turned.T @ meat(parameters, blocks) @ turned, step))
+            chi2 = float(step @ np.linalg.solve(turned.T @ meat(parameters, *blocks) @ turned, step))
         tests.append((chi2, df))
     return tests
 
@@ -634,20 +645,29 @@ def _extended(found: _Solution) -> tuple[list[tuple[str, str, str]], Slots]:
     return terms, wide
 
 
-def _data_of_moments(given: Sequence[Moments], observed: Sequence[str], acov: Sequence[ArrayLike] | None, means: bool) -> _Data:
-    covariances, levels, sampling = [], [], []
-    for group, one in enumerate(given):
+def _data_of_moments(
+    given: Sequence[Moments],
+    observed: Sequence[str],
+    acov: Sequence[ArrayLike] | None,
+    between: Mapping[tuple[int, int], ArrayLike],
+    means: bool,
+) -> _Data:
+    covariances, levels, picks = [], [], []
+    for one in given:
         names = list(one.names)
         which = _places(names, observed)
         factor = (one.n - 1) / one.n
         covariances.append(np.asarray(one.covariance, dtype=float)[np.ix_(which, which)] * factor)
         levels.append(np.zeros(len(which)) if one.mean is None else np.asarray(one.mean, dtype=float)[which])
-        if acov is not None:
-            sampling.append(_sampling(np.asarray(acov[group], dtype=float), len(names), which, factor, means))
+        picks.append(_picked(len(names), which, factor, means))
     count = len(given)
     n, covariance, mean = np.array([float(one.n) for one in given]), np.stack(covariances), np.stack(levels)
     units = Units(n, np.arange(count), covariance, mean, np.ones((count, len(observed)), dtype=bool))
-    return _Data(n, covariance, mean, units, None, sampling if acov is not None else None)
+    if acov is None:
+        return _Data(n, covariance, mean, units)
+    sampling = [_sampling(np.asarray(acov[group], dtype=float), picks[group], picks[group]) for group in range(count)]
+    crossed = {(one, other): _sampling(np.asarray(part, dtype=float), picks[one], picks[other]) for (one, other), part in between.items()}
+    return _Data(n, covariance, mean, units, None, sampling, crossed)
 
 
 def _places(names: list[str], observed: Sequence[str]) -> list[int]:
@@ -657,11 +677,9 @@ def _places(names: list[str], observed: Sequence[str]) -> list[int]:
     return [names.index(name) for name in observed]
 
 
-def _sampling(acov: np.ndarray, size: int, which: list[int], factor: float, means: bool) -> np.ndarray:
-    """Return the part of a sampling covariance of moments that the model needs, in its order, for covariances with divisor n."""
+def _picked(size: int, which: list[int], factor: float, means: bool) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return how many moments a group's data have, which of them the model needs, in its order, and what makes their divisor n."""
     count = size * (size + 1) // 2 + (size if means else 0)
-    if acov.shape != (count, count):
-        raise ValueError(f"acov has the shape {acov.shape}, {count} moments need {(count, count)}")
     place = np.zeros((size, size), dtype=int)
     rows, columns = np.triu_indices(size)
     place[rows, columns] = place[columns, rows] = np.arange(rows.size) + (size if means else 0)
@@ -669,12 +687,21 @@ def _sampling(acov: np.ndarray, size: int, which: list[int], factor: float, mean
     scale = np.full(chosen.size, factor)
     if means:
         chosen, scale = np.r_[which, chosen], np.r_[np.ones(len(which)), scale]
-    return acov[np.ix_(chosen, chosen)] * np.outer(scale, scale)
+    return count, chosen, scale
+
+
+def _sampling(acov: np.ndarray, one: tuple[int, np.ndarray, np.ndarray], other: tuple[int, np.ndarray, np.ndarray]) -> np.ndarray:
+    """Return the part of a sampling covariance of the moments of one group, or of two, that the model needs."""
+    shape = (one[0], other[0])
+    if acov.shape != shape:
+        raise ValueError(f"acov has the shape {acov.shape}, {one[0]} moments need {shape}")
+    return acov[np.ix_(one[1], other[1])] * np.outer(one[2], other[2])
 
 
 def _data_of_rows(
     frames: Sequence[pd.DataFrame],
     clusters: Sequence[ArrayLike] | None,
+    shared_clusters: bool,
     observed: Sequence[str],
     keep_incomplete: bool,
     names: tuple[str, ...],
@@ -682,7 +709,7 @@ def _data_of_rows(
     for frame in frames:
         _places([str(name) for name in frame.columns], observed)
     count, p = len(frames), len(observed)
-    units, cases = cases_of(frames, clusters, observed, keep_incomplete)
+    units, cases = cases_of(frames, clusters, observed, keep_incomplete, shared_clusters)
     n = np.bincount(cases.group, minlength=count).astype(float)
     means, covariances = np.zeros((count, p)), np.tile(np.eye(p), (count, 1, 1))
     empty = _Data(n, covariances, means, units, cases)
@@ -820,19 +847,23 @@ def _fitted(
 
 def _middle(slots: Slots, parameters: Parameters, at: State, data: _Data, means: bool, errors: str) -> np.ndarray | None:
     """Return the middle of the sandwich of free parameters, None where errors rest on the information alone."""
-    blocks = _middle_blocks(slots, at, data, means, errors)
-    return None if blocks is None else meat(parameters, blocks)
+    found = _middle_blocks(slots, at, data, means, errors)
+    return None if found is None else meat(parameters, *found)
 
 
-def _middle_blocks(slots: Slots, at: State, data: _Data, means: bool, errors: str) -> list[np.ndarray] | None:
-    """Return the middle of the sandwich of the slots by group."""
+def _middle_blocks(
+    slots: Slots, at: State, data: _Data, means: bool, errors: str
+) -> tuple[list[np.ndarray], dict[tuple[int, int], np.ndarray]] | None:
+    """Return the middle of the sandwich of the slots by group, and of pairs of groups that are not independent."""
     if errors == "moment_covariance":
-        return moment_meat(slots, at, data.units, data.acov, means)
+        blocks = moment_meat(slots, at, data.units, data.acov, means)
+        return blocks, moments_between_groups(slots, at, data.units, data.acov_between, means)
     if errors not in ("robust", "satorra_bentler"):
         return None
     centre = errors == "satorra_bentler"
     values = scores(slots, at, data.cases, data.units, means, around_data=centre)
-    return group_meats(centred(values, data.cases) if centre else values, data.cases, len(data.n))
+    values, groups = centred(values, data.cases) if centre else values, len(data.n)
+    return group_meats(values, data.cases, groups), between_groups(values, data.cases, groups)
 
 
 def _with_known_x(plan: Layout, slots: Slots, data: _Data) -> Layout:
@@ -990,15 +1021,15 @@ def _report(
     sigma = at.total[:, :p, :p] * np.outer(scale[:p], scale[:p])
     latent = at.total[:, p:, p:] * np.outer(scale[p:], scale[p:])
     mean = at.level[:, :p] * scale[:p] if found.means else data.means
-    labels = list(plan.observed)
+    labels, factors, free_names = (pd.Index(one) for one in (plan.observed, list(plan.latent), plan.free_names))
     deviation = np.sqrt(np.diagonal(data.covariances, axis1=1, axis2=2))
     residuals = (data.covariances - sigma) / (deviation[:, :, None] * deviation[:, None, :])
     return StructuralFit(
         parameters=pd.DataFrame(known | numbers, columns=list(COLUMNS)),
-        vcov=pd.DataFrame(raw_vcov, index=list(plan.free_names), columns=list(plan.free_names)),
+        vcov=pd.DataFrame(raw_vcov, index=free_names, columns=free_names),
         implied_covariances=tuple(pd.DataFrame(one, index=labels, columns=labels) for one in sigma),
         implied_means=tuple(pd.Series(one, index=labels) for one in mean),
-        latent_covariances=tuple(pd.DataFrame(one, index=list(plan.latent), columns=list(plan.latent)) for one in latent),
+        latent_covariances=tuple(pd.DataFrame(one, index=factors, columns=factors) for one in latent),
         residuals=tuple(pd.DataFrame(one, index=labels, columns=labels) for one in residuals),
         r2=_explained(plan, slots, at, values, names),
         fit=fit,

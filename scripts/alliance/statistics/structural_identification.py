@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from alliance.statistics import structural_likelihood as likelihood
@@ -40,22 +42,32 @@ def feedback_loop(model: StructuralModel) -> tuple[str, ...]:
     return ()
 
 
-def not_identified(model: StructuralModel) -> str:
+def not_identified(model: StructuralModel, groups: int = 1, group_equal: Sequence[str] = (), group_partial: Sequence[str] = ()) -> str:
     """Return why no data could tell the parameters apart, empty where they could.
 
-    A model is locally identified where the derivatives of its implied covariances by its parameters are linearly independent (Bollen,
-    1989, chapter 8); they are taken at several random points, so that a model is refused only where they fail at all of them.
+    A model is locally identified where the derivatives of its implied moments by its parameters are linearly independent (Bollen,
+    1989, chapter 8); they are taken at several random points, so that a model is refused only where they fail at all of them. Of one
+    group the moments are covariances, of several means too.
 
     Parameters
     ----------
     model : StructuralModel
-        For one group.
+    groups : int
+        Number of groups.
+    group_equal, group_partial : sequence of str
+        See :func:`alliance.statistics.structural_model.layout`.
+
+    Raises
+    ------
+    ModelSyntaxError
+        The model does not go with the groups.
     """
-    plan = layout(model)
+    plan = layout(model, groups, mean_structure=groups > 1, group_equal=group_equal, group_partial=group_partial)
     p = len(plan.observed)
-    free, moments = len(plan.free_names), p * (p + 1) // 2
+    free, moments = len(plan.free_names), groups * (p * (p + 1) // 2 + (p if groups > 1 else 0))
     if free > moments:
-        return f"it has {free} free parameters; {p} observed variables allow {moments}"
+        several = f" in {groups} groups" if groups > 1 else ""
+        return f"it has {free} free parameters; {p} observed variables{several} allow {moments}"
     slots, parameters = slots_of(plan), Parameters.of(plan)
     random = np.random.default_rng(1989)
     weakest = None
@@ -74,38 +86,42 @@ def not_identified(model: StructuralModel) -> str:
     return f"no data could tell these parameters apart: {', '.join(involved)}"
 
 
-def implied_covariance(model: StructuralModel, random: np.random.Generator) -> np.ndarray | None:
-    """Return the covariance matrix that a model implies at random values of its parameters, in the order of ``model.observed``.
+def implied_moments(plan: Layout, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return means (G, p) and covariance matrices (G, p, p) that a model implies at random values of its parameters.
 
     None where the values are impossible together.
     """
-    plan = layout(model)
-    slots, parameters = slots_of(plan), Parameters.of(plan)
-    at = _random_state(plan, slots, parameters, random)
-    return None if at is None else at.total[0, : slots.p, : slots.p]
+    slots = slots_of(plan)
+    at = _random_state(plan, slots, Parameters.of(plan), random)
+    return None if at is None else (at.level[:, : slots.p], at.total[:, : slots.p, : slots.p])
 
 
 def _slopes(plan: Layout, slots: Slots, parameters: Parameters, random: np.random.Generator) -> np.ndarray | None:
-    """Return the derivatives of implied covariances at a random point, shape (moments, free); None at an impossible point."""
+    """Return the derivatives of implied moments at a random point, shape (moments, free); None at an impossible point."""
     at = _random_state(plan, slots, parameters, random)
     if at is None:
         return None
-    by_slot = likelihood.moment_slopes(slots, at)[1][0]
-    return by_slot[np.triu_indices(slots.p)] @ _mixing(parameters, slots.kind.size)
+    level, change = likelihood.moment_slopes(slots, at)
+    blocks = []
+    for own, mixed, of_means, of_covariances in zip(parameters.columns, parameters.mixing, level, change):
+        by_slot = of_covariances[np.triu_indices(slots.p)]
+        if plan.mean_structure:
+            by_slot = np.concatenate([of_means, by_slot])
+        whole = np.zeros((len(by_slot), parameters.count))
+        whole[:, own] = by_slot @ mixed
+        blocks.append(whole)
+    return np.concatenate(blocks)
 
 
 def _random_state(plan: Layout, slots: Slots, parameters: Parameters, random: np.random.Generator) -> State | None:
     variance = (slots.kind == COVARIANCES) & (slots.row == slots.col)
-    wanted = np.where(slots.kind == PATHS, random.uniform(0.3, 0.7, slots.kind.size), random.uniform(-0.1, 0.1, slots.kind.size))
-    wanted[variance] = random.uniform(1.0, 2.0, variance.sum())
-    fixed = plan.column[0] < 0
-    free = parameters.nearest(np.where(fixed, plan.constant[0], wanted)[None])
-    p = len(plan.observed)
-    unit = Units(np.ones(1), np.zeros(1, dtype=int), np.eye(p)[None], np.zeros((1, p)), np.ones((1, p), dtype=bool))
-    return likelihood.state(slots, parameters.slots(free), unit, False)
-
-
-def _mixing(parameters: Parameters, slots: int) -> np.ndarray:
-    whole = np.zeros((slots, parameters.count))
-    whole[:, parameters.columns[0]] = parameters.mixing[0]
-    return whole
+    groups, size = plan.column.shape
+    drawn = []
+    for _ in range(groups):
+        wanted = np.where(slots.kind == PATHS, random.uniform(0.3, 0.7, size), random.uniform(-0.1, 0.1, size))
+        wanted[variance] = random.uniform(1.0, 2.0, variance.sum())
+        drawn.append(wanted)
+    free = parameters.nearest(np.where(plan.column < 0, plan.constant, np.array(drawn)))
+    p, everyone = len(plan.observed), np.arange(groups)
+    unit = Units(np.ones(groups), everyone, np.tile(np.eye(p), (groups, 1, 1)), np.zeros((groups, p)), np.ones((groups, p), dtype=bool))
+    return likelihood.state(slots, parameters.slots(free), unit, plan.mean_structure)

@@ -297,6 +297,16 @@ def _check_labels(terms: list[StructuralTerm], constraints: list[Defined], defin
             known.append(item.name)
 
 
+def linear_effects(model: StructuralModel) -> set[str]:
+    """Return the defined parameters that are sums and multiples of coefficients, or of other such ones: their estimates are not skewed."""
+    found = {label for term in model.terms for label in term.labels if label}
+    coefficients = set(found)
+    for item in model.defined:
+        if set(item.names) <= found and _linear(item) is not None:
+            found.add(item.name)
+    return found - coefficients
+
+
 def _linear(constraint: Defined) -> tuple[dict[str, float], float] | None:
     """Return coefficients and constant of a constraint, None where it is not linear in its labels."""
     names = constraint.names
@@ -354,10 +364,10 @@ def layout(
     for term in terms:
         for given in (term.labels, term.values):
             if len(given) > 1 and len(given) != groups:
-                raise ModelSyntaxError(
-                    [Problem(term.line, f"'{term.name}' has {len(given)} labels or values, there are {groups} groups", "give one a group")]
-                )
-    released = _released(terms, group_partial)
+                there = f"there are {groups} groups" if groups > 1 else "the model is for one group"
+                fix = "give one a group" if groups > 1 else "give one, or name the groups it is for"
+                raise ModelSyntaxError([Problem(term.line, f"'{term.name}' has {len(given)} labels or values, {there}", fix)])
+    released = _released(model, terms, group_partial, mean_structure)
     values = np.array([[_start_value(term, model, roles, group, group_equal) for term in terms] for group in range(groups)])
     if fixed_x:
         known = [roles.is_moment_of_x(term) for term in terms]
@@ -479,7 +489,7 @@ def _start_value(term: StructuralTerm, model: StructuralModel, roles: _Roles, gr
     return np.nan
 
 
-def _released(terms: list[StructuralTerm], group_partial: Sequence[str]) -> set[int]:
+def _released(model: StructuralModel, terms: list[StructuralTerm], group_partial: Sequence[str], mean_structure: bool) -> set[int]:
     keys = {term.key: index for index, term in enumerate(terms)}
     released = set()
     for text in group_partial:
@@ -488,6 +498,8 @@ def _released(terms: list[StructuralTerm], group_partial: Sequence[str]) -> set[
         if operator and operator.group() in ("=~", "~", "~~"):
             lhs, rhs = text[: operator.start()].strip(), text[operator.end() :].strip()
             key = StructuralTerm(lhs, "~1", "").key if rhs in ("1", "") else StructuralTerm(lhs, operator.group(), rhs).key
+        if key and key[0] == "~1" and not mean_structure and key[1] in (*model.observed, *model.latent):
+            continue
         if key not in keys:
             raise ModelSyntaxError([Problem(0, f"'{shown(text)}' is no term of the model", "write it as in the model: 'bond =~ i3'")])
         released.add(keys[key])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -28,6 +29,32 @@ def slots_of(layout: Layout) -> Slots:
         row.append(at[first])
         col.append(0 if term.op == "~1" else at[second])
     return Slots(np.array(kind), np.array(row), np.array(col), len(layout.observed), len(at))
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Groups that use as many free parameters, of which the same ones, by position, are shared with other groups.
+
+    Attributes
+    ----------
+    groups : ndarray of int, shape (g,)
+    own : ndarray of int, shape (g, k)
+        Free parameters of one group only.
+    at : ndarray of int, shape (g, l)
+        Places of the others among :attr:`Parameters.shared`.
+    mine, theirs : ndarray of int, shapes (k,) and (l,)
+        Positions of both among the free parameters of a group.
+    columns : ndarray of int, shape (g, k + l)
+    mixing : ndarray, shape (g, s, k + l)
+    """
+
+    groups: np.ndarray
+    own: np.ndarray
+    at: np.ndarray
+    mine: np.ndarray
+    theirs: np.ndarray
+    columns: np.ndarray
+    mixing: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -72,6 +99,21 @@ class Parameters:
             mixing.append(mixed)
         uses = np.bincount(np.concatenate(columns), minlength=count) if columns else np.zeros(count, dtype=int)
         return cls(columns, mixing, constant, np.flatnonzero(uses > 1), count)
+
+    @cached_property
+    def alike(self) -> list[Alike]:
+        """Groups whose blocks of an information matrix can be worked on together."""
+        is_shared, place = np.zeros(self.count, dtype=bool), np.zeros(self.count, dtype=int)
+        is_shared[self.shared], place[self.shared] = True, np.arange(self.shared.size)
+        found: dict[tuple[bool, ...], list[int]] = {}
+        for group, columns in enumerate(self.columns):
+            found.setdefault(tuple(is_shared[columns].tolist()), []).append(group)
+        parts = []
+        for shared, groups in found.items():
+            mine, theirs = np.flatnonzero(~np.array(shared, dtype=bool)), np.flatnonzero(shared)
+            columns, mixing = (np.stack([one[group] for group in groups]) for one in (self.columns, self.mixing))
+            parts.append(Alike(np.array(groups), columns[:, mine], place[columns[:, theirs]], mine, theirs, columns, mixing))
+        return parts
 
     def scaled(self, slot: np.ndarray, free: np.ndarray) -> Parameters:
         """Return the same for slots multiplied by ``slot`` and free parameters divided by ``free``."""
@@ -118,36 +160,30 @@ class Arrow:
         ``smallest`` is the smallest eigenvalue of the scaled blocks, ``direction`` the parameters that belong to it.
         """
         count, shared = parameters.count, parameters.shared
-        is_shared = np.zeros(count, dtype=bool)
-        is_shared[shared] = True
-        place = np.zeros(count, dtype=int)
-        place[shared] = np.arange(shared.size)
-        blocks = [mixed.T @ one @ mixed for mixed, one in zip(parameters.mixing, information)]
+        blocks = [np.swapaxes(one.mixing, 1, 2) @ information[one.groups] @ one.mixing for one in parameters.alike]
         diagonal = np.zeros(count)
-        for columns, block in zip(parameters.columns, blocks):
-            diagonal[columns] += np.diagonal(block)
+        for one, block in zip(parameters.alike, blocks):
+            np.add.at(diagonal, one.columns, np.diagonal(block, axis1=1, axis2=2))
         scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
         corner = np.zeros((shared.size, shared.size))
-        own, inverses, borders = [], [], []
+        inverses, borders = [], []
         smallest, direction = np.inf, np.zeros(count)
-        for columns, block in zip(parameters.columns, blocks):
-            block = block * scale[columns][:, None] * scale[columns] + ridge * np.diag((~is_shared[columns]).astype(float))
-            mine, theirs = np.flatnonzero(~is_shared[columns]), np.flatnonzero(is_shared[columns])
-            at = place[columns[theirs]]
-            corner[at[:, None], at] += block[np.ix_(theirs, theirs)]
-            border = np.zeros((mine.size, shared.size))
-            border[:, at] = block[np.ix_(mine, theirs)]
-            inverse = np.zeros((mine.size, mine.size))
-            if mine.size:
-                values, vectors = np.linalg.eigh(block[np.ix_(mine, mine)])
-                if values[0] < smallest:
-                    smallest, direction = float(values[0]), np.zeros(count)
-                    direction[columns[mine]] = vectors[:, 0]
-                inverse = (vectors / np.where(np.abs(values) > 1e-300, values, 1e-300)) @ vectors.T
-            own.append(columns[mine])
+        for one, block in zip(parameters.alike, blocks):
+            block = block * scale[one.columns][:, :, None] * scale[one.columns][:, None, :]
+            np.add.at(corner, (one.at[:, :, None], one.at[:, None, :]), block[:, one.theirs[:, None], one.theirs])
+            border = np.zeros((*one.own.shape, shared.size))
+            border[np.arange(len(border))[:, None], :, one.at] = block[:, one.theirs[:, None], one.mine]
+            inverse = block[:, one.mine[:, None], one.mine] + ridge * np.eye(one.mine.size)
+            if one.mine.size:
+                values, vectors = np.linalg.eigh(inverse)
+                least = int(np.argmin(values[:, 0]))
+                if values[least, 0] < smallest:
+                    smallest, direction = float(values[least, 0]), np.zeros(count)
+                    direction[one.own[least]] = vectors[least, :, 0]
+                inverse = (vectors / np.where(np.abs(values) > 1e-300, values, 1e-300)[:, None, :]) @ np.swapaxes(vectors, 1, 2)
             inverses.append(inverse)
             borders.append(border)
-            corner -= border.T @ inverse @ border
+            corner -= (np.swapaxes(border, 1, 2) @ inverse @ border).sum(axis=0)
         corner += ridge * np.eye(shared.size)
         if shared.size:
             values, vectors = np.linalg.eigh((corner + corner.T) / 2)
@@ -155,20 +191,20 @@ class Arrow:
                 smallest, direction = float(values[0]), np.zeros(count)
                 direction[shared] = vectors[:, 0]
             corner = (vectors / np.where(np.abs(values) > 1e-300, values, 1e-300)) @ vectors.T
+        own = [one.own for one in parameters.alike]
         return cls(own, inverses, borders, shared, corner, scale, smallest if count else np.inf, direction * scale)
 
     def solve(self, right: np.ndarray) -> np.ndarray:
         """Return the solution for one right-hand side or for columns of them."""
-        scale = self.scale if right.ndim == 1 else self.scale[:, None]
-        right = right * scale
-        result = np.zeros_like(right)
-        rest = right[self.shared].copy()
+        scaled = right.reshape(len(right), -1) * self.scale[:, None]
+        result = np.zeros_like(scaled)
+        rest = scaled[self.shared].copy()
         for own, inverse, border in zip(self.own, self.inverses, self.borders):
-            rest -= border.T @ (inverse @ right[own])
+            rest -= (np.swapaxes(border, 1, 2) @ (inverse @ scaled[own])).sum(axis=0)
         result[self.shared] = self.corner @ rest
         for own, inverse, border in zip(self.own, self.inverses, self.borders):
-            result[own] = inverse @ (right[own] - border @ result[self.shared])
-        return result * scale
+            result[own] = inverse @ (scaled[own] - border @ result[self.shared])
+        return (result * self.scale[:, None]).reshape(right.shape)
 
     def inverse(self) -> np.ndarray:
         """Return the inverse of the whole matrix."""
@@ -248,10 +284,13 @@ def start_values(layout: Layout, slots: Slots, constant: np.ndarray, covariances
         Fixed values in those units; NaN where free.
     covariances, means : ndarray, shapes (G, p, p) and (G, p)
     """
-    return np.stack([_start_of_group(layout, slots, *one) for one in zip(constant, covariances, means)])
+    among_observed = _paths_among_observed(slots)
+    return np.stack([_start_of_group(layout, slots, among_observed, *one) for one in zip(constant, covariances, means)])
 
 
-def _start_of_group(layout: Layout, slots: Slots, constant: np.ndarray, r: np.ndarray, mean: np.ndarray) -> np.ndarray:
+def _start_of_group(
+    layout: Layout, slots: Slots, among_observed: list[np.ndarray], constant: np.ndarray, r: np.ndarray, mean: np.ndarray
+) -> np.ndarray:
     p, m = slots.p, slots.m
     values = np.where(np.isfinite(constant), constant, 0.0)
     is_loading = np.array([term.op == "=~" for term in layout.terms], dtype=bool)
@@ -314,36 +353,31 @@ def _start_of_group(layout: Layout, slots: Slots, constant: np.ndarray, r: np.nd
     for slot in between:
         one, two = slots.row[slot], slots.col[slot]
         values[slot] = shrink * start[one, two] * np.sqrt(variance[one] * variance[two])
-    for slot, value in _regressions(slots, r, constant, variance_slot).items():
-        values[slot] = value
+    for paths in among_observed:
+        outcome, causes = slots.row[paths[0]], slots.col[paths]
+        square, cross = r[causes[:, None], causes], r[causes, outcome]
+        slopes = np.where(np.isfinite(constant[paths]), constant[paths], np.linalg.solve(square, cross))
+        values[paths] = slopes
+        if outcome in variance_slot:
+            values[variance_slot[outcome]] = r[outcome, outcome] - 2 * slopes @ cross + slopes @ square @ slopes
     intercepts = np.flatnonzero((slots.kind == INTERCEPTS) & (slots.row < p))
-    values[intercepts] = mean[slots.row[intercepts]]
-    for slot in intercepts:
-        paths = np.flatnonzero((slots.kind == PATHS) & (slots.row == slots.row[slot]) & (slots.col < p))
-        values[slot] -= values[paths] @ mean[slots.col[paths]]
+    if intercepts.size:
+        paths = np.flatnonzero((slots.kind == PATHS) & (slots.row < p) & (slots.col < p))
+        explained_mean = np.bincount(slots.row[paths], weights=values[paths] * mean[slots.col[paths]], minlength=p)
+        values[intercepts] = (mean - explained_mean)[slots.row[intercepts]]
     return np.where(np.isfinite(constant), constant, values)
 
 
-def _regressions(slots: Slots, r: np.ndarray, constant: np.ndarray, variance_slot: dict[int, int]) -> dict[int, float]:
-    """Return paths and residual variances, by slot, of what only observed variables predict; none where paths run in a circle."""
-    paths = np.flatnonzero(slots.kind == PATHS)
+def _paths_among_observed(slots: Slots) -> list[np.ndarray]:
+    """Return the paths to each variable that only observed ones predict; none where paths run in a circle."""
+    paths = np.flatnonzero((slots.kind == PATHS) & (slots.row < slots.p))
+    inside = paths[slots.col[paths] < slots.p]
     among = np.zeros((slots.p, slots.p))
-    inside = paths[(slots.row[paths] < slots.p) & (slots.col[paths] < slots.p)]
     among[slots.row[inside], slots.col[inside]] = 1
     if np.linalg.matrix_power(among, slots.p).any():
-        return {}
-    found: dict[int, float] = {}
-    for outcome in np.unique(slots.row[inside]).tolist():
-        own = paths[slots.row[paths] == outcome]
-        causes = slots.col[own]
-        if (causes >= slots.p).any():
-            continue
-        square, cross = r[np.ix_(causes, causes)], r[causes, outcome]
-        slopes = np.where(np.isfinite(constant[own]), constant[own], np.linalg.solve(square, cross))
-        found |= dict(zip(own.tolist(), slopes.tolist()))
-        if outcome in variance_slot:
-            found[variance_slot[outcome]] = float(r[outcome, outcome] - 2 * slopes @ cross + slopes @ square @ slopes)
-    return found
+        return []
+    latent = np.isin(slots.row[paths], slots.row[paths[slots.col[paths] >= slots.p]])
+    return [paths[slots.row[paths] == outcome] for outcome in np.unique(slots.row[paths[~latent]])]
 
 
 def _principal_axis(block: np.ndarray, total: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 A resample is a set of weights of the clusters; weighted sums of what each cluster adds to the moments of each pattern of missing values
 are all that its likelihood needs. All resamples go to their maximum at once: by least squares where that is the solution, otherwise by
-steps from the estimates with the exact gradient, the expected information first, corrected after every step (quasi-Newton).
+steps from the estimates with the exact gradient, the information of the sample first, corrected after every step (quasi-Newton).
 
 One step from the estimates (Davidson & MacKinnon, 1999; Andrews, 2002) is not enough for samples of this size. With 10 clients in each of
 10, 20 and 50 clusters, with and without 20 % missing, and with an indirect effect through an observed mediator or a factor of three items,
@@ -106,11 +106,11 @@ class Contributions:
     ----------
     patterns : tuple of Pattern
     group : ndarray of int, shape (units,)
-        Group of each unit.
+        Group of each unit; groups that have clusters in common count as one.
     unit : str
         ``clusters``, or ``rows`` where there are none (or too few).
     n_units : tuple of int
-        Units by group.
+        Units by group, in the same sense.
     note : str
         Why rows were taken although there are clusters.
     """
@@ -121,6 +121,11 @@ class Contributions:
     n_units: tuple[int, ...]
     note: str
     solution: _Solution
+
+    @property
+    def n_groups(self) -> int:
+        """Groups of the model."""
+        return len(self.solution.data.n)
 
 
 @dataclass(frozen=True)
@@ -239,9 +244,9 @@ def contributions(fitted: StructuralFit, min_clusters: int = 0) -> Contributions
     note = ""
     if cases.cluster is not None and not clustered:
         note = f"fewer than {min_clusters} therapists ({min(cases.n_clusters)}): clients taken as independent"
-    n_units = cases.n_clusters if clustered else tuple(int(count) for count in np.bincount(cases.group, minlength=groups))
+    n_units = cases.n_in_strata if clustered else tuple(int(count) for count in np.bincount(cases.group, minlength=groups))
     start = np.r_[0, np.cumsum(n_units)]
-    unit = cases.cluster + start[cases.group] if clustered else np.arange(len(cases.group))
+    unit = cases.cluster + start[np.array(cases.strata)[cases.group]] if clustered else np.arange(len(cases.group))
     patterns = []
     for index in range(len(data.units.n)):
         group, there = int(data.units.group[index]), data.units.observed[index]
@@ -251,7 +256,7 @@ def contributions(fitted: StructuralFit, min_clusters: int = 0) -> Contributions
         sums = cluster_sums(augmented[:, :, None] * augmented[:, None, :], code.ravel(), present.size)
         patterns.append(Pattern(group, there, present, sums))
     unit_name = "clusters" if clustered else "rows"
-    return Contributions(tuple(patterns), np.repeat(np.arange(groups), n_units), unit_name, n_units, note, found)
+    return Contributions(tuple(patterns), np.repeat(np.arange(len(n_units)), n_units), unit_name, n_units, note, found)
 
 
 def refits(given: Contributions, weights: np.ndarray | None = None, close: float = CLOSE) -> Refits:
@@ -272,12 +277,14 @@ def refits(given: Contributions, weights: np.ndarray | None = None, close: float
     proper = solved.copy()
     exact = _equationwise(given)
     p, m = found.slots.p, found.slots.m
-    size = max(1, _CHUNK // max(q * q, found.slots.kind.size**2, 4 * m**2 * len(given.n_units), len(given.patterns) * (p + 1) ** 2))
+    size = max(1, _CHUNK // max(q * q, found.slots.kind.size**2, 4 * m**2 * given.n_groups, len(given.patterns) * (p + 1) ** 2))
     for begin in range(0, count, size):
         part = slice(begin, min(begin + size, count))
         sums = _sums(given, part, weights)
-        free[part], solved[part] = _least_squares(given, sums) if exact else _maxima(given, sums, close)
-        here = begin + np.flatnonzero(solved[part])
+        enough = np.flatnonzero(_enough(given, sums))
+        sums, rows = [one.of(enough) for one in sums], begin + enough
+        free[rows], solved[rows] = _least_squares(given, sums) if exact else _maxima(given, sums, close)
+        here = rows[solved[rows]]
         proper[here] = _proper(given, free[here])
     return Refits(free, solved, proper)
 
@@ -285,7 +292,7 @@ def refits(given: Contributions, weights: np.ndarray | None = None, close: float
 def _sums(given: Contributions, part: slice, weights: np.ndarray | None) -> list[_Sums]:
     """Return the sums of some resamples by group."""
     found = []
-    for group in range(len(given.n_units)):
+    for group in range(given.n_groups):
         alike: dict[int, list[Pattern]] = {}
         for one in given.patterns:
             if one.group == group:
@@ -297,6 +304,12 @@ def _sums(given: Contributions, part: slice, weights: np.ndarray | None) -> list
             parts.append(_Alike(there, np.nonzero(~there)[1].reshape(len(patterns), lacking), sums))
         found.append(_Sums(group, sum(one.sums.sum(axis=0) for one in parts), tuple(parts)))
     return found
+
+
+def _enough(given: Contributions, sums: Sequence[_Sums]) -> np.ndarray:
+    """Return which resamples have more clients than variables in every group; clusters of several groups can leave one without any."""
+    n = np.stack([one.whole[:, 0, 0] for one in sums])
+    return (n > given.solution.slots.p).all(axis=0) | (len(given.n_units) == given.n_groups)
 
 
 def _weighted(one: Pattern, weights: np.ndarray) -> np.ndarray:
@@ -341,17 +354,19 @@ def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int =
     df = float(len(given.group) - len(given.n_units))
     free_scale = fitted._solution.free_scale
     vcov, of_raw, of_standard = (_spread(given, values) for values in (without.free * free_scale, raw, standard))
-    table = fitted.parameters.copy()
+    columns = dict(fitted.parameters.items())
     margin = float(critical_value(level, df))
     for column, error, low, high, covariance in (
         ("estimate", "std_error", "ci_low", "ci_high", of_raw),
         ("standardized", "std_error_standardized", "standardized_low", "standardized_high", of_standard),
     ):
-        spread = np.sqrt(np.diagonal(covariance))
-        spread = np.where(spread > 1e-12 * (1 + np.abs(table[column])), spread, np.nan)
-        table[error], table[low], table[high] = spread, table[column] - margin * spread, table[column] + margin * spread
-    table["statistic"] = table["estimate"] / table["std_error"]
-    table["p_value"], table["df"] = two_sided_p(table["statistic"], df), np.where(table["std_error"].notna(), df, np.nan)
+        value, spread = columns[column].to_numpy(dtype=float), np.sqrt(np.diagonal(covariance))
+        spread = np.where(spread > 1e-12 * (1 + np.abs(value)), spread, np.nan)
+        columns |= {error: spread, low: value - margin * spread, high: value + margin * spread}
+    columns["statistic"] = columns["estimate"].to_numpy(dtype=float) / columns["std_error"]
+    columns["p_value"] = two_sided_p(columns["statistic"], df)
+    columns["df"] = np.where(np.isfinite(columns["std_error"]), df, np.nan)
+    table = pd.DataFrame(columns)
     notes = [note for note in (given.note, fitted.reason) if note]
     names = fitted.vcov.index
     return Jackknife(
@@ -785,7 +800,7 @@ def _well_conditioned(s: np.ndarray) -> np.ndarray:
 def _proper(given: Contributions, free: np.ndarray) -> np.ndarray:
     """Return where variances are not negative and residuals and factors have possible correlation matrices, shape (b,)."""
     found = given.solution
-    slots, groups = found.slots, len(given.n_units)
+    slots, groups = found.slots, given.n_groups
     values = found.parameters.slots(free)
     own = (slots.kind == COVARIANCES) & (slots.row == slots.col)
     proper = (values[..., own] >= -_NEGATIVE).all(axis=(1, 2))

@@ -48,6 +48,50 @@ class WithinSites:
 
 
 @dataclass(frozen=True)
+class SiteGroups:
+    """Moments of several groups of clients at one site.
+
+    Attributes
+    ----------
+    n : ndarray, shape (G,)
+        Clients.
+    covariances : ndarray, shape (G, p, p)
+        Divisor n - 1.
+    acov : ndarray, shape (G p (p + 1) / 2,) * 2, or None
+        Sampling covariance of the elements (upper triangles row by row), one group after the other; None: clients are taken as
+        independent and normal.
+    """
+
+    n: np.ndarray
+    covariances: np.ndarray
+    acov: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class GroupsWithinSites:
+    """Covariances within sites by group of clients.
+
+    Attributes
+    ----------
+    covariances : ndarray, shape (G, p, p)
+        In standard deviations within sites and groups, the same for all groups.
+    acov : ndarray, shape (G p (p + 1) / 2,) * 2
+        Sampling covariance of their elements, one group after the other.
+    n : ndarray, shape (G,)
+        Degrees of freedom within sites plus 1.
+    """
+
+    covariances: np.ndarray
+    acov: np.ndarray
+    n: np.ndarray
+
+    def acov_of(self, one: int, other: int) -> np.ndarray:
+        """Return the sampling covariance of the elements of two groups."""
+        size = len(self.acov) // len(self.n)
+        return self.acov[one * size : (one + 1) * size, other * size : (other + 1) * size]
+
+
+@dataclass(frozen=True)
 class MomentsWithinSites:
     """Means and covariances within sites.
 
@@ -109,6 +153,56 @@ def within_sites(sites: Sequence[SiteMoments]) -> WithinSites:
     correlation = sum(w * correlation_matrix(one.covariance) for w, one in zip(share, sites))
     acov = sum(w**2 * correlation_acov(one) for w, one in zip(share, sites))
     return WithinSites(correlation, acov, float(weight.sum() + 1))
+
+
+def groups_within_sites(sites: Sequence[SiteGroups]) -> GroupsWithinSites:
+    """Pool the covariance matrices of groups of clients over sites, each group weighted by its degrees of freedom (n - 1).
+
+    Variables are first divided by their standard deviation within the groups of the site (variances weighted by degrees of freedom), the
+    same for all groups: what is equal over groups stays so, and groups may differ in spread. The sampling covariance follows by the delta
+    method.
+
+    Parameters
+    ----------
+    sites : sequence of SiteGroups
+        At least one; complete matrices of the same variables in the same groups.
+    """
+    weight = np.array([one.n - 1 for one in sites])
+    share = weight / weight.sum(axis=0)
+    size = len(elements(sites[0].covariances[0]))
+    covariances, total = np.zeros_like(sites[0].covariances), np.zeros((weight.shape[1] * size,) * 2)
+    for own, one in zip(share, sites):
+        covariances = covariances + own[:, None, None] * _in_common_units(one.covariances, one.n)
+        spread = np.repeat(own, size)
+        total += np.outer(spread, spread) * _common_units_acov(one)
+    return GroupsWithinSites(covariances, total, weight.sum(axis=0) + 1)
+
+
+def _in_common_units(covariances: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Return matrices (..., G, p, p) of variables divided by their standard deviation within groups."""
+    variance = np.einsum("g,...gpp->...p", (n - 1) / (n - 1).sum(), covariances)
+    return covariances / np.sqrt(variance[..., None, :, None] * variance[..., None, None, :])
+
+
+def _common_units_acov(site: SiteGroups) -> np.ndarray:
+    groups, p, _ = site.covariances.shape
+    given = np.concatenate([elements(one) for one in site.covariances])
+    size = len(given) // groups
+    spread = site.acov
+    if spread is None:
+        spread = np.zeros((len(given),) * 2)
+        for group, one in enumerate(site.covariances):
+            here = slice(group * size, (group + 1) * size)
+            spread[here, here] = normal_theory(one, site.n[group])
+
+    def turned(stack: np.ndarray) -> np.ndarray:
+        matrices = np.stack([matrix_of(stack[..., group * size : (group + 1) * size], p) for group in range(groups)], axis=-3)
+        units = _in_common_units(matrices, site.n)
+        return np.concatenate([elements(units[..., group, :, :]) for group in range(groups)], axis=-1)
+
+    deviation = [np.sqrt(np.diagonal(one)) for one in site.covariances]
+    slopes = jacobian(turned, given, np.concatenate([elements(np.outer(one, one)) for one in deviation]))
+    return slopes @ spread @ slopes.T
 
 
 def correlation_acov(site: SiteMoments) -> np.ndarray:

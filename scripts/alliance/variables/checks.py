@@ -14,6 +14,7 @@ OUTCOMES = ("outcome", "residual_gain", "change")
 SYMPTOM_BASED = ("symptoms", "early_gain")
 CONSTRUCTS = (*PROCESS, *OUTCOMES, "intake", *SYMPTOM_BASED, "dropout")
 CLIENT_COLUMNS = ("age", "planned_sessions")
+GROUPING_COLUMNS = ("treatment", "gender")
 CLIENTS_PREFIX = "clients."
 THERAPISTS_PREFIX = "therapists."
 ALLIANCE_PREFIX = "alliance."
@@ -62,7 +63,9 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
         *_window_faults(config),
         *_variable_faults(config),
         *_chain_faults(config),
+        *_technique_faults(config),
         *_factor_faults(config),
+        *_therapist_faults(config),
         *_outcome_faults(config),
         *_measurement_faults(config),
         *_congruence_faults(config),
@@ -103,6 +106,9 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     if questions["measurement"]["enabled"]:
         of_measurement = enumerate(questions["measurement"]["windows"])
         uses += [(("questions", "measurement", "windows", position), name) for position, name in of_measurement]
+    if questions["therapist_factors"]["enabled"]:
+        of_therapists = enumerate(questions["therapist_factors"]["windows"])
+        uses += [(("questions", "therapist_factors", "windows", position), name) for position, name in of_therapists]
     if questions["early_gains"]["enabled"]:
         windows_of = enumerate(questions["early_gains"]["windows"])
         uses += [(("questions", "early_gains", "windows", position), name) for position, name in windows_of]
@@ -132,14 +138,28 @@ def _variable_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     for pair, content in lagged["pairs"].items() if lagged["enabled"] else ():
         for series, definition in content["series"].items():
             yield from _definition_faults((*base, "cross_lagged", "pairs", pair, "series", series), definition, config)
-    for model in question["models"]:
+    for model, content in question["models"].items():
         if model in RESERVED:
             yield (*base, "models", model), f"'{model}' is the name of a part of this question; choose another name"
+        if content.get("groups"):
+            yield from _group_faults((*base, "models", model, "groups", "by"), content["groups"]["by"], config)
     for comparison, content in (question.get("comparisons") or {}).items():
         for position, model in enumerate(content["models"]):
             if model not in question["models"]:
                 path = (*base, "comparisons", comparison, "models", position)
                 yield path, f"there is no model '{model}' in questions.path_models.models{nearest(model, question['models'])}"
+
+
+def _group_faults(path: tuple[str, ...], by: str, config: Mapping[str, Any]) -> Iterator[Found]:
+    """Yield faults of the column that tells groups of clients apart."""
+    if by.startswith(CLIENTS_PREFIX):
+        return
+    factors = config["questions"]["client_factors"].get("factors") or {}
+    known = (*GROUPING_COLUMNS, *(factor for factor in factors if "." not in factor and factor != INTAKE_SEVERITY))
+    if "." in by:
+        yield path, f"'{by}' is no column of the clients table: groups of clients are told apart by what is written once for every client"
+    elif by not in known:
+        yield path, f"'{by}' is no column that is known to tell groups apart{nearest(by, known)} (another one is written clients.column)"
 
 
 def _product_faults(path: tuple[str, ...], definition: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[Found]:
@@ -173,15 +193,39 @@ def _chain_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             yield from found
             if found or (role == "from" and content["kind"] == "2-1-1"):
                 continue
-            construct = definition["construct"]
-            if construct == PRODUCT or construct.startswith(EVENTS_PREFIX):
-                yield (*path, role, "construct"), f"{construct} is no score of sessions"
-            elif not (construct in PROCESS or construct == "symptoms" or ("." in construct and not construct.startswith(CLIENTS_PREFIX))):
-                yield (*path, role, "construct"), f"{construct} is not measured in sessions; a chain 2-1-1 may begin with it"
-            elif definition.get("window") is not None or definition.get("timepoint") not in (None, "session"):
-                yield (*path, role), "takes no window or timepoint: every session counts"
+            yield from _session_faults((*path, role), definition, "; a chain 2-1-1 may begin with it")
         for position, definition in enumerate(content["given"]):
             yield from _definition_faults((*path, "given", position), definition, config)
+
+
+def _session_faults(path: tuple[str, ...], definition: Mapping[str, Any], hint: str = "") -> Iterator[Found]:
+    """Yield why a variable is no measure of single sessions."""
+    construct = definition["construct"]
+    if construct == PRODUCT or construct.startswith(EVENTS_PREFIX):
+        yield (*path, "construct"), f"{construct} is no score of sessions"
+    elif not (construct in PROCESS or construct == "symptoms" or ("." in construct and not construct.startswith(CLIENTS_PREFIX))):
+        yield (*path, "construct"), f"{construct} is not measured in sessions{hint}"
+    elif definition.get("window") is not None or definition.get("timepoint") not in (None, "session"):
+        yield path, "takes no window or timepoint: every session counts"
+
+
+def _technique_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    models = config["questions"]["path_models"]
+    section = models.get("technique") or {}
+    if not (models["enabled"] and section.get("enabled")):
+        return
+    windows = config["alliance"]["windows"]
+    for pair, content in section["pairs"].items():
+        path = ("questions", "path_models", "technique", "pairs", pair)
+        for role in ("technique", "alliance", "outcome"):
+            definition = content[role]
+            found = list(_definition_faults((*path, role), definition, config))
+            events = role == "technique" and definition["construct"].startswith(EVENTS_PREFIX)
+            yield from found or (() if events else _session_faults((*path, role), definition))
+            if events and (definition.get("window") is not None or definition.get("timepoint") not in (None, "session")):
+                yield (*path, role), "takes no window or timepoint of its own; give the pair a window"
+        if content["window"] is not None and content["window"] not in windows:
+            yield (*path, "window"), f"there is no window '{content['window']}' in alliance.windows{nearest(content['window'], windows)}"
 
 
 def _definition_faults(path: tuple[str, ...], definition: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Found]:
@@ -243,6 +287,28 @@ def _factor_faults(config: Mapping[str, Any]) -> Iterator[Found]:
         )
     if not config["alliance"].get("instruments"):
         yield ("alliance", "instruments"), "client_factors needs an alliance instrument; list one or set its enabled: false"
+
+
+def _therapist_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    question = config["questions"]["therapist_factors"]
+    if not question["enabled"]:
+        return
+    base = ("questions", "therapist_factors")
+    if not config["alliance"].get("instruments"):
+        yield ("alliance", "instruments"), "therapist_factors needs an alliance instrument; list one or set its enabled: false"
+    if not question["factors"]:
+        yield (*base, "factors"), "no factor is given; add a column of the therapists table or set enabled: false"
+    traits = [((*base, "variance", "traits", position), name) for position, name in enumerate(question["variance"]["traits"])]
+    traits += [((*base, "pairs", position, "client"), pair["client"]) for position, pair in enumerate(question["pairs"])]
+    for path, name in traits:
+        if "." in name and (name.count(".") != 1 or not all(name.split("."))):
+            yield path, f"'{name}' is not of the form instrument.scale"
+        elif name in CONSTRUCTS:
+            yield path, f"'{name}' is not what a client brings: name a column of the clients table, instrument.scale or {INTAKE_SEVERITY}"
+    pairs = [(pair["client"], pair["therapist"]) for pair in question["pairs"]]
+    for position, pair in enumerate(pairs):
+        if pair in pairs[:position]:
+            yield (*base, "pairs", position), f"{pair[0]} by {pair[1]} is named twice"
 
 
 def _outcome_faults(config: Mapping[str, Any]) -> Iterator[Found]:

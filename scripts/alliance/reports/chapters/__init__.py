@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from alliance.reports.chapters import alliance_outcome, client_factors, congruence, dropout, early_gains, general, measurement, path_models
+from alliance.reports.chapters import (
+    alliance_outcome,
+    client_factors,
+    congruence,
+    dropout,
+    early_gains,
+    general,
+    measurement,
+    path_models,
+    therapist_factors,
+)
 from alliance.reports.elements import Chapter
 from alliance.reports.inputs import ReportData
 
@@ -12,6 +22,7 @@ CHAPTERS = {
     measurement.QUESTIONS: measurement.build,
     (path_models.QUESTION,): path_models.build,
     (client_factors.QUESTION,): client_factors.build,
+    (therapist_factors.QUESTION,): therapist_factors.build,
     (congruence.QUESTION,): congruence.build,
     (dropout.QUESTION,): dropout.build,
 }

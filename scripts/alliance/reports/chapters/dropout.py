@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -17,7 +18,7 @@ from alliance.reports.inputs import ReportData
 
 QUESTION = "dropout"
 FIRST, ONE_STAGE = "alliance_first", "hazard_one_stage"
-THIRDS = {"low": "Lowest third of first-session alliance", "middle": "Middle third", "high": "Highest third"}
+THIRDS = {"low": "Lowest third", "middle": "Middle third", "high": "Highest third"}
 TERMS = {
     FIRST: "Alliance of the first session",
     "alliance_change": "Change of the alliance since the first session",
@@ -295,14 +296,13 @@ def risk_figure(data: ReportData, survival: pd.DataFrame) -> list[Figure]:
         for curve in curves
     )
     sizes = int(pooled[pooled["session"] == 1].groupby("group")["n_clients"].first().reindex(list(THIRDS)).sum())
-    arguments = {"axis": "Clients who have dropped out", "across": "Session attended"}
+    arguments = {"axis": "Dropped out", "across": "Session"}
     return [
         Figure(
             id="dropout-risk",
-            title="Dropout by first-session alliance, all sites together",
+            title="Dropout by third of first-session alliance, all sites together",
             alt=f"Curves of the share of clients who have dropped out, by session. {told}.",
             svg=figures_dropout.risk_curves(curves, **arguments),
-            narrow=figures_dropout.risk_curves(curves, **arguments, narrow=True),
             note=f"{numbers.count(sizes)} clients with a first-session alliance; thirds are those of each site. Planned endings compete: "
             f"a client who ended as planned cannot drop out any more. Bands are {data.level} intervals of the lowest and highest third, "
             "with clients taken as independent. Curves stop where fewer than 10 clients are at risk.",
@@ -337,7 +337,8 @@ def site_forest(data: ReportData, hazard: pd.DataFrame) -> list[Figure]:
         if row.method == ONE_STAGE:
             rows.append(common.pooled_forest_row(row, "All rows in one model"))
         else:
-            rows.append(common.pooled_forest_row(row, f"Pooled ({common.plural(row.n_sites, 'site')})"))
+            pooled = common.pooled_forest_row(row, f"Pooled ({common.plural(row.n_sites, 'site')})")
+            rows.append(replace(pooled, prediction=None))
     if not any(numbers.known(row.estimate) for row in rows):
         return []
     told = "; ".join(
@@ -346,7 +347,7 @@ def site_forest(data: ReportData, hazard: pd.DataFrame) -> list[Figure]:
         if numbers.known(row.estimate)
     )
     arguments = {
-        "axis": "Hazard ratio of dropout, one SD more first-session alliance",
+        "axis": "Hazard ratio of dropout",
         "decimals": data.decimals,
         "bound": False,
         "reference": 1.0,
@@ -357,9 +358,9 @@ def site_forest(data: ReportData, hazard: pd.DataFrame) -> list[Figure]:
             id="dropout-forest",
             title="First-session alliance and dropout, site by site",
             alt=f"Forest plot of hazard ratios with {data.level} intervals: {told}.",
-            svg=figures.forest(rows, **arguments),
-            narrow=figures.forest(rows, **arguments, narrow=True),
-            note="Below 1: clients with a better alliance leave less often. Squares grow with the number of clients who left.",
+            svg=figures.forest(rows, **arguments, narrow=True),
+            note="Ratios are for one SD more first-session alliance. Below 1: clients with a better alliance leave less often. Squares "
+            "grow with the number of clients who left.",
         )
     ]
 
@@ -390,10 +391,17 @@ def risk_name(term: str) -> str:
     return term.replace("alliance_first", "first-session alliance").replace("+", "at +").replace(" -", f" at {numbers.MINUS}")
 
 
+def told_in_table(term: str) -> bool:
+    """Tell whether the table of models shows a term: not the baseline and what is held constant, nor risks that the text tells."""
+    return term not in ("session_doubled", "intake_severity", "client", "therapist") and (" SD" not in term or " minus " in term)
+
+
 def model_table(data: ReportData, hazard: pd.DataFrame) -> Table:
     """Return the pooled ratios and risks of the main definition."""
     chosen = common.pooled_rows(hazard)
-    chosen = chosen[chosen["definition"].isin([*main(data).values(), ""]) & (chosen["term"] != "session_doubled")]
+    chosen = chosen[chosen["definition"].isin([*main(data).values(), ""]) & chosen["term"].map(told_in_table).astype(bool)]
+    # Over all rows at once only the headline and the spread between therapists; all others stand in the results' files.
+    chosen = chosen[chosen["method"].ne(ONE_STAGE) | (chosen["hazard_model"].eq("first_session") & chosen["cause"].eq("dropout"))]
     order = [*MODELS, "combination"]
     rows, emphasised = [], set()
     shown = sorted(
@@ -438,7 +446,7 @@ def model_table(data: ReportData, hazard: pd.DataFrame) -> Table:
         ),
         rows=tuple(rows),
         note="Ratios below 1: less dropout. One more SD of the site for alliance and severity; SD of clients and of therapists for their "
-        "combinations. Fewer than "
+        "combinations. What is held constant, and risks, stand in the results’ files. Fewer than "
         f"{data.options['questions'][QUESTION]['events_per_parameter']['low']:g} events per coefficient are flagged at the sites.",
         empty="No model could be fitted at enough sites.",
         emphasised=frozenset(emphasised),
@@ -533,7 +541,6 @@ def calibration_blocks(data: ReportData, calibration: pd.DataFrame) -> list[Fold
                 title=f"Predicted and observed dropout by session {session}, groups of clients by predicted risk",
                 alt=f"Predicted against observed risks: {told}.",
                 svg=figures_dropout.calibration(drawn, **arguments),
-                narrow=figures_dropout.calibration(drawn, **arguments, narrow=True),
                 note=f"Each point is a group of clients by predicted risk within their site; lines are {data.level} intervals. Predictions "
                 "come from models fitted without the client’s therapist. On the dashed line they agree.",
             )
@@ -555,6 +562,7 @@ def site_rows(data: ReportData) -> pd.DataFrame:
     return hazard[
         hazard["definition"].eq(main(data)["definition"])
         & hazard["hazard_model"].eq("first_session")
+        & hazard["cause"].eq("dropout")
         & hazard["link"].eq("cloglog")
         & hazard["therapists"].eq("frailty")
         & hazard["term"].eq(FIRST)

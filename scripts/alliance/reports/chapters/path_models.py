@@ -54,6 +54,7 @@ def build(data: ReportData) -> Chapter:
             *comparison.sensitivity(data),
             *sessions.sessions(data),
             *sessions.mediation(data),
+            *path_models_conditions.technique(data),
             *path_models_conditions.conditions(data),
             *beside,
             *_scripts(data, names),
@@ -108,7 +109,7 @@ def _in_sentence(words: str) -> str:
 
 def path_label(row: Any) -> str:
     """Return a path in words: cause, arrow, effect."""
-    return f"{common.words(row.rhs)} → {common.words(row.lhs)}"
+    return path_models_rows.in_group(f"{common.words(row.rhs)} → {common.words(row.lhs)}", row.group)
 
 
 def benchmark_name(data: ReportData, table: str, row: Any) -> str:
@@ -126,6 +127,9 @@ def benchmark_name(data: ReportData, table: str, row: Any) -> str:
             return f"{path_models_sessions.chain_name(data, row)}, {levels[row.level]}" if random and row.effect == "indirect" else ""
         told = random and row.estimate_type == path_models_rows.DEFINED
         return f"{path_models_rows.effect_name(row.effect)} ({label(data, row.model)})" if told else ""
+    if table == "defined":
+        told = random and row.estimate_type == path_models_rows.DEFINED
+        return f"{path_models_rows.effect_name(row.parameter)} ({label(data, row.model)})" if told else ""
     if table == "cross_lagged":
         told = row.predictor and row.method == path_models_rows.WITHIN
         return f"{common.words(row.predictor)} → later {row.outcome}, within clients" if told else ""
@@ -152,7 +156,7 @@ def _beside_the_review(data: ReportData) -> list[Table]:
 def site_rows(data: ReportData) -> pd.DataFrame:
     """Return the standardised paths of every site, and of the pooled ones those told; the main model's first."""
     rows = path_models_rows.rows_of(path_models_rows.once(data), "parameters", op="~", estimate_type=STANDARDISED["~"])
-    pooled = path_models_rows.preferred(common.pooled_rows(rows), ("model", "lhs", "rhs"))
+    pooled = path_models_rows.preferred(common.pooled_rows(rows), ("model", "lhs", "rhs", "group"))
     rows = pd.concat([common.site_rows(rows), pooled])
     return rows.assign(_main=rows["model"].ne(path_models_rows.MAIN_MODEL)).sort_values("_main", kind="stable").drop(columns="_main")
 
@@ -195,7 +199,7 @@ def missing(data: ReportData) -> tuple[str, ...]:
         if len(pooled) and not any(common.has_number(row) for row in pooled.itertuples()):
             silent.append((label(data, str(model)), next(pooled.itertuples()).reason))
         else:
-            add(own, ("lhs", "op", "rhs"), lambda row: f"{label(data, row.model)}, {path_models_rows.term(data, row)}")
+            add(own, ("lhs", "op", "rhs", "group"), lambda row: f"{label(data, row.model)}, {path_models_rows.term(data, row)}")
     indirect = rows_of(data, "indirect", estimate_type=path_models_rows.DEFINED)
     levels = path_models_sessions.LEVELS
     add(

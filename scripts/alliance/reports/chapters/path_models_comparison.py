@@ -17,6 +17,7 @@ from alliance.reports.chapters.path_models_rows import (
     definitions,
     effect_name,
     estimate_with_interval,
+    in_group,
     label,
     models,
     p_words,
@@ -370,7 +371,7 @@ def sensitivity(data: ReportData) -> Blocks:
     rows = with_number(rows[rows["estimate_type"].isin(list(SENSITIVITY))])
     found = []
     for model in models(data):
-        for (effect, definition), own in common.rows_by(common.select(rows, model=model), ("effect", "definition")):
+        for (effect, definition, _), own in common.rows_by(common.select(rows, model=model), ("effect", "definition", "group")):
             found.append((model, effect, definition, {row.estimate_type: row for row in own.itertuples()}))
     told = [_sensitivity_told(data, *found[0])] if found else []
     blocks: Blocks = []
@@ -431,7 +432,7 @@ def _sensitivity_table(data: ReportData, found: list[tuple[str, str, str, dict[s
         cells.append(
             (
                 Cell(label(data, model)),
-                Cell(parameter_chain(data, model, definition) or effect_name(effect)),
+                Cell(in_group(parameter_chain(data, model, definition) or effect_name(effect), first.group)),
                 *(estimate_with_interval(data, known.get(kind))[0] for kind in SENSITIVITY),
                 common.count_cell(first.n_clients),
                 common.count_cell(first.n_sites),
@@ -486,7 +487,7 @@ def order_sentences(data: ReportData) -> list[str]:
     rows = common.pooled_rows(rows_of(data, "parameters", op="~"))
     loose = rows[rows["status"].isin(WITH_NUMBERS) & rows["reason"].str.contains(OVERLAP)]
     if len(loose):
-        shown = preferred(loose, ("model", "lhs", "rhs"))
+        shown = preferred(loose, ("model", "lhs", "rhs", "group"))
         terms = dict.fromkeys(f"{term(data, row)} (“{label(data, row.model)}”)" for row in shown.itertuples())
         named = list(terms)[: common.NAMED_SUBJECTS]
         more = len(terms) - len(named)

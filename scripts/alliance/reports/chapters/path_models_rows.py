@@ -103,9 +103,19 @@ def variable(data: ReportData, model: str, name: str) -> str:
     return common.words(name)
 
 
+def groups(data: ReportData, model: str) -> tuple[str, ...]:
+    """Return the groups of clients that a model is for, empty for a model of all clients."""
+    return tuple((section(data).get("models", {}).get(model, {}).get("groups") or {}).get("values", ()))
+
+
 def term(data: ReportData, row: Any) -> str:
-    """Return a parameter in words: cause and effect, two variables that correlate, a factor and its indicator."""
-    return _term(data, row.model, row.lhs, row.op, row.rhs)
+    """Return a parameter in words: cause and effect, two variables that correlate, a factor and its indicator; and its group."""
+    return in_group(_term(data, row.model, row.lhs, row.op, row.rhs), row.group)
+
+
+def in_group(words: str, group: str) -> str:
+    """Return words on a parameter with the group of clients it is of."""
+    return f"{words} ({group})" if group else words
 
 
 def parameter_words(data: ReportData, model: str, parameter: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -22,6 +23,8 @@ from alliance.reports.chapters.path_models_rows import (
     effect_name,
     effects_of,
     estimate_with_interval,
+    groups,
+    in_group,
     indirect_rows,
     label,
     main_effect,
@@ -129,7 +132,7 @@ def pooled_terms(data: ReportData, model: str) -> list[Any]:
     """Return the pooled standardised paths, loadings and correlations of a model that have numbers, one row each."""
     rows = common.pooled_rows(rows_of(data, "parameters", model=model))
     rows = rows[rows["op"].map(STANDARDISED).eq(rows["estimate_type"])]
-    told = preferred(rows, ("lhs", "op", "rhs")) if len(rows) else rows
+    told = preferred(rows, ("lhs", "op", "rhs", "group")) if len(rows) else rows
     return [row for row in told.itertuples() if common.has_number(row)]
 
 
@@ -147,7 +150,39 @@ def sentences(data: ReportData, model: str, *, effects: bool = True) -> list[str
                 caution(row, common.select(indirect_rows(data, model), effect=name)),
             )
             told.append(" ".join(part for part in parts if part))
+    told += [*over_groups(data, model), in_no_group(data, model)] if groups(data, model) else []
     return [sentence for sentence in (*told, fit_sentence(data, model), agreement_sentence(data, model)) if sentence]
+
+
+def over_groups(data: ReportData, model: str) -> list[str]:
+    """Return the effects that a model with groups defines and that are no indirect effects, as the difference of two groups."""
+    rows = rows_of(data, "defined", model=model, estimate_type=DEFINED)
+    told = []
+    for name in dict.fromkeys(rows["parameter"]):
+        row = None if name in effects_of(data, model) else one_row(common.pooled_rows(rows, parameter=name))
+        if row is not None:
+            found = f"standardised: {common.sentence_estimate(data, row, 'β')}; {common.sureness(row)}."
+            parts = (
+                f"{effect_name(name)} ({row.definition}), {found}",
+                common.benchmark_sentence(data, row),
+                common.spread_sentence(data, row),
+                caution(row, common.select(rows, parameter=name)),
+            )
+            told.append(" ".join(part for part in parts if part))
+    return told
+
+
+def in_no_group(data: ReportData, model: str) -> str:
+    """Return how many clients were left out because they are in none of a model's groups; empty where that is not known."""
+    rows = with_number(common.pooled_rows(rows_of(data, "diagnostics", model=model, estimate_type="share")))
+    row = next(rows.itertuples(), None)
+    if row is None:
+        return ""
+    left_out, everyone = round(row.estimate * row.n_clients), int(row.n_clients)
+    named = listed(list(groups(data, model)))
+    if not left_out:
+        return f"All {common.plural(everyone, 'client')} are in one of the groups {named}."
+    return f"Of {common.plural(everyone, 'client')}, {numbers.count(left_out)} were left out: they are in none of the groups {named}."
 
 
 def effect_sentence(data: ReportData, row: Any) -> str:
@@ -263,6 +298,7 @@ def diagram(data: ReportData, model: str, *, both: bool = False) -> list[Figure]
         )
         for row in drawn
     ]
+    edges = _one_arrow(edges)
     draw = factor_diagram if of_factors else path_diagram
     narrow = factor_diagram(nodes, edges, narrow=True, stacked=True) if of_factors else path_diagram(nodes, edges, narrow=True)
     told = "; ".join(
@@ -278,10 +314,29 @@ def diagram(data: ReportData, model: str, *, both: bool = False) -> list[Figure]
             alt=f"Path diagram with pooled standardised coefficients and {data.level} intervals: {told}.",
             svg=draw(nodes, edges) if both else narrow,
             narrow=narrow if both else b"",
-            note=f"Numbers are standardised coefficients with {data.level} intervals. {shapes}{two_heads}"
-            "All coefficients stand in the table that follows.",
+            note=f"{_numbers_note(data, model)} {shapes}{two_heads}All coefficients stand in the table that follows.",
         )
     ]
+
+
+def _one_arrow(edges: list[Edge]) -> list[Edge]:
+    """Return one arrow for the same arrow of several groups, their coefficients side by side."""
+    found: dict[tuple[str, str, bool], list[Edge]] = {}
+    for edge in edges:
+        found.setdefault((edge.source, edge.target, edge.mutual), []).append(edge)
+    joined = []
+    for own in found.values():
+        estimates = " | ".join(edge.estimate for edge in own)
+        several = {"estimate": estimates, "interval": "", "clear": any(edge.clear for edge in own)} if len(own) > 1 else {}
+        joined.append(replace(own[0], **several))
+    return joined
+
+
+def _numbers_note(data: ReportData, model: str) -> str:
+    named = groups(data, model)
+    if not named:
+        return f"Numbers are standardised coefficients with {data.level} intervals."
+    return f"Numbers are standardised coefficients: {' | '.join(named)}. An arrow is dashed where every group’s interval holds zero."
 
 
 def parameter_table(data: ReportData, model: str, *, every_method: bool = False) -> Table:
@@ -291,13 +346,13 @@ def parameter_table(data: ReportData, model: str, *, every_method: bool = False)
     # Shares left unexplained stand in the main model's table alone; that of a factor without causes is 1 by definition.
     spread = rows["op"].eq("~~") & rows["lhs"].eq(rows["rhs"])
     rows = rows[~spread | (every_method & rows["estimate"].lt(1 - 1e-9))]
-    told = preferred(rows, ("lhs", "op", "rhs")) if len(rows) else rows
+    told = preferred(rows, ("lhs", "op", "rhs", "group")) if len(rows) else rows
     shown = with_number(rows) if every_method else told
     shown = pd.concat([shown, told[~told.index.isin(shown.index)]])
     order = {"~": 0, "=~": 1, "~~": 2}
-    terms = list(dict.fromkeys((row.lhs, row.op, row.rhs) for row in shown.itertuples()))
+    terms = list(dict.fromkeys((row.lhs, row.op, row.rhs, row.group) for row in shown.itertuples()))
     place = {key: (order.get(key[1], 3), position) for position, key in enumerate(terms)}
-    ordered = sorted(shown.itertuples(), key=lambda row: (*place[row.lhs, row.op, row.rhs], row.Index not in told.index))
+    ordered = sorted(shown.itertuples(), key=lambda row: (*place[row.lhs, row.op, row.rhs, row.group], row.Index not in told.index))
     cells, emphasised = [], set()
     for row in ordered:
         if every_method and row.Index in told.index:
@@ -488,14 +543,14 @@ def unexplained(data: ReportData, model: str) -> list[Table]:
     """Return the largest modification indices and residual correlations over sites, folded; none for a model without degrees of freedom."""
     rows = with_number(common.pooled_rows(rows_of(data, "diagnostics", model=model)))
     kinds = {kind: list(common.select(rows, estimate_type=kind).itertuples()) for kind in ("modification_index", "expected_change")}
-    changes = {row.parameter: row for row in kinds["expected_change"]}
+    changes = {(row.parameter, row.group): row for row in kinds["expected_change"]}
     cells = []
     for row in sorted(kinds["modification_index"], key=lambda one: -one.estimate):
-        change = changes.get(row.parameter)
+        change = changes.get((row.parameter, row.group))
         cells.append(
             (
-                Cell(parameter_words(data, model, row.parameter)),
-                Cell("path or correlation left out"),
+                Cell(in_group(parameter_words(data, model, row.parameter), row.group)),
+                Cell("path or correlation left out, or equal over groups" if row.group else "path or correlation left out"),
                 number_cell(numbers.decimal(row.estimate), row.estimate),
                 estimate_with_interval(data, change)[0],
             )
@@ -503,7 +558,7 @@ def unexplained(data: ReportData, model: str) -> list[Table]:
     for row in sorted(common.select(rows, estimate_type="residual_correlation").itertuples(), key=lambda one: -abs(one.estimate)):
         cells.append(
             (
-                Cell(parameter_words(data, model, row.parameter)),
+                Cell(in_group(parameter_words(data, model, row.parameter), row.group)),
                 Cell("correlation beyond the model’s"),
                 Cell(numbers.UNKNOWN, ""),
                 estimate_with_interval(data, row)[0],
