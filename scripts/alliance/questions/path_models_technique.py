@@ -208,5 +208,5 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
             ("nickell_1981",),
         ),
         *cluster_sentences(found["method"]),
-        pooling_sentence(options["pooling"], "They were pooled"),
+        pooling_sentence(options["pooling"], "Slopes and interactions of technique and alliance were pooled"),
     ]

@@ -205,8 +205,8 @@ def outcome_figure(data: ReportData) -> list[Figure]:
             "conditions-with-outcome",
             "Conditions, social influence and outcome, pooled over sites",
             f"Forest plot of correlations with the outcome: {_listed(data, known)}.",
-            figures.forest(shown, axis=axis, decimals=data.decimals),
             figures.forest(shown, axis=axis, decimals=data.decimals, narrow=True),
+            b"",
             f"Diamonds are pooled correlations with {data.level} intervals.",
         )
     ]

@@ -223,8 +223,8 @@ def lagged_figure(data: ReportData, names: list[str]) -> list[Figure]:
             "lagged-effects",
             "Lagged effects within clients and in the classic model, over sites",
             f"Forest plot of lagged effects: {'; '.join(told)}.",
-            figures.forest(rows, axis=axis, decimals=data.decimals),
             figures.forest(rows, axis=axis, decimals=data.decimals, narrow=True),
+            b"",
             f"Diamonds are effects over sites with {data.level} intervals; right of zero, better is followed by better. {SIZES}",
         )
     ]
