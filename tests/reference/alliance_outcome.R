@@ -255,14 +255,15 @@ shares <- function(formula, d) {
 }
 levels_of <- function(d, sessions, one_stage) {
   used <- if (one_stage) do.call(rbind, lapply(split(d, d$site), clients_split)) else clients_split(d); parts <- c("within_client", "between_client", "between_therapist")
+  of <- function(formula) if (one_stage) update(formula, . ~ . + 0 + site) else formula
   sessions$who <- paste(sessions$site, sessions$client); symptoms <- sessions[complete.cases(sessions[c("y", parts)]), ]
   list(
     outcome = model(if (one_stage) y ~ 0 + site + site:c + between_client + between_therapist + (1 | t) else y ~ c + between_client + between_therapist + (1 | t), used, parts[2:3]),
     symptoms = model(if (one_stage) y ~ 0 + site + site:session + within_client + between_client + between_therapist + (1 | t) + (1 | who)
                      else y ~ session + within_client + between_client + between_therapist + (1 | t) + (1 | who), symptoms, parts),
-    shares = list("outcome" = shares(y ~ 1 + (1 | t), d[!is.na(d$y), ]), "outcome given intake" = shares(y ~ c + (1 | t), d[!is.na(d$y), ]),
-                  "alliance, early mean of clients" = shares(x ~ 1 + (1 | t), d), "alliance, session by session" = shares(x ~ 1 + (1 | t) + (1 | who), sessions)),
-    reliability = { v <- as.data.frame(VarCorr(lmer(x ~ 1 + (1 | t), d, control = tight)))$vcov; median(v[1] / (v[1] + v[2] / table(d$t))) })
+    shares = list("outcome" = shares(of(y ~ (1 | t)), d[!is.na(d$y), ]), "outcome given intake" = shares(of(y ~ c + (1 | t)), d[!is.na(d$y), ]),
+                  "alliance, early mean of clients" = shares(of(x ~ (1 | t)), d), "alliance, session by session" = shares(of(x ~ (1 | t) + (1 | who)), sessions)),
+    reliability = { v <- as.data.frame(VarCorr(lmer(of(x ~ (1 | t)), d, control = tight)))$vcov; median(v[1] / (v[1] + v[2] / table(d$t))) })
 }
 named <- function(d) { d$t <- paste(d$site, d$t); d }
 frames <- lapply(of_sites, client_rows); by_session <- lapply(of_sites, session_rows)

@@ -44,6 +44,7 @@ def options() -> dict:
         "models": {name: {"label": name, "syntax": syntax} for name, syntax in reference.MODELS.items()},
         "comparisons": {name: {"label": name, "models": list(models)} for name, models in reference.COMPARISONS.items()},
         "mediation": {"enabled": False, "session_trend": False, "chains": {}},
+        "technique": {"enabled": False, "session_trend": True, "pairs": {}},
     }
     chosen["resampling"]["draws"] = 4000
     return chosen

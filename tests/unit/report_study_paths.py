@@ -196,6 +196,22 @@ def levels() -> list[dict[str, Any]]:
         keys = {"model": "alliance_adherence_symptoms", "effect": "indirect", "level": level, "estimate_type": "defined_standardised"}
         keys["definition"] = "alliance -> adherence -> symptoms"
         rows.append(row(POOLED, value, RANDOM, 0.05, **keys, interval="random_effects"))
+    slopes = {
+        "model": "alliance_adherence_symptoms",
+        "level": "within_random_slopes",
+        "definition": "mean over clients, whose slopes differ",
+    }
+    for effect, kind, value in (
+        ("a", "path", 0.21),
+        ("b", "path", 0.18),
+        ("ab_covariance", "defined", 0.024),
+        ("indirect", "defined", 0.062),
+    ):
+        keys = {**slopes, "effect": effect, "estimate_type": f"{kind}_standardised", "interval": "random_effects"}
+        rows.append(row(POOLED, value, RANDOM, 0.05, **keys))
+    for site, value in (("elm", 0.22), ("oak", 0.35)):
+        keys = {**slopes, "effect": "a_sd", "estimate_type": "slope_sd_standardised", "interval": "delta"}
+        rows.append(row(site, value, "cluster_jackknife", 0.1, **keys))
     return rows
 
 
@@ -313,6 +329,11 @@ def conditions() -> list[dict[str, Any]]:
         add(0.25, "slope_standardised", **own | {"variable": "alliance"}, contrast=f"alliance given {variable}")
         add(0.12, "slope_standardised", **own, contrast=f"{variable} given alliance")
         add(0.012, "r_squared_change", half=0.01, **own, contrast=f"{variable} given alliance")
+    own = {"topic": "technique_by_alliance", "variable": "events.interpretation", "rater": "observer", "window": "", "same_rater": "no"}
+    own |= {"form": "prior_symptoms", "where": "within_clients", "pair": "interpretation_by_alliance"}
+    add(0.05, "slope_standardised", **own)
+    add(0.083, "interaction_standardised", half=0.04, **own, contrast="technique x alliance")
+    add(0.02, "interaction_standardised", **own | {"where": "across_levels"}, contrast="technique x client's mean alliance")
     return rows
 
 

@@ -205,6 +205,7 @@ OPTIONS = {
             },
             "cross_lagged": {"enabled": False, "clients_per_parameter": 2, "pairs": {}},
             "mediation": {"enabled": False, "session_trend": True, "chains": {}},
+            "technique": {"enabled": False, "session_trend": True, "pairs": {}},
             "models": {
                 "main": {
                     "label": "Empathy, then alliance, then outcome",

@@ -46,6 +46,7 @@ def test_the_shipped_configuration_names_every_key_of_the_model_and_no_other():
             ("questions", "path_models", "comparisons"),
             ("questions", "path_models", "cross_lagged", "pairs"),
             ("questions", "path_models", "mediation", "chains"),
+            ("questions", "path_models", "technique", "pairs"),
             ("questions", "client_factors", "factors"),
         }
         if not isinstance(value, dict) or path in free or path[:-1] == ("outcome",):

@@ -41,6 +41,7 @@ def options(chains: dict | None = None, **changes):
     chosen["questions"]["path_models"]["mediation"] = {
         "enabled": True,
         "session_trend": True,
+        "random_slopes": False,
         "chains": chains if chains is not None else {"through_empathy": chain(), "from_motivation": chain("2-1-1")},
     } | changes
     return chosen
@@ -263,11 +264,87 @@ def test_sites_are_pooled_by_their_standardised_effects_and_summaries_give_the_s
     assert {"preacher_zyphur_zhang_2010", "kenny_korchmaros_bolger_2003", "mackinnon_2004", "viechtbauer_2005"} <= cited
 
 
+def differing(site="a", clients=300, therapists=30, sessions=14, seed=2):
+    """Return a site in which clients' slopes differ and go together: SD .4 of a and .4 of b, correlation .7, so covariance .112."""
+    random = np.random.default_rng(seed)
+    slopes = random.multivariate_normal([0.3, 0.3], [[0.16, 0.112], [0.112, 0.16]], clients)
+    x, m, y = random.standard_normal((3, clients, sessions))
+    m, y = 0.8 * m, 0.8 * y
+    m[:, 1:] += slopes[:, :1] * x[:, :-1]
+    y[:, 2:] += slopes[:, 1:] * m[:, 1:-1]
+    client, session = np.repeat(np.arange(1, clients + 1), sessions), np.tile(np.arange(1, sessions + 1), clients)
+    level, number = random.standard_normal((3, clients, 1)), (client - 1) % therapists + 1
+    values = {"wai_36": 5 + x + level[0], "care": 30 + m + level[1], "core_10": 20 - y - level[2]}
+    scores = [score_rows(client, one.ravel(), instrument=name, session=session, therapist_no=number) for name, one in values.items()]
+    frame = pd.DataFrame({"client_no": np.arange(1, clients + 1)}).assign(
+        therapist_no=lambda rows: (rows["client_no"] - 1) % therapists + 1
+    )
+    return site_of(scores, site, clients=frame.astype("Int64"))
+
+
+SLOPES = "within_random_slopes"
+
+
+def test_slopes_that_differ_between_clients_stand_beside_those_that_are_the_same():
+    chosen = options({"through_empathy": chain()}, random_slopes=True)
+    found = table([summary(differing(), chosen)], chosen)
+    for effect, value in (
+        ("a", 0.3),
+        ("b", 0.3),
+        ("direct", 0.0),
+        ("ab_covariance", 0.112),
+        ("indirect", 0.202),
+        ("a_sd", 0.4),
+        ("b_sd", 0.4),
+    ):
+        row = one(found, "through_empathy", effect, SLOPES)
+        assert row["estimate"] == pytest.approx(value, abs=3.5 * row["std_error"]) and row["std_error"] < 0.05, effect
+        assert row["method"] == "cluster_jackknife" and row["n_clients"] == 300 and row["n_therapists"] == 30
+    fixed = one(found, "through_empathy", "indirect", "within")
+    assert fixed["estimate"] == pytest.approx(0.09, abs=0.06) and fixed["definition"].endswith("symptoms (t+2)")
+    assert one(found, "through_empathy", "indirect", SLOPES)["definition"].endswith("mean over clients, whose slopes differ")
+    assert set(found.loc[found["effect"].eq("a_sd") & found["site"].ne(POOLED), "estimate_type"]) == {
+        "slope_sd_unstandardised",
+        "slope_sd_standardised",
+    }
+    text = " ".join(sentence.text for sentence in mediation.methods(chosen, found))
+    assert "slopes that differ between them" in text and "taken as equal" not in text
+    assert "bauer_preacher_gil_2006" in {key for sentence in mediation.methods(chosen, found) for key in sentence.citations}
+
+
+def test_effects_of_differing_slopes_are_pooled_and_their_deviations_are_not():
+    chosen = options({"through_empathy": chain()}, random_slopes=True)
+    found = table([summary(differing(f"s{number}", 60, 12, seed=number), chosen) for number in range(3)], chosen)
+    pooled = found[found["site"].eq(POOLED) & found["level"].eq(SLOPES)]
+    assert set(pooled["effect"]) == {"a", "b", "direct", "indirect", "total", "ab_covariance"}
+    row = one(found, "through_empathy", "ab_covariance", SLOPES, "random_effects", True, POOLED)
+    assert row["n_sites"] == 3 and row["n_clients"] == 180 and 0 < row["estimate"] < 0.3
+
+
+def test_too_few_sessions_for_differing_slopes_leave_the_other_rows():
+    chosen = options({"through_empathy": chain()}, random_slopes=True)
+    found = table([summary(simulated(sessions=5, missing=0.0), chosen)], chosen)
+    found = found[found["site"].ne(POOLED)]
+    assert one(found, "through_empathy", "indirect", "within")["status"] in ("estimated", "flagged")
+    absent = found[found["level"].eq(SLOPES)]
+    assert list(absent["effect"]) == ["indirect"] and set(absent["status"]) == {"not_estimable"}
+    assert "at least 20 clients with 4 such sessions; has 0" in absent["reason"].iloc[0]
+    text = " ".join(sentence.text for sentence in mediation.methods(chosen, found))
+    assert "taken as equal over clients" in text
+
+
+def test_chains_that_begin_with_clients_have_no_differing_slopes():
+    chosen = options({"from_motivation": chain("2-1-1")}, random_slopes=True)
+    found = table([summary(simulated(clients=40), chosen)], chosen)
+    assert not found["level"].eq(SLOPES).any()
+
+
 def test_the_order_of_rows_does_not_matter():
     site = simulated(clients=60)
     shuffled = dataclasses.replace(site, scores=site.scores.sample(frac=1, random_state=1).reset_index(drop=True))
-    first, second = (table([summary(each, options())], options()) for each in (site, shuffled))
-    pd.testing.assert_frame_equal(first, second, rtol=1e-9)
+    chosen = options(random_slopes=True)
+    first, second = (table([summary(each, chosen)], chosen) for each in (site, shuffled))
+    pd.testing.assert_frame_equal(first, second, rtol=1e-7)
 
 
 def test_nothing_is_done_where_chains_are_switched_off():

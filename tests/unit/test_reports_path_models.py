@@ -80,7 +80,7 @@ def test_the_invented_tables_keep_the_contract(study):
 
 def test_parts_stand_in_the_order_of_the_argument(chapter):
     parts = [one.id.removeprefix("path-models-") for one in chapter.blocks if isinstance(one, Part) and one.id.startswith("path-models-")]
-    assert parts == ["first", "others", "comparison", "sites", "sensitivity", "sessions", "mediation", "conditions"]
+    assert parts == ["first", "others", "comparison", "sites", "sensitivity", "sessions", "mediation", "technique", "conditions"]
 
 
 def test_the_head_of_the_chapter_tells_the_three_answers_with_their_numbers(study, chapter):
@@ -317,6 +317,32 @@ def test_of_two_ways_of_pooling_the_one_with_more_clients_is_told():
 def test_chains_are_told_within_clients_first(chapter):
     told = sentences(chapter, "path-models-mediation")
     assert told.index("Within clients β = .03") < told.index("Between clients β = .14")
+
+
+def test_slopes_that_differ_between_clients_are_told_beside_those_that_are_the_same(chapter):
+    told = sentences(chapter, "path-models-mediation")
+    assert told.index("Within clients β = .03") < told.index("Within clients whose slopes differ β = .06") < told.index("Between clients β")
+    assert "Standard deviations of slopes over clients: a .22 to .35 (2 sites)." in told
+    rows = [(row[1].text, row[2].text) for row in block(chapter, "mediation-slopes").rows]
+    assert rows == [
+        ("a, mean over clients", ".21"),
+        ("b, mean over clients", ".18"),
+        ("covariance of a and b over clients", ".02"),
+        ("indirect: a × b + covariance", ".06"),
+    ]
+    assert all("ovariance" not in row[0].text for row in block(chapter, "mediation-levels").rows)
+
+
+def test_technique_and_alliance_within_clients_are_told(chapter):
+    told = sentences(chapter, "path-models-technique")
+    assert "J2" in told and "Interpretations and the alliance: interaction within clients β = .08" in told
+    assert "With how good the alliance of the client is altogether: β = .02" in told
+    assert [row[1].text for row in block(chapter, "technique-by-alliance").rows] == [
+        "Interpretation",
+        "technique × alliance, both within the client",
+        "technique within × alliance of the client",
+    ]
+    assert "nterpretation" not in sentences(chapter, "path-models-conditions")
 
 
 def test_conditions_are_told_by_claim(study, chapter):

@@ -9,6 +9,8 @@ from alliance.statistics.covariance import normal_theory, sandwich
 from alliance.statistics.resampling import generator
 from alliance.statistics.structural_fit import ModelSyntaxError, Moments, compare, fit_structural, modification_indices, parse_structural
 from alliance.statistics.structural_model import layout
+from scipy.optimize import minimize
+from scipy.stats import multivariate_normal, norm
 
 ONE = "f =~ x1 + x2 + x3 + x4"
 TWO = "f =~ x1 + x2 + x3\ng =~ y1 + y2 + y3"
@@ -286,6 +288,76 @@ def test_incomplete_rows_do_not_depend_on_their_order() -> None:
     one = fit_structural(model, rows=rows, missing="ml", errors="robust")
     two = fit_structural(model, rows=rows.iloc[::-1], missing="ml", errors="robust")
     assert one.parameters["std_error"].to_numpy() == pytest.approx(two.parameters["std_error"].to_numpy(), rel=1e-9, nan_ok=True)
+
+
+PATHS = "m ~ a*x + b*z\ny ~ c*m + d*x"
+
+
+def incomplete_paths() -> pd.DataFrame:
+    """Return 150 rows of two causes that covary, a mediator and an outcome, a sixth of the values missing."""
+    random = generator(9, "paths")
+    x = random.normal(size=150)
+    z = 0.5 * x + random.normal(size=150)
+    m = 0.4 * x + 0.3 * z + random.normal(size=150)
+    y = 0.5 * m - 0.2 * x + random.normal(size=150)
+    rows = pd.DataFrame({"x": x, "z": z, "m": m, "y": y}) + 2
+    return rows.mask(random.uniform(size=rows.shape) < 0.17).dropna(how="all")
+
+
+def log_likelihood(rows: pd.DataFrame, mean: np.ndarray, covariance: np.ndarray) -> float:
+    """Return the normal log-likelihood of rows, each for what it has."""
+    total, there = 0.0, rows.notna().to_numpy()
+    for pattern in np.unique(there, axis=0):
+        values = rows.to_numpy()[(there == pattern).all(axis=1)][:, pattern]
+        total += multivariate_normal.logpdf(values, mean[pattern], covariance[np.ix_(pattern, pattern)]).sum()
+    return total
+
+
+def path_moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a, b, c, d, the covariances of x and z, two residual variances and four intercepts imply for x, z, m and y."""
+    a, b, c, d, xx, xz, zz, mm, yy, *intercepts = values
+    paths = np.zeros((4, 4))
+    paths[2, :2], paths[3, [2, 0]] = (a, b), (c, d)
+    spread = np.diag([xx, zz, mm, yy])
+    spread[0, 1] = spread[1, 0] = xz
+    inverse = np.linalg.inv(np.eye(4) - paths)
+    return inverse @ intercepts, inverse @ spread @ inverse.T
+
+
+def test_estimates_and_errors_of_incomplete_rows_are_the_maximum_of_their_likelihood_and_its_curvature() -> None:
+    rows = incomplete_paths()
+    fitted = fit_structural(parse_structural(PATHS), rows=rows, missing="ml", errors="observed")
+    terms = [("m", "~", "x"), ("m", "~", "z"), ("y", "~", "m"), ("y", "~", "x"), ("x", "~~", "x"), ("x", "~~", "z"), ("z", "~~", "z")]
+    terms += [("m", "~~", "m"), ("y", "~~", "y"), ("x", "~1", ""), ("z", "~1", ""), ("m", "~1", ""), ("y", "~1", "")]
+    found = np.array([value(fitted, *term) for term in terms])
+
+    def function(values: np.ndarray) -> float:
+        return log_likelihood(rows, *path_moments(values))
+
+    step = 1e-3 * np.eye(len(found))
+    slope = [(function(found + one) - function(found - one)) / 2e-3 for one in step]
+    # Second differences over the four corners around the estimates.
+    curvature = [[sum(i * j * function(found + i * one + j * two) for i in (1, -1) for j in (1, -1)) for two in step] for one in step]
+    errors = np.sqrt(np.diagonal(np.linalg.inv(-np.array(curvature) / 4e-6)))
+    assert np.abs(slope * errors).max() < 1e-4
+    assert fitted.log_likelihood == pytest.approx(function(found), abs=1e-8)
+    assert errors == pytest.approx([value(fitted, *term, column="std_error") for term in terms], rel=1e-4)
+
+
+def test_baseline_of_incomplete_rows_lets_causes_covary_and_nothing_else() -> None:
+    rows = incomplete_paths()
+    fit = fit_structural(parse_structural(PATHS), rows=rows, missing="ml")
+    alone = sum(norm.logpdf(own, own.mean(), own.std(ddof=0)).sum() for own in (rows[name].dropna() for name in ("m", "y")))
+    causes = rows[["x", "z"]].dropna(how="all")
+
+    def lacking(values: np.ndarray) -> float:
+        factor = np.array([[values[2], 0.0], [values[3], values[4]]])
+        return -log_likelihood(causes, values[:2], factor @ factor.T)
+
+    together = -minimize(lacking, [2.0, 2.0, 1.0, 0.5, 1.0], method="BFGS", options={"gtol": 1e-5}).fun
+    baseline = fit.log_likelihood + (fit.fit.chi2 - fit.fit.baseline_chi2) / 2
+    assert fit.fit.baseline_df == 5
+    assert baseline == pytest.approx(alone + together, abs=1e-6)
 
 
 def never_together() -> pd.DataFrame:

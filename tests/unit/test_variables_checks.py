@@ -104,6 +104,36 @@ def test_sound_chains_have_no_faults_and_names_of_their_own(config):
     assert "choose another name" in checks(config)[0][1]
 
 
+def pair(**changes):
+    measures = {
+        "technique": {"construct": "events.interpretation"},
+        "alliance": {"construct": "alliance"},
+        "outcome": {"construct": "symptoms"},
+    }
+    return {"label": "", "lag": 1, "window": None, **measures} | changes
+
+
+@pytest.mark.parametrize(
+    ("content", "path", "message"),
+    [
+        (pair(technique={"construct": "motivation"}), ("technique", "construct"), "not measured in sessions"),
+        (pair(technique={"construct": "events.interpretation", "window": "early"}), ("technique",), "give the pair a window"),
+        (pair(outcome={"construct": "outcome"}), ("outcome", "construct"), "not measured in sessions"),
+        (pair(alliance={"construct": "events.interpretation"}), ("alliance", "construct"), "no score of sessions"),
+        (pair(window="erly"), ("window",), "did you mean 'early'"),
+    ],
+)
+def test_a_wrong_variable_of_technique_and_alliance_is_named(config, content, path, message):
+    config["questions"]["path_models"]["technique"] = {"enabled": True, "session_trend": True, "pairs": {"one": content}}
+    found = checks(config)
+    assert [at for at, _ in found] == [("questions", "path_models", "technique", "pairs", "one", *path)] and message in found[0][1]
+    config["questions"]["path_models"]["technique"]["pairs"] = {
+        "one": pair(),
+        "two": pair(technique={"construct": "adherence"}, window="early"),
+    }
+    assert checks(config) == []
+
+
 @pytest.mark.parametrize(
     ("change", "path", "message"),
     [

@@ -279,12 +279,34 @@ class Chain(StrictModel):
 class Mediation(StrictModel):
     enabled: bool = True
     session_trend: bool = True
+    random_slopes: bool = True
     chains: dict[Name, Chain] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def a_chain_is_given(self) -> Mediation:
         if self.enabled and not self.chains:
             raise ValueError("no chain is given; add one under chains or set enabled: false")
+        return self
+
+
+class TechniquePair(StrictModel):
+    label: str = ""
+    technique: Variable
+    alliance: Variable
+    outcome: Variable
+    lag: Annotated[int, Field(ge=1, le=50)] = 1
+    window: Name | None = None
+
+
+class Technique(StrictModel):
+    enabled: bool = True
+    session_trend: bool = True
+    pairs: dict[Name, TechniquePair] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def a_pair_is_given(self) -> Technique:
+        if self.enabled and not self.pairs:
+            raise ValueError("no pair of technique and alliance is given; add one under pairs or set enabled: false")
         return self
 
 
@@ -298,6 +320,7 @@ class PathModels(StrictModel):
     conditions: Conditions = Field(default_factory=Conditions)
     cross_lagged: CrossLagged = Field(default_factory=lambda: CrossLagged(enabled=False))
     mediation: Mediation = Field(default_factory=lambda: Mediation(enabled=False))
+    technique: Technique = Field(default_factory=lambda: Technique(enabled=False))
 
     @model_validator(mode="after")
     def a_model_is_given(self) -> PathModels:

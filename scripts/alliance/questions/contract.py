@@ -73,6 +73,8 @@ ESTIMATE_TYPES = {
     "path_standardised": "path coefficient of standardised variables",
     "covariance_unstandardised": "covariance or variance in a path model, in the units of its variables",
     "covariance_standardised": "correlation of residuals or share of unexplained variance in a path model",
+    "slope_sd_unstandardised": "standard deviation over clients of a path within clients, in the units of its variables",
+    "slope_sd_standardised": "the same of variables in standard deviations within clients",
     "defined_unstandardised": "product or sum of path coefficients defined in the model (indirect, total effect)",
     "defined_standardised": "the same of standardised path coefficients",
     "fit_index": "index of a path model's fit, named in `index`",
@@ -90,10 +92,12 @@ ESTIMATE_TYPES = {
     "correlation_n_weighted": "mean correlation weighted by the number of clients",
     "correlation_random_effects": "mean correlation by random effects",
     "correlation_contrast": "difference of two correlations, or of two means of correlations",
-    "interaction_standardised": "change of the standardised slope of the outcome on the alliance per SD of a moderator",
+    "interaction_standardised": "change of the standardised slope of the outcome on the alliance (or on what the row names) per SD "
+    "of a moderator",
     "slope_on_moderator": "change of the pooled correlation (on `scale`) per unit of a characteristic of sites",
     "standardised_mean_difference": "difference of two groups' outcomes at the same intake level, in SD of the outcome given it",
-    "slope_standardised": "coefficient of a part of the alliance (or of the row's variable), outcome and predictor in SD of the site",
+    "slope_standardised": "coefficient of a part of the alliance (or of the row's variable), outcome and predictor in SD of the "
+    "site (within clients: in SD within clients)",
     "slope_contrast": "difference of two such coefficients",
     "slope_over_sessions": "change of the alliance over ten sessions, in SD of session scores, per SD of the row's variable (or after "
     "training against before)",
@@ -363,14 +367,15 @@ _PREDICTION_KEYS = {
 
 _CONDITION_KEYS = {
     "topic": "outcome (r with the outcome), modality (the same by treatment), raters (empathy as client and observer see it), "
-    "phase (empathy with the alliance), beside_alliance (against the alliance as predictor), setting (by kind of site)",
-    "variable": "condition the therapist offers, scale of social influence, or alliance",
+    "phase (empathy with the alliance), beside_alliance (against the alliance as predictor), setting (by kind of site), "
+    "technique_by_alliance (symptoms of a later session on technique and alliance, within clients)",
+    "variable": "condition the therapist offers, scale of social influence, technique, or alliance",
     "rater": "who rated it",
     "window": "sessions over which it is averaged",
     "phase": "early, middle or late",
-    "form": "ancova (given the intake level), zero_order, residual_gain or change",
-    "where": "within_sites, or between_sites (what sites are like)",
-    "pair": "what is compared on the same clients",
+    "form": "ancova (given the intake level), zero_order, residual_gain or change; prior_symptoms (given those of the same session)",
+    "where": "within_sites, or between_sites (what sites are like); within_clients, or across_levels (sessions by clients' means)",
+    "pair": "what is compared on the same clients; pair of technique and alliance of the configuration",
     "group": "treatment, or setting: clinical, analogue; a share of clients for slopes between sites",
     **_CONTRAST,
     "same_rater": "yes: one person gave both ratings, so the correlation holds shared perception too; mixed: one of the two compared",
@@ -715,14 +720,17 @@ TABLES = (
         "Indirect effects: of the models, and within and between clients over sessions; how strong a confounder would undo them.",
         {
             "model": "path model or chain of the configuration",
-            "effect": "name of the effect; of chains: a (first variable to mediator), b (mediator to outcome), direct, indirect, total",
-            "level": "client (one value a client), within (a client's sessions) or between (clients' means over sessions)",
+            "effect": "name of the effect; of chains: a (first variable to mediator), b (mediator to outcome), direct, indirect, total; "
+            "of slopes that differ between clients also ab_covariance (part of indirect), a_sd, b_sd",
+            "level": "client (one value a client), within (a client's sessions, slopes the same for all clients), within_random_slopes "
+            "(slopes differ between clients: their means) or between (clients' means over sessions)",
             "definition": "how it is made, and the chain of variables",
             "interval": _INTERVAL,
             "group": "group of clients of a model with groups, of what a confounder would have to be like; empty: all clients",
         },
         (
             *("defined_unstandardised", "defined_standardised", "path_unstandardised", "path_standardised"),
+            *("slope_sd_unstandardised", "slope_sd_standardised"),
             *("confounder_correlation", "confounder_correlation_limit", "e_value", "e_value_limit"),
         ),
     ),
@@ -777,7 +785,7 @@ TABLES = (
         _CONDITION_KEYS,
         (
             *(*_FORM_TYPES, "correlation_contrast", "slope_on_moderator", "slope_standardised", "slope_contrast"),
-            *("semipartial_correlation", "r_squared_change"),
+            *("semipartial_correlation", "r_squared_change", "interaction_standardised"),
         ),
         numbers=("bound", "p_equivalence"),
     ),

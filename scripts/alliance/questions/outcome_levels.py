@@ -6,7 +6,7 @@ The same models are fitted at one site and, in one stage, over the rows of all s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ from alliance.questions.outcome_contrasts import main_outcome
 from alliance.questions.outcome_measures import PREFERRED, AllianceKey, SiteMeasures
 from alliance.questions.site_data import SiteData
 from alliance.variables.client import Measure, measure
+
+if TYPE_CHECKING:
+    from alliance.statistics.multilevel import MixedModel
 
 MIN_THERAPISTS = 10
 THERAPIST_MEAN = "mean of a therapist's clients"
@@ -261,16 +264,16 @@ def _symptom_rows(sessions: pd.DataFrame, options: Mapping[str, Any], minimum: i
 
 def _share_rows(clients: pd.DataFrame, sessions: pd.DataFrame, minimum: int, level: float) -> list[dict[str, Any]]:
     """Return intraclass correlations of alliance and outcome, and the reliability of therapists' means of the alliance."""
-    from alliance.statistics.multilevel import mixed_model, reliability_of_means, variance_shares
+    from alliance.statistics.multilevel import reliability_of_means
 
     rows = []
     for explained, frame, column, levels, residual, fixed in (
-        ("alliance, session by session", sessions, "alliance", ["therapist", "client"], "session", ["1"]),
-        ("alliance, early mean of clients", clients, "alliance", ["therapist"], "client", ["1"]),
-        ("outcome", clients, "outcome", ["therapist"], "client", ["1"]),
-        (OUTCOME, clients, "outcome", ["therapist"], "client", ["1", "intake"]),
+        ("alliance, session by session", sessions, "alliance", ["therapist", "client"], "session", []),
+        ("alliance, early mean of clients", clients, "alliance", ["therapist"], "client", []),
+        ("outcome", clients, "outcome", ["therapist"], "client", []),
+        (OUTCOME, clients, "outcome", ["therapist"], "client", ["intake"]),
     ):
-        used = frame[frame[[column, "intake"] if "intake" in fixed else [column]].notna().all(axis=1)] if len(frame) else frame
+        used = frame[frame[[column, *fixed]].notna().all(axis=1)] if len(frame) else frame
         names = [*levels, residual]
         counts = _counts(used) if len(used) else {"n_clients": 0}
         unknown = not len(used) or used["therapist"].isna().any()
@@ -282,34 +285,22 @@ def _share_rows(clients: pd.DataFrame, sessions: pd.DataFrame, minimum: int, lev
             )
             rows += [_absent(explained, name, "", "variance_share", reason, counts) for name in names]
             continue
-        found = variance_shares(used, column, levels, residual=residual, fixed=fixed, level=level)
-        for one in found.to_dict("records"):
+        common = {"explained": explained, "contrast": "", "estimate_type": "variance_share", **counts}
+        for one in _shares(used, column, levels, residual, fixed, level):
             if one["status"] == "not_estimable":
-                rows.append(_absent(explained, one["level"], "", "variance_share", one["reason"], counts))
+                rows.append(_absent(explained, one["part"], "", "variance_share", one["reason"], counts))
             else:
-                numbers = {"estimate": one["share"], "ci_low": one["ci_low"], "ci_high": one["ci_high"]}
-                status = {"status": one["status"], "reason": one["reason"] if one["status"] == "flagged" else ""}
-                rows.append(
-                    {
-                        "explained": explained,
-                        "part": one["level"],
-                        "contrast": "",
-                        "estimate_type": "variance_share",
-                        **numbers,
-                        **status,
-                        **counts,
-                    }
-                )
+                rows.append({**common, **one})
     used = clients[clients["alliance"].notna()] if len(clients) else clients
     counts = _counts(used) if len(used) else {"n_clients": 0}
     enough, known = counts["n_clients"] >= minimum, len(used) > 0 and used["therapist"].notna().all()
-    model = mixed_model(used, "alliance", ["1"], ["therapist"], level=level) if enough and known else None
+    model = _of_therapists(used, level) if enough and known else None
     if model is None or model.fit is None:
         reason = UNKNOWN_THERAPISTS if model is None else model.reason
         reason = reason if enough else f"needs at least {minimum} clients with the alliance; has {counts['n_clients']}"
         rows.append(_absent("alliance, early mean of clients", THERAPIST_MEAN, "", "reliability_of_means", reason, counts))
     else:
-        between, within = (float(value) for value in model.variances["variance"])
+        between, within = (float(value) for value in model.variances["variance"].iloc[-2:])
         found = reliability_of_means(between, within, used.groupby("therapist").size())
         rows.append(
             {
@@ -324,6 +315,35 @@ def _share_rows(clients: pd.DataFrame, sessions: pd.DataFrame, minimum: int, lev
             }
         )
     return rows
+
+
+def _shares(
+    used: pd.DataFrame, column: str, levels: Sequence[str], residual: str, fixed: Sequence[str], level: float
+) -> list[dict[str, Any]]:
+    """Return the share of every level; of several sites each has a mean of its own, so that no share holds what lies between sites."""
+    from alliance.statistics.multilevel import variance_shares
+    from alliance.statistics.variance_parts import variance_parts
+
+    if used["site"].nunique() == 1:
+        found = variance_shares(used, column, levels, residual=residual, fixed=["1", *fixed], level=level)
+        numbers = found.rename(columns={"level": "part", "share": "estimate"})[
+            ["part", "estimate", "ci_low", "ci_high", "status", "reason"]
+        ]
+        return [{**row, "reason": row["reason"] if row["status"] != "estimated" else ""} for row in numbers.to_dict("records")]
+    split = variance_parts(used, column, levels, residual=residual, site="site", fixed=fixed, level=level)
+    told = {"status": split.status, "reason": split.reason}
+    if not split.parts:
+        return [{"part": name, **told} for name in (*levels, residual)]
+    return [{"part": one.part, "estimate": one.share, "ci_low": one.ci_low, "ci_high": one.ci_high, **told} for one in split.parts]
+
+
+def _of_therapists(used: pd.DataFrame, level: float) -> MixedModel:
+    """Return the model of the alliance with therapists; of several sites each has a mean of its own."""
+    from alliance.statistics.multilevel import mixed_model
+
+    if used["site"].nunique() == 1:
+        return mixed_model(used, "alliance", ["1"], ["therapist"], level=level)
+    return mixed_model(used, "alliance", [], ["site", "therapist"], random={"site": ()}, absorbed={"site": ["1"]}, level=level)
 
 
 HEADLINE = "headline"

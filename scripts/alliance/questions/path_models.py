@@ -20,6 +20,7 @@ from alliance.questions import (
     path_models_mediation,
     path_models_pooling,
     path_models_sites,
+    path_models_technique,
 )
 from alliance.questions.contract import finish
 from alliance.questions.correlations import variances
@@ -62,8 +63,14 @@ tables = (
     "leave_one_out",
 )
 
-PARTS = {"cross_lagged": path_models_cross_lagged, "mediation": path_models_mediation, "conditions": path_models_conditions}
+PARTS = {
+    "cross_lagged": path_models_cross_lagged,
+    "mediation": path_models_mediation,
+    "conditions": path_models_conditions,
+    "technique": path_models_technique,
+}
 """Parts that read clients or sessions themselves; the others rest on the fits of the configured models."""
+_ROWS_OF = {"mediation": "indirect", "technique": "conditions"}
 
 
 def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
@@ -128,6 +135,7 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     found["diagnostics"] = effects.stack(found["diagnostics"], path_models_sites.pooled_rows(equality))
     for name in ("cross_lagged", "conditions"):
         found[name] = PARTS[name].pool(own[name], summaries, options)
+    found["conditions"] = effects.stack(found["conditions"], path_models_technique.pool(own["technique"], summaries, options))
     return {name: finish(table, "path_models", name) for name, table in found.items()}
 
 
@@ -138,5 +146,5 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         *path_models_indirect.methods(options, tables["indirect"]),
         *path_models_comparison.methods(options, tables["comparison"]),
         *path_models_sites.methods(options, tables["site_paths"]),
-        *(sentence for name, part in PARTS.items() for sentence in part.methods(options, tables.get(name, tables["indirect"]))),
+        *(sentence for name, part in PARTS.items() for sentence in part.methods(options, tables[_ROWS_OF.get(name, name)])),
     ]

@@ -560,7 +560,7 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     table : DataFrame
         ``tables/path_models/conditions.csv``.
     """
-    found = table[table["status"].isin(WITH_NUMBERS)]
+    found = table[table["status"].isin(WITH_NUMBERS) & table["where"].isin(["within_sites", "between_sites"])]
     if found.empty:
         return [Sentence("No site has therapist-offered conditions or social influence with outcome or alliance for enough clients.")]
     settings = options["questions"]["path_models"]["conditions"]

@@ -1,6 +1,7 @@
 """Mediation over sessions, within and between clients: alliance, then adherence, then symptoms (claims J1, F6).
 
-A chain of three measures is followed over the sessions of clients (1-1-1), or begins with a variable of clients (2-1-1).
+A chain of three measures is followed over the sessions of clients (1-1-1), or begins with a variable of clients (2-1-1). Slopes within
+clients are the same for all, and beside it, in chains 1-1-1, they differ between clients.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ NAME = "mediation"
 ROLES = ("from", "through", "to")
 KEYS = ["model", "effect", "level", "definition", "interval", "estimate_type"]
 INDIRECT, MONTE_CARLO, RANDOM_EFFECTS = "indirect", "monte_carlo", "random_effects"
-WITHIN, BETWEEN = "within", "between"
+WITHIN, BETWEEN, SLOPES = "within", "between", "within_random_slopes"
+COVARIANCE, DEVIATIONS = "ab_covariance", ("a_sd", "b_sd")
 _COLUMNS = ("client", "session", *ROLES)
 
 
@@ -94,19 +96,19 @@ def chain_rows(sessions: Sessions, content: Mapping[str, Any]) -> tuple[pd.DataF
     for role in of_sessions:
         scores, measured = sessions.scores(content[role])
         if measured.reason:
-            return pd.DataFrame(columns=_COLUMNS), facts, f"{_named(content[role])}: {measured.reason}"
+            return pd.DataFrame(columns=_COLUMNS), facts, f"{named(content[role])}: {measured.reason}"
         series[role], facts["sources"][role] = scores, measured.source
     shifts = dict(zip(of_sessions, np.cumsum([0, *content["lags"]]).tolist(), strict=True))
     frame = series[of_sessions[0]].rename(columns={"value": of_sessions[0]})
     for role in of_sessions[1:]:
         later = series[role].assign(session=series[role]["session"] - shifts[role]).rename(columns={"value": role})
         frame = frame.merge(later, on=["client", "session"], how="inner")
-    contradicted = _out_of_order(frame, list(shifts.values()), sessions.dates)
+    contradicted = out_of_order(frame, list(shifts.values()), sessions.dates)
     given = _given_names(content)
     for name, definition in {**({} if "from" in series else {"from": content["from"]}), **dict(zip(given, content["given"]))}.items():
         measured = measure(sessions.site, _given(definition), sessions.options)
         if measured.reason:
-            return pd.DataFrame(columns=[*_COLUMNS, *given]), facts, f"{_named(definition)}: {measured.reason}"
+            return pd.DataFrame(columns=[*_COLUMNS, *given]), facts, f"{named(definition)}: {measured.reason}"
         facts["sources"][name] = measured.source
         frame = frame.assign(**{name: frame["client"].map(measured.values)})
         contradicted = contradicted[frame[name].notna().to_numpy()]
@@ -126,13 +128,13 @@ def _given(definition: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in definition.items() if value is not None}
 
 
-def _named(definition: Mapping[str, Any]) -> str:
+def named(definition: Mapping[str, Any]) -> str:
     """Return a variable of a chain in one word, with what sets it apart from the section of its construct."""
     apart = [str(definition[key]) for key in ("instrument", "scale", "rater", "window", "timepoint") if definition.get(key)]
     return str(definition["construct"]) + (f" ({', '.join(apart)})" if apart else "")
 
 
-def _out_of_order(frame: pd.DataFrame, shifts: Sequence[int], dates: pd.Series) -> np.ndarray:
+def out_of_order(frame: pd.DataFrame, shifts: Sequence[int], dates: pd.Series) -> np.ndarray:
     """Return which rows have linked sessions whose dates contradict their numbers."""
     contradicted = np.zeros(len(frame), dtype=bool)
     if frame.empty or dates.empty:
@@ -151,6 +153,7 @@ def _add_chain(part: Part, sessions: Sessions, chain: str, content: Mapping[str,
     from alliance.statistics.resampling import generator
 
     site, options = sessions.site, sessions.options
+    section = options["questions"]["path_models"][NAME]
     minimum = options["pooling"]["min_clients"]
     frame, facts, reason = chain_rows(sessions, content)
     clients = pd.Index(np.sort(frame["client"].unique()), dtype="int64")
@@ -159,33 +162,29 @@ def _add_chain(part: Part, sessions: Sessions, chain: str, content: Mapping[str,
     counts: dict[str, Any] = {"n_clients": len(clients), "n_sessions": len(frame)}
     part.facts[chain] = facts
     if reason:
-        part.rows += _absent(chain, content, reason, counts)
-        part.variances += [np.nan] * (len(part.rows) - len(part.variances))
+        _add_absent(part, _absent(chain, content, reason, counts, section))
         return
     known = sessions.therapists is not None
     therapists = frame["client"].map(sessions.therapists).to_numpy() if known else None
-    held = frame[["session"]].to_numpy(dtype=float) if options["questions"]["path_models"][NAME]["session_trend"] else None
+    held = frame[["session"]].to_numpy(dtype=float) if section["session_trend"] else None
+    held = held if held is not None and np.ptp(held) > 0 else None
     found = multilevel_mediation(
         frame[list(ROLES)].to_numpy(dtype=float),
         frame["client"].to_numpy(),
         therapists,
         kind=content["kind"],
-        held=held if held is not None and np.ptp(held) > 0 else None,
+        held=held,
         given=frame[_given_names(content)].to_numpy(dtype=float),
         random=generator(options["seed"], "path_models", NAME, site.site, chain),
         draws=options["resampling"]["draws"],
         level=options["pooling"]["level"],
-        names=[_named(content[role]) for role in ROLES],
+        names=[named(content[role]) for role in ROLES],
     )
     model = found.model
     if model.status == "not_estimable":
-        part.rows += _absent(chain, content, f"{_what_it_needs(content)}: {model.reason}", counts)
-        part.variances += [np.nan] * (len(part.rows) - len(part.variances))
+        _add_absent(part, _absent(chain, content, f"{_what_it_needs(content)}: {model.reason}", counts, section))
         return
-    counts |= {
-        "n_therapists": model.n_clusters if known else None,
-        "share_missing": 1 - len(clients) / len(site.clients) if len(site.clients) >= len(clients) else None,
-    }
+    counts |= {"n_therapists": model.n_clusters if known else None, "share_missing": _share_missing(site, len(clients))}
     for one in found.effects:
         row = {**_identity(chain, content, one.level, one.effect, one.interval, one.standardised), **counts}
         if one.status == "not_estimable":
@@ -193,27 +192,93 @@ def _add_chain(part: Part, sessions: Sessions, chain: str, content: Mapping[str,
             if one.effect == INDIRECT and one.standardised and one.interval == MONTE_CARLO:
                 part.add({**row, "status": one.status, "reason": f"not estimable: {one.reason}", "method": "none"})
             continue
-        reasons = "; ".join(text for text in (one.reason, _concurrent(content, one.level, one.effect)) if text)
-        limits = {"ci_low": one.ci_low, "ci_high": one.ci_high} if np.isfinite(one.ci_low) and np.isfinite(one.ci_high) else {}
-        row |= {"estimate": one.estimate, "method": found.method, "status": "flagged" if reasons else "estimated", "reason": reasons}
-        part.add({**row, **limits}, one.std_error**2)
+        _add_effect(part, row, one, found.method, _concurrent(content, one.level, one.effect))
+    if _slopes_differ(content, section):
+        _add_slopes(part, site, chain, content, frame, therapists, held, options)
+
+
+def _add_absent(part: Part, rows: Sequence[Mapping[str, Any]]) -> None:
+    for row in rows:
+        part.add(row)
+
+
+def _share_missing(site: SiteData, clients: int) -> float | None:
+    return 1 - clients / len(site.clients) if len(site.clients) >= max(clients, 1) else None
+
+
+def _add_effect(part: Part, row: Mapping[str, Any], one: Any, method: str, concurrent: str) -> None:
+    """Add an effect that has a number."""
+    reasons = "; ".join(text for text in (one.reason, concurrent) if text)
+    limits = {"ci_low": one.ci_low, "ci_high": one.ci_high} if np.isfinite(one.ci_low) and np.isfinite(one.ci_high) else {}
+    numbers = {"estimate": one.estimate, "method": method, "status": "flagged" if reasons else "estimated", "reason": reasons}
+    part.add({**row, **numbers, **limits}, one.std_error**2)
+
+
+def _slopes_differ(content: Mapping[str, Any], section: Mapping[str, Any]) -> bool:
+    return section["random_slopes"] and content["kind"] == "1-1-1"
+
+
+def _add_slopes(
+    part: Part,
+    site: SiteData,
+    chain: str,
+    content: Mapping[str, Any],
+    frame: pd.DataFrame,
+    therapists: np.ndarray | None,
+    held: np.ndarray | None,
+    options: Mapping[str, Any],
+) -> None:
+    """Add the effects of a chain whose slopes differ between clients."""
+    from alliance.statistics.random_slopes import random_slopes
+    from alliance.statistics.resampling import generator
+
+    found = random_slopes(
+        frame[list(ROLES)].to_numpy(dtype=float),
+        frame["client"].to_numpy(),
+        therapists,
+        held=held,
+        random=generator(options["seed"], "path_models", NAME, site.site, chain, "random slopes"),
+        draws=options["resampling"]["draws"],
+        level=options["pooling"]["level"],
+    )
+    if found.status == "not_estimable":
+        counts = {"n_clients": frame["client"].nunique(), "n_sessions": len(frame)}
+        rows = _absent(chain, content, found.reason, counts, {"random_slopes": True})
+        _add_absent(part, [row for row in rows if row["level"] == SLOPES])
+        return
+    counts = {
+        "n_clients": found.n_clients,
+        "n_sessions": found.n_sessions,
+        "n_therapists": found.n_clusters if therapists is not None else None,
+        "share_missing": _share_missing(site, found.n_clients),
+    }
+    for one in found.effects:
+        row = {**_identity(chain, content, SLOPES, one.effect, one.interval, one.standardised), **counts}
+        if one.status == "not_estimable":
+            part.add({**row, "status": one.status, "reason": f"not estimable: {one.reason}", "method": "none"})
+        else:
+            _add_effect(part, row, one, found.method, _concurrent(content, SLOPES, one.effect))
 
 
 def _what_it_needs(content: Mapping[str, Any]) -> str:
     """Return in words which sessions a chain can be seen in."""
     above = content["kind"] == "2-1-1"
-    first, *others = (_named(content[role]) for role in (ROLES[1:] if above else ROLES))
-    words = [*([_named(content["from"])] if above else []), f"{first} at a session"]
+    first, *others = (named(content[role]) for role in (ROLES[1:] if above else ROLES))
+    words = [*([named(content["from"])] if above else []), f"{first} at a session"]
     for name, lag in zip(others, content["lags"], strict=True):
         words.append(f"{name} {'at the same session' if lag == 0 else 'one session later' if lag == 1 else f'{lag} sessions later'}")
-    words = [*map(_named, content["given"]), *words]
+    words = [*map(named, content["given"]), *words]
     return ", ".join(words[:-1]) + f" and {words[-1]}"
 
 
 def _told(content: Mapping[str, Any], level: str, effect: str) -> str:
     """Return an effect in words: its variables and, within clients, their sessions."""
-    names = [_named(content[role]) for role in ROLES]
-    if level == WITHIN:
+    if effect == COVARIANCE:
+        return f"covariance over clients of a and b: {_told(content, WITHIN, 'a')} and {_told(content, WITHIN, 'b')}"
+    if effect in DEVIATIONS:
+        return f"standard deviation over clients of {effect[0]}: {_told(content, WITHIN, effect[0])}"
+    names = [named(content[role]) for role in ROLES]
+    if level != BETWEEN:
         shifts = np.cumsum([0, *content["lags"]])
         shifts = shifts if content["kind"] == "1-1-1" else np.r_[0, shifts]
         names = [f"{name} (t{f'+{shift}' if shift else ''})" for name, shift in zip(names, shifts, strict=True)]
@@ -221,10 +286,11 @@ def _told(content: Mapping[str, Any], level: str, effect: str) -> str:
             names[0] = ""
     x, m, y = names
     held = {"a": [], "b": [x] if x else [], "direct": [m], "total": [], INDIRECT: []}[effect]
-    held = held if level == WITHIN else [*held, *map(_named, content["given"])]
+    held = held if level != BETWEEN else [*held, *map(named, content["given"])]
     given = f" given {', '.join(held)}" if held else ""
     ends = {"a": (x, m), "b": (m, y), "direct": (x, y), "total": (x, y), INDIRECT: (x, m, y)}[effect]
-    return " -> ".join(ends) + given + ("" if level == WITHIN else "; clients' means over these sessions")
+    which = {WITHIN: "", BETWEEN: "; clients' means over these sessions", SLOPES: "; mean over clients, whose slopes differ"}[level]
+    return " -> ".join(ends) + given + which
 
 
 def _concurrent(content: Mapping[str, Any], level: str, effect: str) -> str:
@@ -232,7 +298,7 @@ def _concurrent(content: Mapping[str, Any], level: str, effect: str) -> str:
     if level == BETWEEN:
         return ""
     lags = content["lags"] if content["kind"] == "1-1-1" else [1, *content["lags"]]
-    links = {"a": [lags[0]], "b": [lags[1]], "direct": [sum(lags)], "total": [sum(lags)], INDIRECT: lags}[effect]
+    links = {"a": [lags[0]], "b": [lags[1]], "direct": [sum(lags)], "total": [sum(lags)]}.get(effect.removesuffix("_sd"), lags)
     if all(links):
         return ""
     return "concurrent: rated in the same session, so that nothing shows which came first; not causal"
@@ -240,22 +306,25 @@ def _concurrent(content: Mapping[str, Any], level: str, effect: str) -> str:
 
 def _identity(chain: str, content: Mapping[str, Any], level: str, effect: str, interval: str, standardised: bool) -> dict[str, Any]:
     form = "standardised" if standardised else "unstandardised"
-    kind = f"defined_{form}" if effect in (INDIRECT, "total") else f"path_{form}"
+    kind = "defined" if effect in (INDIRECT, "total", COVARIANCE) else "slope_sd" if effect in DEVIATIONS else "path"
     return {
         "chain": chain,
         "effect": effect,
         "level": level,
         "definition": _told(content, level, effect),
         "interval": interval,
-        "estimate_type": kind,
+        "estimate_type": f"{kind}_{form}",
         "parameter": ".".join((chain, level, effect, interval, form)),
     }
 
 
-def _absent(chain: str, content: Mapping[str, Any], reason: str, counts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _absent(
+    chain: str, content: Mapping[str, Any], reason: str, counts: Mapping[str, Any], section: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """Return the headline of each level where nothing could be estimated."""
     said = {"status": "not_estimable", "reason": f"not estimable: {reason}", "method": "none", **counts}
     levels = (WITHIN, BETWEEN) if content["kind"] == "1-1-1" else (BETWEEN,)
+    levels = (*levels, SLOPES) if _slopes_differ(content, section) else levels
     return [{**_identity(chain, content, level, INDIRECT, MONTE_CARLO, True), **said} for level in levels]
 
 
@@ -276,7 +345,9 @@ def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapp
         return pd.DataFrame()
     rows = gathered.assign(model=gathered["chain"])
     without = rows["status"].eq("not_estimable")
-    standard = rows[rows["estimate_type"].str.endswith("_standardised") & (rows["interval"].eq("delta") | without)]
+    # Standard deviations of slopes are not pooled: those of zero have no error, and a mean of the others would be too large.
+    kinds = ["path_standardised", "defined_standardised"]
+    standard = rows[rows["estimate_type"].isin(kinds) & (rows["interval"].eq("delta") | without)]
     pooled = effects.pooled_rows(standard, [key for key in KEYS if key != "interval"], "identity", pooling)
     if len(pooled):
         pooled = pooled.assign(interval=RANDOM_EFFECTS)
@@ -284,7 +355,7 @@ def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapp
         [
             {"model": row["chain"], **{key: row[key] for key in KEYS if key != "model"}}
             for chain, content in sorted(section["chains"].items())
-            for row in _absent(chain, content, "", {})
+            for row in _absent(chain, content, "", {}, section)
         ],
         columns=KEYS,
     )
@@ -298,7 +369,7 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     section = options["questions"]["path_models"][NAME]
     if not section["enabled"]:
         return []
-    found = table[table["model"].isin(list(section["chains"])) & table["level"].isin([WITHIN, BETWEEN])]
+    found = table[table["model"].isin(list(section["chains"])) & table["level"].isin([WITHIN, BETWEEN, SLOPES])]
     found = found[found["status"].isin(WITH_NUMBERS)]
     if found.empty:
         return [Sentence("Mediation over sessions could not be estimated: no site has sessions that hold a whole chain.")]
@@ -309,11 +380,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
             f"sessions with all three measures{trend}; effects between clients are those of their true means, which have no order in time.",
             ("preacher_zyphur_zhang_2010",),
         ),
-        Sentence(
-            "Slopes within clients are taken as equal over clients: where they vary together, the mean indirect effect also holds their "
-            "covariance, which is not estimated. Effects of earlier symptoms on the later alliance are left to the cross-lagged models.",
-            ("kenny_korchmaros_bolger_2003",),
-        ),
+        Sentence("Effects of earlier symptoms on the later alliance are left to the cross-lagged models.", ()),
+        *_slope_sentences(found, section),
     ]
     sites = found[found["site"].ne(POOLED)]
     if sites["method"].isin(["cluster_jackknife", "client_jackknife", "cluster_robust"]).any():
@@ -331,3 +399,24 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     if found["site"].eq(POOLED).any():
         sentences.append(pooling_sentence(options["pooling"], "Standardised effects of the chains were pooled"))
     return sentences
+
+
+def _slope_sentences(found: pd.DataFrame, section: Mapping[str, Any]) -> list[Sentence]:
+    """Return what was done about slopes that differ between clients; ``found`` are rows with a number."""
+    of_sessions = found[found["level"].ne(BETWEEN) & found["effect"].eq(INDIRECT)]
+    if of_sessions.empty:
+        return []
+    if not of_sessions["level"].eq(SLOPES).any():
+        text = (
+            "Slopes within clients are taken as equal over clients: where they vary together, the mean indirect effect also holds their "
+            f"covariance, which is not estimated{'' if section['random_slopes'] else ' here (random_slopes: false)'}."
+        )
+        return [Sentence(text, ("kenny_korchmaros_bolger_2003",))]
+    trend = ", of what the number of the session leaves" if section["session_trend"] else ""
+    text = (
+        "Effects within clients stand twice: with slopes that are the same for all clients, and with slopes that differ between them. For "
+        f"the second, both equations were fitted as one model by restricted maximum likelihood to deviations from clients' means{trend}, "
+        "with three slopes of any covariance and residual variances of their own; the indirect effect is then a b plus the covariance of a "
+        "and b over clients. A covariance matrix of slopes at its boundary is flagged."
+    )
+    return [Sentence(text, ("bauer_preacher_gil_2006", "kenny_korchmaros_bolger_2003"))]

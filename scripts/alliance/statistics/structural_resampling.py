@@ -2,7 +2,7 @@
 
 A resample is a set of weights of the clusters; weighted sums of what each cluster adds to the moments of each pattern of missing values
 are all that its likelihood needs. All resamples go to their maximum at once: by least squares where that is the solution, otherwise by
-steps from the estimates with the exact gradient, the expected information first, corrected after every step (quasi-Newton).
+steps from the estimates with the exact gradient, the information of the sample first, corrected after every step (quasi-Newton).
 
 One step from the estimates (Davidson & MacKinnon, 1999; Andrews, 2002) is not enough for samples of this size. With 10 clients in each of
 10, 20 and 50 clusters, with and without 20 % missing, and with an indirect effect through an observed mediator or a factor of three items,

@@ -63,6 +63,7 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
         *_window_faults(config),
         *_variable_faults(config),
         *_chain_faults(config),
+        *_technique_faults(config),
         *_factor_faults(config),
         *_therapist_faults(config),
         *_outcome_faults(config),
@@ -192,15 +193,39 @@ def _chain_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             yield from found
             if found or (role == "from" and content["kind"] == "2-1-1"):
                 continue
-            construct = definition["construct"]
-            if construct == PRODUCT or construct.startswith(EVENTS_PREFIX):
-                yield (*path, role, "construct"), f"{construct} is no score of sessions"
-            elif not (construct in PROCESS or construct == "symptoms" or ("." in construct and not construct.startswith(CLIENTS_PREFIX))):
-                yield (*path, role, "construct"), f"{construct} is not measured in sessions; a chain 2-1-1 may begin with it"
-            elif definition.get("window") is not None or definition.get("timepoint") not in (None, "session"):
-                yield (*path, role), "takes no window or timepoint: every session counts"
+            yield from _session_faults((*path, role), definition, "; a chain 2-1-1 may begin with it")
         for position, definition in enumerate(content["given"]):
             yield from _definition_faults((*path, "given", position), definition, config)
+
+
+def _session_faults(path: tuple[str, ...], definition: Mapping[str, Any], hint: str = "") -> Iterator[Found]:
+    """Yield why a variable is no measure of single sessions."""
+    construct = definition["construct"]
+    if construct == PRODUCT or construct.startswith(EVENTS_PREFIX):
+        yield (*path, "construct"), f"{construct} is no score of sessions"
+    elif not (construct in PROCESS or construct == "symptoms" or ("." in construct and not construct.startswith(CLIENTS_PREFIX))):
+        yield (*path, "construct"), f"{construct} is not measured in sessions{hint}"
+    elif definition.get("window") is not None or definition.get("timepoint") not in (None, "session"):
+        yield path, "takes no window or timepoint: every session counts"
+
+
+def _technique_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    models = config["questions"]["path_models"]
+    section = models.get("technique") or {}
+    if not (models["enabled"] and section.get("enabled")):
+        return
+    windows = config["alliance"]["windows"]
+    for pair, content in section["pairs"].items():
+        path = ("questions", "path_models", "technique", "pairs", pair)
+        for role in ("technique", "alliance", "outcome"):
+            definition = content[role]
+            found = list(_definition_faults((*path, role), definition, config))
+            events = role == "technique" and definition["construct"].startswith(EVENTS_PREFIX)
+            yield from found or (() if events else _session_faults((*path, role), definition))
+            if events and (definition.get("window") is not None or definition.get("timepoint") not in (None, "session")):
+                yield (*path, role), "takes no window or timepoint of its own; give the pair a window"
+        if content["window"] is not None and content["window"] not in windows:
+            yield (*path, "window"), f"there is no window '{content['window']}' in alliance.windows{nearest(content['window'], windows)}"
 
 
 def _definition_faults(path: tuple[str, ...], definition: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Found]:

@@ -467,24 +467,12 @@ def _process_score(site: Site, definition: Mapping[str, Any], options: Mapping[s
 
 
 def _events(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:
-    """Return how often coders saw an event, an hour of coded session, averaged over the coded sessions of a window.
-
-    ``events.interpretation`` counts every code that is ``interpretation`` or begins with ``interpretation_``; a coded session without such
-    a row counts as none. Sessions of unknown length count as one hour.
-    """
+    """Return :func:`event_rates` averaged over the coded sessions of a window."""
     construct = definition["construct"]
-    code = construct.removeprefix(EVENTS_PREFIX)
-    rows = site.events
-    if rows.empty:
-        return _absent(construct, "no coded events")
-    wanted = rows["code"].eq(code) | rows["code"].str.startswith(f"{code}_")
-    if not wanted.any():
-        return _absent(construct, f"no events coded {code}")
-    length = rows["exposure"].astype("float64").fillna(60.0) if "exposure" in rows else pd.Series(60.0, index=rows.index)
-    rate = rows["count"].astype("float64").fillna(0.0).where(wanted, 0.0) / (length / 60.0)
+    frame, reason = event_rates(site, construct)
+    if reason:
+        return _absent(construct, reason)
     keys = ["client_no", "session"]
-    frame = rows[keys].assign(score=rate).dropna().astype({"client_no": "int64", "session": "int64"})
-    frame = frame.groupby(keys, as_index=False)["score"].sum()
     name = definition.get("window") or options["alliance"]["window"]
     frame = frame[in_window(frame, options["alliance"]["windows"][name], attended_sessions(site))]
     if frame.empty:
@@ -493,6 +481,36 @@ def _events(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any
     dates = dates.dropna(subset=keys).astype({"client_no": "int64", "session": "int64"}).drop_duplicates(keys)
     frame = frame.merge(dates, on=keys, how="left")
     return _averaged(frame, construct, name, False, "", "", "observer", "session", "an hour")
+
+
+def event_rates(site: Site, construct: str) -> tuple[pd.DataFrame, str]:
+    """Return how often coders saw an event in every coded session, an hour of it, and why there is nothing.
+
+    Parameters
+    ----------
+    site : Site
+    construct : str
+        ``events.<code>``: counts every code that is it or begins with it and ``_``. A coded session without such a row counts as none;
+        sessions of unknown length count as one hour.
+
+    Returns
+    -------
+    DataFrame
+        ``client_no, session, score``.
+    str
+        Empty where there are sessions.
+    """
+    code, rows, keys = construct.removeprefix(EVENTS_PREFIX), site.events, ["client_no", "session"]
+    nothing = pd.DataFrame(columns=[*keys, "score"])
+    if rows.empty:
+        return nothing, "no coded events"
+    wanted = rows["code"].eq(code) | rows["code"].str.startswith(f"{code}_")
+    if not wanted.any():
+        return nothing, f"no events coded {code}"
+    length = rows["exposure"].astype("float64").fillna(60.0) if "exposure" in rows else pd.Series(60.0, index=rows.index)
+    rate = rows["count"].astype("float64").fillna(0.0).where(wanted, 0.0) / (length / 60.0)
+    frame = rows[keys].assign(score=rate).dropna().astype({"client_no": "int64", "session": "int64"})
+    return frame.groupby(keys, as_index=False)["score"].sum(), ""
 
 
 def _single_score(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:

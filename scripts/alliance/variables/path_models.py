@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-RESERVED = ("comparison", "cross_lagged", "mediation", "conditions")
+RESERVED = ("comparison", "cross_lagged", "mediation", "conditions", "technique")
 """Names that no path model may have: other parts of the question go by them."""
 
 

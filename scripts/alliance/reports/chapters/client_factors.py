@@ -66,7 +66,7 @@ def build(data: ReportData) -> Chapter:
             *client_factors_parts.measured_figure(data, factors),
             *client_factors_parts.beside_blocks(data, beside),
             *client_factors_parts.time_blocks(data, over_time),
-            Fold("factors-sites", "Factors site by site", (site_factor_table(data, factors),)),
+            Fold("factors-sites-fold", "Factors site by site", (site_factor_table(data, factors),)),
             *client_factors_parts.more_blocks(data, every),
         ),
         limits=LIMITS,

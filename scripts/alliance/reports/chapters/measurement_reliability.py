@@ -208,8 +208,7 @@ def dot_plot(data: ReportData) -> list[Figure]:
             id="reliability-by-site",
             title=f"Reliability of total scores by site, {main_window(data).replace('_', ' ')}",
             alt=f"Dot plot of reliabilities at each site by instrument and rater. Pooled over sites: {'; '.join(told) or 'none'}.",
-            svg=figures.forest(drawn, **arguments),
-            narrow=figures.forest(drawn, **arguments, narrow=True),
+            svg=figures.forest(drawn, **arguments, narrow=True),
             note=f"Diamonds are pooled over sites{sites}. The upright line marks {numbers.bounded(limit, data.decimals)}, below which the "
             "configuration calls a reliability low (a convention).",
             data=_site_data(data, groups, summarised),

@@ -54,6 +54,7 @@ def build(data: ReportData) -> Chapter:
             *comparison.sensitivity(data),
             *sessions.sessions(data),
             *sessions.mediation(data),
+            *path_models_conditions.technique(data),
             *path_models_conditions.conditions(data),
             *beside,
             *_scripts(data, names),

@@ -10,7 +10,7 @@ import pandas as pd
 from alliance.reports import figures
 from alliance.reports.chapters import common
 from alliance.reports.chapters.outcome_parts import minus
-from alliance.reports.chapters.path_models_rows import Blocks, one_row, rows_of, short, with_number
+from alliance.reports.chapters.path_models_rows import Blocks, one_row, rows_of, section, short, with_number
 from alliance.reports.elements import Cell, Column, Figure, Part, Table
 from alliance.reports.inputs import ReportData
 
@@ -33,6 +33,7 @@ KIND_WORDS = {
     SHARE: "share of the outcome beyond the other",
     "slope_on_moderator": "change of r",
 }
+TECHNIQUE = "technique_by_alliance"
 TOPICS = {
     OUTCOME: "With the outcome",
     MODALITY: "By treatment",
@@ -40,6 +41,12 @@ TOPICS = {
     PHASE: "Empathy with the alliance, by phase",
     BESIDE: "Beside the alliance",
     SETTING: "By setting of the study",
+}
+TECHNIQUE_WORDS = {
+    "technique x alliance": "technique × alliance, both within the client",
+    "technique x client's mean alliance": "technique within × alliance of the client",
+    "technique at alliance - 1 SD": "technique, where the alliance is 1 SD below the client’s own mean",
+    "technique at alliance + 1 SD": "technique, where the alliance is 1 SD above it",
 }
 
 
@@ -60,7 +67,7 @@ def _row(rows: pd.DataFrame, kinds: Sequence[str]) -> Any:
 def conditions(data: ReportData) -> Blocks:
     """Return the therapist-offered conditions and social influence: what they say to each claim, a figure, and a table by topic."""
     rows = rows_of(data, "conditions")
-    if rows.empty:
+    if rows["topic"].eq(TECHNIQUE).all():
         return []
     told = [
         sentence
@@ -198,8 +205,8 @@ def outcome_figure(data: ReportData) -> list[Figure]:
             "conditions-with-outcome",
             "Conditions, social influence and outcome, pooled over sites",
             f"Forest plot of correlations with the outcome: {_listed(data, known)}.",
-            figures.forest(shown, axis=axis, decimals=data.decimals),
             figures.forest(shown, axis=axis, decimals=data.decimals, narrow=True),
+            b"",
             f"Diamonds are pooled correlations with {data.level} intervals.",
         )
     ]
@@ -250,6 +257,63 @@ def topic_table(data: ReportData, topic: str) -> list[Table]:
     ]
 
 
+def technique(data: ReportData) -> Blocks:
+    """Return whether technique and alliance depend on each other within clients (claim J2): sentences and a table."""
+    rows = topic_rows(data, TECHNIQUE)
+    if rows.empty:
+        return []
+    told = [technique_sentence(data, str(pair), own) for (pair,), own in common.rows_by(rows, ("pair",))]
+    lead = (
+        "The review holds that technique and relationship depend on each other (claim J2). Within clients: is more of a technique in one "
+        "session followed by better symptoms where the alliance of that session is above the client’s own mean? Between clients the "
+        "question is asked by the path model with a product of both."
+    )
+    blocks: Blocks = [Part("path-models-technique", "Technique and alliance, session by session", (lead, *told))]
+    order = {name: position for position, name in enumerate(("", *TECHNIQUE_WORDS))}
+    known = with_number(rows).assign(_order=lambda frame: frame["contrast"].map(order)).sort_values(["pair", "_order"], kind="stable")
+    cells = tuple(
+        (
+            Cell(technique_label(data, row.pair)),
+            Cell(TECHNIQUE_WORDS[row.contrast] if row.contrast else common.words(row.variable.removeprefix("events."))),
+            *common.estimate_cells(data, row),
+        )
+        for row in known.itertuples()
+    )
+    if not cells:
+        return blocks
+    return [
+        *blocks,
+        Table(
+            "technique-by-alliance",
+            "Symptoms of a later session on technique and alliance, within clients",
+            (Column("Pair"), Column("Of"), *common.estimate_columns(data, "β")),
+            cells,
+            note="In standard deviations within clients; symptoms of the same session held constant. Higher is better.",
+            folded=len(cells) > 6,
+        ),
+    ]
+
+
+def technique_label(data: ReportData, pair: str) -> str:
+    """Return a pair's label from the configuration, or its name."""
+    return (section(data).get("technique") or {}).get("pairs", {}).get(pair, {}).get("label") or common.words(pair)
+
+
+def technique_sentence(data: ReportData, pair: str, rows: pd.DataFrame) -> str:
+    """Return the two interactions of a pair of technique and alliance in a sentence."""
+    label = technique_label(data, pair)
+    known = {row.contrast: row for row in with_number(rows[rows["estimate_type"].eq("interaction_standardised")]).itertuples()}
+    inside, across = (known.get(name) for name in list(TECHNIQUE_WORDS)[:2])
+    if inside is None:
+        return f"{label}: not estimable over sites."
+    told = f"{label}: interaction within clients {short(data, inside)}; {common.sureness(inside)}."
+    if across is not None:
+        told += f" With how good the alliance of the client is altogether: {short(data, across)}; {common.sureness(across)}."
+    return f"{told} {common.caution(inside)}".strip()
+
+
 def missing_name(row: Any) -> str:
     """Return what a row without a number would have been about."""
+    if row.topic == TECHNIQUE:
+        return f"Technique and alliance within clients: {common.words(row.pair).lower()}"
     return f"{TOPICS.get(row.topic, common.words(row.topic))}: {name_of(row).lower()}"

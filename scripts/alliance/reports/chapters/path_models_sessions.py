@@ -46,7 +46,16 @@ MODEL_WORDS = {
 }
 INDICES = {"chi2": "χ²", "df": "df", "p_value": "p", "cfi": "CFI", "rmsea": "RMSEA", "srmr": "SRMR", "aic": "AIC", "bic": "BIC"}
 MAIN_PAIR = "alliance_symptoms"
-LEVELS = {"within": "within clients", "between": "between clients"}
+SLOPES = "within_random_slopes"
+LEVELS = {"within": "within clients", SLOPES: "within clients whose slopes differ", "between": "between clients"}
+OF_SLOPES = {
+    "a": "a, mean over clients",
+    "b": "b, mean over clients",
+    "ab_covariance": "covariance of a and b over clients",
+    "indirect": "indirect: a × b + covariance",
+    "direct": "direct, mean over clients",
+    "total": "total",
+}
 SIZES = "By convention .03, .07 and .12 are small, medium and large effects of this kind."
 
 
@@ -214,8 +223,8 @@ def lagged_figure(data: ReportData, names: list[str]) -> list[Figure]:
             "lagged-effects",
             "Lagged effects within clients and in the classic model, over sites",
             f"Forest plot of lagged effects: {'; '.join(told)}.",
-            figures.forest(rows, axis=axis, decimals=data.decimals),
             figures.forest(rows, axis=axis, decimals=data.decimals, narrow=True),
+            b"",
             f"Diamonds are effects over sites with {data.level} intervals; right of zero, better is followed by better. {SIZES}",
         )
     ]
@@ -346,8 +355,8 @@ def mediation(data: ReportData) -> Blocks:
     blocks: Blocks = [
         Part("path-models-mediation", "Chains over sessions, within and between clients", (lead, *chain_sentences(data, shown)))
     ]
-    blocks.append(_mediation_table(data, pooled, shown))
-    return blocks
+    blocks.append(_mediation_table(data, pooled[pooled["effect"].ne("ab_covariance")], shown))
+    return [*blocks, *slopes_table(data)]
 
 
 def chain_label(data: ReportData, model: str) -> str:
@@ -373,8 +382,44 @@ def chain_sentences(data: ReportData, rows: pd.DataFrame) -> list[str]:
         every = rows_of(data, "indirect", model=model, effect="indirect", estimate_type=DEFINED)
         cautions = dict.fromkeys(caution(row, common.select(every, level=row.level)) for row in ordered)
         found = f"{chain_label(data, model)}, indirect effect: {'. '.join(_capital(part) for part in parts)}."
-        told.append(" ".join([found, *(one for one in cautions if one)]))
+        told.append(" ".join([found, *(one for one in (*cautions, deviation_sentence(data, model)) if one)]))
     return told
+
+
+def deviation_sentence(data: ReportData, model: str) -> str:
+    """Return how much slopes differ between clients at the sites; empty where no site could tell."""
+    shown = []
+    for effect in ("a", "b"):
+        rows = rows_of(data, "indirect", model=model, level=SLOPES, effect=f"{effect}_sd", estimate_type="slope_sd_standardised")
+        values = with_number(common.site_rows(rows))["estimate"].astype(float)
+        if len(values):
+            low, high = (numbers.bounded(value, data.decimals) for value in (values.min(), values.max()))
+            shown.append(f"{effect} {low}" + (f" to {high} ({common.plural(len(values), 'site')})" if len(values) > 1 else ""))
+    return f"Standard deviations of slopes over clients: {', '.join(shown)}." if shown else ""
+
+
+def slopes_table(data: ReportData) -> list[Table]:
+    """Return the pooled effects of chains whose slopes differ between clients, folded; none where none has a number."""
+    rows = rows_of(data, "indirect", level=SLOPES)
+    rows = with_number(common.pooled_rows(rows[rows["estimate_type"].isin(["path_standardised", DEFINED])]))
+    if rows.empty:
+        return []
+    order = {name: position for position, name in enumerate(OF_SLOPES)}
+    ordered = rows.assign(_order=rows["effect"].map(order)).sort_values(["model", "_order"], kind="stable")
+    cells = tuple(
+        (Cell(chain_label(data, row.model)), Cell(OF_SLOPES[row.effect]), *common.estimate_cells(data, row)) for row in ordered.itertuples()
+    )
+    return [
+        Table(
+            "mediation-slopes",
+            "Chains within clients whose slopes differ, pooled over sites",
+            (Column("Chain"), Column("Number"), *common.estimate_columns(data, "β")),
+            cells,
+            note="a: first link, b: second link. Where clients with a steeper first link also have a steeper second one, more goes through "
+            "the middle than the product of the means says: the covariance.",
+            folded=True,
+        )
+    ]
 
 
 def _capital(text: str) -> str:

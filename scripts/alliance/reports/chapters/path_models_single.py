@@ -593,8 +593,8 @@ def overview(data: ReportData, names: list[str]) -> list[Figure]:
             "indirect-effects",
             "Indirect effects of all models, pooled over sites",
             f"Forest plot of pooled indirect effects: {told}.",
-            figures.forest(shown, axis=axis, decimals=data.decimals),
             figures.forest(shown, axis=axis, decimals=data.decimals, narrow=True),
+            b"",
             f"Diamonds are pooled effects with {data.level} intervals. Models with other variables rest on other clients and sites.",
             Table(
                 "indirect-effects-data",
