@@ -132,11 +132,10 @@ def findings(data: ReportData, tables: dict[str, pd.DataFrame], lead: Any) -> tu
 
 def lead_sentence(data: ReportData, row: Any) -> str:
     """Return the headline ratio in words."""
-    change = numbers.percent(abs(row.estimate - 1))
-    which = "lower" if row.estimate < 1 else "higher"
     return (
-        f"With a first-session alliance one standard deviation better, the chance to leave after any session is {change} {which} "
-        f"({common.sentence_estimate(data, row, 'hazard ratio')}); {common.sureness(row)}."
+        "With a first-session alliance one standard deviation better, the chance to leave after any session is "
+        f"{common.estimate_text(row, data.decimals)} times what it was ({common.sentence_estimate(data, row, 'hazard ratio')}); "
+        f"{common.sureness(row)}."
     )
 
 
@@ -157,8 +156,8 @@ def risk_sentence(data: ReportData, hazard: pd.DataFrame) -> str:
         )
     if not parts:
         return ""
-    half = data.options["questions"][QUESTION]["contrast"] / 2
-    return f"At a first-session alliance {half:g} SD above the mean against {half:g} SD below it, {'; '.join(parts)}."
+    apart = data.options["questions"][QUESTION]["contrast"]
+    return f"At a strong first-session alliance against a weak one ({apart:g} SD apart, about the mean), {'; '.join(parts)}."
 
 
 def points_interval(row: Any) -> str:
@@ -307,7 +306,7 @@ def risk_figure(data: ReportData, survival: pd.DataFrame) -> list[Figure]:
             f"a client who ended as planned cannot drop out any more. Bands are {data.level} intervals of the lowest and highest third, "
             "with clients taken as independent. Curves stop where fewer than 10 clients are at risk.",
             data=Table(
-                id="dropout-risk-data",
+                id="dropout-risk-table",
                 caption="Share of clients who have dropped out",
                 columns=(
                     Column("Group"),
