@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from alliance.reports import figures, figures_outcome, numbers
@@ -71,8 +72,8 @@ def build(data: ReportData) -> Chapter:
 def preferred(effects: pd.DataFrame) -> pd.DataFrame:
     """Return one pooled row an effect: of all therapists at once where that could be estimated, else pooled over sites."""
     pooled = common.pooled_rows(effects)
-    order = pooled["method"].map(lambda method: 0 if method in TOGETHER else 2 if method == "none" else 1)
-    absent = pooled["estimate"].isna()
+    order = np.select([pooled["method"].isin(TOGETHER), pooled["method"].eq("none")], [0, 2], 1)
+    absent = pooled["estimate"].isna().to_numpy()
     keys = ["topic", "factor", "alliance_scale", "contrast", "window", "estimate_type"]
     ranked = pooled.assign(_order=order + 3 * absent).sort_values("_order", kind="stable")
     return ranked.drop_duplicates(keys).drop(columns="_order").sort_index()
