@@ -13,6 +13,9 @@ prepare <- function(site) {
   r <- ratings[ratings$site == site, ]
   first <- sapply(own$client, function(i) r$score[r$client == i & r$session == 1])
   own$first <- (first - mean(first)) / sd(first)
+  own$trait <- (own$affiliation - mean(own$affiliation)) / sd(own$affiliation)
+  each <- own$of_therapist[!duplicated(own$therapist)]
+  own$therapist_trait <- (own$of_therapist - mean(each)) / sd(each)
   own$severity <- (own$intake - mean(own$intake)) / sd(own$intake)
   attr(own, "rated") <- lapply(own$client, function(i) {
     seen <- sort(came$session[came$client == i])
@@ -31,6 +34,7 @@ periods <- function(own) {
     if (last < 1) return(NULL)
     data.frame(site = one$site, client = one$client, therapist = paste(one$site, one$therapist), t = 1:last, first = one$first,
                change = rated[[k]][1:last] - rated[[k]][1], severity = one$severity, l = log2(1:last),
+               trait = one$trait, therapist_trait = one$therapist_trait,
                y = as.integer(1:last == one$sessions & one$reason == "unilateral"),
                p = as.integer(1:last == one$sessions & one$reason == "planned"))
   }))
@@ -98,6 +102,7 @@ for (site in sites) {
   out[[site]] <- list(
     cloglog = fit(y ~ first + severity + l + (1 | therapist), d), logit = fit(y ~ first + severity + l + (1 | therapist), d, "logit"),
     varying = fit(y ~ first + change + severity + l + (1 | therapist), d),
+    combination = fit(y ~ trait + therapist_trait + I(trait * therapist_trait) + l + (1 | therapist), d),
     over_time = fit(y ~ first + I(first * l) + severity + l + (1 | therapist), d),
     jackknife = list(log_ratio = unname(coef(plain(d))[2:4]), error = unname(jackknife(NULL, coefs))),
     risk = values, risk_error = unname(jackknife(NULL, left)), gap = gap, gap_error = unname(jackknife(NULL, left[, 1:2] - left[, 3:4])),

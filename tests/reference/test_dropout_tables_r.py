@@ -40,6 +40,8 @@ def raw_rows() -> dict[str, pd.DataFrame]:
                     "planned": own["planned_sessions"].to_numpy(),
                     "intake": intake.loc[own.index].to_numpy(),
                     "reason": ended.loc[own.index].to_numpy(),
+                    "affiliation": own["affiliation"].to_numpy(),
+                    "of_therapist": site.therapists.set_index("therapist_no")["affiliation"].loc[own["therapist_no"]].to_numpy(),
                 }
             )
         )
@@ -91,6 +93,7 @@ def picked(table: pd.DataFrame, column: str = "term", **keys: Any) -> pd.DataFra
         ("logit", {"link": "logit"}, TERMS),
         ("varying", {"hazard_model": "time_varying"}, ["alliance_first", "alliance_change", "intake_severity"]),
         ("over_time", {"hazard_model": "effect_over_time"}, ["alliance_first", "alliance_first_by_session", "intake_severity"]),
+        ("combination", {"hazard_model": "combination: affiliation"}, ["client_trait", "therapist_trait", "client_by_therapist"]),
     ],
 )
 def test_ratios_with_frailty_equal_glmer(

@@ -258,7 +258,10 @@ def test_therapists_that_are_few_or_not_known_leave_clients_independent_with_a_f
 
 def test_combinations_need_their_columns_and_are_the_product_of_both(tables, sites):
     keys = {**HEADLINE, "hazard_model": "combination: affiliation", "term": "client_by_therapist"}
-    assert row(tables["hazard"], **keys, site="a")["status"] in WITH_NUMBERS
+    found = row(tables["hazard"], **keys, site="a")
+    assert found["status"] in WITH_NUMBERS
+    counted = ["n_clients", "n_therapists", "n_sessions", "n_events"]
+    assert found[counted].tolist() == row(tables["hazard"], **HEADLINE, site="a")[counted].tolist()
     without = [dataclasses.replace(site, therapists=site.therapists.drop(columns="affiliation")) for site in sites]
     shown = sound(tables_of(without))["hazard"]
     assert row(shown, **keys, site="a")["reason"] == "not estimable: the therapists table has no column affiliation"

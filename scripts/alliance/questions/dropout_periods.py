@@ -21,7 +21,7 @@ BROKEN_OFF = ("administrative", "ongoing", "")
 FIRST, CHANGE, SEVERITY, FIRST_BY_SESSION = "alliance_first", "alliance_change", "intake_severity", "alliance_first_by_session"
 FAILED = "failed"
 SESSION = "session_doubled"
-CLIENT, THERAPIST, BOTH = "client", "therapist", "client_by_therapist"
+CLIENT, THERAPIST, BOTH = "client_trait", "therapist_trait", "client_by_therapist"
 THIRDS = ("low", "middle", "high")
 PERIODS = ["site", "client", "therapist", "session", "dropout", "other_ending"]
 
@@ -298,8 +298,10 @@ def with_predictors(rows: pd.DataFrame, found: Course, wanted: Sequence[str], qu
             made[name] = of_client[FIRST].to_numpy(dtype=float) * made[SESSION]
         elif name == CHANGE:
             made[name] = _change(rows, found, question)
-        elif name in (CLIENT, THERAPIST):
-            made[name] = of_client[f"{name}:{pair}"].to_numpy(dtype=float)
+        elif name == CLIENT:
+            made[name] = of_client[f"client:{pair}"].to_numpy(dtype=float)
+        elif name == THERAPIST:
+            made[name] = of_client[f"therapist:{pair}"].to_numpy(dtype=float)
         else:
             made[name] = (of_client[f"client:{pair}"] * of_client[f"therapist:{pair}"]).to_numpy(dtype=float)
     return rows.reset_index(drop=True).assign(**made)

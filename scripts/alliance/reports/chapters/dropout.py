@@ -25,8 +25,8 @@ TERMS = {
     "alliance_first_by_session": "Alliance of the first session, with every doubling of the session",
     "intake_severity": "Severity at intake",
     "session_doubled": "Twice as late a session",
-    "client": "Client",
-    "therapist": "Therapist",
+    "client_trait": "Client",
+    "therapist_trait": "Therapist",
     "client_by_therapist": "Client × therapist",
     "failed": "Phase 1 failed",
     "frailty": "Spread between therapists (SD)",
@@ -392,7 +392,9 @@ def risk_name(term: str) -> str:
 
 def told_in_table(term: str) -> bool:
     """Tell whether the table of models shows a term: not the baseline and what is held constant, nor risks that the text tells."""
-    return term not in ("session_doubled", "intake_severity", "client", "therapist") and (" SD" not in term or " minus " in term)
+    return term not in ("session_doubled", "intake_severity", "client_trait", "therapist_trait") and (
+        " SD" not in term or " minus " in term
+    )
 
 
 def model_table(data: ReportData, hazard: pd.DataFrame) -> Table:
