@@ -92,6 +92,8 @@ def _keys(factor: str, form: str, quantity: str, factor_rater: str, options: Map
         FACTOR_ALLIANCE: [(factor_rater, rater)],
         FACTOR_OUTCOME: [(factor_rater, outcome)],
         ALLIANCE_OUTCOME: [(rater, outcome)],
+        ALLIANCE_GIVEN: [(rater, outcome)],
+        UNIQUE_ALLIANCE: [(rater, outcome)],
         ALL_GIVEN: [(rater, outcome)],
         ALL_DIFFERENCE: [(rater, outcome)],
         EXPLAINED: [(factor_rater, rater)],

@@ -1031,7 +1031,8 @@ TABLES = (
             "therapists": "frailty: a random intercept; jackknife: no random intercept, each left out in turn",
             "term": "alliance_first (per SD of the site), alliance_change (since the first session, same SD), intake_severity (per SD), "
             "alliance_first_by_session (factor by which the alliance's ratio changes with every doubling of the session), session_doubled, "
-            "client_trait, therapist_trait, client_by_therapist (per SD), failed (against not), frailty; or at which alliance a risk is told",
+            "client_trait, therapist_trait, client_by_therapist (per SD), "
+            "failed (against not), frailty; or at which alliance a risk is told",
             "session": "session up to which a risk is told",
             "same_rater": "yes: who rated the alliance also judged the ending (or rated the outcome); mixed: some sites or clients",
             "n_events": "events behind the number",

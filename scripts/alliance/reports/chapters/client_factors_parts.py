@@ -327,6 +327,16 @@ def _short(data: ReportData, row: Any) -> Cell:
     return Cell(numbers.UNKNOWN, "") if row is None else number_cell(_told(data, row), row.estimate)
 
 
+def _with_sites(data: ReportData, found: list[Any]) -> list[Cell]:
+    """Return the slope within, its sites, the slope between, the difference, and the sites of both."""
+    within, between, difference = (_short(data, row) for row in found)
+    return [within, _sites(found[0]), between, difference, _sites(found[1])]
+
+
+def _sites(row: Any) -> Cell:
+    return Cell(numbers.UNKNOWN, "") if row is None or not common.has_number(row) else common.count_cell(row.n_sites)
+
+
 def _plain(data: ReportData, row: Any) -> Cell:
     return Cell(numbers.UNKNOWN, "") if row is None else number_cell(numbers.bounded(row.estimate, data.decimals), row.estimate)
 
@@ -361,14 +371,18 @@ def more_blocks(data: ReportData, factors: pd.DataFrame) -> list[Fold]:
         window, rater = main.iloc[0]["window"], main.iloc[0]["alliance_rater"]
         slopes = slopes[slopes["window"].eq(window) & slopes["alliance_rater"].eq(rater)]
         parts = ("within_therapists", "between_therapists", "between_therapists - within_therapists")
-        rows = tuple((Cell(common.words(name)), *(_short(data, _row(slopes, factor=name, part=part)) for part in parts)) for name in names)
+        found = {name: [_row(slopes, factor=name, part=part) for part in parts] for name in names}
+        rows = tuple((Cell(common.words(name)), *_with_sites(data, found[name])) for name in names)
         shown = Table(
             id="factors-therapists",
             caption="Slopes of the alliance on client factors within and between therapists, pooled over sites",
-            columns=(Column("Factor"), Column("Within", True), Column("Between", True), Column("Between minus within", True)),
+            columns=(
+                *(Column("Factor"), Column("Within", True), Column("Sites", True)),
+                *(Column("Between", True), Column("Between minus within", True), Column("Sites", True)),
+            ),
             rows=rows,
             note=f"In SD of the site, with {data.level} intervals. Within: a therapist’s own clients compared; between: the means of "
-            "therapists’ clients; needs ten therapists at a site.",
+            "therapists’ clients; needs ten therapists at a site, so that it and the difference rest on fewer sites than the slope within.",
         )
         blocks.append(Fold("factors-therapists-fold", "Within and between therapists", (shown,)))
     return blocks

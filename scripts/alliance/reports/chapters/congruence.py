@@ -486,17 +486,23 @@ def surface_table(data: ReportData, table: pd.DataFrame) -> Table:
     )
 
 
+def condition_words(data: ReportData, own: pd.DataFrame, row: Any) -> str:
+    """Return one condition of a claim; an axis of a surface without sure curvature may lie anywhere, and is not told."""
+    axis = next(iter(common.select(own, term=row.term, index="").itertuples()), None)
+    if axis is not None and "curvature" in str(axis.reason):
+        return f"{row.term}: open, no sure curvature"
+    return (
+        f"{row.term}: {numbers.decimal(row.estimate, data.decimals)} {common.interval_text(row, data.decimals)}, {DECISIONS[row.decision]}"
+    )
+
+
 def details(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Fold]:
     """Return the conditions of every claim, and simpler models, for the reader who opens them."""
     table = tables["response_surface"]
     rows = []
     for name, part in surfaces(data):
         own = chosen(data, table, name, part)
-        told = [
-            f"{row.term}: {numbers.decimal(row.estimate, data.decimals)} {common.interval_text(row, data.decimals)}, "
-            f"{DECISIONS[row.decision]}"
-            for row in common.select(own, index="condition").itertuples()
-        ]
+        told = [condition_words(data, own, row) for row in common.select(own, index="condition").itertuples()]
         weights = common.pooled_rows(table, surface=name, part=part, index="weight")
         best = weights[weights["status"].isin(["estimated", "flagged"])].sort_values("estimate", ascending=False, kind="stable").head(3)
         models = "; ".join(f"{row.term} {numbers.bounded(row.estimate, data.decimals)}" for row in best.itertuples())

@@ -250,16 +250,20 @@ def definition_sentence(data: ReportData, definitions: pd.DataFrame) -> str:
 
 def calibration_sentence(data: ReportData, calibration: pd.DataFrame) -> str:
     """Return how well dropout was foretold."""
+    told = []
     for validation, who in (("sites_in_turn", "sites"), ("therapists_in_turn", "therapists")):
         ratio, slope = (
             preferred(calibration, validation=validation, statistic=statistic) for statistic in ("observed_to_expected", "slope")
         )
         if ratio is not None and slope is not None and common.has_number(ratio) and common.has_number(slope):
-            return (
-                f"For {who} that the model had not seen, {value(data, ratio)} times as many clients dropped out as it expected, and the "
-                f"calibration slope is {value(data, slope)} (1: risks are spread as foretold)."
+            told.append(
+                f"for {who} that the model had not seen, {value(data, ratio)} times as many clients dropped out as it expected, and the "
+                f"calibration slope is {value(data, slope)}"
             )
-    return ""
+    if not told:
+        return ""
+    text = "; ".join(told)
+    return f"{text[0].upper()}{text[1:]} (1: risks are spread as foretold; below 1: foretold too far apart)."
 
 
 def definition_name(name: str) -> str:

@@ -208,13 +208,16 @@ def variance_sentences(data: ReportData, variance: pd.DataFrame) -> list[str]:
         told.append(
             f"With the client factors held constant, {common.estimate_text(after, 0)} of the variance of session scores lies between "
             f"therapists {common.interval_text(after, 0)}, without them {common.estimate_text(before, 0)} "
-            f"{common.interval_text(before, 0)} (same clients)."
+            f"{common.interval_text(before, 0)} (same clients; each a share of the variance that is left)."
         )
     chosen = common.select(common.pooled_rows(variance), part="client_specific", estimate_type="variance_share")
     specific = [row for row in chosen.itertuples() if common.has_number(row)]
     if specific:
         shown = listed([f"{row.trait.replace('_', ' ')} {common.estimate_text(row, 0)} {common.interval_text(row, 0)}" for row in specific])
-        told.append(f"What depends on the kind of client a therapist sees adds, as a share of all variance: {shown}.")
+        told.append(
+            f"What depends on the kind of client a therapist sees adds, as a share of the variance of clients’ means (all client factors "
+            f"together: of session scores): {shown}."
+        )
     reliability = [row for row in _of(common.pooled_rows(variance), estimate_type="reliability_of_means") if common.has_number(row)]
     if reliability:
         told.append(
