@@ -83,7 +83,12 @@ def test_a_table_is_saved_as_csv_with_full_precision(report, browser):
     text = Path(waiting.value.path()).read_text(encoding="utf-8-sig")
     assert waiting.value.suggested_filename == "factors.csv"
     assert text.splitlines()[0].startswith("Factor,Category,")
-    pooled = report_study.study().tables["client_factors"]["factors"].query("site == '(pooled)' and factor == 'motivation'")
+    pooled = (
+        report_study.study()
+        .tables["client_factors"]["factors"]
+        .query("site == '(pooled)' and factor == 'motivation' and headline == 'yes' and estimate_type == 'correlation'")
+    )
+    assert len(pooled) == 1
     assert repr(float(pooled["estimate"].iloc[0])) in text
     assert said == []
     page.context.close()

@@ -242,3 +242,10 @@ def test_therapists_unknown_are_said_and_clients_taken_as_independent():
     found = congruence.estimate(blank, OPTIONS, {}).estimates
     own = found[found["statistic"].eq("first minus second") & found["status"].isin(WITH_NUMBERS)]
     assert own["n_therapists"].isna().all() and set(own["method"]) == {"client_jackknife"}
+
+
+def test_one_site_alone_gives_a_table_over_all_rows_that_can_be_written_and_read(sites, tmp_path):
+    whole = congruence.one_stage(iter(sites[:1]), ["a"], OPTIONS)
+    assert whole.empty
+    whole.to_csv(tmp_path / "one.csv", index=False)
+    assert pd.read_csv(tmp_path / "one.csv").empty

@@ -148,8 +148,8 @@ def test_very_many_sites_become_one_row_a_measure(study):
     assert len(figure.data.rows) == 3 and all(row[2].text == "All sites, pooled" for row in figure.data.rows)
     assert "reliability.csv" in figure.data.note and "middle 80% of the sites" in figure.note
     assert len(figure.svg) < 200_000
-    text = pages.render_all(given, report_study.TEMPLATES)["index.html"]
-    assert text.count("<") < 20_000
+    few, text = (pages.render_all(one, report_study.TEMPLATES)["index.html"] for one in (study, given))
+    assert text.count("<") < few.count("<") + 500
 
 
 def test_the_map_shows_shared_variance_below_and_corrected_values_above(study, monkeypatch):
@@ -451,7 +451,8 @@ def test_every_figure_has_a_narrow_drawing_a_text_in_its_place_and_its_data(chap
     assert len(found) == 6
     for figure in found:
         assert len(figure.alt) > 40 and figure.data is not None and len(figure.data.rows) > 0
-        assert float(ElementTree.fromstring(figure.narrow).attrib["width"].removesuffix("pt")) <= 3.4 * 72 + 0.1
+        narrowest = figure.narrow or figure.svg
+        assert float(ElementTree.fromstring(narrowest).attrib["width"].removesuffix("pt")) <= 3.4 * 72 + 0.1
 
 
 def test_tables_without_rows_give_a_chapter_without_claims(study):

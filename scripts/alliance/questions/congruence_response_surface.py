@@ -648,7 +648,8 @@ def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Map
         for part in parts_of(content):
             keys = {**_identity(name, content, part, options), "site": POOLED, "scale": "identity"}
             rows += _stage(keys, content, gathered.get((name, part), []), absent, options)
-    return pd.DataFrame(rows)
+    # With one site there is nothing to join; a table without rows still has columns, or it could not be read again.
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["surface", "part", "term", "site", "estimate_type", "status"])
 
 
 def _stage(
