@@ -66,6 +66,8 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         therapists = len(set(own.codes.tolist())) if own.therapists_known else None
         counts = {"clients": len(own.clients), "therapists": therapists, "sessions": alliance.n_sessions}
     rows = [*first.rows, *(row if not name else {**row, "model": name} for name, part in parts.items() for row in part.rows)]
+    # Courses over time rest on more sessions than the main window has.
+    counts = counts | {"sessions": max(counts.get("sessions") or 0, largest_counts(rows)["sessions"] or 0)} if rows else counts
     spread = [*first.variances, *(value for part in parts.values() for value in part.variances)]
     facts = {key: value for part in (first, *parts.values()) for key, value in part.facts.items()}
     return SiteSummary(
