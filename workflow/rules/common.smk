@@ -84,6 +84,11 @@ ESTIMATE_SCENARIO = {
     for scenario in reversed(SCENARIOS + [BASE])
     for question in STUDY.enabled_questions(scenario)
 }
+ONE_STAGE_SCENARIO = {
+    (question, STUDY.one_stage_digest(scenario, question)): scenario
+    for scenario in reversed(SCENARIOS + [BASE])
+    for question in STUDY.enabled_questions(scenario)
+}
 
 
 def scores_folder(scenario):

@@ -176,6 +176,11 @@ class Study:
         """Return the digest that names a question's site summaries: all options that they rest on."""
         return digest({"options": self.estimate_options(scenario, question), "scoring": self.score_options(scenario)})
 
+    def one_stage_digest(self, scenario: str, question: str) -> str:
+        """Return the digest that names a question's models over all rows: what its summaries rest on, and which sites are pooled."""
+        sites = self.scenarios[scenario]["pooling"]["sites"]
+        return digest({"estimate": self.estimate_digest(scenario, question), "sites": sites})
+
     def _options(self, scenario: str, keys: tuple[str, ...]) -> dict[str, Any]:
         return restrict(self.scenarios[scenario], keys) | {"seed": self.base["study"]["seed"]}
 
@@ -203,6 +208,22 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = copy.deepcopy(value)
     return merged
+
+
+def keys_changed(base: dict[str, Any], other: dict[str, Any], above: str = "") -> list[str]:
+    """Return the dotted keys in which two resolved configurations differ, in the order of their names.
+
+    A key that just one of them has, as in a mapping that a study names itself, counts as changed as a whole.
+    """
+    changed = []
+    for key in sorted({*base, *other}):
+        name = f"{above}{key}"
+        mine, theirs = base.get(key), other.get(key)
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            changed += keys_changed(mine, theirs, f"{name}.")
+        elif mine != theirs or (key in base) != (key in other):
+            changed.append(name)
+    return changed
 
 
 def load(config_path: Path, check_instruments: bool = True) -> Study:
@@ -532,4 +553,4 @@ def _withdrawn(folder: Path) -> tuple[dict[str, str], list[Fault]]:
     return {site: digest(sorted(ids)) for site, ids in sorted(by_site.items())}, []
 
 
-__all__ = ["BASE", "Question", "SiteFolder", "Study", "load", "merge", "restrict"]
+__all__ = ["BASE", "Question", "SiteFolder", "Study", "keys_changed", "load", "merge", "restrict"]

@@ -46,11 +46,17 @@ def remove_leftovers(study: Study) -> list[str]:
         for folder in _folders(question):
             _keep(folder, (question.name, folder.name) in estimate_digests, study)
         _remove_if_empty(question)
-    for question in _folders(results / "constants"):
-        for path in list(question.glob("*.json")):
-            if (question.name, path.stem) not in estimate_digests:
-                path.unlink()
-        _remove_if_empty(question)
+    one_stage_digests = {
+        (question, study.one_stage_digest(scenario, question))
+        for scenario in study.scenarios
+        for question in study.enabled_questions(scenario)
+    }
+    for stage, digests in (("constants", estimate_digests), ("one_stage", one_stage_digests)):
+        for question in _folders(results / stage):
+            for path in sorted(question.iterdir()):
+                if (question.name, path.stem) not in digests:
+                    path.unlink()
+            _remove_if_empty(question)
     for folder in _folders(results):
         if folder.name in RESERVED_SCENARIOS or folder.name == "sites":
             continue

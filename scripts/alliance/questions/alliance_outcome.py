@@ -34,7 +34,12 @@ estimate_reads = (
     "questions.alliance_outcome.within",
     "questions.alliance_outcome.imputation",
 )
-pool_reads = ("pooling", "questions.alliance_outcome.equivalence_bound", "questions.alliance_outcome.nonsignificant_p")
+pool_reads = (
+    "pooling",
+    "questions.alliance_outcome.equivalence_bound",
+    "questions.alliance_outcome.nonsignificant_p",
+    "questions.alliance_outcome.coding",
+)
 needs = ()
 tables = ("site_effects", "pooled", "levels", "moderators", "raters", "timing", "eligibility", "leave_one_out", "influence", "missing")
 
