@@ -46,6 +46,7 @@ def from_here(path):
 LOCK = from_here(PROJECT / "envs" / "requirements.lock")
 TEMPLATES = from_here(PROJECT / "workflow" / "templates")
 BENCHMARKS = from_here(PROJECT / "workflow" / "benchmarks.yaml")
+HEADLINES = from_here(PROJECT / "workflow" / "headlines.yaml")
 REFERENCES = from_here(PROJECT / "workflow" / "references.bib")
 COVERAGE = from_here(PROJECT / "workflow" / "simulated_coverage.csv")
 
