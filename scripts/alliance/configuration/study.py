@@ -276,6 +276,7 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     if base:
         sites, not_sites, found = find_sites(folder, base["study"]["sites_dir"], tuple(instrument_files), config_path.name, lines)
         faults += found
+        faults += _pooled_site_faults(sites, scenarios, config_path.name, lines) if sites and not found else []
     withdrawn, found = _withdrawn(folder)
     faults += found
     if faults:
@@ -382,6 +383,8 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
             continue
         if not isinstance(entry.get("reason"), str) or not entry["reason"].strip():
             fault("say why this scenario is run", "reason")
+        if not entry["changes"]:
+            fault("changes nothing; name a key of config.yaml and its new value, or remove the scenario", "changes")
         refused = [key for key in NOT_IN_SCENARIOS if key in entry["changes"]]
         for key in refused:
             fault(f"'{key}' cannot differ between scenarios (paths, seed and cleaning are the same for all)", "changes", key)
@@ -456,9 +459,10 @@ def _instrument_faults(
     faults = []
     for scenario, config in scenarios.items():
         for section in (*PROCESS, "symptoms", "outcome"):
+            of_base = scenarios[BASE][section]["instruments"]
             for position, entry in enumerate(config[section]["instruments"]):
                 key = entry.partition(".")[0]
-                if key not in registry:
+                if key not in registry and (scenario == BASE or entry not in of_base):
                     path = (section, "instruments", position)
                     where = ".".join(map(str, path)) if scenario == BASE else f"{scenario}." + ".".join(map(str, path))
                     line = lines.get(path, 0) if scenario == BASE else 0
@@ -516,6 +520,23 @@ def find_sites(
     if not sites and not faults:
         faults.append(Fault(name, at, "study.sites_dir", f"{sites_dir} holds no site (a folder with a site.yaml); see `make new-site`"))
     return sites, tuple(not_sites), faults
+
+
+def _pooled_site_faults(
+    sites: dict[str, SiteFolder], scenarios: dict[str, dict[str, Any]], name: str, lines: dict[KeyPath, int]
+) -> list[Fault]:
+    """Return faults of sites that are left out of pooling by a name that no site has; of scenarios, those that base does not have."""
+    faults = []
+    key = ("pooling", "sites", "leave_out")
+    of_base = scenarios[BASE]["pooling"]["sites"]["leave_out"]
+    for scenario, config in scenarios.items():
+        own = scenario == BASE
+        for site in config["pooling"]["sites"]["leave_out"]:
+            if site not in sites and (own or site not in of_base):
+                where = ".".join(key if own else (scenario, *key))
+                message = f"no site is called '{site}'{nearest(site, sites)}"
+                faults.append(Fault(name if own else "scenarios.yaml", _line(lines, key) if own else 0, where, message))
+    return faults
 
 
 def _site_folder(folder: Path, sites_dir: str, site: str, instruments: tuple[str, ...]) -> SiteFolder:

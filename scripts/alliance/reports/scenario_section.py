@@ -112,10 +112,7 @@ class _Headline:
 
     def change(self, row: Any) -> str:
         """Return the change from base as printed, with its sign."""
-        if self.kind in common.PERCENT_TYPES:
-            text = numbers.points(row.change)
-        else:
-            text = self.form(row.change)
+        text = numbers.points(row.change) if self.kind in common.PERCENT_TYPES else self.form(row.change)
         return text if text.startswith(numbers.MINUS) or text == numbers.UNKNOWN else f"+{text}"
 
     def _distance(self, row: Any) -> float:
@@ -172,15 +169,11 @@ def _change_table(headlines: list[_Headline], level: str) -> Table:
     for one in headlines:
         values = [row.estimate for row in one.numbers]
         most = one.told[0] if one.told else None
-        known = one.base is not None and common.has_number(one.base)
         span = f"{one.form(min(values))} to {one.form(max(values))}"
         rows.append(
             (
                 Cell(one.label),
-                number_cell(
-                    common.estimate_text(one.base, one.decimals) if known else numbers.UNKNOWN, one.base.estimate if known else None
-                ),
-                number_cell(common.interval_text(one.base, one.decimals) if known else numbers.UNKNOWN, one.base.ci_low if known else None),
+                *_base_cells(one),
                 number_cell(span, min(values)),
                 text_cell(most.scenario if most else ""),
                 number_cell(one.form(most.estimate) if most else numbers.UNKNOWN, most.estimate if most else None),
@@ -203,9 +196,19 @@ def _change_table(headlines: list[_Headline], level: str) -> Table:
         "The headline numbers over the scenarios",
         columns,
         tuple(rows),
-        note="All numbers, with intervals and clients: results/sensitivity/tables/scenario_comparison.csv. A dash: the same in every scenario "
-        f"as printed, or not estimated in {BASE}.",
+        note="All numbers, with intervals and clients, stand in results/sensitivity/tables/scenario_comparison.csv. A dash: the same in "
+        f"every scenario as printed, or not estimated in {BASE}.",
         empty="No scenario could estimate any headline number.",
+    )
+
+
+def _base_cells(one: _Headline) -> tuple[Cell, Cell]:
+    """Return estimate and interval of a headline number in base; dashes where it has none."""
+    if one.base is None or not common.has_number(one.base):
+        return Cell(numbers.UNKNOWN, ""), Cell(numbers.UNKNOWN, "")
+    return (
+        number_cell(common.estimate_text(one.base, one.decimals), one.base.estimate),
+        number_cell(common.interval_text(one.base, one.decimals), one.base.ci_low),
     )
 
 

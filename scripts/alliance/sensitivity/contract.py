@@ -27,7 +27,8 @@ SCENARIO_COMPARISON = Table(
         "keys_changed": "dotted keys of the configuration in which the scenario differs from `base`, separated by `; `",
         "reason_for_scenario": "why the scenario is run (`reason` in `scenarios.yaml`)",
     },
-    tuple(ESTIMATE_TYPES),
+    # Empty where a scenario has no such number.
+    ("", *ESTIMATE_TYPES),
     heterogeneity=False,
     numbers=("base_estimate", "change"),
 )
