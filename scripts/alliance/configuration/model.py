@@ -146,6 +146,12 @@ class Dropout(StrictModel):
         return self
 
 
+class PooledSites(StrictModel):
+    leave_out: list[str] = Field(default_factory=list)
+    leave_out_largest: Annotated[int, Field(ge=0)] = 0
+    min_clients: Annotated[int, Field(ge=0)] = 0
+
+
 class Pooling(StrictModel):
     metric: Literal["fisher_z", "r"] = "fisher_z"
     tau2: Literal["reml", "dersimonian_laird", "paule_mandel", "fixed"] = "reml"
@@ -154,6 +160,7 @@ class Pooling(StrictModel):
     min_sites: Annotated[int, Field(ge=2)] = 2
     headline_sites: Annotated[int, Field(ge=2)] = 5
     min_clients: Annotated[int, Field(ge=4)] = 10
+    sites: PooledSites = Field(default_factory=PooledSites)
 
 
 class Resampling(StrictModel):
@@ -394,6 +401,7 @@ class TherapistFactors(StrictModel):
     variance: TherapistVariance = Field(default_factory=TherapistVariance)
 
 
+Coding = Literal["as_estimated", "zero", "dropped", "imputed"]
 OutcomeForm = Literal["ancova", "zero_order", "residual_gain", "change"]
 
 
@@ -443,6 +451,7 @@ class AllianceOutcome(StrictModel):
     imputation: Imputation = Field(default_factory=Imputation)
     equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
     nonsignificant_p: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    coding: Coding = "as_estimated"
 
 
 class Change(StrictModel):

@@ -35,7 +35,12 @@ estimate_reads = (
     "questions.alliance_outcome.imputation",
     "questions.alliance_outcome.headline",
 )
-pool_reads = ("pooling", "questions.alliance_outcome.equivalence_bound", "questions.alliance_outcome.nonsignificant_p")
+pool_reads = (
+    "pooling",
+    "questions.alliance_outcome.equivalence_bound",
+    "questions.alliance_outcome.nonsignificant_p",
+    "questions.alliance_outcome.coding",
+)
 needs = ()
 tables = ("site_effects", "pooled", "levels", "moderators", "raters", "timing", "eligibility", "leave_one_out", "influence", "missing")
 

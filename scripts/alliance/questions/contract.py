@@ -1322,9 +1322,24 @@ class ContractError(ValueError):
 
 def faults(frame: pd.DataFrame, question: str, name: str) -> list[str]:
     """Return every way in which a result table breaks its schema, in words."""
+    schema = table(question, name)
+    found = faults_of_rows(frame, schema)
+    if tuple(frame.columns) != schema.columns:
+        return found
+    if name.startswith("site_") and frame["site"].eq(POOLED).any():
+        found.append("pooled rows in a table of sites")
+    identity = [*schema.identifying, "site", "estimate_type", "claim", "method"]
+    if frame.duplicated(identity).any():
+        found.append(f"rows that agree in {identity}")
+    if not frame.index.equals(_sorted(frame.reset_index(names="_row"), schema).set_index("_row").index):
+        found.append("rows are not in their order")
+    return found
+
+
+def faults_of_rows(frame: pd.DataFrame, schema: Table) -> list[str]:
+    """Return every way in which the columns and the single rows of a table break its schema, in words."""
     import numpy as np
 
-    schema = table(question, name)
     if tuple(frame.columns) != schema.columns:
         missing = [column for column in schema.columns if column not in frame]
         unknown = [column for column in frame.columns if column not in schema.columns]
@@ -1353,13 +1368,6 @@ def faults(frame: pd.DataFrame, question: str, name: str) -> list[str]:
         found.append("intervals whose lower end lies above the upper end")
     if frame["site"].eq("").any():
         found.append("rows without a site")
-    if name.startswith("site_") and frame["site"].eq(POOLED).any():
-        found.append("pooled rows in a table of sites")
-    identity = [*schema.identifying, "site", "estimate_type", "claim", "method"]
-    if frame.duplicated(identity).any():
-        found.append(f"rows that agree in {identity}")
-    if not frame.index.equals(_sorted(frame.reset_index(names="_row"), schema).set_index("_row").index):
-        found.append("rows are not in their order")
     return found
 
 
