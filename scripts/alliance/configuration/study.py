@@ -448,11 +448,8 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
             fault("changes nothing; name a key of config.yaml and its new value, or remove the scenario", "changes")
         refused = [key for key in NOT_IN_SCENARIOS if key in entry["changes"]]
         for key in refused:
-            same = (
-                "the multiverse varies the configuration as it stands"
-                if key == MULTIVERSE
-                else "paths, seed and cleaning are the same for all"
-            )
+            same = "paths, seed and cleaning are the same for all"
+            same = "it varies the configuration as it stands" if key == MULTIVERSE else same
             fault(f"'{key}' cannot differ between scenarios ({same})", "changes", key)
         changes = {key: value for key, value in entry["changes"].items() if key not in refused}
         shifted = {at[2:]: line for at, line in lines.items() if at[:2] == (name, "changes")}

@@ -106,9 +106,11 @@ class _Told:
             return tuple(sentences)
         quartiles = f"{self._number('lower_quartile')} to {self._number('upper_quartile')}"
         sentences.append(
-            f"Their median is {self._number('median')}, the middle half lies between {quartiles}, all between {self._number('smallest')} and "
+            f"Their median is {self._number('median')}, the middle half lies between {quartiles}, all between {self._number('smallest')} "
+            "and "
             f"{self._number('largest')}. {numbers.percent(self._row('share_same_sign').estimate)} have the sign of the median; in "
-            f"{numbers.percent(self._row('share_excluding_zero').estimate)} the {self.data.level} interval excludes no effect on that side, in "
+            f"{numbers.percent(self._row('share_excluding_zero').estimate)} the {self.data.level} interval excludes no effect on that "
+            "side, in "
             f"{numbers.percent(self._row('share_excluding_zero_other_sign').estimate)} on the other."
         )
         standing = self._row("as_it_stands")
@@ -130,13 +132,16 @@ class _Told:
         others = {name: self._row(f"joint_test_{name}", FLIPS) for name in ("median", "share_excluding_zero")}
         text = (
             f"If the alliance had no effect in any specification, one as strong as the strongest would come about by chance with "
-            f"p {numbers.p_value(row.estimate)}, a median as far from no effect with p {numbers.p_value(others['median'].estimate)}, as many specifications that exclude "
-            f"no effect with p {numbers.p_value(others['share_excluding_zero'].estimate)} (signs of {common.plural(row.n_units, 'unit')} of therapists flipped)."
+            f"p {numbers.p_value(row.estimate)}, a median as far from no effect with p {numbers.p_value(others['median'].estimate)}, as "
+            "many specifications that exclude "
+            f"no effect with p {numbers.p_value(others['share_excluding_zero'].estimate)} (signs of {common.plural(row.n_units, 'unit')} "
+            "of therapists flipped)."
         )
         sentences = [text + (f" {common.remark(row)}." if row.reason else "")]
         adjusted = int((self.used["p_adjusted"] < 0.05).sum())
         sentences.append(
-            f"After adjusting for the search over all specifications, {numbers.count(adjusted)} of {numbers.count(len(self.used))} have p < .05."
+            f"After adjusting for the search over all specifications, {numbers.count(adjusted)} of {numbers.count(len(self.used))} have p "
+            "< .05."
         )
         old = self._row("joint_test_any_specification", SHUFFLES)
         if old is not None:
@@ -153,7 +158,8 @@ class _Told:
         most = ordered.iloc[0]
         mains = self.influence[self.influence["share_of"].eq("main")].set_index("node")["estimate"]
         text = (
-            f"The decision that matters most is “{common.words(most['node']).lower()}”: {numbers.percent(most['estimate'])} of the variance of the "
+            f"The decision that matters most is “{common.words(most['node']).lower()}”: {numbers.percent(most['estimate'])} of the "
+            "variance of the "
             f"estimates lies between specifications that differ in it alone ({numbers.percent(mains[most['node']])} by its main effect)."
         )
         little = [f"“{common.words(node).lower()}”" for node in ordered.loc[ordered["estimate"] < 0.01, "node"]]
@@ -189,7 +195,8 @@ def _curve(data: ReportData, one: Multiverse, used: pd.DataFrame) -> Figure:
         "specifications stand in that order. The sentences above say the same in words; the table of specifications holds all numbers.",
         svg=figures_multiverse.specification_curve(curve, axis=axis, reference=reference),
         narrow=figures_multiverse.specification_curve(curve, axis=axis, reference=reference, narrow=True),
-        note=f"Dots: pooled estimates, blue where the {data.level} interval (light) excludes no effect. Diamond: the configuration as it stands. "
+        note=f"Dots: pooled estimates, blue where the {data.level} interval (light) excludes no effect. Diamond: the configuration as it "
+        "stands. "
         "An option that matters gathers its marks at one end.",
     )
 
@@ -225,7 +232,8 @@ def _influence_table(one: Multiverse, influence: pd.DataFrame) -> Table:
         "Share of the variance of the estimates that each decision explains",
         columns,
         tuple(rows),
-        note="By itself: what the main effects explain less without it. With interactions: what differs among specifications that agree in all "
+        note="By itself: what the main effects explain less without it. With interactions: what differs among specifications that agree "
+        "in all "
         "other decisions.",
     )
 
@@ -320,7 +328,8 @@ def _specification_table(data: ReportData, one: Multiverse, rows: pd.DataFrame) 
         caption="All specifications; the one in bold is the configuration as it stands",
         columns=columns,
         rows=tuple(made),
-        note="A head sorts the table. The button beside a number copies the whole configuration of that specification, ready to be saved as "
+        note="A head sorts the table. The button beside a number copies the whole configuration of that specification, ready to be saved "
+        "as "
         "config.yaml (JSON is YAML); without it, lay the keys of its options over the configuration at the end of this page.",
         emphasised=standing,
         configurations=f"option-changes-{slug(one.target.name)}",
@@ -352,13 +361,15 @@ def methods(one: Multiverse, options: Mapping[str, Any]) -> list[Sentence]:
     section = options["multiverse"]
     said = [
         Sentence(
-            f"Every combination of the options of {common.plural(len(one.nodes), 'decision')} that no rule removes was estimated at every site "
+            f"Every combination of the options of {common.plural(len(one.nodes), 'decision')} that no rule removes was estimated at every "
+            "site "
             "and pooled by the functions of the main analysis",
             ("steegen_2016", "simonsohn_2020"),
         ),
         Sentence(
             f"The joint test flips the signs of whole therapists' scores (products of alliance and outcome, both freed of what is held "
-            f"constant) {numbers.count(section['flips'])} times at random, the same flips for every specification; therapists with fewer than "
+            f"constant) {numbers.count(section['flips'])} times at random, the same flips for every specification; therapists with fewer "
+            "than "
             "five clients are flipped together with others",
             ("hemerik_2020", "girardi_2024"),
         ),
