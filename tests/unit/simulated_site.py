@@ -133,6 +133,7 @@ OPTIONS = {
         "alliance_outcome": {
             "enabled": True,
             "windows": ["session_3", "early", "late"],
+            "headline": {"missing": "complete", "therapists": "jackknife", "covariates": []},
             "forms": ["ancova", "zero_order", "residual_gain"],
             "phases": {"early": "early", "middle": "middle", "late": "late", "averaged": "all"},
             "equal_sessions": 1,
