@@ -88,9 +88,8 @@ def specification_curve(curve: Curve, *, axis: str, reference: float, narrow: bo
         thin = max(min(60.0 * (right - left) / count, 2.2), 0.5)
         _strokes(axes, x(place[known]), y(curve.lows[known]), x(place[known]), y(curve.highs[known]), BLUE_SOFT, thin)
         for chosen, colour in ((~decided, GREY), (decided, BLUE)):
-            _strokes(
-                axes, x(place[chosen]), y(curve.values[chosen]), x(place[chosen]), y(curve.values[chosen]), colour, 2.2, round_ends=True
-            )
+            across, up = x(place[chosen]), y(curve.values[chosen])
+            _strokes(axes, across, up, across, up, colour, 2.2, round_ends=True)
         if curve.standing is not None:
             at = float(x(float(curve.standing)))
             axes.plot([at], [float(y(float(curve.values[curve.standing])))], marker="D", markersize=6.5, color=ORANGE, zorder=5)

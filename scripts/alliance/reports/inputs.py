@@ -25,6 +25,7 @@ from alliance.reports.numbers import level
 from alliance.reports.page import LeftOut, StudyHead
 
 EXCLUDED = "excluded"
+_RUN = frozenset("=+-@\t\r")
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,10 @@ def read_tables(folder: Path, questions: Sequence[str]) -> dict[str, dict[str, p
 
 
 def read_table(path: Path, question: str) -> pd.DataFrame:
-    """Read one result table with the types of its schema; unknown numbers are missing, unknown text is empty."""
+    """Read one result table with the types of its schema; unknown numbers are missing, unknown text is empty.
+
+    Text is held as Python objects: pages choose rows from wide tables thousands of times, which takes all columns of one kind at once.
+    """
     try:
         schema = contract.table_types(contract.table(question, path.stem))
     except KeyError:
@@ -148,11 +152,16 @@ def read_sensitivity_tables(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def _read_typed(path: Path, schema: dict[str, str]) -> pd.DataFrame:
-    text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    # Results' files keep spreadsheets from running cells such as the operator =~ by an apostrophe.
-    written = [name for name in text if schema.get(name) == contract.TEXT]
-    text[written] = text[written].replace(r"^'(?=[=+\-@\t\r])", "", regex=True)
-    return contract.typed(text.replace("", None), schema)
+    cells = pd.read_csv(path, dtype=object, keep_default_na=False, encoding="utf-8")
+    numbers = {name: kind for name, kind in schema.items() if kind != contract.TEXT}
+    typed = contract.typed(cells[[name for name in numbers if name in cells]].replace("", None), numbers)
+    text = {name: _unprotected(cells[name]) if name in cells else "" for name in schema if name not in numbers}
+    return pd.concat([typed, pd.DataFrame(text, index=typed.index, dtype=object)], axis=1)[list(schema)]
+
+
+def _unprotected(cells: pd.Series) -> list[str]:
+    """Return text without the apostrophe by which results' files keep spreadsheets from running cells such as the operator =~."""
+    return [cell[1:] if cell[:1] == "'" and cell[1:2] in _RUN else cell for cell in cells]
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

@@ -100,7 +100,8 @@ class _Told:
         count = int(self._row("specifications").estimate)
         text = f"{common.plural(len(self.one.nodes), 'decision')} with their options make {common.plural(total, 'combination')}"
         if self.removed:
-            text += f"; {len(self.one.removed)} rules remove {numbers.count(self.removed)} of them, which leaves {common.plural(count, 'specification')}"
+            text += f"; {common.plural(len(self.one.removed), 'rule')} remove {numbers.count(self.removed)} of them, "
+            text += f"which leaves {common.plural(count, 'specification')}"
         sentences = [f"{text}. {numbers.count(len(self.used))} can be estimated."]
         if not len(self.used):
             return tuple(sentences)
