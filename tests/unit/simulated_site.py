@@ -196,7 +196,7 @@ OPTIONS = {
         "ruptures": {
             "enabled": True,
             "headline": "drop",
-            "covariates": ["intake", "early_gain"],
+            "covariates": "intake and early symptoms",
             "criteria": {
                 "drop": {"rule": "drop", "sd": 1.0},
                 "reliable_drop": {"rule": "reliable_drop", "critical": 1.96},

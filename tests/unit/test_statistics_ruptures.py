@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from alliance.statistics import ruptures as rules
 from alliance.statistics.resampling import generator
-
 from unit.rupture_series import RULES, SERIES
 
 PARAMETERS = {
@@ -110,8 +109,8 @@ def test_surrogates_keep_each_clients_mean_sd_and_sessions(kind):
     found = packed(*(one.ratings for one in SERIES.values()))
     noise = rules.surrogates(kind, found, 50, generator(1, "surrogates"), 0.4)
     assert noise.shape == (found.values.shape[0], 50, len(SERIES))
-    mean, squares = rules._mean_and_squares(noise, found.rated[:, None])
-    own_mean, own_squares = rules._mean_and_squares(found.values, found.rated)
+    mean, squares = rules.mean_and_squares(noise, found.rated[:, None])
+    own_mean, own_squares = rules.mean_and_squares(found.values, found.rated)
     assert np.allclose(mean, own_mean) and np.allclose(squares, own_squares, atol=1e-6)
     if kind == "shuffled":
         for client, count in enumerate(found.counts):

@@ -636,7 +636,7 @@ def _rupture_criteria() -> dict[str, Any]:
 class Ruptures(StrictModel):
     enabled: bool = True
     headline: Name = "drop"
-    covariates: list[Literal["intake", "early_gain"]] = Field(default_factory=lambda: ["intake", "early_gain"])
+    covariates: Literal["intake", "intake and early symptoms"] = "intake and early symptoms"
     criteria: dict[Name, Criterion] = Field(default_factory=_rupture_criteria)
     reliability_within: Annotated[float, Field(ge=0, lt=1)] | None = None
     min_sessions: Annotated[int, Field(ge=3, le=100)] = 4
@@ -655,8 +655,6 @@ class Ruptures(StrictModel):
             raise ValueError("no criterion is given; add one under criteria or set enabled: false")
         if self.headline not in self.criteria:
             raise ValueError(f"headline '{self.headline}' is none of the criteria ({', '.join(self.criteria)})")
-        if self.covariates not in (["intake"], ["intake", "early_gain"]):
-            raise ValueError("covariates is [intake] or [intake, early_gain]")
         return self
 
 

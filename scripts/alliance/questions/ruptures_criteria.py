@@ -211,8 +211,10 @@ def _of_ratings(found: Sample, options: Mapping[str, Any]) -> Iterator[Row]:
     yield {**every[AT_CEILING], **ratio(of_client.to_numpy(dtype=float), codes, "needs at least two clients"), **counted}
     coasts = coasting_clients(found, options)
     who = coasts.index
-    yield {**every[COASTING], **share_of_clients(coasts.to_numpy(), found.codes(who), level), **counted} if len(who) else absent(
-        every[COASTING], f"needs clients with at least {question['min_sessions']} rated sessions"
+    yield (
+        {**every[COASTING], **share_of_clients(coasts.to_numpy(), found.codes(who), level), **counted}
+        if len(who)
+        else absent(every[COASTING], f"needs clients with at least {question['min_sessions']} rated sessions")
     )
 
 
@@ -223,7 +225,7 @@ def coasting_clients(found: Sample, options: Mapping[str, Any]) -> pd.Series:
     enough = packed.counts >= question["min_sessions"]
     if not len(found.ceiling) or not enough.any():
         return pd.Series(dtype=bool, index=pd.Index([], dtype="int64"))
-    mean, squares = rules._mean_and_squares(packed.values, packed.rated)
+    _, squares = rules.mean_and_squares(packed.values, packed.rated)
     own = np.sqrt(squares / np.maximum(packed.counts - 1, 1))
     high = (found.ceiling >= coasting["reaches"] - 1e-9).groupby(level=0).mean().reindex(packed.clients).to_numpy()
     coasts = (high >= coasting["share"] - 1e-9) & (own <= coasting["sd"] * found.sd.within + 1e-9)

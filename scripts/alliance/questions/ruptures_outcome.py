@@ -20,8 +20,8 @@ from alliance.variables.client import attended_sessions
 
 OUTCOME, DROPOUT = "outcome", "dropout"
 PATTERN, DAMAGE, SEVERITY, NUMBER, COASTING = "pattern", "damage_time", "severity", "number", "coasting"
-COVARIATES = {"intake": "intake", "early_gain": "intake and early symptoms"}
-HELD = {"intake": ["intake"], "intake and early symptoms": ["intake", "early"]}
+INTAKE, WITH_GAIN = "intake", "intake and early symptoms"
+HELD = {INTAKE: ["intake"], WITH_GAIN: ["intake", "early"]}
 PATTERNS = ("repaired - none", "unrepaired - none", "repaired - unrepaired")
 TIMES = ("early rupture", "late rupture", "early - late")
 DEEP, LONG = "depth of the deepest", "length of the longest"
@@ -200,12 +200,8 @@ def pattern_rows(found: Sample, one: Seen, covariates: str, options: Mapping[str
     present = found.columns.reindex(pattern.index)[["outcome", *HELD[covariates]]].notna().all(axis=1).to_numpy()
     kept, terms, lacking = pattern_terms(pattern, present, question["min_group"])
     if one.rule == "v_shape":
-        lacking |= {
-            term: ONLY_REPAIRED for term in identities if UNREPAIRED in term
-        }
-    told = Terms(
-        terms.values, {term: weights for term, weights in terms.told.items() if term not in lacking}, terms.scaled, terms.residual
-    )
+        lacking |= {term: ONLY_REPAIRED for term in identities if UNREPAIRED in term}
+    told = Terms(terms.values, {term: weights for term, weights in terms.told.items() if term not in lacking}, terms.scaled, terms.residual)
     absences = [absent(identities[term], reason) for term, reason in lacking.items()]
     if not told.told:
         lacked = next((found.lacking[name] for name in ("outcome", *HELD[covariates]) if name in found.lacking), "")
@@ -262,7 +258,9 @@ def _times(found: Sample, one: Seen, covariates: str, identities: Sequence[Row],
     present = found.columns.reindex(who)[["outcome", *HELD[covariates]]].notna().all(axis=1).to_numpy()
     sizes = [int((flags & present).sum()) for flags in seen] + [int((~flags & present).sum()) for flags in seen]
     if min(sizes) < least and not any(name in found.lacking for name in ("outcome", *HELD[covariates])):
-        reason = f"needs at least {least} clients each with and without early and late ruptures; has {sizes[0]} with early, {sizes[1]} with late"
+        reason = (
+            f"needs at least {least} clients each with and without early and late ruptures; has {sizes[0]} with early, {sizes[1]} with late"
+        )
         yield from (absent(identity, reason) for identity in identities)
         return
     told = dict(zip(TIMES, ([1.0, 0.0], [0.0, 1.0], [1.0, -1.0])))
@@ -287,7 +285,7 @@ def _of_level(found: Sample, options: Mapping[str, Any]) -> Iterator[Row]:
             reason = f"needs {alliance['rater']}-rated alliance in at least {question['min_sessions']} sessions of a client"
             yield from (absent(identity, reason) for identity in (*curves, *group))
             continue
-        mean, squares = rules._mean_and_squares(packed.values, packed.rated)
+        mean, squares = rules.mean_and_squares(packed.values, packed.rated)
         spread = np.sqrt(squares / np.maximum(packed.counts - 1, 1))
         level, variability = z_scores(np.column_stack([mean, spread])[enough]).T
         values = np.column_stack([level, level**2, variability, variability**2, level * variability])
@@ -377,7 +375,7 @@ def _of_dropout(found: Sample, one: Seen, risk: Leaving, options: Mapping[str, A
         late = rows["session"].to_numpy() > options["questions"]["ruptures"]["early_until"]
         held = HELD[covariates]
         yield from _hazard(found, rows, {"in_rupture": identities[0], "after_repair": identities[1]}, identities[2], held, options)
-        if covariates == COVARIATES["early_gain"] and options["early_gain"]["window"][1] >= options["questions"]["ruptures"]["early_until"]:
+        if covariates == WITH_GAIN and options["early_gain"]["window"][1] >= options["questions"]["ruptures"]["early_until"]:
             yield from (absent(identity, "needs early sessions after the early-gain window") for identity in times)
             continue
         split = rows.assign(early_sessions=rows["in_rupture"] * ~late, late_sessions=rows["in_rupture"] * late)
@@ -445,7 +443,9 @@ def _hazard(
     counts = {"n_clients": n, "n_sessions": len(rows), "n_events": events, "share_missing": 1 - n / len(found.clients)}
     per_term, minimum = events / len(columns), options["pooling"]["min_clients"]
     if n < minimum or per_term < limits["refuse"]:
-        reason = f"needs at least {minimum} clients and {limits['refuse']:g} dropouts per coefficient; has {n} clients and {events} dropouts"
+        reason = (
+            f"needs at least {minimum} clients and {limits['refuse']:g} dropouts per coefficient; has {n} clients and {events} dropouts"
+        )
         yield from (absent({**identity, "n_clients": n, "n_events": events}, reason) for identity, _ in weights.values())
         return
     known = found.therapists is not None and rows["therapist"].notna().all()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from alliance.questions import effects
@@ -148,5 +147,7 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
             )
         )
     sentences += cluster_sentences(sites["method"])
-    sentences.append(pooling_sentence(options["pooling"], "Shares were pooled as logits, hazard ratios as logarithms and differences as they are,"))
+    sentences.append(
+        pooling_sentence(options["pooling"], "Shares were pooled as logits, hazard ratios as logarithms and differences as they are,")
+    )
     return sentences

@@ -106,13 +106,13 @@ class Scale:
 def scale(found: Series, reliability: float = np.nan) -> Scale:
     """Return the standard deviations of some series; NaN where clients are too few."""
     counts = found.counts
-    mean, squares = _mean_and_squares(found.values, found.rated)
+    mean, squares = mean_and_squares(found.values, found.rated)
     freedom = int((counts - 1).sum())
     within = np.sqrt(squares.sum() / freedom) if freedom > 0 else np.nan
     return Scale(float(within), float(mean.std(ddof=1)) if len(mean) > 1 else np.nan, reliability)
 
 
-def _mean_and_squares(values: np.ndarray, rated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_squares(values: np.ndarray, rated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return each series' mean and sum of squares around it; ratings in the first axis."""
     counts = np.maximum(rated.sum(axis=0), 1)
     mean = np.where(rated, values, 0.0).sum(axis=0) / counts
@@ -208,7 +208,7 @@ def _by_threshold(threshold: float, values: np.ndarray, near: np.ndarray, sessio
 
 
 def _decline(rule: Mapping[str, Any], values: np.ndarray, rated: np.ndarray, near: np.ndarray, sessions: np.ndarray, sd: Scale) -> Onsets:
-    _, squares = _mean_and_squares(values, rated)
+    _, squares = mean_and_squares(values, rated)
     own = np.sqrt(squares / np.maximum(rated.sum(axis=0) - 1, 1))
     threshold = rule["sd"] * np.maximum(own, np.nan_to_num(sd.between))
     fall = _fall(values, near)
@@ -228,7 +228,7 @@ def _decline(rule: Mapping[str, Any], values: np.ndarray, rated: np.ndarray, nea
 def _v_shape(rule: Mapping[str, Any], values: np.ndarray, rated: np.ndarray, near: np.ndarray, sessions: np.ndarray, sd: Scale) -> Onsets:
     counts = rated.sum(axis=0)
     time = np.where(rated, sessions - sessions.sum(axis=0, where=rated) / np.maximum(counts, 1), 0.0)
-    mean, squares = _mean_and_squares(values, rated)
+    mean, squares = mean_and_squares(values, rated)
     spread = np.maximum((time**2).sum(axis=0), _HAIR)
     cross = (time * (values - mean)).sum(axis=0)
     residual = np.sqrt(np.maximum(squares - cross**2 / spread, 0.0) / np.maximum(counts - 2, 1))
@@ -251,7 +251,7 @@ def _control_chart(
     first = rule.get("baseline") or len(values)
     used, pairs = rated & (place < first), near & (place < first)
     n_pairs = pairs.sum(axis=0)
-    centre = _mean_and_squares(values, used)[0]
+    centre = mean_and_squares(values, used)[0]
     sigma = np.where(pairs, np.abs(_fall(values, near)), 0.0).sum(axis=0) / np.maximum(n_pairs, 1) / D2
     judged = rated & (n_pairs > 0) & ((place >= first) if rule.get("baseline") else True)
     below = judged & (values < centre - rule["sigma"] * sigma - _HAIR)
@@ -479,7 +479,7 @@ def autocorrelation(found: Series, largest_gap: int = 1) -> float:
     autoregressive series whose expected products of neighbours, divided by their expected squares around the mean, are those observed.
     Limits -0.95 and 0.95; NaN where there are no neighbours or no variance.
     """
-    mean, squares = _mean_and_squares(found.values, found.rated)
+    mean, squares = mean_and_squares(found.values, found.rated)
     enough = (found.counts >= 4) & (squares > 0)
     near = found.adjacent(largest_gap)[:, enough]
     pairs = near.sum(axis=0)
@@ -536,7 +536,7 @@ def surrogates(kind: str, found: Series, count: int, random: np.random.Generator
         gap = np.maximum(gaps[step], 1)
         kept = np.sign(correlation) ** gap * np.abs(correlation) ** gap
         noise[step] = kept * noise[step - 1] + np.sqrt(1 - kept**2) * noise[step]
-    mean, squares = _mean_and_squares(found.values, found.rated)
-    own_mean, own_squares = _mean_and_squares(noise, rated)
+    mean, squares = mean_and_squares(found.values, found.rated)
+    own_mean, own_squares = mean_and_squares(noise, rated)
     stretched = mean + (noise - own_mean) * np.sqrt(squares / np.maximum(own_squares, _HAIR))
     return np.where(rated, stretched, 0.0)
