@@ -1,9 +1,9 @@
 """Hand-made series of session ratings with the ruptures that every rule should see, written down before the rules were programmed.
 
-Scale 1 to 7. All rules are told that the SD within clients is 0.5, that between clients 0.6, and that four fifths of the variance within
-clients are reliable: a jump is then a fall of 0.5, a reliable drop one of 1.96 * sqrt(2) * 0.5 * sqrt(0.2) = 0.62, a decline one of 0.6 (or of
-the client's own SD, where that is larger). A rupture is repaired when half of the fall is made up for within three sessions. Expected are the
-session in which each rupture is seen and whether it is repaired.
+Scale 1 to 7. All rules are told that the SD within clients is 0.5, that between clients 0.6, and that four fifths of the variance
+within clients are reliable: a drop is then a fall of 0.5, a reliable drop one of 1.96 * sqrt(2) * 0.5 * sqrt(0.2) = 0.62, a decline one of
+0.6 (or of the client's own SD, where that is larger). A rupture is repaired when half of the fall is made up for within three sessions.
+Expected are the session in which each rupture is seen and whether it is repaired.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ SERIES = {
         (5.0, 5.1, 5.2, 5.3, 5.4, 4.0, 5.6, 5.7, 5.8, 5.9),
         {rule: {6: REPAIRED} for rule in RULES},
     ),
-    # A quarter of a point a session. Decline: own SD 0.61, so 0.75 below the top in session 4. A line that falls is no V. XmR: centre 5.125,
-    # lower limit 5.125 - 2.66 * 0.25 = 4.46: a trend takes the last session out of the limits.
+    # A quarter of a point a session. Decline: own SD 0.61, so 0.75 below the top in session 4. A line that falls is no V. XmR: centre
+    # 5.125, lower limit 5.125 - 2.66 * 0.25 = 4.46: a trend takes the last session out of the limits.
     "slow decline": Series(
         (6.0, 5.75, 5.5, 5.25, 5.0, 4.75, 4.5, 4.25),
         {"decline": {4: OPEN}, "control_chart": {8: OPEN}},

@@ -1119,8 +1119,8 @@ TABLES = (
         {
             **_CRITERION,
             "rated_by": "who gave the ratings",
-            "surrogates": "noise with each client's mean and SD: shuffled (the own ratings in random order) or autoregressive (normal values "
-            "with the site's autocorrelation of neighbouring sessions)",
+            "surrogates": "noise with each client's mean and SD: shuffled (the own ratings in random order) or autoregressive (normal "
+            "values with the site's autocorrelation of neighbouring sessions)",
             "unit": "clients or sessions",
             "statistic": "observed, noise, or excess (observed minus noise)",
             "p_noise": "share of the surrogates of a site with as many ruptures as observed or more; rows of excess at sites only",
@@ -1145,7 +1145,7 @@ TABLES = (
     Table(
         "ruptures",
         "outcome",
-        "Outcome and dropout after repaired, unrepaired and no ruptures, early and late, deep and long, and with a flat, very high alliance.",
+        "Outcome and dropout after repaired, unrepaired and no ruptures, early and late, and with a flat, very high alliance.",
         {
             **_CRITERION,
             "outcome": "outcome (higher is better) or dropout",

@@ -258,9 +258,7 @@ def _times(found: Sample, one: Seen, covariates: str, identities: Sequence[Row],
     present = found.columns.reindex(who)[["outcome", *HELD[covariates]]].notna().all(axis=1).to_numpy()
     sizes = [int((flags & present).sum()) for flags in seen] + [int((~flags & present).sum()) for flags in seen]
     if min(sizes) < least and not any(name in found.lacking for name in ("outcome", *HELD[covariates])):
-        reason = (
-            f"needs at least {least} clients each with and without early and late ruptures; has {sizes[0]} with early, {sizes[1]} with late"
-        )
+        reason = f"needs at least {least} clients each with and without early and late ruptures; has {sizes[0]} and {sizes[1]} with"
         yield from (absent(identity, reason) for identity in identities)
         return
     told = dict(zip(TIMES, ([1.0, 0.0], [0.0, 1.0], [1.0, -1.0])))
@@ -443,9 +441,7 @@ def _hazard(
     counts = {"n_clients": n, "n_sessions": len(rows), "n_events": events, "share_missing": 1 - n / len(found.clients)}
     per_term, minimum = events / len(columns), options["pooling"]["min_clients"]
     if n < minimum or per_term < limits["refuse"]:
-        reason = (
-            f"needs at least {minimum} clients and {limits['refuse']:g} dropouts per coefficient; has {n} clients and {events} dropouts"
-        )
+        reason = f"needs at least {minimum} clients and {limits['refuse']:g} dropouts per coefficient; has {n} and {events}"
         yield from (absent({**identity, "n_clients": n, "n_events": events}, reason) for identity, _ in weights.values())
         return
     known = found.therapists is not None and rows["therapist"].notna().all()
