@@ -85,95 +85,104 @@ def ratio(sums: np.ndarray, codes: np.ndarray | None, needs: str, least: int = 2
     return {**result_fields(result, codes is not None), "estimate": result.estimate[0], "variance": result.vcov[0, 0]}
 
 
-def _sums(rows: pd.DataFrame, columns: list[str]) -> tuple[pd.Index, np.ndarray]:
-    """Return sums of columns over each client's rows."""
-    summed = rows[columns].astype("float64").groupby(rows["client"].to_numpy()).sum()
-    return summed.index, summed.to_numpy()
+def parts_of(one: Seen, clients: pd.Index, question: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return what each client adds to numerator and denominator of every number of a criterion, shape (clients, 2)."""
+    rows = one.sessions
+    code, n = clients.get_indexer(rows["client"]), len(clients)
+    rupture = rows["rupture"].to_numpy(dtype=bool)
+    late = rows["session"].to_numpy() > question["early_until"]
+    depth = rows["depth"].to_numpy(dtype=float)
+    deep = rupture & np.isfinite(depth)
+
+    def total(weights: np.ndarray) -> np.ndarray:
+        return np.bincount(code, weights.astype(float), minlength=n)
+
+    def share(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+        return np.column_stack([numerator, denominator]).astype(float)
+
+    judged, begun = total(np.ones(len(rows))), total(rupture)
+    pattern = one.pattern(question["at_the_end"]).reindex(clients)
+    known = pattern.notna().to_numpy()
+    in_time = [(total(rupture & when) > 0, total(when) > 0) for when in (~late, late)]
+    return {
+        OF_CLIENTS[0]: share(begun > 0, judged > 0),
+        OF_CLIENTS[1]: share(pattern.eq(REPAIRED), known),
+        OF_CLIENTS[2]: share(pattern.eq(UNREPAIRED), known),
+        OF_CLIENTS[3]: share(*in_time[0]),
+        OF_CLIENTS[4]: share(*in_time[1]),
+        OF_SESSIONS: share(begun, judged),
+        OF_RUPTURES: share(total(rupture & rows["repaired"].to_numpy(dtype=bool)), begun),
+        NOT_FOLLOWED: share(total(rupture & ~rows["followed"].to_numpy(dtype=bool)), begun),
+        DEPTH: share(total(np.where(deep, depth, 0.0)), total(deep)),
+        LENGTH: share(total(np.where(rupture, rows["length"], 0.0)), begun),
+    }
+
+
+def moved_by(found: Sample, one: Seen, name: str, question: Mapping[str, Any]) -> tuple[rules.Series, str, float] | None:
+    """Return the series, the SD and the slope of a number of a criterion on it; None where the rule depends on none of the sample."""
+    if one.name not in found.moved:
+        return None
+    up, down = (parts_of(seen, found.clients, question)[name].sum(axis=0) for seen in found.moved[one.name])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change = rules.slope(up[0] / up[1], down[0] / down[1])
+    return found.series, rules.MOVED_BY[one.rule], change
+
+
+def _judged_number(found: Sample, one: Seen, name: str, parts: np.ndarray, codes: np.ndarray | None, options: Mapping[str, Any]) -> Row:
+    """Return the columns of a share or mean of a criterion."""
+    level = options["pooling"]["level"]
+    used = parts[:, 1] > 0
+    of_clients = name in OF_CLIENTS
+    total = parts.sum(axis=0)
+    moved = moved_by(found, one, name, options["questions"]["ruptures"])
+    if moved is None or (of_clients and total[0] in (0, total[1])):
+        own = None if codes is None else codes[used]
+        needs = f"needs ruptures of at least two clients; has those of {int(used.sum())}"
+        return share_of_clients(parts[used, 0] > 0, own, level) if of_clients else ratio(parts[used], own, needs)
+    if used.sum() < 2:
+        return ratio(parts[used], None, f"needs ruptures of at least two clients; has those of {int(used.sum())}")
+    rated = found.clients.get_indexer(found.series.clients)
+    result = rules.jackknifed_ratio(parts[rated], None if codes is None else codes[rated], moved)
+    row = {**result_fields(result, codes is not None), "estimate": result.estimate[0], "variance": result.vcov[0, 0]}
+    row["n_clients"] = int(used.sum())
+    if of_clients and not result.reason:
+        low, high = rules.score_interval(result, int(used.sum()), level)
+        row |= {"ci_low": low, "ci_high": high, "method": "counted"}
+    return row
 
 
 def _of_criterion(found: Sample, one: Seen, options: Mapping[str, Any]) -> Iterator[Row]:
     question, level = options["questions"]["ruptures"], options["pooling"]["level"]
-    rows, everyone = one.sessions, len(found.clients)
-    client_share = {"estimate_type": "share", "unit": CLIENTS}
+    everyone, codes = len(found.clients), found.therapists
+    of_ratings = "SD within clients" if one.rule in rules.RULES else "intensity"
+    kinds = {name: ("share", CLIENTS) for name in (JUDGED, *OF_CLIENTS)}
+    kinds |= {OF_SESSIONS: ("share", SESSIONS), OF_RUPTURES: ("share", "ruptures"), NOT_FOLLOWED: ("share", "ruptures")}
+    kinds |= {DEPTH: ("mean", of_ratings), LENGTH: ("mean", SESSIONS)}
     if one.reason:
-        for name in (JUDGED, *OF_CLIENTS):
-            yield absent({**_identity(one, name, "share", CLIENTS)}, one.reason)
-        for name, unit in ((OF_SESSIONS, SESSIONS), (OF_RUPTURES, "ruptures"), (NOT_FOLLOWED, "ruptures")):
-            yield absent(_identity(one, name, "share", unit), one.reason)
-        for name in (DEPTH, LENGTH):
-            of_ratings = "SD within clients" if one.rule in rules.RULES else "intensity"
-            yield absent(_identity(one, name, "mean", of_ratings if name == DEPTH else SESSIONS), one.reason)
+        yield from (absent(_identity(one, name, *kind), one.reason) for name, kind in kinds.items())
         return
-    seen = rows[rows["rupture"]]
-    judged = pd.Index(sorted(rows["client"].unique()))
-    per_client = rows.groupby("client").size()
+    sessions = np.bincount(found.clients.get_indexer(one.sessions["client"]), minlength=everyone)
     yield {
-        **_identity(one, JUDGED, **_named(client_share)),
-        **share_of_clients(found.clients.isin(judged), found.therapists, level),
-        "n_sessions": len(rows),
+        **_identity(one, JUDGED, *kinds[JUDGED]),
+        **share_of_clients(sessions > 0, codes, level),
+        "n_sessions": len(one.sessions),
         "share_missing": 0.0,
     }
-    early = question["early_until"]
-    pattern = one.pattern(question["at_the_end"])
-    sets: dict[str, tuple[pd.Index, np.ndarray]] = {
-        OF_CLIENTS[0]: (judged, judged.isin(seen["client"])),
-        OF_CLIENTS[1]: (pattern.index, pattern.eq(REPAIRED).to_numpy()),
-        OF_CLIENTS[2]: (pattern.index, pattern.eq(UNREPAIRED).to_numpy()),
-    }
-    for name, chosen in ((OF_CLIENTS[3], rows["session"] <= early), (OF_CLIENTS[4], rows["session"] > early)):
-        own = pd.Index(sorted(rows.loc[chosen, "client"].unique()))
-        sets[name] = own, own.isin(seen.loc[chosen.reindex(seen.index), "client"])
-    for name, (who, counted) in sets.items():
-        identity = _identity(one, name, **_named(client_share))
-        if one.rule == "v_shape" and name == OF_CLIENTS[2]:
+    for name, parts in parts_of(one, found.clients, question).items():
+        identity = _identity(one, name, *kinds[name])
+        if one.rule == "v_shape" and name in (OF_CLIENTS[2], OF_RUPTURES, NOT_FOLLOWED):
             yield absent(identity, ONLY_REPAIRED)
             continue
-        if not len(who):
+        if name in OF_CLIENTS and not parts[:, 1].any():
             yield absent(identity, "needs clients who were judged in these sessions")
             continue
+        used = parts[:, 1] > 0
         yield {
             **identity,
-            **share_of_clients(counted, found.codes(who), level),
-            "n_sessions": int(per_client.reindex(who).sum()),
-            "share_missing": 1 - len(who) / everyone if everyone else None,
+            **_judged_number(found, one, name, parts, codes, options),
+            "n_sessions": int(sessions[used].sum()),
+            "share_missing": 1 - used.mean(),
         }
-    missing = {"share_missing": 1 - len(judged) / everyone if everyone else None}
-    who, sums = _sums(rows.assign(one=1.0), ["rupture", "one"])
-    codes = found.codes(who)
-    yield {
-        **_identity(one, OF_SESSIONS, "share", SESSIONS),
-        **ratio(sums, codes, "needs at least two clients"),
-        "n_sessions": len(rows),
-        **missing,
-    }
-    marked = rows.assign(
-        repaired=rows["repaired"] & rows["rupture"],
-        unseen=rows["rupture"] & ~rows["followed"],
-        depth=np.where(rows["rupture"], rows["depth"].fillna(0.0), 0.0),
-        deep=rows["rupture"] & rows["depth"].notna(),
-        length=np.where(rows["rupture"], rows["length"], 0.0),
-    )
-    for name, column, of, kind, unit in (
-        (OF_RUPTURES, "repaired", "rupture", "share", "ruptures"),
-        (NOT_FOLLOWED, "unseen", "rupture", "share", "ruptures"),
-        (DEPTH, "depth", "deep", "mean", one.unit),
-        (LENGTH, "length", "rupture", "mean", SESSIONS),
-    ):
-        identity = _identity(one, name, kind, unit)
-        if one.rule == "v_shape" and name in (OF_RUPTURES, NOT_FOLLOWED):
-            yield absent(identity, ONLY_REPAIRED)
-            continue
-        with_one, sums = _sums(marked[marked["rupture"]], [column, of])
-        yield {
-            **identity,
-            **ratio(sums, found.codes(with_one), f"needs ruptures of at least two clients; has those of {len(with_one)}"),
-            "n_sessions": len(seen),
-            **missing,
-        }
-
-
-def _named(fields: Mapping[str, str]) -> dict[str, str]:
-    return {"kind": fields["estimate_type"], "unit": fields["unit"]}
 
 
 def _of_ratings(found: Sample, options: Mapping[str, Any]) -> Iterator[Row]:
@@ -260,7 +269,7 @@ def base_rate_rows(found: Sample, options: Mapping[str, Any]) -> list[Row]:
                 continue
             rule = question["criteria"][one.name]
             counts, judged, eligible = rules.surrogate_starts(rule, found.series, found.sd, noise[kind], **shared)
-            rows += _beside_noise(found, one, identities, counts, judged, eligible)
+            rows += _beside_noise(found, one, identities, counts, judged, eligible, question)
     return rows
 
 
@@ -269,11 +278,17 @@ def _base_identity(one: Seen, kind: str, unit: str) -> Row:
 
 
 def _beside_noise(
-    found: Sample, one: Seen, identities: list[Row], counts: np.ndarray, judged: np.ndarray, eligible: np.ndarray
+    found: Sample,
+    one: Seen,
+    identities: list[Row],
+    counts: np.ndarray,
+    judged: np.ndarray,
+    eligible: np.ndarray,
+    question: Mapping[str, Any],
 ) -> Iterator[Row]:
-    own = one.sessions.assign(one=1.0)
-    summed = own[["rupture", "one"]].astype("float64").groupby(own["client"]).sum().reindex(found.series.clients).fillna(0.0)
-    observed, sessions = summed["rupture"].to_numpy(), summed["one"].to_numpy()
+    of_client = parts_of(one, found.clients, question)
+    rated = found.clients.get_indexer(found.series.clients)
+    observed, sessions = of_client[OF_SESSIONS][rated].T
     of_units = {
         CLIENTS: (observed > 0, sessions > 0, (counts > 0) & eligible, eligible),
         SESSIONS: (observed, sessions, counts, judged),
@@ -281,14 +296,19 @@ def _beside_noise(
     for place, unit in enumerate(of_units):
         seen, could, by_noise, noise_could = (np.asarray(part, dtype=float) for part in of_units[unit])
         sums = np.column_stack([seen, could, by_noise.mean(axis=0), noise_could.mean(axis=0)])
-        used = (sums[:, 1] > 0) | (sums[:, 3] > 0)
-        codes = found.codes(found.series.clients[used])
+        codes = found.codes(found.series.clients)
+        moved = moved_by(found, one, WITH_RUPTURE if unit == CLIENTS else OF_SESSIONS, question)
 
         def shares(stack: np.ndarray) -> np.ndarray:
             first, second = stack[:, 0] / stack[:, 1], stack[:, 2] / stack[:, 3]
             return np.stack([first, second, first - second], axis=-1)
 
-        result = jackknife(sums[used], shares, 3, codes, min_rows=2)
+        result = jackknife(sums, shares, 3, codes, min_rows=2)
+        variances = np.diagonal(result.vcov).copy()
+        if moved is not None and not result.reason:
+            # The threshold moves what is observed and what noise gives alike, and hardly their difference.
+            for position in (0, 1):
+                variances[position] = rules.jackknifed_ratio(sums[:, 2 * position : 2 * position + 2], codes, moved).vcov[0, 0]
         fields = result_fields(result, codes is not None)
         rates = by_noise.sum(axis=1) / np.maximum(noise_could.sum(axis=1), 1)
         reached = rates >= seen.sum() / max(could.sum(), 1) - 1e-12
@@ -297,8 +317,9 @@ def _beside_noise(
                 **identity,
                 **fields,
                 "n_sessions": int(sessions.sum()),
-                "share_missing": 1 - result.n / len(found.clients),
+                "n_clients": int((could > 0).sum()),
+                "share_missing": 1 - (could > 0).sum() / len(found.clients),
                 "estimate": result.estimate[position],
-                "variance": result.vcov[position, position],
+                "variance": variances[position],
                 "p_noise": (1 + int(reached.sum())) / (1 + len(rates)) if position == 2 and not result.reason else None,
             }

@@ -1,4 +1,4 @@
-"""Ruptures, repairs and how treatments end: outcome and dropout after repaired, unrepaired and no ruptures, and a flat, very high alliance."""
+"""How treatments end: outcome and dropout after repaired, unrepaired and no ruptures, and with a flat, very high alliance."""
 
 from __future__ import annotations
 
@@ -399,7 +399,7 @@ def _hazard(
 ) -> Iterator[Row]:
     """Yield hazard ratios of two states and of the first against the second.
 
-    A state after which fewer than two clients left, or came again, has no ratio: its sessions are left out, and what concerns it is not estimable.
+    A state after which fewer than two clients left, or came again, has no ratio: its sessions are left out.
 
     Parameters
     ----------

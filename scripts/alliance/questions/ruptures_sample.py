@@ -87,6 +87,8 @@ class Sample:
         Standard deviations within and between clients, and reliability within.
     criteria : list of Seen
         In the order of the configuration.
+    moved : dict of str to (Seen, Seen)
+        What a criterion sees with the SD of its threshold one step up and one down, where it depends on one.
     columns : DataFrame
         One row a client: ``outcome, intake, early`` (symptoms at the end of the early-gain window), higher is better.
     lacking : dict of str to str
@@ -102,6 +104,7 @@ class Sample:
     ceiling: pd.Series
     sd: rules.Scale
     criteria: list[Seen]
+    moved: dict[str, tuple[Seen, Seen]]
     columns: pd.DataFrame
     lacking: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -138,7 +141,15 @@ def sample(site: SiteData, options: Mapping[str, Any]) -> Sample:
         "autocorrelation": _plain(rules.autocorrelation(found, question["largest_gap"])) if len(found.clients) else None,
     }
     criteria = [criterion(name, rule, site, found, sd, instrument, options) for name, rule in question["criteria"].items()]
-    return Sample(site.site, clients, codes if known else None, found, ceiling, sd, criteria, columns, lacking, facts)
+    moved = {
+        one.name: tuple(
+            criterion(one.name, question["criteria"][one.name], site, found, rules.changed(sd, one.rule, step), instrument, options)
+            for step in (rules.STEP, -rules.STEP)
+        )
+        for one in criteria
+        if one.rule in rules.MOVED_BY and not one.reason
+    }
+    return Sample(site.site, clients, codes if known else None, found, ceiling, sd, criteria, moved, columns, lacking, facts)
 
 
 def _plain(value: float) -> float | None:

@@ -7,11 +7,15 @@ all clients, at once: arrays have ratings in the first axis and series in the ot
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from alliance.statistics.change import wilson
+from alliance.statistics.distributions import critical_value
+from alliance.statistics.jackknife import Jackknifed, jackknife
 
 D2 = 1.128
 """Expected range of two normal values in standard deviations, of the chart of individual values and moving ranges (XmR)."""
@@ -467,6 +471,74 @@ def _follow(
         "length": length,
         "repairs_at": repairs_at,
     }
+
+
+STEP = 0.1
+"""Share by which a standard deviation is changed to see how a number depends on it."""
+MOVED_BY = {"drop": "within", "reliable_drop": "within", "decline": "between"}
+"""The standard deviation of the sample that a rule's threshold depends on; other rules look at each client alone."""
+
+
+def changed(sd: Scale, rule: str, step: float) -> Scale:
+    """Return the standard deviations with the one that a rule depends on changed by a share."""
+    which = MOVED_BY[rule]
+    return replace(sd, **{which: getattr(sd, which) * (1 + step)})
+
+
+def slope(up: float, down: float) -> float:
+    """Return the change of a number per unit of the logarithm of a standard deviation, from its values one step up and down; 0: unknown."""
+    found = (up - down) / np.log((1 + STEP) / (1 - STEP))
+    return float(found) if np.isfinite(found) else 0.0
+
+
+def jackknifed_ratio(
+    parts: np.ndarray, therapists: ArrayLike | None = None, moved: tuple[Series, str, float] | None = None, *, min_rows: int = 2
+) -> Jackknifed:
+    """Return a ratio of sums over clients with its error from leaving out each therapist.
+
+    A threshold in standard deviations of the sample moves when a therapist is left out: the ratio without a therapist is that of the
+    other clients as they were judged, plus ``slope`` times the change of the logarithm of the standard deviation.
+
+    Parameters
+    ----------
+    parts : ndarray, shape (n, 2)
+        What each client adds to numerator and denominator.
+    therapists : array_like, shape (n,), optional
+    moved : tuple, optional
+        Series of the same n clients, ``within`` or ``between``, and the slope (:func:`slope`).
+    min_rows : int
+        Fewer clients: no estimate.
+    """
+    parts = np.asarray(parts, dtype=float)
+    if moved is None:
+        return jackknife(parts, lambda stack: stack[:, :1] / stack[:, 1:2], 1, therapists, min_rows=min_rows)
+    found, which, change = moved
+    mean, squares = mean_and_squares(found.values, found.rated)
+    spread = np.column_stack([squares, found.counts - 1]) if which == "within" else np.column_stack([np.ones(len(mean)), mean, mean**2])
+    rows = np.column_stack([parts, spread])
+
+    def variance(stack: np.ndarray) -> np.ndarray:
+        if which == "within":
+            return stack[:, 2] / stack[:, 3]
+        return (stack[:, 4] - stack[:, 3] ** 2 / stack[:, 2]) / (stack[:, 2] - 1)
+
+    whole = variance(rows.sum(axis=0)[None])[0]
+
+    def moved_ratio(stack: np.ndarray) -> np.ndarray:
+        return (stack[:, 0] / stack[:, 1] + change * np.log(variance(stack) / whole) / 2)[:, None]
+
+    return jackknife(rows, moved_ratio, 1, therapists, min_rows=min_rows)
+
+
+def score_interval(found: Jackknifed, n: int, level: float) -> tuple[float, float]:
+    """Return Wilson's interval of a share with as many independent clients, at most n, as its error is worth, by t of the jackknife.
+
+    See :func:`alliance.statistics.change.proportion`, which does the same where thresholds do not move.
+    """
+    share, error = float(found.estimate[0]), float(found.std_error[0])
+    worth = min(n, share * (1 - share) / error**2) if error > 0 else n
+    low, high = wilson(share, worth, critical_value(level, found.df))
+    return float(low), float(high)
 
 
 _GRID = np.linspace(-0.95, 0.95, 191)
