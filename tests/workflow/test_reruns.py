@@ -17,6 +17,7 @@ QUESTIONS = (
     "early gains",
     "measurement",
     "path models",
+    "ruptures",
     "therapist factors",
 )
 

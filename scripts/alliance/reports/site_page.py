@@ -18,6 +18,7 @@ from alliance.reports.chapters import (
     measurement_overlap,
     measurement_reliability,
     path_models,
+    ruptures,
 )
 from alliance.reports.elements import Cell, Column, Table, listed, number_cell, slug
 from alliance.reports.inputs import EXCLUDED, ReportData
@@ -49,6 +50,7 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
     ),
     "congruence": (congruence.site_rows, None, congruence.statistic_name, "Client and therapist of the same sessions"),
     "dropout": (dropout.site_rows, None, dropout.estimate_name, "First-session alliance and dropout (hazard ratio)"),
+    "ruptures": (ruptures.site_rows, None, ruptures.criterion_name, "Clients with at least one rupture, by criterion"),
 }
 
 

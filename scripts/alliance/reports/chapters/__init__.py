@@ -11,6 +11,7 @@ from alliance.reports.chapters import (
     general,
     measurement,
     path_models,
+    ruptures,
     therapist_factors,
 )
 from alliance.reports.elements import Chapter
@@ -25,6 +26,7 @@ CHAPTERS = {
     (therapist_factors.QUESTION,): therapist_factors.build,
     (congruence.QUESTION,): congruence.build,
     (dropout.QUESTION,): dropout.build,
+    (ruptures.QUESTION,): ruptures.build,
 }
 """What builds a chapter, by the questions it draws on, in the order of the page."""
 

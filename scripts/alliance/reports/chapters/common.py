@@ -71,12 +71,14 @@ BOUNDED_TYPES = frozenset(
         "expected_change",
         "akaike_weight",
         "kappa",
+        "pabak",
     }
 )
 RATIO_TYPES = frozenset({"hazard_ratio", "odds_ratio", "observed_to_expected"})
 PERCENT_TYPES = frozenset(
     {
         "share",
+        "share_difference",
         "variance_share",
         "share_of_rest",
         "r_squared_change",
