@@ -103,6 +103,7 @@ OPTIONS = {
             "windows": ["session_3"],
             "raters": ["therapist"],
             "severity_bound": 0.1,
+            "instrument_bound": 0.1,
             "unique_shared": ["social_relations"],
             "clients_per_factor": 5,
             "over_time": {

@@ -349,6 +349,7 @@ class ClientFactors(StrictModel):
     raters: list[Rater] = Field(default_factory=list)
     factors: dict[str, Factor] = Field(default_factory=dict)
     severity_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    instrument_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
     unique_shared: list[str] = Field(default_factory=list)
     clients_per_factor: Annotated[float, Field(ge=1, le=100)] = 5.0
     over_time: FactorsOverTime = Field(default_factory=FactorsOverTime)

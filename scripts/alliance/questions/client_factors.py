@@ -13,6 +13,7 @@ import pandas as pd
 from alliance.questions import (
     client_factors_categories,
     client_factors_correlations,
+    client_factors_instruments,
     client_factors_over_time,
     client_factors_unique_shared,
     effects,
@@ -29,9 +30,9 @@ from alliance.questions.summary import SiteSummary
 estimate_reads = ("alliance", "outcome", "pooling.min_clients", "questions.client_factors")
 pool_reads = ("alliance.rater", "outcome.rater", "outcome.form", "pooling", "questions.client_factors")
 needs = ()
-tables = ("factors", "categories", "over_time", "unique_shared", "leave_one_out")
+tables = ("factors", "categories", "over_time", "unique_shared", "instruments", "leave_one_out")
 
-UNIQUE_SHARED, OVER_TIME = "unique_shared", "over_time"
+UNIQUE_SHARED, OVER_TIME, INSTRUMENTS = "unique_shared", "over_time", client_factors_instruments.NAME
 
 
 def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
@@ -62,6 +63,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
             "": client_factors_correlations.others(own, alliances, options),
             UNIQUE_SHARED: client_factors_unique_shared.estimate(site, own, alliance, options),
             OVER_TIME: client_factors_over_time.estimate(site, own, alliance, options),
+            INSTRUMENTS: client_factors_instruments.estimate(site, own, options),
         }
         therapists = len(set(own.codes.tolist())) if own.therapists_known else None
         counts = {"clients": len(own.clients), "therapists": therapists, "sessions": alliance.n_sessions}
@@ -100,7 +102,7 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     summaries = sorted(summaries, key=lambda one: one.site)
     gathered = effects.gather(summaries) if summaries else pd.DataFrame()
     factors = left_out = pd.DataFrame()
-    main, of_parts = gathered, {UNIQUE_SHARED: gathered, OVER_TIME: gathered}
+    main, of_parts = gathered, {UNIQUE_SHARED: gathered, OVER_TIME: gathered, INSTRUMENTS: gathered}
     if len(gathered):
         main = effects.scaled(gathered[gathered["model"].eq(HEADLINE)], scale)
         of_parts = {name: gathered[gathered["model"].eq(name)].reset_index(drop=True) for name in of_parts}
@@ -111,6 +113,7 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
         "categories": categories,
         UNIQUE_SHARED: client_factors_unique_shared.pool(of_parts[UNIQUE_SHARED], summaries, options, UNIQUE_SHARED),
         OVER_TIME: client_factors_over_time.pool(of_parts[OVER_TIME], summaries, options),
+        INSTRUMENTS: client_factors_instruments.pool(of_parts[INSTRUMENTS], main, summaries, scale, options),
         "leave_one_out": effects.stack(left_out, categories_left_out),
     }
     return {name: finish(table, "client_factors", name) for name, table in found.items()}
@@ -164,4 +167,5 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         )
         sentences.append(Sentence(text, ("raudenbush_bryk_2002", "bell_mccaffrey_2002")))
     sentences += client_factors_unique_shared.methods(options, tables["unique_shared"])
-    return sentences + client_factors_over_time.methods(options, tables["over_time"])
+    sentences += client_factors_over_time.methods(options, tables["over_time"])
+    return sentences + client_factors_instruments.methods(options, tables[INSTRUMENTS])

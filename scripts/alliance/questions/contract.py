@@ -84,7 +84,8 @@ ESTIMATE_TYPES = {
     "e_value": "risk ratio with mediator and outcome that an unmeasured confounder would need to undo the path between them (E-value)",
     "e_value_limit": "the same for the limit of the path's interval that is nearer to zero (1: the interval includes zero)",
     "path_difference": "a site's standardised path minus that of all other sites together",
-    "equality_test": "test that paths are equal over sites: chi-squared, its degrees of freedom or its p value, named in `index`",
+    "equality_test": "test that paths (or correlations with several instruments) are equal over sites: chi-squared or F, degrees of "
+    "freedom or p value, named in `index`",
     "modification_index": "chi-squared by which fit would improve at least if one parameter were freed",
     "expected_change": "expected standardised value of that parameter",
     "residual_correlation": "correlation of two variables minus the one the model implies",
@@ -877,6 +878,25 @@ TABLES = (
     ),
     Table(
         "client_factors",
+        "instruments",
+        "Whether a client factor goes with the alliance alike whichever instrument measures the alliance.",
+        {
+            **_FACTOR_KEYS,
+            "factor_rater": _OF_FACTOR["factor_rater"],
+            "where": "within_sites (two instruments, the same clients and sessions) or between_sites (sites with other instruments)",
+            "pair": "instruments that are compared on the same clients; (preferred): the first of the configuration that the site has, "
+            "(other): the next; empty: between sites",
+            "alliance_instrument": "instrument of the correlation; empty: a difference, or a test",
+            "contrast": "difference, first minus second (between sites on the scale of pooling); all instruments: the test that none "
+            "differs; empty: one correlation",
+            "index": "of the test: f (chi2 where intervals are normal) or p_value; empty: all else",
+            **_WITHOUT_WEIGHT,
+        },
+        ("correlation", "correlation_contrast", "slope_on_moderator", "equality_test"),
+        numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "client_factors",
         "leave_one_out",
         "The pooled correlation of every factor and the mean of every category, each site left out in turn.",
         {"factor": "client factor; empty for a category", "category": "category of the review", **_LEFT_OUT},
@@ -1169,6 +1189,7 @@ DESCRIPTIVE = {
     },
     "client_factors": {
         **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
+        **dict.fromkeys(("where", "pair", "alliance_instrument", "index"), TEXT),
         "n_factors": NUMBER,
     },
     "alliance_outcome": {
