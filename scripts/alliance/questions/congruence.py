@@ -39,6 +39,7 @@ estimate_reads = (
 pool_reads = ("pooling", "alliance.rater", "outcome.rater", "symptoms.rater", "questions.congruence")
 needs = ()
 tables = ("agreement", "truth_and_bias", "actor_partner", "response_surface")
+reads_ratings = True
 
 PARTS = {
     "agreement": congruence_agreement,

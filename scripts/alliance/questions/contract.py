@@ -149,6 +149,7 @@ ESTIMATE_TYPES = {
     "component_share": "share (0-1) of the variance of all scores that the first principal component takes",
     "correlation_disattenuated": "correlation corrected for the unreliability of both measures",
     "concordance": "Lin's concordance correlation: how far two raters' scores lie on the line of agreement",
+    "profile_likeness": "mean over clients of the correlation, over items, of two raters' answers (or correlation of their mean profiles)",
     "limit_of_agreement": "limit inside which 95 % of two raters' differences of one session are expected to lie (with its partner)",
     "directional_bias": "how much higher the judge rates than the truth, at the average truth, in SD of both raters",
     "directional_bias_contrast": "difference of two such biases, first minus second",
@@ -971,13 +972,17 @@ TABLES = (
         {
             **_DYAD_KEYS,
             "window": EFFECT_KEYS["window"],
-            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, or where "
-            "differences lie",
-            "definition": "how ratings were standardised for the bands",
+            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, where "
+            "differences lie, or how alike the two raters' profiles over items are and what that predicts",
+            "definition": "how ratings were standardised for the bands; whether profiles are as given or less each rater's mean profile",
             "unit": "points (mean of the items, or percent of range) or sd (of both raters together at the site)",
             "headline": "yes: the measure that the study is about; no: all others",
+            "same_rater": "mixed: one of the two raters also rated the outcome; no: neither did; empty: the row is about the two raters alone",
         },
-        ("icc", "concordance", "mean_difference", "limit_of_agreement", "share", "variance_share"),
+        (
+            *("icc", "concordance", "mean_difference", "limit_of_agreement", "share", "variance_share", "profile_likeness"),
+            *("correlation", "partial_correlation"),
+        ),
     ),
     Table(
         "congruence",

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.issues import brief
+from alliance.questions.congruence_profiles import AS_GIVEN, LESS_MEAN, LIKENESS, WITH_OUTCOME, WITH_STAYING
 from alliance.questions.invariance_rows import may_compare
 from alliance.reports import numbers
 from alliance.reports.chapters import common
@@ -57,6 +58,7 @@ def build(data: ReportData) -> Chapter:
     findings = [
         higher,
         agreement_sentence(data, tables["agreement"]),
+        likeness_sentence(data, tables["agreement"]),
         tracking_sentence(data, tables["truth_and_bias"]),
         scale_sentence(data, tables["truth_and_bias"]),
         moderator_sentence(data, tables["truth_and_bias"]),
@@ -158,6 +160,27 @@ def agreement_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
             f"{numbers.decimal(low.estimate, data.decimals)} and {numbers.decimal(high.estimate, data.decimals)} SD."
         )
     return " ".join(part for part in (text, common.spread_sentence(data, row), common.caution(row)) if part)
+
+
+def likeness_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
+    """Return how alike the two raters' answers are over items, and what that predicts."""
+    first, second = raters(data)
+    own = headline_rows(agreement, data)
+    whole, beyond = (one_row(own, statistic=LIKENESS, definition=definition) for definition in (AS_GIVEN, LESS_MEAN))
+    if whole is None or beyond is None or not (common.has_number(whole) and common.has_number(beyond)):
+        return ""
+    text = (
+        f"Do both endorse the same? Over the items of a form, the answers of a {first} and the {second} correlate by "
+        f"{numbers.bounded(whole.estimate, data.decimals)} {common.interval_text(whole, data.decimals)} on average; less what {first}s and "
+        f"{second}s answer on average, by {numbers.bounded(beyond.estimate, data.decimals)} {common.interval_text(beyond, data.decimals)} "
+        f"({common.plural(beyond.n_sites, 'site')}, {common.plural(beyond.n_clients, 'client')})."
+    )
+    told = []
+    for statistic, words in ((WITH_OUTCOME, "the outcome given intake"), (WITH_STAYING, "staying in treatment")):
+        row = one_row(own, statistic=statistic)
+        if row is not None and common.has_number(row):
+            told.append(f"{words} by {numbers.bounded(row.estimate, data.decimals)} {common.interval_text(row, data.decimals)}")
+    return f"{text} Such likeness goes with {' and '.join(told)}." if told else text
 
 
 def tracking_sentence(data: ReportData, table: pd.DataFrame) -> str:
