@@ -161,6 +161,7 @@ OPTIONS = {
             "commensurable": "same_instrument",
             "centre": "pooled_mean",
             "band": 0.5,
+            "low_reliability": 0.7,
             "least_share": 0.1,
             "axis_bound": 0.5,
             "slope_bound": 0.1,

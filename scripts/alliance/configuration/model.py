@@ -477,6 +477,7 @@ class Congruence(StrictModel):
     commensurable: Literal["same_instrument", "percent_of_range"] = "same_instrument"
     centre: Literal["pooled_mean", "midpoint"] = "pooled_mean"
     band: Annotated[float, Field(gt=0, le=2)] = 0.5
+    low_reliability: Annotated[float, Field(ge=0, le=1)] = 0.7
     least_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     axis_bound: Annotated[float, Field(gt=0)] = 0.5
     slope_bound: Annotated[float, Field(gt=0)] = 0.1

@@ -213,7 +213,9 @@ def _differences(own: pd.DataFrame, keys: Mapping[str, Any], pooling: Mapping[st
         reason = f"not estimable: needs sites whose alliance comes from different instruments; has {' and '.join(names) or 'none'}"
         return [{**test, "index": P_VALUE, **refused, "reason": reason}]
     fields = {name: pooling[name] for name in ("tau2", "interval", "level")}
-    found = meta_regression(own["y"], own["v"], pd.DataFrame({"instrument": own["alliance_instrument"].astype(object).to_numpy()}), **fields)
+    found = meta_regression(
+        own["y"], own["v"], pd.DataFrame({"instrument": own["alliance_instrument"].astype(object).to_numpy()}), **fields
+    )
     if found.status == "not_estimable":
         reason = f"not estimable: {found.reason} (instruments: {', '.join(names)})"
         return [{**test, "index": P_VALUE, **refused, "reason": reason}]
@@ -238,7 +240,10 @@ def _differences(own: pd.DataFrame, keys: Mapping[str, Any], pooling: Mapping[st
     if found.qm is None:
         return [*rows, {**test, "index": P_VALUE, **refused, "reason": "not estimable: the instruments' means have no test"}]
     statistic = CHI2 if pooling["interval"] == "z" else F
-    return [*rows, *({**test, **told, "index": index, "estimate": value} for index, value in ((statistic, found.qm), (P_VALUE, found.qm_p)))]
+    return [
+        *rows,
+        *({**test, **told, "index": index, "estimate": value} for index, value in ((statistic, found.qm), (P_VALUE, found.qm_p))),
+    ]
 
 
 def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
@@ -257,16 +262,16 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     if len(within):
         bound = options["questions"]["client_factors"]["instrument_bound"]
         text = (
-            "Whether correlations with the alliance hold for other instruments of it was asked at sites with several: the correlations with "
-            "two instruments that the same clients filled in in the same sessions were compared as dependent correlations, each therapist "
-            f"left out in turn, and their difference was tested against ±{bound:g} by two one-sided tests. Differences hold those of the "
-            "instruments' reliability."
+            "Whether correlations with the alliance hold for other instruments of it was asked at sites with several: the correlations "
+            "with two instruments that the same clients filled in in the same sessions were compared as dependent correlations, each "
+            f"therapist left out in turn, and their difference was tested against ±{bound:g} by two one-sided tests. "
+            "Differences hold those of the instruments' reliability."
         )
         sentences.append(Sentence(text, ("steiger_1980", "schuirmann_1987")))
     if found["where"].eq(BETWEEN).any() and found["estimate_type"].eq("slope_on_moderator").any():
         text = (
-            "Sites whose alliance comes from different instruments were compared by meta-regression on the instrument; sites differ in much "
-            "else, so that this only describes."
+            "Sites whose alliance comes from different instruments were compared by meta-regression on the instrument; sites differ in "
+            "much else, so that this only describes."
         )
         sentences.append(Sentence(text, ("viechtbauer_2005",)))
     return sentences

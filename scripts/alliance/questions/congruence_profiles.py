@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.questions.congruence_actor_partner import before_outcome, outcomes
-from alliance.questions.congruence_dyads import QUESTION, SUMMARIES_ONLY, SessionScores, not_estimable, notes, raters
+from alliance.questions.congruence_dyads import QUESTION, SUMMARIES_ONLY, SessionScores, lacking, not_estimable, notes, pairs, raters
 from alliance.questions.item_answers import ItemAnswers, attended_for, item_answers
 from alliance.questions.outcome_measures import PREFERRED
 from alliance.questions.site_data import SiteData
@@ -121,24 +121,17 @@ def _profiles(
         return _none(SUMMARIES_ONLY)
     chosen = [name for name in forms if instrument in (PREFERRED, name)]
     if not chosen:
-        return _none(f"needs answers to the items of the same instrument from {first} and {second}")
+        shared = any(one == other for one, other in pairs(site, table, options, scale))
+        items = f"needs answers to the items of the same instrument from {first} and {second}, not scale scores alone"
+        return _none(items if shared else lacking(table, options, scale))
     own = forms[chosen[0]]
     key = own[0].instrument
     items = [item for item in (key.scale_items(scale) if scale in key.scale_names else ()) if all(item in one.items for one in own)]
     if len(items) < FEWEST_ITEMS:
         return _none(f"needs at least {FEWEST_ITEMS} items of the {scale} scale of {chosen[0]} that both answered; has {len(items)}")
-    definition = options["alliance"]["windows"][window]
-    attended = attended_for(site, {window: definition})
-    sides = []
-    for one in own:
-        rated = one.window(definition, attended)
-        answers = rated.answers[:, [rated.items.index(item) for item in items]]
-        index = rated.forms[["client_no", "session"]].astype("int64")
-        sides.append(pd.DataFrame(answers).assign(**index).groupby(["client_no", "session"]).mean())
-    shared = sides[0].index.intersection(sides[1].index).sort_values()
-    x, y = (side.reindex(shared).to_numpy(dtype=float) for side in sides)
-    # An item counts in the sessions in which both answered it.
-    x, y = np.where(np.isfinite(y), x, np.nan), np.where(np.isfinite(x), y, np.nan)
+    x, y = both_answers(site, own, items, options["alliance"]["windows"][window])
+    shared = x.index
+    x, y = x.to_numpy(), y.to_numpy()
     client = shared.get_level_values("client_no")
     means = [pd.DataFrame(side, index=client).groupby(level=0).mean() for side in (x, y)]
     clients = means[0].index
@@ -148,6 +141,25 @@ def _profiles(
     dates = pd.Series(table.dates.reindex(shared.set_names(["client", "session"])).to_numpy(), index=client).groupby(level=0).max()
     counted = pd.Series(1, index=client).groupby(level=0).sum().to_numpy()
     return Profiles(both[0][kept], both[1][kept], clients[kept], dates.reindex(clients[kept]), counted[kept], len(clients))
+
+
+def both_answers(
+    site: SiteData, own: tuple[ItemAnswers, ItemAnswers], items: Sequence[int], window: Mapping[str, Any]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the answers of two raters in the sessions of a window that both rated, index ``client_no, session``, one column an item.
+
+    An item counts in the sessions in which both answered it.
+    """
+    attended = attended_for(site, {"window": window})
+    sides = []
+    for one in own:
+        rated = one.window(window, attended)
+        answers = rated.answers[:, [rated.items.index(item) for item in items]]
+        index = rated.forms[["client_no", "session"]].astype("int64")
+        sides.append(pd.DataFrame(answers).assign(**index).groupby(["client_no", "session"]).mean())
+    shared = sides[0].index.intersection(sides[1].index).sort_values()
+    x, y = (side.reindex(shared).astype("float64") for side in sides)
+    return x.where(y.notna()), y.where(x.notna())
 
 
 def _counts(found: Profiles, kept: np.ndarray, codes: np.ndarray | None, result: Jackknifed) -> dict[str, Any]:
@@ -189,11 +201,11 @@ def _predictions(keys: Mapping[str, Any], found: Profiles, site: SiteData, table
         (WITH_STAYING, 1 - left.values, None, dates.iloc[:0], told_left, "no"),
     )
     minimum = options["pooling"]["min_clients"]
-    for statistic, values, control, when, lacking, whose in wanted:
+    for statistic, values, control, when, needed, whose in wanted:
         names = (statistic, LEVELS_TOO.format(statistic if control is not None else f"{statistic} given"))
         names = (names[0], names[1].replace("given and both", "given both"))
         kinds = ("partial_correlation" if control is not None else "correlation", "partial_correlation")
-        reason = found.reason or lacking
+        reason = found.reason or needed
         result, counts = None, {"n_clients": 0}
         if not reason:
             outcome = values.reindex(found.clients).to_numpy(dtype=float)

@@ -161,6 +161,7 @@ ESTIMATE_TYPES = {
     "partner_actor_ratio": "partner effect over actor effect (k): 1 both count alike, 0 only one's own rating, -1 their contrast",
     "surface_coefficient": "coefficient of the polynomial regression, or slope or curvature along a line of the response surface",
     "surface_axis": "coordinate of the stationary point, or intercept or slope of a principal axis of the response surface",
+    "term_reliability": "reliability of a rating (alpha), or what it implies for the square or the product that a coefficient belongs to",
     "standard_deviation": "standard deviation, in the unit the row names",
     "share_of_rest": "share of the outcome variance left by the covariates that the alliance explains (squared partial r)",
     "hazard_ratio": "ratio of hazards (chances to leave after a session among those who came to it) for one more unit of the row's term",
@@ -977,7 +978,7 @@ TABLES = (
             "definition": "how ratings were standardised for the bands; whether profiles are as given or less each rater's mean profile",
             "unit": "points (mean of the items, or percent of range) or sd (of both raters together at the site)",
             "headline": "yes: the measure that the study is about; no: all others",
-            "same_rater": "mixed: one of the two raters also rated the outcome; no: neither did; empty: the row is about the two raters alone",
+            "same_rater": "mixed: one of the two raters also rated the outcome; no: neither did; empty: the row is about the two alone",
         },
         (
             *("icc", "concordance", "mean_difference", "limit_of_agreement", "share", "variance_share", "profile_likeness"),
@@ -1031,7 +1032,8 @@ TABLES = (
             "part": "client, or session by session: within_client and between_client",
             "term": "b0 to b5, a1 to a5, x0, y0, p10 to p21; a condition of the claim or the verdict on all; a band of cases; a model; "
             "x_mean, ... (where the data lie)",
-            "index": "condition, aicc or weight; empty: the term itself",
+            "index": "condition, aicc, weight, or reliability (of the rating, square or product that b1 to b5 belong to); empty: the term "
+            "itself",
             "same_rater": "mixed: one of the ratings and the outcome were given by one person; unknown: raters of columns are not known",
             "decision": "of a condition: met, not_met, undecided; of the verdict: supported, compatible, not_supported, undecided",
             "bound": "how far from its value a parameter may lie to count as equal (`axis_bound`, `slope_bound`)",
@@ -1039,7 +1041,7 @@ TABLES = (
         },
         (
             *("surface_coefficient", "surface_axis", "criterion_met", "share", "fit_index", "akaike_weight"),
-            *("mean", "standard_deviation", "correlation"),
+            *("mean", "standard_deviation", "correlation", "term_reliability"),
         ),
         numbers=("bound", "p_equivalence"),
     ),

@@ -164,7 +164,9 @@ def jackknife_subsets(
 
 
 def _independent(count: int, min_clusters: int) -> str:
-    few = f"fewer than {min_clusters} therapists ({count})" if count < min_clusters else "without one of the therapists there is no estimate"
+    few = (
+        f"fewer than {min_clusters} therapists ({count})" if count < min_clusters else "without one of the therapists there is no estimate"
+    )
     return f"{few}: clients taken as independent"
 
 

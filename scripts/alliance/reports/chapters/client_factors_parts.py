@@ -384,8 +384,8 @@ def instrument_blocks(data: ReportData, table: pd.DataFrame) -> list[Fold]:
             *(Column("Another minus preferred", True), Column("Sites", True), Column("Difference")),
         ),
         rows=rows,
-        note=f"Correlations with {data.level} intervals. Preferred: the first instrument of the configuration that a site has; another: the "
-        "next. Every two instruments stand in the tables of the results. Differences hold those of the instruments’ reliability.",
+        note=f"Correlations with {data.level} intervals. Preferred: the first instrument of the configuration that a site has; another: "
+        "the next. Every two instruments stand in the tables of the results. Differences hold those of the instruments’ reliability.",
     )
     return [Fold("factors-instruments-fold", "With another instrument of the alliance", (shown,))]
 

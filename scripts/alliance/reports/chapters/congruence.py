@@ -519,6 +519,21 @@ def condition_words(data: ReportData, own: pd.DataFrame, row: Any) -> str:
     )
 
 
+def reliability_words(data: ReportData, table: pd.DataFrame, name: str, part: str) -> str:
+    """Return how reliable both ratings, their squares and their product are, and which are low."""
+    rows = common.pooled_rows(table, surface=name, part=part, index="reliability")
+    found = {row.term: row for row in rows.itertuples() if common.has_number(row)}
+    if not found:
+        return "not known: needs answers to items"
+    words = {"b1": "x", "b2": "y", "b3": "x²", "b4": "x y", "b5": "y²"}
+    low = data.options["questions"][QUESTION]["low_reliability"]
+    told = (
+        f"{words[term]} {numbers.bounded(row.estimate, data.decimals)}{' (low)' if row.estimate < low else ''}"
+        for term, row in sorted(found.items())
+    )
+    return ", ".join(told)
+
+
 def details(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Fold]:
     """Return the conditions of every claim, and simpler models, for the reader who opens them."""
     table = tables["response_surface"]
@@ -530,16 +545,18 @@ def details(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Fold]:
         best = weights[weights["status"].isin(["estimated", "flagged"])].sort_values("estimate", ascending=False, kind="stable").head(3)
         models = "; ".join(f"{row.term} {numbers.bounded(row.estimate, data.decimals)}" for row in best.itertuples())
         if told:
-            rows.append((Cell(label(data, name, part)), Cell("; ".join(told)), Cell(models or numbers.UNKNOWN, models)))
+            cells = (Cell("; ".join(told)), Cell(reliability_words(data, table, name, part)), Cell(models or numbers.UNKNOWN, models))
+            rows.append((Cell(label(data, name, part)), *cells))
     if not rows:
         return []
     section = data.options["questions"][QUESTION]
-    heads = (Column("Surface"), Column("Conditions", wide=True), Column("Models with most support", wide=True))
+    heads = (Column("Surface"), Column("Conditions", wide=True), Column("Reliability of terms", wide=True))
+    heads = (*heads, Column("Models with most support", wide=True))
     note = (
         f"Equalities are shown where the parameter lies inside {section['axis_bound']:g} (axes) or {section['slope_bound']:g} (slopes) of "
         "the "
-        "value. Support is by Akaike weights of models of the sites’ rows: null, first only, second only, additive, interaction, squared "
-        "difference, rising ridge, full."
+        "value. Error draws coefficients of less reliable terms towards zero. Support is by Akaike weights of models of the sites’ rows: "
+        "null, first only, second only, additive, interaction, squared difference, rising ridge, full."
     )
     made = Table("congruence-conditions", "Conditions of the claims and simpler models", heads, tuple(rows), note=note)
     return [Fold("congruence-details", "Conditions of each claim and simpler models", (made,))]
