@@ -259,8 +259,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
             f"Whether {first} and {second} endorse the same was asked item by item: the correlation over items of both profiles of "
             "answers (means over the sessions in which both answered), averaged over clients, as given and less each rater's mean "
             "profile, since two people are alike already by what most people answer. Errors leave out each therapist, mean profiles "
-            "included. Clients with a profile in which all answers are the same have none. Likeness (less the mean profiles) was related to outcome and dropout, "
-            "also given the mean of both raters' answers."
+            "included. Clients with a profile in which all answers are the same have none. Likeness (less the mean profiles) was related "
+            "to outcome and dropout, also given the mean of both raters' answers."
         )
         sentences.append(Sentence(text, ("furr_2008", "wood_furr_2016")))
     if usable["site"].eq("(pooled)").any():
