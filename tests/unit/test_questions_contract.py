@@ -219,6 +219,17 @@ def test_a_row_stands_once_for_each_claim_with_its_difference():
     assert filled[["published", "difference"]].iloc[1].isna().all()
 
 
+def test_of_figures_of_one_claim_the_first_counts_and_a_figure_may_name_several_values():
+    table = pd.concat([rows(factor=name) for name in ("hope", "motivation", "age")], ignore_index=True)
+    figures = [
+        benchmarks.Benchmark("F3", "client_factors", "factors", {"factor": "hope"}, 0.1),
+        benchmarks.Benchmark("F3", "client_factors", "factors", {"factor": ["hope", "motivation"]}, None, shown=False),
+    ]
+    filled = benchmarks.fill(finish(table, "client_factors", "factors"), figures, "client_factors", "factors").set_index("factor")
+    assert filled["claim"].to_dict() == {"age": "", "hope": "F3", "motivation": "F3"}
+    assert filled["published"].notna().to_dict() == {"age": False, "hope": True, "motivation": False}
+
+
 def test_the_results_dictionary_is_current():
     known = coverage.read(PROJECT / "workflow" / "simulated_coverage.csv")
     page = (PROJECT / "docs" / "results-dictionary.md").read_text(encoding="utf-8")
