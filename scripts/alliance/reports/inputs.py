@@ -25,6 +25,8 @@ from alliance.reports.numbers import level
 from alliance.reports.page import LeftOut, StudyHead
 
 EXCLUDED = "excluded"
+# Results' files keep spreadsheets from running cells such as the operator =~ by an apostrophe.
+_APOSTROPHE = r"^'(?=[=+\-@\t\r])"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,10 @@ class ReportData:
         Bibliography by key.
     coverage : sequence of Coverage
         How often intervals held the truth in simulations.
+    preregistration : mapping or None
+        What was registered; None where nothing was.
+    deviations : DataFrame
+        What was registered beside what this scenario has.
     """
 
     scenario: str
@@ -71,6 +77,8 @@ class ReportData:
     benchmarks: Sequence[Benchmark] = ()
     references: Mapping[str, Reference] = field(default_factory=dict)
     coverage: Sequence[Coverage] = ()
+    preregistration: Mapping[str, Any] | None = None
+    deviations: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def decimals(self) -> int:
@@ -135,9 +143,8 @@ def read_table(path: Path, question: str) -> pd.DataFrame:
     except KeyError:
         return _read_csv(path)
     text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    # Results' files keep spreadsheets from running cells such as the operator =~ by an apostrophe.
     written = [name for name in text if schema.get(name) == contract.TEXT]
-    text[written] = text[written].replace(r"^'(?=[=+\-@\t\r])", "", regex=True)
+    text[written] = text[written].replace(_APOSTROPHE, "", regex=True)
     return contract.typed(text.replace("", None), schema)
 
 
@@ -169,6 +176,8 @@ def read(
     benchmarks: Path,
     references: Path,
     coverage: Path,
+    preregistration: Mapping[str, Any] | None,
+    deviations: Path,
 ) -> ReportData:
     """Read everything that a scenario's pages are made from."""
     options = read_json(config)
@@ -186,7 +195,15 @@ def read(
         benchmarks=published.read(benchmarks),
         references=bibliography.parse(Path(references).read_text(encoding="utf-8")),
         coverage=simulated.read(coverage),
+        preregistration=preregistration,
+        deviations=read_deviations(deviations),
     )
+
+
+def read_deviations(path: Path) -> pd.DataFrame:
+    """Read ``deviations.csv``: all text, empty where there is none."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    return table.replace(_APOSTROPHE, "", regex=True)
 
 
 def question_module(question: str) -> Any:
