@@ -20,7 +20,7 @@ from alliance.files import read_json
 from alliance.issues import Severity, from_csv, line, why_left_out
 from alliance.launch import last_run, snakemake_run
 from alliance.launch.exit_status import ExitStatus, closing_line
-from alliance.launch.leftovers import remove_leftovers, remove_outdated_exports
+from alliance.launch.leftovers import record_withdrawals, remove_leftovers, remove_outdated_exports, remove_outdated_scenarios
 from alliance.launch.run_lock import LOCK_FILE, AnotherRunIsActive, FolderCannotBeLocked, RunLock
 from alliance.portable import FOLDER, FORMATS
 from alliance.provenance import ID_KEY_FILE, ensure_id_key
@@ -171,6 +171,7 @@ def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: lis
         say("Nothing to do")
     # Tables of some questions alone are no whole run of a scenario.
     if not given.questions:
+        record_withdrawals(study)
         tell_changes(study, given.scenarios)
     last_run.record(study, targets)
     return None
@@ -216,6 +217,8 @@ def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     given.scenarios = chosen_scenarios(study, given.scenarios)
     given.questions = chosen_questions(study, given.questions)
     remove_what_is_gone(study)
+    for scenario in remove_outdated_scenarios(study, given.scenarios):
+        say(f"removed results of scenario {scenario}: they held a site or a client that has left; run it again for new ones")
     sites = list(study.sites)
     say(f"{study.base['study']['title']}: {len(sites)} sites, scenarios: {', '.join(given.scenarios)}")
     for name in study.not_sites:
@@ -232,6 +235,8 @@ def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     for scenario in given.scenarios:
         where = f"results/{scenario}/tables/" if given.questions else f"results/{scenario}/report/index.html"
         say(f"{'tables' if given.questions else 'report'}: {study.folder / where}")
+    if len(given.scenarios) > 1:
+        say(f"scenarios beside {BASE}: {study.folder / 'results/sensitivity/tables/scenario_comparison.csv'}")
     name_sites_left_out(excluded, len(sites))
     if len(excluded) == len(sites):
         say("No site could be used, so nothing was estimated; the quality report lists the faults.")

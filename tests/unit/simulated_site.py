@@ -66,6 +66,7 @@ OPTIONS = {
         "min_sites": 2,
         "headline_sites": 5,
         "min_clients": 10,
+        "sites": {"leave_out": [], "leave_out_largest": 0, "min_clients": 0},
     },
     "resampling": {"draws": 400},
     "seed": 7,
@@ -132,6 +133,7 @@ OPTIONS = {
         "alliance_outcome": {
             "enabled": True,
             "windows": ["session_3", "early", "late"],
+            "headline": {"missing": "complete", "therapists": "jackknife", "covariates": []},
             "forms": ["ancova", "zero_order", "residual_gain"],
             "phases": {"early": "early", "middle": "middle", "late": "late", "averaged": "all"},
             "equal_sessions": 1,
@@ -143,6 +145,7 @@ OPTIONS = {
             "imputation": {"imputations": 20, "deltas": [-0.5, 0]},
             "equivalence_bound": 0.1,
             "nonsignificant_p": 0.05,
+            "coding": "as_estimated",
         },
         "early_gains": {
             "enabled": True,

@@ -212,7 +212,7 @@ def test_every_scenario_is_compared_with_its_own_last_run():
     text = told(comparison)
     assert "For “late”: Elm Court sent another version of ratings.csv and has 20 more clients than before." in text
     assert "Run for the first time, so with nothing to compare: “new”." in text
-    assert "Not run this time: “idle”." in text and "removed from the results: “gone”." in text
+    assert "Not run this time: “idle”." in text and "No longer in the results: “gone”." in text
 
 
 def test_the_state_is_read_as_it_was_written_and_only_by_its_owner(tmp_path):

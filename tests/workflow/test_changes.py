@@ -158,7 +158,7 @@ def test_data_and_configuration_that_change_at_once_are_not_told_apart(story):
 def test_sites_and_scenarios_that_are_gone_are_told(story):
     step = story["gone"]
     assert step.table("sites")[["site", "what"]].values.tolist() == [["broken", "removed"]]
-    assert "removed from the results: “other_variance”." in step.page
+    assert "No longer in the results: “other_variance”." in step.page
     assert set(step.table("headlines")["scenario"]) == {"base"}
 
 

@@ -46,6 +46,7 @@ def from_here(path):
 LOCK = from_here(PROJECT / "envs" / "requirements.lock")
 TEMPLATES = from_here(PROJECT / "workflow" / "templates")
 BENCHMARKS = from_here(PROJECT / "workflow" / "benchmarks.yaml")
+HEADLINES = from_here(PROJECT / "workflow" / "headlines.yaml")
 REFERENCES = from_here(PROJECT / "workflow" / "references.bib")
 COVERAGE = from_here(PROJECT / "workflow" / "simulated_coverage.csv")
 
@@ -81,6 +82,11 @@ def by_digest(stage_digest):
 SCORE_SCENARIO = by_digest(STUDY.score_digest)
 ESTIMATE_SCENARIO = {
     (question, STUDY.estimate_digest(scenario, question)): scenario
+    for scenario in reversed(SCENARIOS + [BASE])
+    for question in STUDY.enabled_questions(scenario)
+}
+ONE_STAGE_SCENARIO = {
+    (question, STUDY.one_stage_digest(scenario, question)): scenario
     for scenario in reversed(SCENARIOS + [BASE])
     for question in STUDY.enabled_questions(scenario)
 }

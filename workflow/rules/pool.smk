@@ -31,7 +31,7 @@ def tables_needed_by(question):
 def one_stage_of(question):
     def files(wildcards):
         if STUDY.questions[question].one_stage:
-            return f"results/one_stage/{question}/{STUDY.estimate_digest(wildcards.scenario, question)}.csv"
+            return f"results/one_stage/{question}/{STUDY.one_stage_digest(wildcards.scenario, question)}.csv"
         return []
 
     return files
@@ -58,6 +58,7 @@ for question in STUDY.questions:
             f"pool_{question}"
         input:
             summaries=summaries_of(question),
+            statuses=expand("results/sites/{site}/status.json", site=STUDY.sites),
             needed=tables_needed_by(question),
             one_stage=one_stage_of(question),
             benchmarks=BENCHMARKS,
@@ -77,6 +78,6 @@ for question in STUDY.questions:
             needs=canonical_json(list(STUDY.questions[question].needs)),
         shell:
             "{PYTHON:q} {params.script:q} --question {params.question:q} --scenario {wildcards.scenario:q} "
-            "--summaries {params.summaries:q} --sites {params.sites:q} --needs {params.needs:q} "
+            "--summaries {params.summaries:q} --sites {params.sites:q} --site-tables results/sites --needs {params.needs:q} "
             "--tables results/{wildcards.scenario:q}/tables --one-stage {input.one_stage:q} --options {params.options:q} --benchmarks {input.benchmarks:q} "
             "--output results/{wildcards.scenario:q}/tables/{params.question:q} 2> {log:q}"

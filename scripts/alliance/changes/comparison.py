@@ -51,8 +51,8 @@ class Comparison:
     now : dict
         The scenarios of this run.
     compared, first, waiting, removed : tuple of str
-        Scenarios that were run before, that were run for the first time, that the study has and that were not run this time, and that
-        the study no longer has.
+        Scenarios that were run before, that were run for the first time, that have results and were not run this time, and that have
+        none any more.
     headlines, inputs, sites, configuration, versions : DataFrame
         With the columns of the constants of this module. ``changed`` is yes, no, new (was not there before) or gone.
     causes : dict
@@ -82,7 +82,7 @@ def compare(before: Mapping[str, Snapshot], now: Mapping[str, Snapshot], known: 
     now : mapping
         The scenarios of this run.
     known : sequence of str
-        All scenarios of the study.
+        All scenarios that have results.
     """
     compared = tuple(name for name in now if name in before)
     numbers = [row for name, one in now.items() for row in headline_rows(name, before[name].headlines if name in before else (), one)]

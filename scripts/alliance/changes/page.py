@@ -186,7 +186,7 @@ def scenario_sentences(comparison: Comparison) -> Iterator[str]:
             "are compared with that run."
         )
     if comparison.removed:
-        yield f"No longer in scenarios.yaml, and removed from the results: {_names(comparison.removed)}."
+        yield f"No longer in the results: {_names(comparison.removed)}."
 
 
 def _names(scenarios: Sequence[str]) -> str:

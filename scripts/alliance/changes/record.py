@@ -53,16 +53,16 @@ def record_changes(study: Study, scenarios: Sequence[str], headlines: Path, temp
     inputs = site_inputs(study)
     found = {name: snapshot(study, name, listed, inputs, before.get(name)) for name in dict.fromkeys(scenarios)}
     now = {name: one for name, one in found.items() if one is not None}
-    removed = [name for name in before if name not in study.scenarios]
+    kept = [name for name in study.scenarios if (study.folder / "results" / name / "provenance.json").exists()]
+    removed = [name for name in before if name not in kept]
     if not now or (not removed and all(before.get(name) == one for name, one in now.items()) and (folder / PAGE).exists()):
         return None
-    comparison = compare(before, now, list(study.scenarios))
+    comparison = compare(before, now, kept)
     for name in ("headlines", "inputs", "sites", "configuration", "versions"):
         write_csv(folder / f"{name}.csv", getattr(comparison, name))
     write_text(folder / PAGE, page(comparison, templates))
-    kept = {name: one for name, one in before.items() if name in study.scenarios} | now
     # Last, so that an interruption leaves the next run to compare with the same state; private, since it holds a digest of withdrawn ids.
-    write_state(folder / STATE, kept, PRIVATE)
+    write_state(folder / STATE, {name: one for name, one in before.items() if name in kept} | now, PRIVATE)
     rows = comparison.headlines
     own = rows[rows["scenario"].eq(main_scenario(comparison))]
     changed = int(own["changed"].ne("no").sum()) if main_scenario(comparison) in comparison.compared else None

@@ -182,6 +182,11 @@ class Study:
         """Return the digest that names a question's site summaries: all options that they rest on."""
         return digest({"options": self.estimate_options(scenario, question), "scoring": self.score_options(scenario)})
 
+    def one_stage_digest(self, scenario: str, question: str) -> str:
+        """Return the digest that names a question's models over all rows: what its summaries rest on, and which sites are pooled."""
+        sites = self.scenarios[scenario]["pooling"]["sites"]
+        return digest({"estimate": self.estimate_digest(scenario, question), "sites": sites})
+
     def _options(self, scenario: str, keys: tuple[str, ...]) -> dict[str, Any]:
         return restrict(self.scenarios[scenario], keys) | {"seed": self.base["study"]["seed"]}
 
@@ -209,6 +214,22 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = copy.deepcopy(value)
     return merged
+
+
+def keys_changed(base: dict[str, Any], other: dict[str, Any], above: str = "") -> list[str]:
+    """Return the dotted keys in which two resolved configurations differ, in the order of their names.
+
+    A key that just one of them has, as in a mapping that a study names itself, counts as changed as a whole.
+    """
+    changed = []
+    for key in sorted({*base, *other}):
+        name = f"{above}{key}"
+        mine, theirs = base.get(key), other.get(key)
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            changed += keys_changed(mine, theirs, f"{name}.")
+        elif mine != theirs or (key in base) != (key in other):
+            changed.append(name)
+    return changed
 
 
 def load(config_path: Path, check_instruments: bool = True) -> Study:
@@ -261,6 +282,7 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     if base:
         sites, not_sites, found = find_sites(folder, base["study"]["sites_dir"], tuple(instrument_files), config_path.name, lines)
         faults += found
+        faults += _pooled_site_faults(sites, scenarios, config_path.name, lines) if sites and not found else []
     withdrawn, found = _withdrawn(folder)
     faults += found
     registered, found = _preregistration(folder, raw if base else None, list(questions))
@@ -369,6 +391,8 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
             continue
         if not isinstance(entry.get("reason"), str) or not entry["reason"].strip():
             fault("say why this scenario is run", "reason")
+        if not entry["changes"]:
+            fault("changes nothing; name a key of config.yaml and its new value, or remove the scenario", "changes")
         refused = [key for key in NOT_IN_SCENARIOS if key in entry["changes"]]
         for key in refused:
             fault(f"'{key}' cannot differ between scenarios (paths, seed and cleaning are the same for all)", "changes", key)
@@ -443,9 +467,10 @@ def _instrument_faults(
     faults = []
     for scenario, config in scenarios.items():
         for section in (*PROCESS, "symptoms", "outcome"):
+            of_base = scenarios[BASE][section]["instruments"]
             for position, entry in enumerate(config[section]["instruments"]):
                 key = entry.partition(".")[0]
-                if key not in registry:
+                if key not in registry and (scenario == BASE or entry not in of_base):
                     path = (section, "instruments", position)
                     where = ".".join(map(str, path)) if scenario == BASE else f"{scenario}." + ".".join(map(str, path))
                     line = lines.get(path, 0) if scenario == BASE else 0
@@ -505,6 +530,23 @@ def find_sites(
     return sites, tuple(not_sites), faults
 
 
+def _pooled_site_faults(
+    sites: dict[str, SiteFolder], scenarios: dict[str, dict[str, Any]], name: str, lines: dict[KeyPath, int]
+) -> list[Fault]:
+    """Return faults of sites that are left out of pooling by a name that no site has; of scenarios, those that base does not have."""
+    faults = []
+    key = ("pooling", "sites", "leave_out")
+    of_base = scenarios[BASE]["pooling"]["sites"]["leave_out"]
+    for scenario, config in scenarios.items():
+        own = scenario == BASE
+        for site in config["pooling"]["sites"]["leave_out"]:
+            if site not in sites and (own or site not in of_base):
+                where = ".".join(key if own else (scenario, *key))
+                message = f"no site is called '{site}'{nearest(site, sites)}"
+                faults.append(Fault(name if own else "scenarios.yaml", _line(lines, key) if own else 0, where, message))
+    return faults
+
+
 def _site_folder(folder: Path, sites_dir: str, site: str, instruments: tuple[str, ...]) -> SiteFolder:
     root = folder / sites_dir / site
     files: list[str] = []
@@ -562,4 +604,4 @@ def _withdrawn(folder: Path) -> tuple[dict[str, str], list[Fault]]:
     return {site: digest(sorted(ids)) for site, ids in sorted(by_site.items())}, []
 
 
-__all__ = ["BASE", "Question", "SiteFolder", "Study", "load", "merge", "restrict"]
+__all__ = ["BASE", "Question", "SiteFolder", "Study", "keys_changed", "load", "merge", "restrict"]

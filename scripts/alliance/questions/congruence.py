@@ -27,7 +27,10 @@ from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 
 estimate_reads = (
-    "alliance",
+    "alliance.instruments",
+    "alliance.scale",
+    "alliance.rater",
+    "alliance.windows",
     "symptoms",
     "outcome",
     "dropout",
@@ -36,7 +39,7 @@ estimate_reads = (
     "pooling.level",
     "questions.congruence",
 )
-pool_reads = ("pooling", "alliance.rater", "outcome.rater", "symptoms.rater", "questions.congruence")
+pool_reads = ("pooling", "outcome.rater", "symptoms.rater", "questions.congruence")
 needs = ()
 tables = ("agreement", "truth_and_bias", "actor_partner", "response_surface")
 

@@ -49,7 +49,7 @@ HETEROGENEITY = tuple(HETEROGENEITY_MEANINGS)
 
 STATUSES = ("estimated", "flagged", "not_estimable", "withheld")
 WITH_NUMBERS = ("estimated", "flagged")
-CLUSTERED = ("cluster_jackknife", "cluster_robust")
+CLUSTERED = ("cluster_jackknife", "cluster_robust", "likelihood_jackknife")
 SCALES = ("identity", "fisher_z", "log", "logit")
 
 ESTIMATE_TYPES = {
@@ -170,12 +170,18 @@ ESTIMATE_TYPES = {
     "observed_to_expected": "dropouts observed over those that a model fitted without these clients expects",
     "calibration_slope": "coefficient of the risk so expected; 1: risks are spread as foretold, below 1: foretold too far apart",
     "kappa": "agreement of two definitions beyond chance (Cohen's kappa)",
+    "specification_quantile": "quantile of the pooled estimates over specifications, named in `statistic`",
+    "variance_explained": "share (0-1) of the variance of the pooled estimates over specifications",
+    "p_value": "p value of a test, named in `statistic`",
 }
 
 METHODS = {
     "cluster_jackknife": "from one site's rows; standard error from leaving out each therapist in turn, interval by t (therapists - 1)",
     "cluster_robust": "the same with the sandwich standard error, where leaving out one of the therapists leaves no estimate",
     "independent": "from one site's rows; clients taken as independent, standard error of z 1 / sqrt(n - 3) (few therapists)",
+    "likelihood_jackknife": "from one site's rows, also clients who lack some values (full information maximum likelihood); standard error "
+    "from leaving out each therapist in turn, interval by t (therapists - 1)",
+    "likelihood_independent": "the same with clients taken as independent, each left out in turn",
     "bootstrap": "from one site's rows; percentile interval, expanded for few therapists, and standard error over resampled therapists "
     "(clients where therapists are unknown or fewer than ten)",
     "normal_theory": "from one site: clients taken as independent and normal (a published matrix, or therapists unknown or too few)",
@@ -217,6 +223,9 @@ METHODS = {
     "cross_validated": "from one site's rows; each therapist left out and predicted from the others, no standard error",
     "weighted_by_clients": "mean of the sites' numbers weighted by clients; no standard error",
     "over_pairs": "smallest, largest or mean over pairs (or over loadings of one group), without standard error",
+    "over_specifications": "counted or taken over specifications; they rest on the same clients, so there is no interval",
+    "sign_flips": "test by flipping the signs of whole therapists' scores at random, the same flips for every specification",
+    "shuffled_alliance": "the same with the alliance shuffled over the clients of each site, as tests of specification curves did at first",
     "none": "nothing was computed",
 }
 
@@ -416,6 +425,8 @@ _DYAD_KEYS = {
     "instrument_scale": "its scale; empty: a difference of two scales",
     "raters": "the two raters; the first's rating is the truth, the second's the judgement",
 }
+
+_MULTIVERSE = {"multiverse": "effect whose specifications these are: alliance_outcome, within_clients or dropout"}
 
 TABLES = (
     Table(
@@ -1084,6 +1095,55 @@ TABLES = (
         ("observed_to_expected", "calibration_slope", "cumulative_risk"),
         steps=("session",),
     ),
+    Table(
+        "sensitivity",
+        "specifications",
+        "Every specification of every multiverse, pooled over sites; one that cannot be estimated is a row with its reason.",
+        {
+            **_MULTIVERSE,
+            "specification": "number of the combination of options, in the order of the nodes; 1: config.yaml as it stands",
+            "as_it_stands": "yes: config.yaml as it stands",
+            "choices": "option of every node",
+            "changes": "what it changes of config.yaml, as JSON (which is YAML)",
+            "p_flips": "p value of no effect in this specification, by sign flips of therapists",
+            "p_adjusted": "the same given that the strongest of all specifications was looked for",
+        },
+        (*_FORM_TYPES, "slope_standardised", "hazard_ratio"),
+        numbers=("p_flips", "p_adjusted"),
+        steps=("specification",),
+    ),
+    Table(
+        "sensitivity",
+        "node_influence",
+        "How much of the variance over specifications each decision explains.",
+        {
+            **_MULTIVERSE,
+            "share_of": "main (what the model of all main effects loses without the node), with_interactions (what remains among "
+            "specifications that agree in all other nodes), interaction (what that of two nodes adds to all main effects), all_main, "
+            "all_main_and_pairs",
+            "node": "decision",
+            "with_node": "the other decision of an interaction",
+            "n_specifications": "specifications that can be estimated",
+        },
+        ("variance_explained",),
+        heterogeneity=False,
+    ),
+    Table(
+        "sensitivity",
+        "summary",
+        "What the specifications of a multiverse say together, how many were removed by which rule, and the joint tests of no effect.",
+        {
+            **_MULTIVERSE,
+            "statistic": "combinations, removed_by_rule, specifications, estimated, not_estimable; quantiles of the estimates; shares with the "
+            "sign of the median, and whose interval excludes no effect; joint tests by the strongest specification (any_specification), by "
+            "the median and by the share that excludes zero",
+            "rule": "rule that removed combinations, with its reason",
+            "n_specifications": "specifications that can be estimated",
+            "n_units": "therapists (small ones joined) whose signs were flipped",
+        },
+        ("count", "share", "specification_quantile", "p_value"),
+        heterogeneity=False,
+    ),
 )
 
 TEXT, NUMBER, COUNT = "text", "number", "count"
@@ -1167,6 +1227,7 @@ DESCRIPTIVE = {
         **dict.fromkeys(("n_events", "n_at_risk"), COUNT),
         **dict.fromkeys(("events_per_parameter", "p_boundary", "ci_low", "ci_high"), NUMBER),
     },
+    "multiverse": dict.fromkeys(("score", "score_sd", "ci_low", "ci_high", "df"), NUMBER),
     "client_factors": {
         **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
         "n_factors": NUMBER,
@@ -1226,7 +1287,7 @@ def typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
-_COUNTS = ("n_sessions", "n_clients", "n_therapists", "n_sites", "n_pairs", "n_correlations", "n_items", "n_events", "n_at_risk")
+_COUNTS = ("n_sessions", "n_clients", "n_therapists", "n_sites", "n_pairs", "n_correlations", "n_items", "n_events", "n_at_risk", "n_specifications", "n_units")
 _NUMBERS = ("estimate", "std_error", "ci_low", "ci_high", "share_missing", "published", "difference", *HETEROGENEITY)
 NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference", *HETEROGENEITY)
 
@@ -1261,9 +1322,24 @@ class ContractError(ValueError):
 
 def faults(frame: pd.DataFrame, question: str, name: str) -> list[str]:
     """Return every way in which a result table breaks its schema, in words."""
+    schema = table(question, name)
+    found = faults_of_rows(frame, schema)
+    if tuple(frame.columns) != schema.columns:
+        return found
+    if name.startswith("site_") and frame["site"].eq(POOLED).any():
+        found.append("pooled rows in a table of sites")
+    identity = [*schema.identifying, "site", "estimate_type", "claim", "method"]
+    if frame.duplicated(identity).any():
+        found.append(f"rows that agree in {identity}")
+    if not frame.index.equals(_sorted(frame.reset_index(names="_row"), schema).set_index("_row").index):
+        found.append("rows are not in their order")
+    return found
+
+
+def faults_of_rows(frame: pd.DataFrame, schema: Table) -> list[str]:
+    """Return every way in which the columns and the single rows of a table break its schema, in words."""
     import numpy as np
 
-    schema = table(question, name)
     if tuple(frame.columns) != schema.columns:
         missing = [column for column in schema.columns if column not in frame]
         unknown = [column for column in frame.columns if column not in schema.columns]
@@ -1292,13 +1368,6 @@ def faults(frame: pd.DataFrame, question: str, name: str) -> list[str]:
         found.append("intervals whose lower end lies above the upper end")
     if frame["site"].eq("").any():
         found.append("rows without a site")
-    if name.startswith("site_") and frame["site"].eq(POOLED).any():
-        found.append("pooled rows in a table of sites")
-    identity = [*schema.identifying, "site", "estimate_type", "claim", "method"]
-    if frame.duplicated(identity).any():
-        found.append(f"rows that agree in {identity}")
-    if not frame.index.equals(_sorted(frame.reset_index(names="_row"), schema).set_index("_row").index):
-        found.append("rows are not in their order")
     return found
 
 

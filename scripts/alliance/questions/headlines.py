@@ -14,6 +14,7 @@ from alliance.configuration.errors import nearest
 from alliance.configuration.model import Configuration
 from alliance.configuration.strict_yaml import load_file
 from alliance.configuration.validation import known_keys
+from alliance.questions.contract import COLUMNS as TABLE_COLUMNS
 from alliance.questions.contract import COUNT, NUMBER, POOLED, TABLES, TEXT, WITH_NUMBERS, typed
 from alliance.questions.contract import table as table_schema
 
@@ -165,6 +166,26 @@ def headline_numbers(
     return typed(pd.DataFrame([_number(one, tables, configuration) for one in headlines], columns=list(COLUMNS)), COLUMNS)
 
 
+def headline_rows(
+    headlines: Sequence[Headline], tables: Mapping[str, Mapping[str, pd.DataFrame]], configuration: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Return the headline numbers with all columns of result tables (:data:`alliance.questions.contract.COLUMNS`), not yet typed.
+
+    Parameters are those of :func:`headline_numbers`. ``claim`` is that of the headline; the review's figure stands beside it where it
+    belongs to that claim. Numbers that the scenario does not have are rows with the reason.
+    """
+    rows = []
+    for one in headlines:
+        row = _number(one, tables, configuration)
+        found = _row(one, tables, configuration)
+        if not isinstance(found, str):
+            row |= {name: found[name] for name in TABLE_COLUMNS if name not in _BESIDE}
+            row |= {name: found[name] for name in _BESIDE[1:]} if found["claim"] == one.claim else {}
+        rows.append(row)
+    names = ["headline", "label", "question", *TABLE_COLUMNS]
+    return pd.DataFrame(rows).reindex(columns=names).assign(site=POOLED)
+
+
 def _number(headline: Headline, tables: Mapping[str, Mapping[str, pd.DataFrame]], configuration: Mapping[str, Any]) -> dict[str, Any]:
     said = {"headline": headline.key, **{name: getattr(headline, name) for name in ("label", "question", "table", "claim")}}
     found = _row(headline, tables, configuration)
@@ -185,6 +206,7 @@ def _row(headline: Headline, tables: Mapping[str, Mapping[str, pd.DataFrame]], c
             return f"needs a value of {_REFERENCE.findall(' '.join(values))[0]}, which the configuration leaves open"
         wanted[column] = filled
     rows = table[table["site"].eq(POOLED)]
+    rows = rows.loc[rows["claim"].ne(headline.claim).sort_values(kind="stable").index]
     rows = rows[~rows.duplicated([name for name in rows.columns if name not in _BESIDE])]
     for column, values in wanted.items():
         rows = rows[rows[column].astype(str).isin(values)]

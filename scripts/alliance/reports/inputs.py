@@ -15,7 +15,7 @@ from alliance import issues as issue_records
 from alliance.files import read_json
 from alliance.issues import Issue, why_left_out
 from alliance.questions import benchmarks as published
-from alliance.questions import contract
+from alliance.questions import contract, pooled_sites
 from alliance.questions import coverage as simulated
 from alliance.questions.benchmarks import Benchmark
 from alliance.questions.coverage import Coverage
@@ -115,6 +115,8 @@ def head(data: ReportData) -> StudyHead:
     left_out = tuple(
         LeftOut(data.labels[status["site"]], why_left_out(status.get("reasons", ())), f"{status['site']}.html") for status in data.excluded
     )
+    not_pooled = pooled_sites.left_out(data.statuses, data.options["pooling"]["sites"])
+    left_out += tuple(LeftOut(data.labels[site], f"left out of pooling: {reason}", f"{site}.html") for site, reason in not_pooled.items())
     return StudyHead(
         title=study["title"],
         simulated=bool(study["simulated"]),
