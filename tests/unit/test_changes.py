@@ -8,7 +8,17 @@ import re
 from dataclasses import replace
 
 import pytest
-from alliance.changes.comparison import Comparison, compare, configuration_rows
+from alliance.changes.comparison import (
+    CONFIGURATION,
+    DESCRIBED,
+    HEADLINES,
+    INPUTS,
+    SITES,
+    VERSIONS,
+    Comparison,
+    compare,
+    configuration_rows,
+)
 from alliance.changes.page import page
 from alliance.changes.state import Snapshot, read_state, write_state
 from alliance.files import PRIVATE
@@ -257,3 +267,12 @@ def test_the_page_is_one_of_the_project_s_pages():
     }
     assert "Content-Security-Policy" in text and "Simulated data." in text
     assert text == page(one(snapshot(), snapshot(headlines=[number("first", 0.25)])), TEMPLATES)
+
+
+def test_the_dictionary_names_every_column_of_every_file():
+    written = {"headlines": HEADLINES, "inputs": INPUTS, "sites": SITES, "configuration": CONFIGURATION, "versions": VERSIONS}
+    described = {path.removeprefix("results/changes/").removesuffix(".csv"): columns for path, (_, columns) in DESCRIBED.items()}
+    assert described.keys() == written.keys()
+    for name, columns in written.items():
+        named = {column for key in described[name] for column in key.split(", ")}
+        assert {re.sub("^(old|new)_.*", r"\1_...", column) for column in columns} == named, name

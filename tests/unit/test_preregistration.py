@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from alliance.configuration.errors import ConfigurationError
 from alliance.configuration.preregistration import COLUMNS, deviations, leaves, part
 from alliance.configuration.study import load
 from alliance.files import canonical_json, write_json
+from alliance.launch.new_study import start_study
 from alliance.reports import pages
 from alliance.reports.inputs import read_deviations
 from alliance.reports.registration import NONE_GIVEN, registration_chapter, standing
@@ -235,3 +237,17 @@ def test_hostile_text_is_only_ever_text(registered):
         tree = Tree(text)
         assert len(tree.all("script")) == 1 and "\u202e" not in text and "\x07" not in text
         assert all(image["src"].startswith("data:image/svg+xml") for image in tree.all("img"))
+
+
+def test_the_example_that_a_new_study_gets_fits_the_shipped_configuration(study_folder, tmp_path):
+    start_study(tmp_path / "new")
+    for name in ("prereg.yaml", "scenarios.yaml"):
+        shutil.copy(tmp_path / "new" / name.replace("prereg", "prereg.example"), study_folder / name)
+    study = load(study_folder / "config.yaml")
+    assert study.preregistration["registered"]["registry"] == "OSF"
+    deviates = listed(study, elm=400).set_index("key")["deviates"]
+    assert deviates.drop(["sample.sites"]).eq("no").all() and deviates["sample.sites"] == "yes"
+
+
+def test_the_demo_is_not_said_to_be_registered():
+    assert not (PROJECT / "prereg.yaml").exists()

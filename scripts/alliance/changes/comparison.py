@@ -18,11 +18,11 @@ ALIKE = 1e-9
 """Relative difference up to which two numbers count as the same: processors may round the last digits in another way."""
 
 _VALUES = {"estimate": NUMBER, "ci_low": NUMBER, "ci_high": NUMBER, "n_clients": COUNT, "n_sites": COUNT, "status": TEXT, "reason": TEXT}
-_DESCRIBED = ("label", "question", "table", "claim", "estimate_type", "scale")
+_SAID = ("label", "question", "table", "claim", "estimate_type", "scale")
 HEADLINES = {
     "scenario": TEXT,
     "headline": TEXT,
-    **dict.fromkeys(_DESCRIBED, TEXT),
+    **dict.fromkeys(_SAID, TEXT),
     **{f"old_{name}": kind for name, kind in _VALUES.items()},
     **{f"new_{name}": kind for name, kind in _VALUES.items()},
     "difference": NUMBER,
@@ -39,6 +39,57 @@ SITES = {
 }
 CONFIGURATION = {"scenario": TEXT, "key": TEXT, "old": TEXT, "new": TEXT}
 VERSIONS = {"scenario": TEXT, "what": TEXT, "old": TEXT, "new": TEXT}
+DESCRIBED: dict[str, tuple[str, dict[str, str]]] = {
+    "results/changes/headlines.csv": (
+        "Headline numbers of the scenarios of the last run, before and now. Like all of `results/changes/`, relative to the run before.",
+        {
+            "scenario": "scenario; each is compared with its own last run",
+            "headline": "key of the headline number in `workflow/headlines.yaml`",
+            "label": "what the number is, in words",
+            "question": "question of the configuration",
+            "table": "table of that question in which its row stands",
+            "claim": "claim of the review that it speaks to",
+            "estimate_type": "what the number is (closed list above)",
+            "scale": "scale on which it was pooled",
+            "old_...": "`estimate`, `ci_low`, `ci_high`, `n_clients`, `n_sites`, `status`, `reason` before; empty: no such number",
+            "new_...": "the same now",
+            "difference": "new minus old estimate",
+            "changed": "yes, no (all but the reason is the same), new (was no headline number before) or gone",
+        },
+    ),
+    "results/changes/inputs.csv": (
+        "Files of sites that differ.",
+        {
+            "scenarios": "scenarios since whose last run the file differs",
+            "site": "site",
+            "file": "file of the site; `withdrawn.csv`: its clients who withdrew",
+            "what": "added, removed or changed",
+            "rows_before": "rows received before; empty: not known, or the file was not there",
+            "rows_after": "rows received now",
+        },
+    ),
+    "results/changes/sites.csv": (
+        "Sites that differ.",
+        {
+            "scenarios": "scenarios since whose last run the site differs",
+            "site": "site",
+            "label": "its label",
+            "what": "added; added, left out; removed; left out; left out as before; back; or changed",
+            "clients_before, clients_after, sessions_before, sessions_after": "counts after cleaning; empty: not known",
+            "reason": "why it is left out",
+        },
+    ),
+    "results/changes/configuration.csv": (
+        "Keys of the resolved configuration that differ.",
+        {"scenario": "scenario", "key": "dotted key", "old": "value before, as JSON; empty: there was no such key", "new": "value now"},
+    ),
+    "results/changes/versions.csv": (
+        "Parts of the program that differ.",
+        {"scenario": "scenario", "what": "program, packages or instruments", "old": "digest before", "new": "digest now"},
+    ),
+}
+"""What the files of ``results/changes/`` hold, by path: a sentence, and columns with their meanings."""
+
 _PARTS = {"program": "code_digest", "packages": "lock_digest", "instruments": "instruments_digest"}
 
 
@@ -140,7 +191,7 @@ def headline_rows(scenario: str, before: Sequence[Mapping[str, Any]], now: Snaps
     rows = []
     for key in [*new, *(key for key in old if key not in new)]:
         said = new.get(key) or old[key]
-        row = {"scenario": scenario, "headline": key, **{name: said[name] for name in _DESCRIBED}}
+        row = {"scenario": scenario, "headline": key, **{name: said[name] for name in _SAID}}
         row |= {f"old_{name}": old[key][name] if key in old else None for name in _VALUES}
         row |= {f"new_{name}": new[key][name] if key in new else None for name in _VALUES}
         both = row["old_estimate"] is not None and row["new_estimate"] is not None

@@ -30,6 +30,14 @@ COLUMNS = {
 }
 """Columns of ``deviations.csv`` and what they mean."""
 
+DESCRIBED = {
+    "results/<scenario>/deviations.csv": (
+        "What was registered in `prereg.yaml` beside what this scenario has, kept or not; without rows where nothing was registered.",
+        COLUMNS,
+    )
+}
+"""What the file holds, by path: a sentence, and columns with their meanings."""
+
 Text = Annotated[str, Field(min_length=1)]
 Amount = Annotated[int, Field(ge=1)]
 
