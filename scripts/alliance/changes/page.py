@@ -261,33 +261,41 @@ def move(row: Any, decimals: int) -> str:
 
 
 def headline_tables(comparison: Comparison) -> list[Table]:
-    """Return the headline numbers of each scenario before and now; those of other scenarios than the first are folded."""
+    """Return the headline numbers of each scenario before and now: those that changed, and folded those that did not."""
     tables = []
     main = main_scenario(comparison)
     for scenario in [main, *(name for name in comparison.now if name != main)]:
         rows = comparison.headlines[comparison.headlines["scenario"].eq(scenario)]
-        if scenario != main:
-            rows = rows[rows["changed"].ne("no")]
+        same = rows["changed"].eq("no")
+        name = f" of “{scenario}”" if len(comparison.now) > 1 else ""
         decimals = _decimals(comparison, scenario)
         tables.append(
             Table(
                 id=f"numbers-{slug(scenario)}",
-                caption=f"Headline numbers of “{scenario}”" + ("" if scenario == main else ", those that changed"),
+                caption=f"Headline numbers{name} that changed",
                 columns=(
                     Column("Number", wide=True),
-                    Column("Changed"),
                     *(Column(label, True) for label in ("Before", "Now", "Difference", "Interval before", "Interval now")),
-                    *(Column(label, True) for label in ("Clients before", "Clients now", "Sites before", "Sites now")),
+                    *(Column(label, True) for label in ("Clients", "Sites")),
                     Column("Remark", wide=True, optional=True),
                 ),
-                rows=tuple(_cells(row, decimals) for row in rows.itertuples()),
-                note="All digits, of all numbers: headlines.csv beside this page. Where the number of clients differs by fewer than "
-                f"{SMALL}, the one before is not told.",
+                rows=tuple(_cells(row, decimals) for row in rows[~same].itertuples()),
+                note="All digits, of all numbers: headlines.csv beside this page. Differences of fewer than "
+                f"{SMALL} clients are not told to the last client.",
                 empty="None changed.",
-                emphasised=frozenset(place for place, changed in enumerate(rows["changed"]) if changed != "no"),
                 folded=scenario != main,
             )
         )
+        if same.any():
+            tables.append(
+                Table(
+                    id=f"same-{slug(scenario)}",
+                    caption=f"Headline numbers{name} that did not change",
+                    columns=(Column("Number", wide=True), Column("Estimate", True), Column("Interval", True), Column("Clients", True)),
+                    rows=tuple(_same_cells(row, decimals) for row in rows[same].itertuples()),
+                    folded=True,
+                )
+            )
     return tables
 
 
@@ -295,23 +303,42 @@ def _cells(row: Any, decimals: int) -> tuple[Cell, ...]:
     old, new = _side(row, "old"), _side(row, "new")
     show = common.form(row.estimate_type)
     shown = numbers.points(row.difference) if row.estimate_type in common.PERCENT_TYPES else show(row.difference, decimals)
-    texts = [common.estimate_text(side, decimals) if side.status else numbers.UNKNOWN for side in (old, new)]
-    intervals = [common.interval_text(side, decimals) if side.status in WITH_NUMBERS else numbers.UNKNOWN for side in (old, new)]
-    known = not (pd.isna(old.n_clients) or pd.isna(new.n_clients))
-    small = known and 0 < abs(int(new.n_clients) - int(old.n_clients)) < SMALL
-    blurred = Cell(f"up to {SMALL - 1} {'fewer' if new.n_clients > old.n_clients else 'more'}", "") if small else None
     return (
         Cell(row.label),
-        Cell(row.changed),
-        *(number_cell(text, side.estimate) for text, side in zip(texts, (old, new))),
+        *(number_cell(_estimate(side, decimals), side.estimate) for side in (old, new)),
         number_cell(shown, row.difference),
-        *(number_cell(text, side.ci_low) for text, side in zip(intervals, (old, new))),
-        blurred or common.count_cell(old.n_clients),
-        common.count_cell(new.n_clients),
-        common.count_cell(old.n_sites),
-        common.count_cell(new.n_sites),
+        *(number_cell(_interval(side, decimals), side.ci_low) for side in (old, new)),
+        _counts_cell(old.n_clients, new.n_clients, blurred=True),
+        _counts_cell(old.n_sites, new.n_sites),
         text_cell(brief(new.reason, common.REMARK_CHARACTERS)),
     )
+
+
+def _same_cells(row: Any, decimals: int) -> tuple[Cell, ...]:
+    new = _side(row, "new")
+    return (
+        Cell(row.label),
+        number_cell(_estimate(new, decimals), new.estimate),
+        number_cell(_interval(new, decimals), new.ci_low),
+        common.count_cell(new.n_clients),
+    )
+
+
+def _estimate(side: SimpleNamespace, decimals: int) -> str:
+    return common.estimate_text(side, decimals) if side.status else numbers.UNKNOWN
+
+
+def _interval(side: SimpleNamespace, decimals: int) -> str:
+    return common.interval_text(side, decimals) if side.status in WITH_NUMBERS else numbers.UNKNOWN
+
+
+def _counts_cell(before: Any, now: Any, *, blurred: bool = False) -> Cell:
+    """Return a count before and now; once where it is the same, a small difference only as such where it is blurred."""
+    if pd.isna(before) or pd.isna(now) or before == now:
+        return common.count_cell(before if pd.isna(now) else now)
+    if blurred and abs(int(now) - int(before)) < SMALL:
+        return Cell(f"{numbers.count(now)} (differs by {fewer_than(abs(int(now) - int(before)))})", int(now))
+    return Cell(f"{numbers.count(before)} {ARROW} {numbers.count(now)}", int(now))
 
 
 def site_table(comparison: Comparison) -> Table:
