@@ -210,6 +210,7 @@ def test_a_first_run_says_that_there_is_nothing_to_compare_with():
     assert comparison.headlines["changed"].tolist() == ["new", "new"] and comparison.inputs.empty and comparison.configuration.empty
     text = told(comparison)
     assert "This is the first run whose numbers were kept" in text and "moved" not in text and "There is no run before." in text
+    assert "Headline numbers that changed" not in text and "Headline numbers that did not" not in text
 
 
 def test_every_scenario_is_compared_with_its_own_last_run():

@@ -202,6 +202,7 @@ def test_the_report_lists_deviations_with_their_explanations_and_the_sample(regi
         *("alliance.window", "alliance.instruments", "questions.dropout.enabled", "scenarios.never_written"),
     ]
     assert [row[-1].text for row in open_items.rows][:2] == ["Ratings of late sessions came from two sites only.", "not explained"]
+    assert [cell.text for cell in open_items.rows[0][1:3]] == ["late", "early"]
     assert [(row[1].text, row[2].text) for row in sample.rows][:2] == [("at least 5", "3"), ("at least 300", "228")]
     assert {row[0].text for row in kept.rows} >= {"pooling.level", "claims.C4"} and kept.folded
     assert "preregistration" in {attributes.get("id") for _, attributes in tree.tags}
@@ -232,7 +233,9 @@ def test_a_page_of_several_scenarios_says_which_were_registered(registered):
 def test_hostile_text_is_only_ever_text(registered):
     given = json.loads(json.dumps(registered.preregistration))
     given["registered"] |= {"registry": HOSTILE, "identifier": HOSTILE}
-    table = listed(registered, elm=100).assign(key=HOSTILE, registered=HOSTILE, this_run=HOSTILE, explanation=HOSTILE)
+    table = listed(registered, elm=100).assign(
+        key=HOSTILE, registered=json.dumps(HOSTILE), this_run=json.dumps(HOSTILE), explanation=HOSTILE
+    )
     for text in pages.render_all(with_registration(registered, preregistration=given, deviations=table), report_study.TEMPLATES).values():
         tree = Tree(text)
         assert len(tree.all("script")) == 1 and "\u202e" not in text and "\x07" not in text

@@ -272,7 +272,7 @@ def headline_tables(comparison: Comparison) -> list[Table]:
         tables.append(
             Table(
                 id=f"numbers-{slug(scenario)}",
-                caption=f"Headline numbers{name} that changed",
+                caption=f"Headline numbers{name}" + (" that changed" if scenario in comparison.compared else ""),
                 columns=(
                     Column("Number", wide=True),
                     *(Column(label, True) for label in ("Before", "Now", "Difference", "Interval before", "Interval now")),

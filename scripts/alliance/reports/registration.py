@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -100,8 +101,8 @@ def _table(id: str, caption: str, rows: pd.DataFrame, empty: str, *, folded: boo
             (
                 Cell(row.key),
                 Cell(row.scenario if several else ""),
-                Cell(brief(row.registered, VALUE_CHARACTERS), row.registered),
-                text_cell(brief(row.this_run, VALUE_CHARACTERS)),
+                Cell(_value(row, row.registered), row.registered),
+                text_cell(_value(row, row.this_run)),
                 *(() if folded else (Cell(_explanation(row)),)),
             )
             for row in rows.itertuples()
@@ -109,6 +110,12 @@ def _table(id: str, caption: str, rows: pd.DataFrame, empty: str, *, folded: boo
         empty=empty,
         folded=folded,
     )
+
+
+def _value(row: Any, text: str) -> str:
+    """Return a value as people write it: that of a key, which is JSON, without the quotes of plain text."""
+    value = json.loads(text) if row.kind == "configuration" and text else text
+    return brief(value if isinstance(value, str) else text, VALUE_CHARACTERS)
 
 
 def _explanation(row: Any) -> str:
