@@ -7,7 +7,6 @@ Produces: `results/sensitivity/tables/scenario_comparison.csv`.
 from alliance.questions.headlines import load_headlines
 
 HEADLINE_TABLES = sorted({(one.question, one.table) for one in load_headlines(Path(HEADLINES))})
-COMPARED = [scenario for scenario in STUDY.scenarios if scenario == BASE or scenario in SCENARIOS]
 
 
 rule compare_scenarios:
@@ -15,12 +14,12 @@ rule compare_scenarios:
     input:
         tables=[
             f"results/{scenario}/tables/{question}/{table}.csv"
-            for scenario in COMPARED
+            for scenario in COMPUTED
             for question, table in HEADLINE_TABLES
             if question in chosen_questions(scenario)
         ],
-        configs=expand("results/{scenario}/resolved_config.json", scenario=COMPARED),
-        provenance=expand("results/{scenario}/provenance.json", scenario=COMPARED),
+        configs=expand("results/{scenario}/resolved_config.json", scenario=COMPUTED),
+        provenance=expand("results/{scenario}/provenance.json", scenario=COMPUTED),
         headlines=HEADLINES,
         code=code("compare_scenarios.py"),
         lock=LOCK,
@@ -30,8 +29,8 @@ rule compare_scenarios:
         "results/logs/compare_scenarios.log",
     params:
         script=script("compare_scenarios.py"),
-        scenarios=canonical_json(COMPARED),
-        questions=canonical_json({scenario: chosen_questions(scenario) for scenario in COMPARED}),
+        scenarios=canonical_json(COMPUTED),
+        questions=canonical_json({scenario: chosen_questions(scenario) for scenario in COMPUTED}),
     shell:
         "{PYTHON:q} {params.script:q} --scenarios {params.scenarios:q} --questions {params.questions:q} --results results "
         "--headlines {input.headlines:q} --output {output:q} 2> {log:q}"

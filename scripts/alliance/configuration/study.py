@@ -181,6 +181,18 @@ class Study:
         sites = self.scenarios[scenario]["pooling"]["sites"]
         return digest({"estimate": self.estimate_digest(scenario, question), "sites": sites})
 
+    def pool_digest(self, scenario: str, question: str) -> str:
+        """Return the digest of all options that a question's result tables rest on; scenarios that agree on it have the same tables."""
+        module = self.questions[question]
+        return digest(
+            {
+                "options": self.pool_options(scenario, question),
+                "summaries": self.estimate_digest(scenario, question),
+                "one_stage": self.one_stage_digest(scenario, question) if module.one_stage else "",
+                "needs": {needed: self.pool_digest(scenario, needed) for needed in module.needs},
+            }
+        )
+
     def _options(self, scenario: str, keys: tuple[str, ...]) -> dict[str, Any]:
         return restrict(self.scenarios[scenario], keys) | {"seed": self.base["study"]["seed"]}
 
