@@ -37,6 +37,7 @@ RESERVED_SCENARIOS = {
     "logs",
     "issues",
 }
+REQUEST = "request.json"
 NOT_IN_SCENARIOS = ("study", "cleaning")
 INSTRUMENTS = PROJECT / "workflow" / "instruments"
 QUESTION_MODULES = SCRIPTS / "alliance" / "questions"
@@ -288,7 +289,9 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     if base:
         sites, not_sites, found = find_sites(folder, base["study"]["sites_dir"], tuple(instrument_files), config_path.name, lines)
         faults += found
-        faults += _pooled_site_faults(sites, scenarios, config_path.name, lines) if sites and not found else []
+        # A site that answers a request has the hub's configuration, but none of the other sites.
+        if sites and not found and not (folder / REQUEST).exists():
+            faults += _pooled_site_faults(sites, scenarios, config_path.name, lines)
     withdrawn, found = _withdrawn(folder)
     faults += found
     if faults:
