@@ -337,7 +337,7 @@ EFFECT_KEYS = {
 }
 _CONTRAST = {"contrast": "which correlations are compared, first minus second; empty: one correlation, on the clients of the contrast"}
 
-_FORM_TYPES = ("correlation", "partial_correlation", "part_correlation", "correlation_with_change")
+FORM_TYPES = ("correlation", "partial_correlation", "part_correlation", "correlation_with_change")
 _MEASURE_KEYS = {
     "instrument": "instrument",
     "form": "the rater's form of it",
@@ -426,15 +426,13 @@ _DYAD_KEYS = {
     "raters": "the two raters; the first's rating is the truth, the second's the judgement",
 }
 
-_MULTIVERSE = {"multiverse": "effect whose specifications these are: alliance_outcome, within_clients or dropout"}
-
 TABLES = (
     Table(
         "alliance_outcome",
         "site_effects",
         "Correlation of every alliance measure with every outcome at every site.",
         {**EFFECT_KEYS, "detectable_r": "smallest true correlation that would be found with 80 % power, given the standard error"},
-        _FORM_TYPES,
+        FORM_TYPES,
         heterogeneity=False,
         numbers=("detectable_r",),
     ),
@@ -447,14 +445,14 @@ TABLES = (
             **EFFECT_KEYS,
             "coding": "what is done with effects that are not significant at their site: as_estimated, zero, dropped, imputed",
         },
-        (*_FORM_TYPES, "share"),
+        (*FORM_TYPES, "share"),
     ),
     Table(
         "alliance_outcome",
         "leave_one_out",
         "The pooled effects of the preferred measures, each site left out in turn.",
         {**EFFECT_KEYS, **_LEFT_OUT},
-        _FORM_TYPES,
+        FORM_TYPES,
     ),
     Table(
         "alliance_outcome",
@@ -466,7 +464,7 @@ TABLES = (
             **_INFLUENCE,
             "influential": "yes: by the rules of the R package metafor",
         },
-        _FORM_TYPES,
+        FORM_TYPES,
         heterogeneity=False,
         numbers=tuple(_INFLUENCE),
     ),
@@ -497,7 +495,7 @@ TABLES = (
             **_SAME_RATER,
             **_EQUIVALENCE,
         },
-        (*_FORM_TYPES, "correlation_contrast", "interaction_standardised", "slope_on_moderator", "standardised_mean_difference"),
+        (*FORM_TYPES, "correlation_contrast", "interaction_standardised", "slope_on_moderator", "standardised_mean_difference"),
         numbers=("bound", "p_equivalence"),
     ),
     Table(
@@ -513,7 +511,7 @@ TABLES = (
             **_SAME_RATER,
             **_CONTRAST,
         },
-        (*_FORM_TYPES, "correlation_contrast"),
+        (*FORM_TYPES, "correlation_contrast"),
     ),
     Table(
         "alliance_outcome",
@@ -529,7 +527,7 @@ TABLES = (
             **_SAME_RATER,
             **_CONTRAST,
         },
-        (*_FORM_TYPES, "correlation_contrast"),
+        (*FORM_TYPES, "correlation_contrast"),
     ),
     Table(
         "alliance_outcome",
@@ -544,7 +542,7 @@ TABLES = (
             **_SAME_RATER,
             "decision": "met, not met, or not known",
         },
-        ("criterion_met", *_FORM_TYPES),
+        ("criterion_met", *FORM_TYPES),
     ),
     Table(
         "alliance_outcome",
@@ -555,7 +553,7 @@ TABLES = (
             "delta": "shift of imputed outcomes in SD (negative: those without outcome did worse)",
             **_SAME_RATER,
         },
-        (*_FORM_TYPES, "share"),
+        (*FORM_TYPES, "share"),
     ),
     Table(
         "measurement",
@@ -795,7 +793,7 @@ TABLES = (
         "beside the alliance.",
         _CONDITION_KEYS,
         (
-            *(*_FORM_TYPES, "correlation_contrast", "slope_on_moderator", "slope_standardised", "slope_contrast"),
+            *(*FORM_TYPES, "correlation_contrast", "slope_on_moderator", "slope_standardised", "slope_contrast"),
             *("semipartial_correlation", "r_squared_change", "interaction_standardised"),
         ),
         numbers=("bound", "p_equivalence"),
@@ -1095,55 +1093,6 @@ TABLES = (
         ("observed_to_expected", "calibration_slope", "cumulative_risk"),
         steps=("session",),
     ),
-    Table(
-        "sensitivity",
-        "specifications",
-        "Every specification of every multiverse, pooled over sites; one that cannot be estimated is a row with its reason.",
-        {
-            **_MULTIVERSE,
-            "specification": "number of the combination of options, in the order of the nodes; 1: config.yaml as it stands",
-            "as_it_stands": "yes: config.yaml as it stands",
-            "choices": "option of every node",
-            "changes": "what it changes of config.yaml, as JSON (which is YAML)",
-            "p_flips": "p value of no effect in this specification, by sign flips of therapists",
-            "p_adjusted": "the same given that the strongest of all specifications was looked for",
-        },
-        (*_FORM_TYPES, "slope_standardised", "hazard_ratio"),
-        numbers=("p_flips", "p_adjusted"),
-        steps=("specification",),
-    ),
-    Table(
-        "sensitivity",
-        "node_influence",
-        "How much of the variance over specifications each decision explains.",
-        {
-            **_MULTIVERSE,
-            "share_of": "main (what the model of all main effects loses without the node), with_interactions (what remains among "
-            "specifications that agree in all other nodes), interaction (what that of two nodes adds to all main effects), all_main, "
-            "all_main_and_pairs",
-            "node": "decision",
-            "with_node": "the other decision of an interaction",
-            "n_specifications": "specifications that can be estimated",
-        },
-        ("variance_explained",),
-        heterogeneity=False,
-    ),
-    Table(
-        "sensitivity",
-        "summary",
-        "What the specifications of a multiverse say together, how many were removed by which rule, and the joint tests of no effect.",
-        {
-            **_MULTIVERSE,
-            "statistic": "combinations, removed_by_rule, specifications, estimated, not_estimable; quantiles of the estimates; shares with the "
-            "sign of the median, and whose interval excludes no effect; joint tests by the strongest specification (any_specification), by "
-            "the median and by the share that excludes zero",
-            "rule": "rule that removed combinations, with its reason",
-            "n_specifications": "specifications that can be estimated",
-            "n_units": "therapists (small ones joined) whose signs were flipped",
-        },
-        ("count", "share", "specification_quantile", "p_value"),
-        heterogeneity=False,
-    ),
 )
 
 TEXT, NUMBER, COUNT = "text", "number", "count"
@@ -1287,7 +1236,19 @@ def typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
-_COUNTS = ("n_sessions", "n_clients", "n_therapists", "n_sites", "n_pairs", "n_correlations", "n_items", "n_events", "n_at_risk", "n_specifications", "n_units")
+_COUNTS = (
+    "n_sessions",
+    "n_clients",
+    "n_therapists",
+    "n_sites",
+    "n_pairs",
+    "n_correlations",
+    "n_items",
+    "n_events",
+    "n_at_risk",
+    "n_specifications",
+    "n_units",
+)
 _NUMBERS = ("estimate", "std_error", "ci_low", "ci_high", "share_missing", "published", "difference", *HETEROGENEITY)
 NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference", *HETEROGENEITY)
 

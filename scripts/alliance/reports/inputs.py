@@ -140,6 +140,18 @@ def read_table(path: Path, question: str) -> pd.DataFrame:
         schema = contract.table_types(contract.table(question, path.stem))
     except KeyError:
         return _read_csv(path)
+    return _read_typed(path, schema)
+
+
+def read_sensitivity_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """Read the tables of ``results/sensitivity/tables/`` that are there."""
+    from alliance.sensitivity.contract import TABLES
+
+    paths = {schema.name: Path(folder) / f"{schema.name}.csv" for schema in TABLES}
+    return {schema.name: _read_typed(paths[schema.name], contract.table_types(schema)) for schema in TABLES if paths[schema.name].exists()}
+
+
+def _read_typed(path: Path, schema: dict[str, str]) -> pd.DataFrame:
     cells = pd.read_csv(path, dtype=object, keep_default_na=False, encoding="utf-8")
     numbers = {name: kind for name, kind in schema.items() if kind != contract.TEXT}
     typed = contract.typed(cells[[name for name in numbers if name in cells]].replace("", None), numbers)
