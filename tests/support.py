@@ -76,7 +76,8 @@ class Checkout:
         """Switch all questions of the configuration off but one."""
         path = self.folder / "config.yaml"
         text = path.read_text(encoding="utf-8")
-        off = re.sub(r"^(  (\w+):.*\n    enabled:) true", lambda match: f"{match[1]} {str(match[2] == question).lower()}", text, flags=re.MULTILINE)
+        switched = re.compile(r"^(  (\w+):.*\n    enabled:) true", re.MULTILINE)
+        off = switched.sub(lambda match: f"{match[1]} {str(match[2] == question).lower()}", text)
         assert off.count("\n    enabled: true") == 1, f"no question {question}"
         path.write_text(off, encoding="utf-8")
 
