@@ -36,7 +36,7 @@ rule all:
     input:
         expand("results/{scenario}/report/index.html", scenario=SCENARIOS),
         lavaan_scripts(),
-        "results/sensitivity/tables/scenario_comparison.csv",
+        "results/sensitivity/index.html",
         "results/issues.csv",
 
 

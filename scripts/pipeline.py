@@ -131,8 +131,20 @@ def explain_failure(study: Study, outcome: snakemake_run.Outcome) -> None:
             say(f"--- {log}")
             say("\n".join(text.splitlines()[-4:]))
             shown += 1
+    full = [log for log in logs if _no_space(study.folder / log)]
+    if full:
+        say("The disk is full. What was finished is kept whole; free some space and run the same command again.")
+    for job in outcome.failed:
+        log = study.folder / job.log
+        if job.log and not (log.exists() and log.read_text(encoding="utf-8", errors="replace").strip()):
+            say(f"{job} ended without a word, as when the system kills a step for want of memory; the others went on. Try fewer CORES.")
+            shown += 1
     if not shown:
         say("\n".join(outcome.output.strip().splitlines()[-15:]))
+
+
+def _no_space(log: Path) -> bool:
+    return log.exists() and "No space left" in log.read_text(encoding="utf-8", errors="replace")
 
 
 def end_of_run(study: Study, outcome: snakemake_run.Outcome) -> ExitStatus | None:

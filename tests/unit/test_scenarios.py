@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import share_tables
 from alliance.configuration.errors import ConfigurationError
 from alliance.configuration.study import Study, keys_changed, load
-from alliance.files import write_json
+from alliance.files import write_csv, write_json
 from alliance.launch.leftovers import record_withdrawals, remove_leftovers, remove_outdated_scenarios
 from alliance.questions import contract, effects, pooled_sites
 from alliance.questions.headlines import Headline, load_headlines
@@ -335,3 +336,34 @@ def test_the_section_is_the_same_for_the_same_table_and_shows_text_as_text():
     text = made()
     assert text == made() and "<script>alert" not in text and "&lt;script&gt;" in text
     assert text.count("<figure") == 1 and "data:image/svg+xml" in text and 'id="scenarios"' in text
+
+
+# Tables that scenarios share
+
+
+def test_scenarios_that_agree_on_what_tables_rest_on_share_them():
+    study = load(PROJECT / "config.yaml")
+
+    def pooled_again(scenario: str) -> set[str]:
+        return {name for name in study.questions if study.pool_digest(scenario, name) != study.pool_digest("base", name)}
+
+    # Early gains read a table of alliance and outcome.
+    assert pooled_again("nonsignificant_as_zero") == {"alliance_outcome", "early_gains"}
+    assert pooled_again("without_largest_site") == pooled_again("strict_missing") == set(study.questions)
+    assert not pooled_again("therapist_alliance") & {"measurement", "convergent_validity"}
+
+
+def test_a_shared_table_differs_in_nothing_but_the_scenario(tmp_path):
+    odd = pd.DataFrame(
+        {
+            "label": ['one, "two"', "'=~", "", "line\nbreak", "naïve"],
+            "scenario": "base",
+            "estimate": [0.1, 1e-17, None, 1 / 3, -0.0],
+            "reason": ["base", "", "a;b", " x ", "not base"],
+        }
+    )
+    write_csv(tmp_path / "base" / "tables" / "dropout" / "hazard.csv", odd)
+    write_csv(tmp_path / "wanted.csv", odd.assign(scenario="late"))
+    given = tmp_path / "base" / "tables" / "dropout" / "hazard.csv"
+    share_tables.main(["--scenario", "late", "--tables", str(given), "--output", str(tmp_path / "late" / "tables")])
+    assert (tmp_path / "late" / "tables" / "dropout" / "hazard.csv").read_bytes() == (tmp_path / "wanted.csv").read_bytes()

@@ -38,7 +38,9 @@ RESERVED_SCENARIOS = {
     "logs",
     "issues",
 }
-NOT_IN_SCENARIOS = ("study", "cleaning")
+REQUEST = "request.json"
+NOT_IN_SCENARIOS = ("study", "cleaning", "multiverse")
+MULTIVERSE = "multiverse"
 INSTRUMENTS = PROJECT / "workflow" / "instruments"
 QUESTION_MODULES = SCRIPTS / "alliance" / "questions"
 JUNK = re.compile(r"\.|~\$|Thumbs\.db\Z|desktop\.ini\Z", re.IGNORECASE)
@@ -167,7 +169,29 @@ class Study:
 
     def score_digest(self, scenario: str) -> str:
         """Return the digest that names a scenario's scores."""
-        return digest({"scoring": self.score_options(scenario)})
+        return scoring_digest(self.score_options(scenario))
+
+    @property
+    def has_multiverse(self) -> bool:
+        """Whether the configuration asks for the multiverse."""
+        section = self.base[MULTIVERSE]
+        return bool(section["enabled"] and section["grids"])
+
+    def multiverse_options(self) -> dict[str, Any]:
+        """Return what the multiverse reads."""
+        from alliance.sensitivity.specifications import options_of
+
+        return options_of(self.base) | {"seed": self.base["study"]["seed"]}
+
+    def multiverse_digest(self) -> str:
+        """Return the digest that names the sites' answers to the multiverse."""
+        return digest(self.multiverse_options())
+
+    def multiverse_scorings(self) -> list[dict[str, Any]]:
+        """Return every section ``scoring`` that the multiverse needs, that of the configuration first."""
+        from alliance.sensitivity.specifications import scorings
+
+        return scorings(self.multiverse_options())
 
     def estimate_options(self, scenario: str, question: str) -> dict[str, Any]:
         """Return what a question's ``estimate`` reads."""
@@ -187,8 +211,25 @@ class Study:
         sites = self.scenarios[scenario]["pooling"]["sites"]
         return digest({"estimate": self.estimate_digest(scenario, question), "sites": sites})
 
+    def pool_digest(self, scenario: str, question: str) -> str:
+        """Return the digest of all options that a question's result tables rest on; scenarios that agree on it have the same tables."""
+        module = self.questions[question]
+        return digest(
+            {
+                "options": self.pool_options(scenario, question),
+                "summaries": self.estimate_digest(scenario, question),
+                "one_stage": self.one_stage_digest(scenario, question) if module.one_stage else "",
+                "needs": {needed: self.pool_digest(scenario, needed) for needed in module.needs},
+            }
+        )
+
     def _options(self, scenario: str, keys: tuple[str, ...]) -> dict[str, Any]:
         return restrict(self.scenarios[scenario], keys) | {"seed": self.base["study"]["seed"]}
+
+
+def scoring_digest(section: dict[str, Any]) -> str:
+    """Return the digest that names the scores made with a section ``scoring``."""
+    return digest({"scoring": section})
 
 
 def restrict(configuration: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
@@ -266,6 +307,7 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     scenarios, reasons = ({BASE: base}, {BASE: "the configuration as it stands"}) if base else ({}, {})
     if base:
         faults += _cross_checks(base, lines, config_path.name)
+        faults += _multiverse_faults(raw, base, lines, config_path.name)
         more, why, scenario_faults = _scenarios(folder, raw, base)
         scenarios |= more
         reasons |= why
@@ -282,7 +324,9 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     if base:
         sites, not_sites, found = find_sites(folder, base["study"]["sites_dir"], tuple(instrument_files), config_path.name, lines)
         faults += found
-        faults += _pooled_site_faults(sites, scenarios, config_path.name, lines) if sites and not found else []
+        # A site that answers a request has the hub's configuration, but none of the other sites.
+        if sites and not found and not (folder / REQUEST).exists():
+            faults += _pooled_site_faults(sites, scenarios, config_path.name, lines)
     withdrawn, found = _withdrawn(folder)
     faults += found
     registered, found = _preregistration(folder, raw if base else None, list(questions))
@@ -308,6 +352,38 @@ def _cross_checks(config: dict[str, Any], lines: dict[KeyPath, int], name: str) 
     for path, message in checks(config):
         add(tuple(path), message)
     return faults + _path_model_faults(config, lines, name)
+
+
+def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[KeyPath, int], name: str) -> list[Fault]:
+    """Return faults of the grids of the multiverse, and of the configurations that their options make."""
+    from alliance.sensitivity.specifications import faults as grid_faults
+    from alliance.variables import checks
+
+    section = base[MULTIVERSE]
+    if section["enabled"] and not section["grids"]:
+        path = (MULTIVERSE, "grids")
+        message = "the multiverse is empty: declare a grid (alliance_outcome, within_clients or dropout), or set multiverse.enabled: false"
+        return [Fault(name, _line(lines, path), ".".join(path), message)]
+    faults = [Fault(name, _line(lines, path), ".".join(map(str, path)), message) for path, message in grid_faults(section["grids"])]
+    if faults:
+        return faults
+    bare = {key: value for key, value in raw.items() if key != MULTIVERSE}
+    for grid, content in section["grids"].items():
+        for node, options in content["nodes"].items():
+            for option, changes in options.items():
+                if not changes:
+                    continue
+                above = (MULTIVERSE, "grids", grid, "nodes", node, option)
+                shifted = {at[len(above) :]: line for at, line in lines.items() if at[: len(above)] == above}
+                where = ".".join(above)
+                try:
+                    merged = _resolved(merge(bare, changes), shifted, name)
+                except ConfigurationError as error:
+                    faults += [Fault(f.file, f.line or _line(lines, above), f"{where}.{f.key}", f.message) for f in error.faults]
+                    continue
+                found = checks(merged)
+                faults += [Fault(name, _line(lines, above), f"{where}.{'.'.join(map(str, path))}", message) for path, message in found]
+    return faults
 
 
 def _path_model_faults(config: dict[str, Any], lines: dict[KeyPath, int], name: str) -> list[Fault]:
@@ -395,7 +471,9 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
             fault("changes nothing; name a key of config.yaml and its new value, or remove the scenario", "changes")
         refused = [key for key in NOT_IN_SCENARIOS if key in entry["changes"]]
         for key in refused:
-            fault(f"'{key}' cannot differ between scenarios (paths, seed and cleaning are the same for all)", "changes", key)
+            same = "paths, seed and cleaning are the same for all"
+            same = "it varies the configuration as it stands" if key == MULTIVERSE else same
+            fault(f"'{key}' cannot differ between scenarios ({same})", "changes", key)
         changes = {key: value for key, value in entry["changes"].items() if key not in refused}
         shifted = {at[2:]: line for at, line in lines.items() if at[:2] == (name, "changes")}
         try:
@@ -604,4 +682,4 @@ def _withdrawn(folder: Path) -> tuple[dict[str, str], list[Fault]]:
     return {site: digest(sorted(ids)) for site, ids in sorted(by_site.items())}, []
 
 
-__all__ = ["BASE", "Question", "SiteFolder", "Study", "keys_changed", "load", "merge", "restrict"]
+__all__ = ["BASE", "Question", "SiteFolder", "Study", "keys_changed", "load", "merge", "restrict", "scoring_digest"]

@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from alliance.configuration.study import RESERVED_SCENARIOS, Study
+from alliance.configuration.study import MULTIVERSE, RESERVED_SCENARIOS, Study, scoring_digest
 from alliance.files import PRIVATE, read_json, remove_partial_files, write_json
 from alliance.portable import FOLDER, FORMATS, origin_file
 
 WITHDRAWALS = "private/withdrawals.json"
+MULTIVERSE_TABLES = ("specifications", "node_influence", "summary")
 
 
 def remove_leftovers(study: Study) -> list[str]:
@@ -37,12 +38,16 @@ def remove_leftovers(study: Study) -> list[str]:
             if folder.name not in study.sites:
                 shutil.rmtree(folder)
                 removed.add(f"site {folder.name}")
-    score_digests = {study.score_digest(scenario) for scenario in study.scenarios}
+    score_digests = {study.score_digest(scenario) for scenario in study.scenarios} | _multiverse_scores(study)
     estimate_digests = {
         (question, study.estimate_digest(scenario, question))
         for scenario in study.scenarios
         for question in study.enabled_questions(scenario)
     }
+    if study.has_multiverse:
+        estimate_digests.add((MULTIVERSE, study.multiverse_digest()))
+    else:
+        _remove_multiverse(results / "sensitivity")
     for folder in _folders(results / "scores"):
         _keep(folder, folder.name in score_digests, study)
     for question in _folders(results / "summaries"):
@@ -104,9 +109,10 @@ def remove_outdated_scenarios(study: Study, asked: Sequence[str]) -> list[str]:
     gone = any(_sites_behind(folder) - set(study.sites) for folder in others)
     if not withdrawn and not gone:
         return []
-    scores = {study.score_digest(scenario) for scenario in asked}
+    scores = {study.score_digest(scenario) for scenario in asked} | _multiverse_scores(study)
     asks = [(scenario, question) for scenario in asked for question in study.enabled_questions(scenario)]
     summaries = {(question, study.estimate_digest(scenario, question)) for scenario, question in asks}
+    summaries |= {(MULTIVERSE, study.multiverse_digest())} if study.has_multiverse else set()
     joined = {(question, study.one_stage_digest(scenario, question)) for scenario, question in asks}
     for folder in _folders(results / "scores"):
         _remove_sites(folder, withdrawn if folder.name not in scores else set())
@@ -128,6 +134,17 @@ def record_withdrawals(study: Study) -> None:
     if study.withdrawn or path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_json(path, study.withdrawn, PRIVATE)
+
+
+def _multiverse_scores(study: Study) -> set[str]:
+    """Return the digests of the scores that the multiverse rests on."""
+    return {scoring_digest(section) for section in study.multiverse_scorings()} if study.has_multiverse else set()
+
+
+def _remove_multiverse(folder: Path) -> None:
+    """Delete the tables of a multiverse that the configuration no longer asks for."""
+    for name in MULTIVERSE_TABLES:
+        (folder / "tables" / f"{name}.csv").unlink(missing_ok=True)
 
 
 def _sites_behind(scenario: Path) -> set[str]:

@@ -84,7 +84,8 @@ ESTIMATE_TYPES = {
     "e_value": "risk ratio with mediator and outcome that an unmeasured confounder would need to undo the path between them (E-value)",
     "e_value_limit": "the same for the limit of the path's interval that is nearer to zero (1: the interval includes zero)",
     "path_difference": "a site's standardised path minus that of all other sites together",
-    "equality_test": "test that paths are equal over sites: chi-squared, its degrees of freedom or its p value, named in `index`",
+    "equality_test": "test that paths (or correlations with several instruments) are equal over sites: chi-squared or F, degrees of "
+    "freedom or p value, named in `index`",
     "modification_index": "chi-squared by which fit would improve at least if one parameter were freed",
     "expected_change": "expected standardised value of that parameter",
     "residual_correlation": "correlation of two variables minus the one the model implies",
@@ -148,6 +149,7 @@ ESTIMATE_TYPES = {
     "component_share": "share (0-1) of the variance of all scores that the first principal component takes",
     "correlation_disattenuated": "correlation corrected for the unreliability of both measures",
     "concordance": "Lin's concordance correlation: how far two raters' scores lie on the line of agreement",
+    "profile_likeness": "mean over clients of the correlation, over items, of two raters' answers (or correlation of their mean profiles)",
     "limit_of_agreement": "limit inside which 95 % of two raters' differences of one session are expected to lie (with its partner)",
     "directional_bias": "how much higher the judge rates than the truth, at the average truth, in SD of both raters",
     "directional_bias_contrast": "difference of two such biases, first minus second",
@@ -159,6 +161,7 @@ ESTIMATE_TYPES = {
     "partner_actor_ratio": "partner effect over actor effect (k): 1 both count alike, 0 only one's own rating, -1 their contrast",
     "surface_coefficient": "coefficient of the polynomial regression, or slope or curvature along a line of the response surface",
     "surface_axis": "coordinate of the stationary point, or intercept or slope of a principal axis of the response surface",
+    "term_reliability": "reliability of a rating (alpha), or what it implies for the square or the product that a coefficient belongs to",
     "standard_deviation": "standard deviation, in the unit the row names",
     "share_of_rest": "share of the outcome variance left by the covariates that the alliance explains (squared partial r)",
     "hazard_ratio": "ratio of hazards (chances to leave after a session among those who came to it) for one more unit of the row's term",
@@ -337,7 +340,7 @@ EFFECT_KEYS = {
 }
 _CONTRAST = {"contrast": "which correlations are compared, first minus second; empty: one correlation, on the clients of the contrast"}
 
-_FORM_TYPES = ("correlation", "partial_correlation", "part_correlation", "correlation_with_change")
+FORM_TYPES = ("correlation", "partial_correlation", "part_correlation", "correlation_with_change")
 _MEASURE_KEYS = {
     "instrument": "instrument",
     "form": "the rater's form of it",
@@ -426,15 +429,13 @@ _DYAD_KEYS = {
     "raters": "the two raters; the first's rating is the truth, the second's the judgement",
 }
 
-_MULTIVERSE = {"multiverse": "effect whose specifications these are: alliance_outcome, within_clients or dropout"}
-
 TABLES = (
     Table(
         "alliance_outcome",
         "site_effects",
         "Correlation of every alliance measure with every outcome at every site.",
         {**EFFECT_KEYS, "detectable_r": "smallest true correlation that would be found with 80 % power, given the standard error"},
-        _FORM_TYPES,
+        FORM_TYPES,
         heterogeneity=False,
         numbers=("detectable_r",),
     ),
@@ -447,14 +448,14 @@ TABLES = (
             **EFFECT_KEYS,
             "coding": "what is done with effects that are not significant at their site: as_estimated, zero, dropped, imputed",
         },
-        (*_FORM_TYPES, "share"),
+        (*FORM_TYPES, "share"),
     ),
     Table(
         "alliance_outcome",
         "leave_one_out",
         "The pooled effects of the preferred measures, each site left out in turn.",
         {**EFFECT_KEYS, **_LEFT_OUT},
-        _FORM_TYPES,
+        FORM_TYPES,
     ),
     Table(
         "alliance_outcome",
@@ -466,7 +467,7 @@ TABLES = (
             **_INFLUENCE,
             "influential": "yes: by the rules of the R package metafor",
         },
-        _FORM_TYPES,
+        FORM_TYPES,
         heterogeneity=False,
         numbers=tuple(_INFLUENCE),
     ),
@@ -497,7 +498,7 @@ TABLES = (
             **_SAME_RATER,
             **_EQUIVALENCE,
         },
-        (*_FORM_TYPES, "correlation_contrast", "interaction_standardised", "slope_on_moderator", "standardised_mean_difference"),
+        (*FORM_TYPES, "correlation_contrast", "interaction_standardised", "slope_on_moderator", "standardised_mean_difference"),
         numbers=("bound", "p_equivalence"),
     ),
     Table(
@@ -513,7 +514,7 @@ TABLES = (
             **_SAME_RATER,
             **_CONTRAST,
         },
-        (*_FORM_TYPES, "correlation_contrast"),
+        (*FORM_TYPES, "correlation_contrast"),
     ),
     Table(
         "alliance_outcome",
@@ -529,7 +530,7 @@ TABLES = (
             **_SAME_RATER,
             **_CONTRAST,
         },
-        (*_FORM_TYPES, "correlation_contrast"),
+        (*FORM_TYPES, "correlation_contrast"),
     ),
     Table(
         "alliance_outcome",
@@ -544,7 +545,7 @@ TABLES = (
             **_SAME_RATER,
             "decision": "met, not met, or not known",
         },
-        ("criterion_met", *_FORM_TYPES),
+        ("criterion_met", *FORM_TYPES),
     ),
     Table(
         "alliance_outcome",
@@ -555,7 +556,7 @@ TABLES = (
             "delta": "shift of imputed outcomes in SD (negative: those without outcome did worse)",
             **_SAME_RATER,
         },
-        (*_FORM_TYPES, "share"),
+        (*FORM_TYPES, "share"),
     ),
     Table(
         "measurement",
@@ -795,7 +796,7 @@ TABLES = (
         "beside the alliance.",
         _CONDITION_KEYS,
         (
-            *(*_FORM_TYPES, "correlation_contrast", "slope_on_moderator", "slope_standardised", "slope_contrast"),
+            *(*FORM_TYPES, "correlation_contrast", "slope_on_moderator", "slope_standardised", "slope_contrast"),
             *("semipartial_correlation", "r_squared_change", "interaction_standardised"),
         ),
         numbers=("bound", "p_equivalence"),
@@ -888,6 +889,25 @@ TABLES = (
     ),
     Table(
         "client_factors",
+        "instruments",
+        "Whether a client factor goes with the alliance alike whichever instrument measures the alliance.",
+        {
+            **_FACTOR_KEYS,
+            "factor_rater": _OF_FACTOR["factor_rater"],
+            "where": "within_sites (two instruments, the same clients and sessions) or between_sites (sites with other instruments)",
+            "pair": "instruments that are compared on the same clients; (preferred): the first of the configuration that the site has, "
+            "(other): the next; empty: between sites",
+            "alliance_instrument": "instrument of the correlation; empty: a difference, or a test",
+            "contrast": "difference, first minus second (between sites on the scale of pooling); all instruments: the test that none "
+            "differs; empty: one correlation",
+            "index": "of the test: f (chi2 where intervals are normal) or p_value; empty: all else",
+            **_WITHOUT_WEIGHT,
+        },
+        ("correlation", "correlation_contrast", "slope_on_moderator", "equality_test"),
+        numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "client_factors",
         "leave_one_out",
         "The pooled correlation of every factor and the mean of every category, each site left out in turn.",
         {"factor": "client factor; empty for a category", "category": "category of the review", **_LEFT_OUT},
@@ -962,13 +982,17 @@ TABLES = (
         {
             **_DYAD_KEYS,
             "window": EFFECT_KEYS["window"],
-            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, or where "
-            "differences lie",
-            "definition": "how ratings were standardised for the bands",
+            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, where "
+            "differences lie, or how alike the two raters' profiles over items are and what that predicts",
+            "definition": "how ratings were standardised for the bands; whether profiles are as given or less each rater's mean profile",
             "unit": "points (mean of the items, or percent of range) or sd (of both raters together at the site)",
             "headline": "yes: the measure that the study is about; no: all others",
+            "same_rater": "mixed: one of the two raters also rated the outcome; no: neither did; empty: the row is about the two alone",
         },
-        ("icc", "concordance", "mean_difference", "limit_of_agreement", "share", "variance_share"),
+        (
+            *("icc", "concordance", "mean_difference", "limit_of_agreement", "share", "variance_share", "profile_likeness"),
+            *("correlation", "partial_correlation"),
+        ),
     ),
     Table(
         "congruence",
@@ -1017,7 +1041,8 @@ TABLES = (
             "part": "client, or session by session: within_client and between_client",
             "term": "b0 to b5, a1 to a5, x0, y0, p10 to p21; a condition of the claim or the verdict on all; a band of cases; a model; "
             "x_mean, ... (where the data lie)",
-            "index": "condition, aicc or weight; empty: the term itself",
+            "index": "condition, aicc, weight, or reliability (of the rating, square or product that b1 to b5 belong to); empty: the term "
+            "itself",
             "same_rater": "mixed: one of the ratings and the outcome were given by one person; unknown: raters of columns are not known",
             "decision": "of a condition: met, not_met, undecided; of the verdict: supported, compatible, not_supported, undecided",
             "bound": "how far from its value a parameter may lie to count as equal (`axis_bound`, `slope_bound`)",
@@ -1025,7 +1050,7 @@ TABLES = (
         },
         (
             *("surface_coefficient", "surface_axis", "criterion_met", "share", "fit_index", "akaike_weight"),
-            *("mean", "standard_deviation", "correlation"),
+            *("mean", "standard_deviation", "correlation", "term_reliability"),
         ),
         numbers=("bound", "p_equivalence"),
     ),
@@ -1094,55 +1119,6 @@ TABLES = (
         },
         ("observed_to_expected", "calibration_slope", "cumulative_risk"),
         steps=("session",),
-    ),
-    Table(
-        "sensitivity",
-        "specifications",
-        "Every specification of every multiverse, pooled over sites; one that cannot be estimated is a row with its reason.",
-        {
-            **_MULTIVERSE,
-            "specification": "number of the combination of options, in the order of the nodes; 1: config.yaml as it stands",
-            "as_it_stands": "yes: config.yaml as it stands",
-            "choices": "option of every node",
-            "changes": "what it changes of config.yaml, as JSON (which is YAML)",
-            "p_flips": "p value of no effect in this specification, by sign flips of therapists",
-            "p_adjusted": "the same given that the strongest of all specifications was looked for",
-        },
-        (*_FORM_TYPES, "slope_standardised", "hazard_ratio"),
-        numbers=("p_flips", "p_adjusted"),
-        steps=("specification",),
-    ),
-    Table(
-        "sensitivity",
-        "node_influence",
-        "How much of the variance over specifications each decision explains.",
-        {
-            **_MULTIVERSE,
-            "share_of": "main (what the model of all main effects loses without the node), with_interactions (what remains among "
-            "specifications that agree in all other nodes), interaction (what that of two nodes adds to all main effects), all_main, "
-            "all_main_and_pairs",
-            "node": "decision",
-            "with_node": "the other decision of an interaction",
-            "n_specifications": "specifications that can be estimated",
-        },
-        ("variance_explained",),
-        heterogeneity=False,
-    ),
-    Table(
-        "sensitivity",
-        "summary",
-        "What the specifications of a multiverse say together, how many were removed by which rule, and the joint tests of no effect.",
-        {
-            **_MULTIVERSE,
-            "statistic": "combinations, removed_by_rule, specifications, estimated, not_estimable; quantiles of the estimates; shares with the "
-            "sign of the median, and whose interval excludes no effect; joint tests by the strongest specification (any_specification), by "
-            "the median and by the share that excludes zero",
-            "rule": "rule that removed combinations, with its reason",
-            "n_specifications": "specifications that can be estimated",
-            "n_units": "therapists (small ones joined) whose signs were flipped",
-        },
-        ("count", "share", "specification_quantile", "p_value"),
-        heterogeneity=False,
     ),
 )
 
@@ -1230,6 +1206,7 @@ DESCRIPTIVE = {
     "multiverse": dict.fromkeys(("score", "score_sd", "ci_low", "ci_high", "df"), NUMBER),
     "client_factors": {
         **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
+        **dict.fromkeys(("where", "pair", "alliance_instrument", "index"), TEXT),
         "n_factors": NUMBER,
     },
     "alliance_outcome": {
@@ -1287,7 +1264,19 @@ def typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
-_COUNTS = ("n_sessions", "n_clients", "n_therapists", "n_sites", "n_pairs", "n_correlations", "n_items", "n_events", "n_at_risk", "n_specifications", "n_units")
+_COUNTS = (
+    "n_sessions",
+    "n_clients",
+    "n_therapists",
+    "n_sites",
+    "n_pairs",
+    "n_correlations",
+    "n_items",
+    "n_events",
+    "n_at_risk",
+    "n_specifications",
+    "n_units",
+)
 _NUMBERS = ("estimate", "std_error", "ci_low", "ci_high", "share_missing", "published", "difference", *HETEROGENEITY)
 NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference", *HETEROGENEITY)
 

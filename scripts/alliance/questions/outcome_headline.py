@@ -210,8 +210,8 @@ def _random_therapists(
 ) -> tuple[dict[str, Any], float]:
     """Return the standardised slope of a mixed model in which therapists have a random intercept.
 
-    Alliance and outcome are first freed of what is held constant and divided by what is left of their SD, so that without variance between therapists
-    the slope is the (partial) correlation.
+    Alliance and outcome are first freed of what is held constant and divided by what is left of their SD, so that without variance between
+    therapists the slope is the (partial) correlation.
     """
     from alliance.statistics.multilevel import mixed_model
 

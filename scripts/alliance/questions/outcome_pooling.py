@@ -146,7 +146,9 @@ def _effect_tables(
     absent = effects.absent_site_rows(summaries, pooled.loc[pooled["headline"].eq("yes"), EFFECT_KEYS], scale)
     headline = numbered[numbered["headline"].eq("yes")]
     main = pooled[pooled["headline"].eq("yes")]
-    pooled, coded = _headline_coding(pooled, _coded(headline, main, options), options["questions"]["alliance_outcome"]["coding"])
+    pooled, coded = _headline_coding(
+        pooled, coded_rows(headline, _first_keys(main), options), options["questions"]["alliance_outcome"]["coding"]
+    )
     more = [
         _all_outcomes(numbered, summaries, options),
         coded,
@@ -245,8 +247,17 @@ def _joint_covariance(chosen: pd.DataFrame, summaries: Sequence[SiteSummary], sc
     return covariance
 
 
-def _coded(headline: pd.DataFrame, main: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the headline with site effects that are not significant coded as zero, dropped, and imputed (claim B2)."""
+def coded_rows(headline: pd.DataFrame, keys: Mapping[str, Any], options: Mapping[str, Any]) -> pd.DataFrame:
+    """Return one effect with site effects that are not significant coded as zero, dropped, and imputed (claim B2).
+
+    Parameters
+    ----------
+    headline : DataFrame
+        The effect at every site, from :func:`scaled`.
+    keys : mapping
+        Columns of every row.
+    options : mapping
+    """
     from alliance.statistics.distributions import two_sided_p
     from alliance.statistics.nonsignificant import pool_with_nonsignificant
 
@@ -266,7 +277,7 @@ def _coded(headline: pd.DataFrame, main: pd.DataFrame, options: Mapping[str, Any
         method = "censored_likelihood" if one["treatment"] == "imputed" else effects.BETWEEN_SITES[pooling["tau2"]]
         counted = used if one["treatment"] != "dropped" else used[~hidden]
         row = {
-            **_first_keys(main),
+            **keys,
             "headline": "no",
             "coding": one["treatment"],
             "site": POOLED,

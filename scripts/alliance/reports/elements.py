@@ -51,7 +51,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A printed table; the first cell of a row is its header. A folded one is opened by the reader."""
+    """A printed table; the first cell of a row is its header. A folded one is opened by the reader.
+
+    ``configurations`` names the element that holds what each option changes, where rows are specifications of a multiverse.
+    """
 
     id: str
     caption: str
@@ -61,6 +64,7 @@ class Table:
     empty: str = "There is nothing to show."
     emphasised: frozenset[int] = frozenset()
     folded: bool = False
+    configurations: str = ""
 
     def __post_init__(self) -> None:
         for row in self.rows:

@@ -25,8 +25,7 @@ from alliance.reports.numbers import level
 from alliance.reports.page import LeftOut, StudyHead
 
 EXCLUDED = "excluded"
-# Results' files keep spreadsheets from running cells such as the operator =~ by an apostrophe.
-_APOSTROPHE = r"^'(?=[=+\-@\t\r])"
+_RUN = frozenset("=+-@\t\r")
 
 
 @dataclass(frozen=True)
@@ -139,15 +138,36 @@ def read_tables(folder: Path, questions: Sequence[str]) -> dict[str, dict[str, p
 
 
 def read_table(path: Path, question: str) -> pd.DataFrame:
-    """Read one result table with the types of its schema; unknown numbers are missing, unknown text is empty."""
+    """Read one result table with the types of its schema; unknown numbers are missing, unknown text is empty.
+
+    Text is held as Python objects: pages choose rows from wide tables thousands of times, which takes all columns of one kind at once.
+    """
     try:
         schema = contract.table_types(contract.table(question, path.stem))
     except KeyError:
         return _read_csv(path)
-    text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    written = [name for name in text if schema.get(name) == contract.TEXT]
-    text[written] = text[written].replace(_APOSTROPHE, "", regex=True)
-    return contract.typed(text.replace("", None), schema)
+    return _read_typed(path, schema)
+
+
+def read_sensitivity_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """Read the tables of ``results/sensitivity/tables/`` that are there."""
+    from alliance.sensitivity.contract import TABLES
+
+    paths = {schema.name: Path(folder) / f"{schema.name}.csv" for schema in TABLES}
+    return {schema.name: _read_typed(paths[schema.name], contract.table_types(schema)) for schema in TABLES if paths[schema.name].exists()}
+
+
+def _read_typed(path: Path, schema: dict[str, str]) -> pd.DataFrame:
+    cells = pd.read_csv(path, dtype=object, keep_default_na=False, encoding="utf-8")
+    numbers = {name: kind for name, kind in schema.items() if kind != contract.TEXT}
+    typed = contract.typed(cells[[name for name in numbers if name in cells]].replace("", None), numbers)
+    text = {name: _unprotected(cells[name]) if name in cells else "" for name in schema if name not in numbers}
+    return pd.concat([typed, pd.DataFrame(text, index=typed.index, dtype=object)], axis=1)[list(schema)]
+
+
+def _unprotected(cells: pd.Series) -> list[str]:
+    """Return text without the apostrophe by which results' files keep spreadsheets from running cells such as the operator =~."""
+    return [cell[1:] if cell[:1] == "'" and cell[1:2] in _RUN else cell for cell in cells]
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -204,8 +224,8 @@ def read(
 
 def read_deviations(path: Path) -> pd.DataFrame:
     """Read ``deviations.csv``: all text, empty where there is none."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    return table.replace(_APOSTROPHE, "", regex=True)
+    cells = pd.read_csv(path, dtype=object, keep_default_na=False, encoding="utf-8")
+    return pd.DataFrame({name: _unprotected(cells[name]) for name in cells}, dtype=object)
 
 
 def question_module(question: str) -> Any:

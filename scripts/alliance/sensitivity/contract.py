@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from alliance.questions.contract import ESTIMATE_TYPES, ContractError, Table, faults_of_rows, table_types, typed
+from alliance.questions.contract import ESTIMATE_TYPES, FORM_TYPES, ContractError, Table, faults_of_rows, table_types, typed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,61 @@ SCENARIO_COMPARISON = Table(
     numbers=("base_estimate", "change"),
 )
 
-TABLES = (SCENARIO_COMPARISON,)
+_MULTIVERSE = {"multiverse": "effect whose specifications these are: alliance_outcome, within_clients or dropout"}
+
+SPECIFICATIONS = Table(
+    SENSITIVITY,
+    "specifications",
+    "Every specification of every multiverse, pooled over sites; one that cannot be estimated is a row with its reason.",
+    {
+        **_MULTIVERSE,
+        "specification": "number of the combination of options, in the order of the nodes; 1: config.yaml as it stands",
+        "as_it_stands": "yes: config.yaml as it stands",
+        "choices": "option of every node",
+        "changes": "what it changes of config.yaml, as JSON (which is YAML)",
+        "p_flips": "p value of no effect in this specification, by sign flips of therapists",
+        "p_adjusted": "the same given that the strongest of all specifications was looked for",
+    },
+    (*FORM_TYPES, "slope_standardised", "hazard_ratio"),
+    numbers=("p_flips", "p_adjusted"),
+    steps=("specification",),
+)
+
+NODE_INFLUENCE = Table(
+    SENSITIVITY,
+    "node_influence",
+    "How much of the variance over specifications each decision explains.",
+    {
+        **_MULTIVERSE,
+        "share_of": "main (what the model of all main effects loses without the node), with_interactions (what remains among "
+        "specifications that agree in all other nodes), interaction (what that of two nodes adds to all main effects), all_main, "
+        "all_main_and_pairs",
+        "node": "decision",
+        "with_node": "the other decision of an interaction",
+        "n_specifications": "specifications that can be estimated",
+    },
+    ("variance_explained",),
+    heterogeneity=False,
+)
+
+SUMMARY = Table(
+    SENSITIVITY,
+    "summary",
+    "What the specifications of a multiverse say together, how many were removed by which rule, and the joint tests of no effect.",
+    {
+        **_MULTIVERSE,
+        "statistic": "combinations, removed_by_rule, specifications, estimated, not_estimable; quantiles of the estimates; shares with the "
+        "sign of the median, and whose interval excludes no effect; joint tests by the strongest specification (any_specification), by "
+        "the median and by the share that excludes zero",
+        "rule": "rule that removed combinations, with its reason",
+        "n_specifications": "specifications that can be estimated",
+        "n_units": "therapists (small ones joined) whose signs were flipped",
+    },
+    ("count", "share", "specification_quantile", "p_value"),
+    heterogeneity=False,
+)
+
+TABLES = (SCENARIO_COMPARISON, SPECIFICATIONS, NODE_INFLUENCE, SUMMARY)
 
 
 def finish(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:

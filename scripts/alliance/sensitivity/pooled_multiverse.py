@@ -8,16 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alliance.configuration.study import BASE
 from alliance.files import canonical_json
 from alliance.questions import effects
-from alliance.questions.contract import POOLED, WITH_NUMBERS, finish
+from alliance.questions.contract import POOLED, WITH_NUMBERS
+from alliance.questions.outcome_pooling import AS_ESTIMATED, coded_rows
+from alliance.questions.pooled_sites import left_out
 from alliance.questions.summary import SiteSummary
+from alliance.sensitivity.contract import NODE_INFLUENCE, SPECIFICATIONS, SUMMARY, finish
 from alliance.sensitivity.multiverse import SHUFFLED
 from alliance.sensitivity.specifications import Multiverse, multiverses
 from alliance.statistics.node_influence import node_influence
 from alliance.statistics.sign_flips import FEW_UNITS, STEPS, JointTest, joint_test
 
-TABLES = ("specifications", "node_influence", "summary")
+TABLES = (SPECIFICATIONS, NODE_INFLUENCE, SUMMARY)
 FLIPS, SHUFFLES, COUNTED = "sign_flips", "shuffled_alliance", "over_specifications"
 NOTHING = "not estimable: no site answers this specification"
 HISTORICAL = "historical: shuffling takes clients of one therapist as independent and rejects too often"
@@ -28,28 +32,32 @@ _TESTS = {
 }
 
 
-def tables_of(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+def tables_of(
+    summaries: Sequence[SiteSummary], statuses: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+) -> dict[str, pd.DataFrame]:
     """Return the tables of the multiverse.
 
     Parameters
     ----------
     summaries : sequence of SiteSummary
         What :func:`alliance.sensitivity.multiverse.estimate` returned at every site.
+    statuses : sequence of mapping
+        Every site's ``status.json``, for choices that leave sites out of pooling.
     options : mapping
         From :func:`alliance.sensitivity.specifications.options_of`, with ``seed``.
     """
     summaries = sorted(summaries, key=lambda one: one.site)
     gathered = effects.gather(summaries)
-    found: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    found: dict[str, list[pd.DataFrame]] = {schema.name: [] for schema in TABLES}
     for one in multiverses(options):
         own = gathered[gathered["model"].eq(one.target.name)] if len(gathered) else gathered
-        rows = _specification_rows(one, own, options)
+        rows = _specification_rows(one, own, statuses, options)
         tests = {name: _joint_test(rows, summaries, one.target.name + name) for name in ("", SHUFFLED)}
         rows = _with_tests(rows, tests[""])
-        found["specifications"].append(rows)
-        found["node_influence"].append(_influence_rows(one, rows))
-        found["summary"].append(_summary_rows(one, rows, summaries, tests, options))
-    return {name: finish(pd.concat(frames, ignore_index=True), "sensitivity", name) for name, frames in found.items()}
+        found[SPECIFICATIONS.name].append(rows)
+        found[NODE_INFLUENCE.name].append(_influence_rows(one, rows))
+        found[SUMMARY.name].append(_summary_rows(one, rows, summaries, tests, options))
+    return {schema.name: finish(pd.concat(found[schema.name], ignore_index=True), schema) for schema in TABLES}
 
 
 def natural_scale(one: Multiverse) -> str:
@@ -57,46 +65,58 @@ def natural_scale(one: Multiverse) -> str:
     return one.target.scale or "fisher_z"
 
 
-def _specification_rows(one: Multiverse, own: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFrame:
-    poolings: dict[str, dict[str, Any]] = {}
-    keys = []
-    for specification in one.specifications:
-        pooling = one.pooling(options, specification)
-        key = canonical_json(pooling)
-        poolings.setdefault(key, pooling)
-        keys.append((key, specification.site_key))
-    pooled = {}
-    for key, pooling in poolings.items():
-        scale = one.target.scale or effects.pooling_scale(pooling)
-        rows = effects.pooled_rows(own, ["parameter", "estimate_type"], scale, pooling) if len(own) else pd.DataFrame()
-        if len(rows):
-            pooled[key] = rows.drop_duplicates("parameter").set_index("parameter")
+def _pooled(one: Multiverse, own: pd.DataFrame, statuses: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the pooled row of every request of a multiverse under one way of pooling, indexed by ``site_key``."""
+    pooling = options["pooling"]
+    own = own[~own["site"].isin(left_out(statuses, pooling["sites"]).keys())] if len(own) else own
+    if own.empty:
+        return pd.DataFrame()
+    scale = one.target.scale or effects.pooling_scale(pooling)
+    numbered = effects.scaled(own, scale)
+    rows = effects.pooled_rows(numbered, ["parameter", "estimate_type"], scale, pooling).drop_duplicates("parameter").set_index("parameter")
+    coding = options.get("questions", {}).get("alliance_outcome", {}).get("coding", AS_ESTIMATED)
+    if coding == AS_ESTIMATED:
+        return rows
+    coded = []
+    for parameter, effect in numbered.groupby("parameter", sort=True):
+        found = coded_rows(effect, {"parameter": parameter, "estimate_type": effect["estimate_type"].iloc[0]}, options)
+        coded.append(found[found["coding"].eq(coding)] if len(found) else rows.loc[[parameter]].reset_index())
+    return effects.stack(*coded).drop(columns=["headline", "coding"], errors="ignore").set_index("parameter")
+
+
+def _specification_rows(
+    one: Multiverse, own: pd.DataFrame, statuses: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+) -> pd.DataFrame:
+    ways: dict[str, tuple[dict[str, Any], list[int]]] = {}
+    for position, specification in enumerate(one.specifications):
+        chosen = one.pool_options(options, specification)
+        ways.setdefault(canonical_json(chosen), (chosen, []))[1].append(position)
     frames = []
-    for key in poolings:
-        wanted = [site_key for pooling, site_key in keys if pooling == key]
-        place = [position for position, (pooling, _) in enumerate(keys) if pooling == key]
-        rows = pooled[key].reindex(wanted) if key in pooled else pd.DataFrame(index=pd.Index(wanted, name="parameter"))
-        frames.append(rows.reset_index().assign(_place=place))
-    rows = effects.stack(*frames).sort_values("_place", kind="stable").reset_index(drop=True)
-    if "status" not in rows:
-        rows = rows.assign(status=None, reason=None)
+    for chosen, places in ways.values():
+        pooled = _pooled(one, own, statuses, chosen)
+        wanted = pd.Index([one.specifications[place].site_key for place in places], name="parameter")
+        frames.append(pooled.reindex(wanted).reset_index().assign(_place=places))
+    rows = effects.stack(*frames).sort_values("_place", kind="stable").reset_index(drop=True).drop(columns="_place")
+    rows = rows.assign(**{name: None for name in ("status", "reason", "estimate_type", "scale", "method") if name not in rows})
     unanswered = rows["status"].isna()
-    rows = rows.assign(
+    blank = {
+        "estimate_type": one.target.estimate_type,
+        "scale": effects.LABELS[natural_scale(one)],
+        "method": "none",
+        "status": "not_estimable",
+        "reason": NOTHING,
+    }
+    rows = rows.assign(**{name: rows[name].where(~unanswered, value) for name, value in blank.items()})
+    return rows.assign(
         multiverse=one.target.name,
         specification=[specification.number for specification in one.specifications],
         choices=[specification.words for specification in one.specifications],
         changes=[canonical_json(specification.changes) for specification in one.specifications],
         as_it_stands=["no" if specification.changes else "yes" for specification in one.specifications],
+        scenario=BASE,
         site=POOLED,
-        status=rows["status"].where(~unanswered, "not_estimable"),
-        reason=rows["reason"].where(~unanswered, NOTHING),
+        method=rows["method"].where(rows["status"].isin(WITH_NUMBERS), "none"),
     )
-    kind = {"alliance_outcome": "partial_correlation", "within_clients": "slope_standardised", "dropout": "hazard_ratio"}[one.target.name]
-    blank = {"estimate_type": kind, "scale": effects.LABELS[natural_scale(one)], "method": "none"}
-    for name, value in blank.items():
-        rows[name] = rows[name].where(~unanswered, value) if name in rows else value
-    rows["method"] = rows["method"].where(rows["status"].isin(WITH_NUMBERS), "none")
-    return rows.drop(columns="_place")
 
 
 def _draws(summary: SiteSummary, model: str) -> tuple[list[str], np.ndarray]:
@@ -161,6 +181,7 @@ def _influence_rows(one: Multiverse, rows: pd.DataFrame) -> pd.DataFrame:
     choices = pd.DataFrame([by_number[number] for number in used["specification"]], columns=list(one.nodes))
     common = {
         "multiverse": one.target.name,
+        "scenario": BASE,
         "site": POOLED,
         "scale": effects.LABELS[natural_scale(one)],
         "estimate_type": "variance_explained",
@@ -209,6 +230,7 @@ def _summary_rows(
     removed = sum(rule.count for rule in one.removed)
     common = {
         "multiverse": one.target.name,
+        "scenario": BASE,
         "site": POOLED,
         "scale": effects.LABELS[natural_scale(one)],
         "method": COUNTED,
@@ -247,7 +269,8 @@ def _summary_rows(
         if tested is None:
             reason = "not estimable: no site sent scores of single therapists' clients"
             found += [
-                {**base, "statistic": f"joint_test_{name}", "status": "not_estimable", "reason": reason, "method": "none"} for name in _TESTS
+                {**base, "statistic": f"joint_test_{name}", "status": "not_estimable", "reason": reason, "method": "none"}
+                for name in _TESTS
             ]
             continue
         result, _, units = tested

@@ -16,7 +16,7 @@ from typing import Any
 from alliance.configuration.errors import nearest
 from alliance.configuration.study import merge, restrict
 from alliance.files import canonical_json, digest
-from alliance.sensitivity.targets import POOLING, SCORING, TARGETS, Target
+from alliance.sensitivity.targets import SCORING, TARGETS, Target
 
 MOST_SPECIFICATIONS = 20_000
 
@@ -83,26 +83,30 @@ class Multiverse:
         Options by node.
     specifications : list of Specification
     removed : list of Removed
+    changes : dict of str to dict
+        What every option changes, by node.
     requests : dict of str to dict
         What sites are asked, by ``site_key``: ``options`` (the keys the target reads) and ``scoring``.
     """
 
     target: Target
     nodes: dict[str, list[str]]
+    changes: dict[str, dict[str, dict[str, Any]]]
     specifications: list[Specification]
     removed: list[Removed]
     requests: dict[str, dict[str, Any]]
 
-    def pooling(self, base: Mapping[str, Any], specification: Specification) -> dict[str, Any]:
-        """Return section ``pooling`` of a specification."""
-        return merge(dict(base[POOLING]), specification.changes.get(POOLING, {}))
+    def pool_options(self, options: Mapping[str, Any], specification: Specification) -> dict[str, Any]:
+        """Return what the pooling of a specification reads."""
+        read = restrict(dict(options), self.target.pool_reads)
+        return restrict(merge(read, specification.changes), self.target.pool_reads)
 
 
 def options_of(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the multiverse reads of a resolved configuration: its own section and the keys of the effects it varies."""
     grids = configuration["multiverse"]["grids"]
-    keys = {key for name in grids for key in TARGETS[name].reads}
-    return restrict(dict(configuration), ("multiverse", SCORING, POOLING, *sorted(keys)))
+    keys = {key for name in grids for key in (*TARGETS[name].reads, *TARGETS[name].pool_reads)}
+    return restrict(dict(configuration), ("multiverse", SCORING, *sorted(keys)))
 
 
 def multiverses(options: Mapping[str, Any]) -> list[Multiverse]:
@@ -140,7 +144,7 @@ def _multiverse(options: Mapping[str, Any], target: Target, grid: Mapping[str, A
         requests.setdefault(key, request)
         found.append(Specification(number, choices, changes, key))
     removed = [Removed(when, reason, count) for (when, reason), count in zip(rules, counts)]
-    return Multiverse(target, {node: list(choices) for node, choices in nodes.items()}, found, removed, requests)
+    return Multiverse(target, {node: list(choices) for node, choices in nodes.items()}, nodes, found, removed, requests)
 
 
 def scorings(options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -180,7 +184,7 @@ def faults(grids: Mapping[str, Any]) -> list[Fault]:
 
 def _grid_faults(path: tuple[str, ...], target: Target, grid: Mapping[str, Any]) -> list[Fault]:
     nodes = grid["nodes"]
-    allowed = (*target.reads, SCORING, POOLING)
+    allowed = (*target.reads, *target.pool_reads, SCORING)
     found: list[Fault] = []
     owner: dict[str, str] = {}
     for node, choices in nodes.items():
@@ -199,7 +203,9 @@ def _grid_faults(path: tuple[str, ...], target: Target, grid: Mapping[str, Any])
                 found.append(((*at, option), f"changes the same as '{same}'; take one of them out"))
             for key in dotted(changes):
                 if not any(key == root or key.startswith(f"{root}.") for root in allowed):
-                    message = f"'{key}' has no bearing on {target.label}{nearest(key, allowed)}; it may change: {', '.join(sorted(allowed))}"
+                    message = (
+                        f"'{key}' has no bearing on {target.label}{nearest(key, allowed)}; it may change: {', '.join(sorted(allowed))}"
+                    )
                     found.append(((*at, option), message))
                 elif owner.setdefault(key, node) != node:
                     found.append(((*at, option), f"'{key}' is changed by node '{owner[key]}' too; one key belongs to one node"))

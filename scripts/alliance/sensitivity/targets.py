@@ -20,7 +20,11 @@ class Target:
     question, table : str
         Where the study reports the same effect for the configuration as it stands.
     reads : tuple of str
-        Dotted keys that a site's estimate reads; a choice may change these, ``scoring`` and ``pooling``.
+        Dotted keys that a site's estimate reads; a choice may change these and ``scoring``.
+    pool_reads : tuple of str
+        Dotted keys that pooling reads; a choice may change these too.
+    estimate_type : str
+        What the effect is where no site can say.
     scale : str
         Scale of pooling (:data:`alliance.questions.effects.LABELS`); empty: that of ``pooling.metric``.
     """
@@ -31,6 +35,8 @@ class Target:
     question: str
     table: str
     reads: tuple[str, ...]
+    pool_reads: tuple[str, ...]
+    estimate_type: str
     scale: str
 
 
@@ -53,6 +59,8 @@ TARGETS = {
                 "questions.alliance_outcome.headline",
                 "questions.alliance_outcome.imputation",
             ),
+            ("pooling", "questions.alliance_outcome.coding", "questions.alliance_outcome.nonsignificant_p"),
+            "partial_correlation",
             "",
         ),
         Target(
@@ -62,6 +70,8 @@ TARGETS = {
             "alliance_outcome",
             "levels",
             ("alliance", "symptoms", "pooling.min_clients", "pooling.level", "questions.alliance_outcome.within"),
+            ("pooling",),
+            "slope_standardised",
             "identity",
         ),
         Target(
@@ -71,8 +81,10 @@ TARGETS = {
             "dropout",
             "hazard",
             ("alliance", "outcome", "dropout", "pooling.min_clients", "pooling.level", "questions.dropout"),
+            ("pooling",),
+            "hazard_ratio",
             "log_ratio",
         ),
     )
 }
-SCORING, POOLING = "scoring", "pooling"
+SCORING = "scoring"

@@ -1,10 +1,10 @@
 """Tests of "no effect in any specification" by flipping the signs of whole therapists' scores, the same flips for every specification.
 
-Each client contributes the product of alliance and outcome, both freed of what is held constant, to the score of a specification; without an
-effect a therapist's sum is as likely negative as positive, however alike his or her clients are. Flipping signs at random therefore shows
-what chance alone does to all specifications at once (Hemerik, Goeman & Finos, 2020; for multiverses Girardi et al., 2024). Shuffling the
-alliance over the clients of a site, as specification curves were tested at first (Simonsohn, Simmons & Nelson, 2020), breaks up what clients
-of one therapist have in common and rejects too often.
+Each client contributes the product of alliance and outcome, both freed of what is held constant, to the score of a specification; without
+an effect a therapist's sum is as likely negative as positive, however alike his or her clients are. Flipping signs at random therefore
+shows what chance alone does to all specifications at once (Hemerik, Goeman & Finos, 2020; for multiverses Girardi et al., 2024).
+Shuffling the alliance over the clients of a site, as specification curves were tested at first (Simonsohn, Simmons & Nelson, 2020),
+breaks up what clients of one therapist have in common and rejects too often.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def freed(x: np.ndarray, y: np.ndarray, held: np.ndarray | None) -> tuple[np.nda
 def flip_units(therapists: ArrayLike, smallest: int = SMALLEST_UNIT) -> np.ndarray:
     """Return a code 0.. of the unit whose sign is flipped together, for every client.
 
-    Units are therapists; those with fewer clients than ``smallest`` are joined with the next small ones, so that no number that leaves a site
-    rests on fewer. Joined therapists stay independent of all others, so flips of them together are as sound.
+    Units are therapists; those with fewer clients than ``smallest`` are joined with the next small ones, so that no number that leaves a
+    site rests on fewer. Joined therapists stay independent of all others, so flips of them together are as sound.
 
     Parameters
     ----------
