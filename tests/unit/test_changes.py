@@ -72,7 +72,7 @@ def changed_key(window):
 
 def told(comparison: Comparison) -> str:
     """The text of the page, in one line."""
-    return re.sub(r"\s+", " ", html.unescape(" ".join(Tree(page(comparison, TEMPLATES)).text))).replace("\N{NO-BREAK SPACE}", " ")
+    return re.sub(r"\s+", " ", html.unescape(" ".join(Tree(page(comparison, TEMPLATES, "base")).text))).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def one(before: Snapshot, now: Snapshot) -> Comparison:
@@ -150,7 +150,7 @@ def test_a_difference_of_few_clients_is_not_told_to_the_last():
     assert "fewer rows (a difference of fewer than 10)" in text and "another list of clients who withdrew (withdrawn.csv)" in text
     shown = set(re.findall(r"\d+", text))
     assert "297 (differs by fewer than 10)" in text and not {"7", "993", "1000", "97", "4", "496"} & shown
-    assert not {"993", "1000", "97", "496"} & set(re.findall(r'data-value="(\d+)', page(comparison, TEMPLATES)))
+    assert not {"993", "1000", "97", "496"} & set(re.findall(r'data-value="(\d+)', page(comparison, TEMPLATES, "base")))
     assert comparison.headlines["old_n_clients"].tolist() == [300, 300]
 
 
@@ -250,14 +250,14 @@ def test_hostile_text_is_only_ever_text_on_the_page():
     )
     inputs["ash"]["reason"] = HOSTILE
     numbers = [number("first", None, label=HOSTILE, status="not_estimable", reason=HOSTILE)]
-    text = page(one(snapshot(), snapshot(configuration=configuration, inputs=inputs, headlines=numbers)), TEMPLATES)
+    text = page(one(snapshot(), snapshot(configuration=configuration, inputs=inputs, headlines=numbers)), TEMPLATES, "base")
     tree = Tree(text)
     assert tree.open == [] and len(tree.all("script")) == 1 and tree.all("img") == []
     assert "\u202e" not in text and "\x07" not in text and r"\u202egnp.exe\x07" in html.unescape(text)
 
 
 def test_the_page_is_one_of_the_project_s_pages():
-    text = page(one(snapshot(), snapshot(headlines=[number("first", 0.25)])), TEMPLATES)
+    text = page(one(snapshot(), snapshot(headlines=[number("first", 0.25)])), TEMPLATES, "base")
     tree = Tree(text)
     assert tree.open == [] and tree.all("html")[0]["lang"] == "en" and "<title>What changed since the run before" in text
     ids = [attributes["id"] for _, attributes in tree.tags if "id" in attributes]
@@ -268,7 +268,7 @@ def test_the_page_is_one_of_the_project_s_pages():
         "../base/report/quality.html",
     }
     assert "Content-Security-Policy" in text and "Simulated data." in text
-    assert text == page(one(snapshot(), snapshot(headlines=[number("first", 0.25)])), TEMPLATES)
+    assert text == page(one(snapshot(), snapshot(headlines=[number("first", 0.25)])), TEMPLATES, "base")
 
 
 def test_the_dictionary_names_every_column_of_every_file():

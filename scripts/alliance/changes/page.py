@@ -30,7 +30,7 @@ VALUE_CHARACTERS = 80
 ARROW = "→"
 
 
-def page(comparison: Comparison, templates: Path) -> str:
+def page(comparison: Comparison, templates: Path, reported: str) -> str:
     """Return the page.
 
     Parameters
@@ -38,8 +38,9 @@ def page(comparison: Comparison, templates: Path) -> str:
     comparison : Comparison
     templates : Path
         Folder of the templates.
+    reported : str
+        Scenario to whose report the page links.
     """
-    main = main_scenario(comparison)
     sections = [
         Section("summary", "Summary"),
         Section("numbers", "Headline numbers"),
@@ -54,7 +55,7 @@ def page(comparison: Comparison, templates: Path) -> str:
         title="What changed since the run before",
         current="changes",
         sections=sections,
-        root=f"../{main}/report/",
+        root=f"../{reported}/report/",
         told=summary(comparison),
         numbers=headline_tables(comparison),
         sites=site_table(comparison),

@@ -9,7 +9,7 @@ from pathlib import Path
 from alliance.changes.comparison import compare
 from alliance.changes.page import main_scenario, page
 from alliance.changes.state import read_state, site_inputs, snapshot, write_state
-from alliance.configuration.study import Study
+from alliance.configuration.study import BASE, Study
 from alliance.files import PRIVATE, write_csv, write_text
 from alliance.questions.headlines import load_headlines
 
@@ -36,7 +36,8 @@ def record_changes(study: Study, scenarios: Sequence[str], headlines: Path, temp
     ----------
     study : Study
     scenarios : sequence of str
-        The scenarios of this run. Others keep what is known of them from the run in which they were last computed.
+        The scenarios asked for in this run; ``base`` is computed beside them. Others keep what is known of them from the run in which they
+        were last computed.
     headlines : Path
         The list of headline numbers.
     templates : Path
@@ -51,7 +52,7 @@ def record_changes(study: Study, scenarios: Sequence[str], headlines: Path, temp
     before = read_state(folder / STATE)
     listed = load_headlines(headlines)
     inputs = site_inputs(study)
-    found = {name: snapshot(study, name, listed, inputs, before.get(name)) for name in dict.fromkeys(scenarios)}
+    found = {name: snapshot(study, name, listed, inputs, before.get(name)) for name in dict.fromkeys((BASE, *scenarios))}
     now = {name: one for name, one in found.items() if one is not None}
     kept = [name for name in study.scenarios if (study.folder / "results" / name / "provenance.json").exists()]
     removed = [name for name in before if name not in kept]
@@ -60,7 +61,7 @@ def record_changes(study: Study, scenarios: Sequence[str], headlines: Path, temp
     comparison = compare(before, now, kept)
     for name in ("headlines", "inputs", "sites", "configuration", "versions"):
         write_csv(folder / f"{name}.csv", getattr(comparison, name))
-    write_text(folder / PAGE, page(comparison, templates))
+    write_text(folder / PAGE, page(comparison, templates, scenarios[0]))
     # Last, so that an interruption leaves the next run to compare with the same state; private, since it holds a digest of withdrawn ids.
     write_state(folder / STATE, {name: one for name, one in before.items() if name in kept} | now, PRIVATE)
     rows = comparison.headlines
