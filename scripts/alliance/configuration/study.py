@@ -306,8 +306,9 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     questions = _question_modules()
     scenarios, reasons = ({BASE: base}, {BASE: "the configuration as it stands"}) if base else ({}, {})
     if base:
-        faults += _cross_checks(base, lines, config_path.name)
-        faults += _multiverse_faults(raw, base, lines, config_path.name)
+        own = _cross_checks(base, lines, config_path.name)
+        # Options of the multiverse would repeat every fault of the configuration that they change.
+        faults += own or _multiverse_faults(raw, base, lines, config_path.name)
         more, why, scenario_faults = _scenarios(folder, raw, base)
         scenarios |= more
         reasons |= why
