@@ -17,6 +17,7 @@ from workflow.test_interruption import rest, start, wait_for_progress
 
 SITE = "northgate"
 COPIED = 12
+HEADLINE = "factors_intrapersonal"
 OTHER = "other_variance:\n  reason: test\n  changes:\n    pooling: {tau2: paule_mandel}\n"
 
 
@@ -35,12 +36,13 @@ class Step:
     def page(self) -> str:
         return (self.folder / "changes" / "index.html").read_text(encoding="utf-8")
 
-    def estimate(self, scenario: str) -> str:
-        """The headline of alliance and outcome as the result table has it."""
+    def estimate(self, scenario: str) -> float:
+        """The mean correlation of intrapersonal client factors as the result table has it."""
         with open(self.folder / f"{scenario}.csv", encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        (row,) = [row for row in rows if (row["site"], row["headline"], row["coding"]) == ("(pooled)", "yes", "as_estimated")]
-        return row["estimate"]
+        wanted = ("(pooled)", "intrapersonal", "correlation_random_effects")
+        (row,) = [row for row in rows if (row["site"], row["category"], row["estimate_type"]) == wanted]
+        return float(row["estimate"])
 
 
 def copy_clients(folder: Path) -> dict[str, int]:
@@ -59,11 +61,11 @@ def copy_clients(folder: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def story(two_sites: Checkout, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Step]:
+def story(one_question: Checkout, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Step]:
     """The runs of one study, by what was changed before each."""
 
     def make(folder: Path) -> None:
-        shutil.copytree(two_sites.folder, folder / "project", symlinks=True)
+        shutil.copytree(one_question.folder, folder / "project", symlinks=True)
         checkout = Checkout(folder / "project")
 
         def run(name: str, scenarios: str = "base") -> None:
@@ -71,7 +73,7 @@ def story(two_sites: Checkout, tmp_path_factory: pytest.TempPathFactory) -> dict
             kept = folder / name
             shutil.copytree(checkout.results / "changes", kept / "changes")
             for scenario in ("base", "other_variance"):
-                table = checkout.results / scenario / "tables" / "alliance_outcome" / "pooled.csv"
+                table = checkout.results / scenario / "tables" / "client_factors" / "categories.csv"
                 if table.exists():
                     shutil.copy(table, kept / f"{scenario}.csv")
             (kept / "run.json").write_text(json.dumps([result.stdout, result.returncode]), encoding="utf-8")
@@ -100,10 +102,10 @@ def story(two_sites: Checkout, tmp_path_factory: pytest.TempPathFactory) -> dict
     return steps
 
 
-def test_the_first_run_says_so_and_a_run_with_nothing_to_do_keeps_its_page(story, two_sites):
+def test_the_first_run_says_so_and_a_run_with_nothing_to_do_keeps_its_page(story, one_question):
     page = story["first"].page
     assert "This is the first run whose numbers were kept" in page and "Nothing to do" in story["first"].output
-    assert page == (two_sites.results / "changes" / "index.html").read_text(encoding="utf-8")
+    assert page == (one_question.results / "changes" / "index.html").read_text(encoding="utf-8")
     assert set(story["first"].table("headlines")["changed"]) == {"new"}
 
 
@@ -112,8 +114,8 @@ def test_a_changed_key_is_named_with_both_values_and_the_numbers_it_moved(story)
     assert step.status == 0
     keys = step.table("configuration")
     assert keys.values.tolist() == [["base", "pooling.tau2", '"reml"', '"dersimonian_laird"']]
-    row = step.table("headlines").set_index(["scenario", "headline"]).loc[("base", "alliance_outcome")]
-    assert (row["old_estimate"], row["new_estimate"]) == (float(story["first"].estimate("base")), float(step.estimate("base")))
+    row = step.table("headlines").set_index(["scenario", "headline"]).loc[("base", HEADLINE)]
+    assert (row["old_estimate"], row["new_estimate"]) == (story["first"].estimate("base"), step.estimate("base"))
     assert step.table("inputs").empty and step.table("sites").empty and step.table("versions").empty
     assert "pooling.tau2 changed: reml → dersimonian_laird." in step.page and "only the configuration changed" in step.page
     assert "Run for the first time, so with nothing to compare: “other_variance”." in step.page
@@ -131,8 +133,8 @@ def test_new_rows_of_a_site_are_counted_and_other_scenarios_wait(story):
     assert f"{COPIED} more clients" in step.page and "only the data changed" in step.page
     assert "Not run this time: “other_variance”." in step.page
     rows = step.table("headlines").set_index("headline")
-    assert rows.loc["alliance_outcome", "changed"] == "yes"
-    assert float(rows.loc["alliance_outcome", "new_estimate"]) == float(step.estimate("base"))
+    assert rows.loc[HEADLINE, "changed"] == "yes"
+    assert float(rows.loc[HEADLINE, "new_estimate"]) == step.estimate("base")
 
 
 def test_data_and_configuration_that_change_at_once_are_not_told_apart(story):
@@ -149,10 +151,8 @@ def test_data_and_configuration_that_change_at_once_are_not_told_apart(story):
     assert "The data and the configuration changed at once" in step.page
     assert "&lt;b&gt;Broken&lt;/b&gt;" in step.page or "<b>Broken</b>" not in step.page
     assert "1 of 3 sites not included" in step.page
-    other = step.table("headlines").set_index(["scenario", "headline"]).loc[("other_variance", "alliance_outcome")]
-    assert (other["old_estimate"], other["new_estimate"]) == (
-        *(float(story["key"].estimate("other_variance")), float(step.estimate("other_variance"))),
-    )
+    other = step.table("headlines").set_index(["scenario", "headline"]).loc[("other_variance", HEADLINE)]
+    assert (other["old_estimate"], other["new_estimate"]) == (*(story["key"].estimate("other_variance"), step.estimate("other_variance")),)
 
 
 def test_sites_and_scenarios_that_are_gone_are_told(story):
@@ -169,19 +169,19 @@ def test_no_id_of_a_client_stands_in_what_changed(story):
             assert "NG0" not in text and "NG9" not in text, path
 
 
-def test_an_interrupted_run_leaves_the_comparison_to_the_one_that_ends(checkout):
-    state = (checkout.results / "changes" / "state.json").read_bytes()
-    checkout.rewrite("config.yaml", "tau2: reml ", "tau2: dersimonian_laird ")
-    process = start(checkout)
+def test_an_interrupted_run_leaves_the_comparison_to_the_one_that_ends(small):
+    state = (small.results / "changes" / "state.json").read_bytes()
+    small.rewrite("config.yaml", "tau2: reml ", "tau2: dersimonian_laird ")
+    process = start(small)
     wait_for_progress(process, 1)
     process.send_signal(signal.SIGINT)
     rest(process)
     assert process.returncode == 130
-    assert (checkout.results / "changes" / "state.json").read_bytes() == state
-    assert checkout.call("run").returncode == 0
-    with open(checkout.results / "changes" / "configuration.csv", encoding="utf-8", newline="") as file:
+    assert (small.results / "changes" / "state.json").read_bytes() == state
+    assert small.call("run").returncode == 0
+    with open(small.results / "changes" / "configuration.csv", encoding="utf-8", newline="") as file:
         assert [row["key"] for row in csv.DictReader(file)] == ["pooling.tau2"]
-    page = (checkout.results / "changes" / "index.html").read_bytes()
-    assert "Nothing to do" in checkout.call("run").stdout
-    assert (checkout.results / "changes" / "index.html").read_bytes() == page
-    assert os.stat(checkout.results / "changes" / "state.json").st_mode & 0o077 == 0
+    page = (small.results / "changes" / "index.html").read_bytes()
+    assert "Nothing to do" in small.call("run").stdout
+    assert (small.results / "changes" / "index.html").read_bytes() == page
+    assert os.stat(small.results / "changes" / "state.json").st_mode & 0o077 == 0
