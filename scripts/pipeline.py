@@ -181,10 +181,23 @@ def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: lis
         return status
     if outcome.nothing_to_do:
         say("Nothing to do")
+    # Tables of some questions alone are no whole run of a scenario.
     if not given.questions:
         record_withdrawals(study)
+        tell_changes(study, given.scenarios)
     last_run.record(study, targets)
     return None
+
+
+def tell_changes(study: Study, scenarios: list[str]) -> None:
+    """Write what changed since the run before, and say where it stands."""
+    from alliance.changes.record import record_changes
+
+    told = record_changes(study, scenarios, PROJECT / "workflow" / "headlines.yaml", PROJECT / "workflow" / "templates")
+    if told is None:
+        return
+    moved = "nothing to compare with yet" if told.changed is None else f"{told.changed} of {told.compared} headline numbers changed"
+    say(f"changes since the run before: {told.page} ({moved})")
 
 
 def report_unknown_withdrawals(study: Study) -> None:

@@ -104,6 +104,7 @@ OPTIONS = {
             "windows": ["session_3"],
             "raters": ["therapist"],
             "severity_bound": 0.1,
+            "instrument_bound": 0.1,
             "unique_shared": ["social_relations"],
             "clients_per_factor": 5,
             "over_time": {
@@ -163,6 +164,7 @@ OPTIONS = {
             "commensurable": "same_instrument",
             "centre": "pooled_mean",
             "band": 0.5,
+            "low_reliability": 0.7,
             "least_share": 0.1,
             "axis_bound": 0.5,
             "slope_bound": 0.1,

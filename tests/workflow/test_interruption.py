@@ -45,48 +45,48 @@ def change_everything(checkout: Checkout) -> None:
     checkout.rewrite("config.yaml", "max_listed: 1000", "max_listed: 999")
 
 
-def test_a_killed_run_goes_on_without_any_flag_and_gives_the_same_result(checkout):
-    before = checkout.bytes_below("base/tables")
-    change_everything(checkout)
-    process = start(checkout)
+def test_a_killed_run_goes_on_without_any_flag_and_gives_the_same_result(small):
+    before = small.bytes_below("base/tables")
+    change_everything(small)
+    process = start(small)
     wait_for_progress(process, 2)
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
     process.kill()
     for child in children:
         os.killpg(int(child), signal.SIGKILL)
     process.wait()
-    assert checkout.bytes_below("base/tables").keys() == before.keys()
-    assert checkout.jobs_of_run()
-    assert checkout.bytes_below("base/tables") == before
-    assert not list(checkout.results.rglob(TEMPORARY_PREFIX + "*"))
+    assert small.bytes_below("base/tables").keys() == before.keys()
+    assert small.jobs_of_run()
+    assert small.bytes_below("base/tables") == before
+    assert not list(small.results.rglob(TEMPORARY_PREFIX + "*"))
 
 
-def test_a_second_run_at_the_same_time_exits_75_and_says_who_runs(checkout):
-    change_everything(checkout)
-    process = start(checkout)
+def test_a_second_run_at_the_same_time_exits_75_and_says_who_runs(small):
+    change_everything(small)
+    process = start(small)
     wait_for_progress(process, 1)
-    second = checkout.call("run")
+    second = small.call("run")
     assert second.returncode == 75, second.stdout
     assert f"pid {process.pid}" in second.stdout and "since" in second.stdout
     rest(process)
     assert process.returncode == 0
 
 
-def test_unlocking_snakemake_during_a_run_does_not_let_a_second_run_in(checkout):
-    change_everything(checkout)
-    process = start(checkout)
+def test_unlocking_snakemake_during_a_run_does_not_let_a_second_run_in(small):
+    change_everything(small)
+    process = start(small)
     wait_for_progress(process, 1)
-    subprocess.run([sys.executable, "-m", "snakemake", "--unlock"], cwd=checkout.folder, capture_output=True)
-    assert checkout.call("run").returncode == 75
+    subprocess.run([sys.executable, "-m", "snakemake", "--unlock"], cwd=small.folder, capture_output=True)
+    assert small.call("run").returncode == 75
     rest(process)
     assert process.returncode == 0
 
 
-def test_two_studies_run_at_once(two_sites, checkout, tmp_path):
+def test_two_studies_run_at_once(one_question, small, tmp_path):
     second = Checkout(tmp_path / "project")
-    shutil.copytree(two_sites.folder, second.folder, symlinks=True)
-    change_everything(checkout)
-    process = start(checkout)
+    shutil.copytree(one_question.folder, second.folder, symlinks=True)
+    change_everything(small)
+    process = start(small)
     wait_for_progress(process, 1)
     other = second.call("run")
     assert other.returncode == 0 and "Nothing to do" in other.stdout
@@ -94,33 +94,33 @@ def test_two_studies_run_at_once(two_sites, checkout, tmp_path):
     assert process.returncode == 0
 
 
-def test_an_interrupted_run_exits_130_and_can_be_resumed(checkout):
-    change_everything(checkout)
-    process = start(checkout)
+def test_an_interrupted_run_exits_130_and_can_be_resumed(small):
+    change_everything(small)
+    process = start(small)
     wait_for_progress(process, 1)
     process.send_signal(signal.SIGINT)
     output = rest(process)
     assert process.returncode == 130, output
     assert output.strip().splitlines()[-1].startswith("exit status 130:")
-    assert checkout.call("run").returncode == 0
+    assert small.call("run").returncode == 0
 
 
-def test_a_step_that_crashes_leaves_the_earlier_result_whole(checkout):
-    before = checkout.bytes_below("base")
-    module = checkout.folder / "scripts" / "alliance" / "questions" / "client_factors.py"
+def test_a_step_that_crashes_leaves_the_earlier_result_whole(small):
+    before = small.bytes_below("base")
+    module = small.folder / "scripts" / "alliance" / "questions" / "client_factors.py"
     text = module.read_text(encoding="utf-8")
     module.write_text(
         text.replace("def pool(", "def pool(*_, **__):\n    raise MemoryError('planted')\n\n\ndef _unused(", 1), encoding="utf-8"
     )
-    result = checkout.call("run")
+    result = small.call("run")
     assert result.returncode == 1 and "pool client factors" in result.stdout
     assert result.stdout.strip().splitlines()[-1].startswith("exit status 1:")
-    assert checkout.bytes_below("base/tables/client_factors") == {
+    assert small.bytes_below("base/tables/client_factors") == {
         name: content for name, content in before.items() if name.startswith("base/tables/client_factors")
     }
     module.write_text(text, encoding="utf-8")
-    assert checkout.call("run").returncode == 0
-    assert checkout.bytes_below("base") == before
+    assert small.call("run").returncode == 0
+    assert small.bytes_below("base") == before
 
 
 @pytest.mark.parametrize(

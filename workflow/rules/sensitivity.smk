@@ -117,6 +117,7 @@ rule render_sensitivity:
         statuses=expand("results/sites/{site}/status.json", site=STUDY.sites),
         config=f"results/{BASE}/resolved_config.json",
         provenance=f"results/{BASE}/provenance.json",
+        deviations=expand("results/{scenario}/deviations.csv", scenario=COMPUTED),
         references=REFERENCES,
         templates=[from_here(path) for path in sorted((PROJECT / "workflow" / "templates").glob("*"))],
         code=code("render_sensitivity.py"),
@@ -129,7 +130,9 @@ rule render_sensitivity:
         script=script("render_sensitivity.py"),
         sites=canonical_json(list(STUDY.sites)),
         templates=TEMPLATES,
+        preregistration=canonical_json(STUDY.preregistration),
     shell:
         "{PYTHON:q} {params.script:q} --sites {params.sites:q} --site-tables results/sites --tables results/sensitivity/tables "
+        "--preregistration {params.preregistration:q} --deviations {input.deviations:q} "
         "--config {input.config:q} --provenance {input.provenance:q} --references {input.references:q} --templates {params.templates:q} "
         "--output {output:q} 2> {log:q}"

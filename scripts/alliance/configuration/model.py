@@ -356,6 +356,7 @@ class ClientFactors(StrictModel):
     raters: list[Rater] = Field(default_factory=list)
     factors: dict[str, Factor] = Field(default_factory=dict)
     severity_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    instrument_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
     unique_shared: list[str] = Field(default_factory=list)
     clients_per_factor: Annotated[float, Field(ge=1, le=100)] = 5.0
     over_time: FactorsOverTime = Field(default_factory=FactorsOverTime)
@@ -498,6 +499,7 @@ class Congruence(StrictModel):
     commensurable: Literal["same_instrument", "percent_of_range"] = "same_instrument"
     centre: Literal["pooled_mean", "midpoint"] = "pooled_mean"
     band: Annotated[float, Field(gt=0, le=2)] = 0.5
+    low_reliability: Annotated[float, Field(ge=0, le=1)] = 0.7
     least_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     axis_bound: Annotated[float, Field(gt=0)] = 0.5
     slope_bound: Annotated[float, Field(gt=0)] = 0.1

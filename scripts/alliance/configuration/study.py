@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alliance import withdrawals
+from alliance.configuration import preregistration
 from alliance.configuration.code import PROJECT, SCRIPTS, declarations
 from alliance.configuration.errors import ConfigurationError, Fault, nearest
 from alliance.configuration.model import Configuration
@@ -135,6 +136,10 @@ class Study:
         All question modules by name.
     instrument_files : dict
         The instrument files by key (a study's own file after the shipped one).
+    withdrawn : dict
+        A digest of the clients who withdrew, by site.
+    preregistration : dict or None
+        What ``prereg.yaml`` holds, values of the configuration as a run resolves them; ``claims`` has the questions of each claim.
     """
 
     folder: Path
@@ -146,6 +151,7 @@ class Study:
     questions: dict[str, Question]
     instrument_files: dict[str, tuple[Path, ...]]
     withdrawn: dict[str, str] = field(default_factory=dict)
+    preregistration: dict[str, Any] | None = None
 
     @property
     def base(self) -> dict[str, Any]:
@@ -300,8 +306,9 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     questions = _question_modules()
     scenarios, reasons = ({BASE: base}, {BASE: "the configuration as it stands"}) if base else ({}, {})
     if base:
-        faults += _cross_checks(base, lines, config_path.name)
-        faults += _multiverse_faults(raw, base, lines, config_path.name)
+        own = _cross_checks(base, lines, config_path.name)
+        # Options of the multiverse would repeat every fault of the configuration that they change.
+        faults += own or _multiverse_faults(raw, base, lines, config_path.name)
         more, why, scenario_faults = _scenarios(folder, raw, base)
         scenarios |= more
         reasons |= why
@@ -323,9 +330,11 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
             faults += _pooled_site_faults(sites, scenarios, config_path.name, lines)
     withdrawn, found = _withdrawn(folder)
     faults += found
+    registered, found = _preregistration(folder, raw if base else None, list(questions))
+    faults += found
     if faults:
         raise ConfigurationError(faults)
-    return Study(folder, config_path.name, scenarios, reasons, sites, not_sites, questions, instrument_files, withdrawn)
+    return Study(folder, config_path.name, scenarios, reasons, sites, not_sites, questions, instrument_files, withdrawn, registered)
 
 
 def _resolved(raw: dict[str, Any], lines: dict[KeyPath, int], name: str) -> dict[str, Any]:
@@ -644,6 +653,28 @@ def _site_folder(folder: Path, sites_dir: str, site: str, instruments: tuple[str
     unknown = set(re.findall(r"\binstrument:\s*[\"']?([A-Za-z0-9_]+)", text)).difference(instruments)
     used = tuple(key for key in instruments if summary or unknown or key in named)
     return SiteFolder(site, f"{sites_dir}/{site}", tuple(files), tuple(listing), used, summary)
+
+
+def _preregistration(folder: Path, raw: dict[str, Any] | None, questions: list[str]) -> tuple[dict[str, Any] | None, list[Fault]]:
+    """Return what was registered, and its faults; keys are checked as if they stood in a sound configuration file."""
+    try:
+        found = preregistration.load(folder)
+    except ConfigurationError as error:
+        return None, error.faults
+    if found is None:
+        return None, []
+    registered, lines = found
+    speak = preregistration.questions_of_claims()
+    faults = preregistration.faults_beside(registered, lines, questions, speak)
+    if raw is not None:
+        within = {at[1:]: line for at, line in lines.items() if at[:1] == ("config",)}
+        try:
+            resolved = _resolved(merge(raw, registered["config"]), within, preregistration.NAME)
+            registered["config"] = preregistration.part(resolved, preregistration.leaves(registered["config"]))
+        except ConfigurationError as error:
+            faults += [Fault(f.file, f.line, f"config.{f.key}", f.message) for f in error.faults]
+    registered["claims"] = {claim: speak.get(claim, []) for claim in registered["confirmatory"]["claims"]}
+    return registered, faults
 
 
 def _withdrawn(folder: Path) -> tuple[dict[str, str], list[Fault]]:

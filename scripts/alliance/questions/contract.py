@@ -84,7 +84,8 @@ ESTIMATE_TYPES = {
     "e_value": "risk ratio with mediator and outcome that an unmeasured confounder would need to undo the path between them (E-value)",
     "e_value_limit": "the same for the limit of the path's interval that is nearer to zero (1: the interval includes zero)",
     "path_difference": "a site's standardised path minus that of all other sites together",
-    "equality_test": "test that paths are equal over sites: chi-squared, its degrees of freedom or its p value, named in `index`",
+    "equality_test": "test that paths (or correlations with several instruments) are equal over sites: chi-squared or F, degrees of "
+    "freedom or p value, named in `index`",
     "modification_index": "chi-squared by which fit would improve at least if one parameter were freed",
     "expected_change": "expected standardised value of that parameter",
     "residual_correlation": "correlation of two variables minus the one the model implies",
@@ -148,6 +149,7 @@ ESTIMATE_TYPES = {
     "component_share": "share (0-1) of the variance of all scores that the first principal component takes",
     "correlation_disattenuated": "correlation corrected for the unreliability of both measures",
     "concordance": "Lin's concordance correlation: how far two raters' scores lie on the line of agreement",
+    "profile_likeness": "mean over clients of the correlation, over items, of two raters' answers (or correlation of their mean profiles)",
     "limit_of_agreement": "limit inside which 95 % of two raters' differences of one session are expected to lie (with its partner)",
     "directional_bias": "how much higher the judge rates than the truth, at the average truth, in SD of both raters",
     "directional_bias_contrast": "difference of two such biases, first minus second",
@@ -159,6 +161,7 @@ ESTIMATE_TYPES = {
     "partner_actor_ratio": "partner effect over actor effect (k): 1 both count alike, 0 only one's own rating, -1 their contrast",
     "surface_coefficient": "coefficient of the polynomial regression, or slope or curvature along a line of the response surface",
     "surface_axis": "coordinate of the stationary point, or intercept or slope of a principal axis of the response surface",
+    "term_reliability": "reliability of a rating (alpha), or what it implies for the square or the product that a coefficient belongs to",
     "standard_deviation": "standard deviation, in the unit the row names",
     "share_of_rest": "share of the outcome variance left by the covariates that the alliance explains (squared partial r)",
     "hazard_ratio": "ratio of hazards (chances to leave after a session among those who came to it) for one more unit of the row's term",
@@ -886,6 +889,25 @@ TABLES = (
     ),
     Table(
         "client_factors",
+        "instruments",
+        "Whether a client factor goes with the alliance alike whichever instrument measures the alliance.",
+        {
+            **_FACTOR_KEYS,
+            "factor_rater": _OF_FACTOR["factor_rater"],
+            "where": "within_sites (two instruments, the same clients and sessions) or between_sites (sites with other instruments)",
+            "pair": "instruments that are compared on the same clients; (preferred): the first of the configuration that the site has, "
+            "(other): the next; empty: between sites",
+            "alliance_instrument": "instrument of the correlation; empty: a difference, or a test",
+            "contrast": "difference, first minus second (between sites on the scale of pooling); all instruments: the test that none "
+            "differs; empty: one correlation",
+            "index": "of the test: f (chi2 where intervals are normal) or p_value; empty: all else",
+            **_WITHOUT_WEIGHT,
+        },
+        ("correlation", "correlation_contrast", "slope_on_moderator", "equality_test"),
+        numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "client_factors",
         "leave_one_out",
         "The pooled correlation of every factor and the mean of every category, each site left out in turn.",
         {"factor": "client factor; empty for a category", "category": "category of the review", **_LEFT_OUT},
@@ -960,13 +982,17 @@ TABLES = (
         {
             **_DYAD_KEYS,
             "window": EFFECT_KEYS["window"],
-            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, or where "
-            "differences lie",
-            "definition": "how ratings were standardised for the bands",
+            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, where "
+            "differences lie, or how alike the two raters' profiles over items are and what that predicts",
+            "definition": "how ratings were standardised for the bands; whether profiles are as given or less each rater's mean profile",
             "unit": "points (mean of the items, or percent of range) or sd (of both raters together at the site)",
             "headline": "yes: the measure that the study is about; no: all others",
+            "same_rater": "mixed: one of the two raters also rated the outcome; no: neither did; empty: the row is about the two alone",
         },
-        ("icc", "concordance", "mean_difference", "limit_of_agreement", "share", "variance_share"),
+        (
+            *("icc", "concordance", "mean_difference", "limit_of_agreement", "share", "variance_share", "profile_likeness"),
+            *("correlation", "partial_correlation"),
+        ),
     ),
     Table(
         "congruence",
@@ -1015,7 +1041,8 @@ TABLES = (
             "part": "client, or session by session: within_client and between_client",
             "term": "b0 to b5, a1 to a5, x0, y0, p10 to p21; a condition of the claim or the verdict on all; a band of cases; a model; "
             "x_mean, ... (where the data lie)",
-            "index": "condition, aicc or weight; empty: the term itself",
+            "index": "condition, aicc, weight, or reliability (of the rating, square or product that b1 to b5 belong to); empty: the term "
+            "itself",
             "same_rater": "mixed: one of the ratings and the outcome were given by one person; unknown: raters of columns are not known",
             "decision": "of a condition: met, not_met, undecided; of the verdict: supported, compatible, not_supported, undecided",
             "bound": "how far from its value a parameter may lie to count as equal (`axis_bound`, `slope_bound`)",
@@ -1023,7 +1050,7 @@ TABLES = (
         },
         (
             *("surface_coefficient", "surface_axis", "criterion_met", "share", "fit_index", "akaike_weight"),
-            *("mean", "standard_deviation", "correlation"),
+            *("mean", "standard_deviation", "correlation", "term_reliability"),
         ),
         numbers=("bound", "p_equivalence"),
     ),
@@ -1179,6 +1206,7 @@ DESCRIPTIVE = {
     "multiverse": dict.fromkeys(("score", "score_sd", "ci_low", "ci_high", "df"), NUMBER),
     "client_factors": {
         **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
+        **dict.fromkeys(("where", "pair", "alliance_instrument", "index"), TEXT),
         "n_factors": NUMBER,
     },
     "alliance_outcome": {
