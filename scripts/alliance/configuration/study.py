@@ -369,6 +369,7 @@ def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[Ke
     if faults:
         return faults
     bare = {key: value for key, value in raw.items() if key != MULTIVERSE}
+    of_base = checks(base)
     for grid, content in section["grids"].items():
         for node, options in content["nodes"].items():
             for option, changes in options.items():
@@ -382,7 +383,7 @@ def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[Ke
                 except ConfigurationError as error:
                     faults += [Fault(f.file, f.line or _line(lines, above), f"{where}.{f.key}", f.message) for f in error.faults]
                     continue
-                found = checks(merged)
+                found = [fault for fault in checks(merged) if fault not in of_base]
                 faults += [Fault(name, _line(lines, above), f"{where}.{'.'.join(map(str, path))}", message) for path, message in found]
     return faults
 
@@ -455,6 +456,8 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
         return {}, {}, error.faults
     if entries is not None and not isinstance(entries, dict):
         return {}, {}, [Fault("scenarios.yaml", 1, "", "is no mapping: write each scenario's name, then `reason:` and `changes:` below it")]
+    # What is wrong with the configuration as it stands is told once, not again for every scenario.
+    of_base = {(fault.key, fault.message) for fault in _cross_checks(base, {}, "")}
     scenarios: dict[str, dict[str, Any]] = {}
     reasons: dict[str, str] = {}
     faults: list[Fault] = []
@@ -482,7 +485,7 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
         except ConfigurationError as error:
             faults += [Fault(f.file, f.line, f"{name}.{f.key}", f.message) for f in error.faults]
             continue
-        found = _cross_checks(merged, shifted, "scenarios.yaml")
+        found = [fault for fault in _cross_checks(merged, shifted, "scenarios.yaml") if (fault.key, fault.message) not in of_base]
         faults += [Fault(f.file, f.line, f"{name}.{f.key}", f.message) for f in found]
         scenarios[name] = merged
         reasons[name] = str(entry.get("reason", ""))

@@ -106,11 +106,11 @@ def estimate_tables(data: ReportData, site: str) -> list[Table]:
 
 def _beside(data: ReportData, table: pd.DataFrame, site: str, label: Any, title: str, id: str) -> Table:
     pooled = {}
-    for row in common.pooled_rows(table).itertuples():
+    for row in common.tuples(common.pooled_rows(table)):
         if row.method != "two_stage_sem":
             pooled.setdefault(_identity(row, label), row)
     rows = []
-    for row in common.select(table, site=site).itertuples():
+    for row in common.tuples(common.select(table, site=site)):
         beside = pooled.get(_identity(row, label))
         rows.append(
             (
