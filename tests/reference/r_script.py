@@ -17,7 +17,7 @@ from needed import WITHOUT_R, without_package
 
 HERE = Path(__file__).resolve().parent
 # Pytest's own folder for what outlives a run: `pytest --cache-clear` empties it.
-KEPT = HERE.parents[1] / ".pytest_cache" / "r"
+KEPT = HERE.parents[1] / ".pytest_cache" / "d" / "r"
 
 
 def values(script: str, inputs: str | Path) -> Any:
