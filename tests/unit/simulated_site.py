@@ -66,6 +66,7 @@ OPTIONS = {
         "min_sites": 2,
         "headline_sites": 5,
         "min_clients": 10,
+        "sites": {"leave_out": [], "leave_out_largest": 0, "min_clients": 0},
     },
     "resampling": {"draws": 400},
     "seed": 7,
@@ -103,6 +104,7 @@ OPTIONS = {
             "windows": ["session_3"],
             "raters": ["therapist"],
             "severity_bound": 0.1,
+            "instrument_bound": 0.1,
             "unique_shared": ["social_relations"],
             "clients_per_factor": 5,
             "over_time": {
@@ -132,6 +134,7 @@ OPTIONS = {
         "alliance_outcome": {
             "enabled": True,
             "windows": ["session_3", "early", "late"],
+            "headline": {"missing": "complete", "therapists": "jackknife", "covariates": []},
             "forms": ["ancova", "zero_order", "residual_gain"],
             "phases": {"early": "early", "middle": "middle", "late": "late", "averaged": "all"},
             "equal_sessions": 1,
@@ -143,6 +146,7 @@ OPTIONS = {
             "imputation": {"imputations": 20, "deltas": [-0.5, 0]},
             "equivalence_bound": 0.1,
             "nonsignificant_p": 0.05,
+            "coding": "as_estimated",
         },
         "early_gains": {
             "enabled": True,
@@ -160,6 +164,7 @@ OPTIONS = {
             "commensurable": "same_instrument",
             "centre": "pooled_mean",
             "band": 0.5,
+            "low_reliability": 0.7,
             "least_share": 0.1,
             "axis_bound": 0.5,
             "slope_bound": 0.1,

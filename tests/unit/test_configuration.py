@@ -48,6 +48,7 @@ def test_the_shipped_configuration_names_every_key_of_the_model_and_no_other():
             ("questions", "path_models", "mediation", "chains"),
             ("questions", "path_models", "technique", "pairs"),
             ("questions", "client_factors", "factors"),
+            ("multiverse", "grids"),
         }
         if not isinstance(value, dict) or path in free or path[:-1] == ("outcome",):
             return {path}

@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 import report_study
+from alliance.configuration.preregistration import COLUMNS
 from alliance.issues import why_left_out
 from alliance.questions import coverage
 from alliance.questions.contract import POOLED
@@ -497,6 +498,7 @@ def test_invisible_characters_are_written_out():
 
 def test_the_command_writes_all_pages_and_removes_those_of_sites_that_are_gone(study, rendered, tmp_path):
     report_study.write(study, tmp_path)
+    (tmp_path / "deviations.csv").write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
     stale = tmp_path / "report" / "sites" / "gone.html"
     stale.parent.mkdir(parents=True)
     stale.write_text("old", encoding="utf-8")
@@ -509,7 +511,7 @@ def test_the_command_writes_all_pages_and_removes_those_of_sites_that_are_gone(s
         *("--issues", tmp_path / "issues.csv", "--config", tmp_path / "options.json", "--constants", tmp_path / "constants.json"),
         *("--provenance", tmp_path / "provenance.json", "--instruments", *sorted((workflow / "instruments").glob("*.yaml"))),
         *("--benchmarks", workflow / "benchmarks.yaml", "--references", workflow / "references.bib"),
-        *("--coverage", workflow / "simulated_coverage.csv"),
+        *("--coverage", workflow / "simulated_coverage.csv", "--preregistration", "null", "--deviations", tmp_path / "deviations.csv"),
         *("--templates", workflow / "templates", "--output", tmp_path / "report"),
     ]
     surroundings = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu", "LC_ALL": "C"}

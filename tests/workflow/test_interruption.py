@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
 
 import pytest
-from alliance.files import TEMPORARY_PREFIX, replacing, write_text
+from alliance.files import TEMPORARY_PREFIX, read_json, replacing, sha256, write_text
 from support import Checkout
 
 
@@ -120,6 +121,85 @@ def test_a_step_that_crashes_leaves_the_earlier_result_whole(small):
     module.write_text(text, encoding="utf-8")
     assert small.call("run").returncode == 0
     assert small.bytes_below("base") == before
+
+
+@pytest.mark.parametrize(
+    ("planted", "told"),
+    [
+        ("raise OSError(28, 'No space left on device')", "The disk is full. What was finished is kept whole; free some space"),
+        ("import os; os.kill(os.getpid(), 9)", "as when the system kills a step for want of memory"),
+    ],
+)
+def test_a_full_disk_or_a_killed_step_is_named_and_costs_only_that_step(checkout, planted, told):
+    before = checkout.bytes_below("base/tables")
+    checkout.rewrite("config.yaml", "tau2: reml ", "tau2: paule_mandel ")
+    module = checkout.folder / "scripts" / "alliance" / "questions" / "client_factors.py"
+    text = module.read_text(encoding="utf-8")
+    module.write_text(text.replace("def pool(", f"def pool(*_, **__):\n    {planted}\n\n\ndef _unused(", 1), encoding="utf-8")
+    result = checkout.call("run")
+    assert result.returncode == 1 and "failed: pool client factors" in result.stdout and told in result.stdout, result.stdout
+    after = checkout.bytes_below("base/tables")
+    assert after.keys() == before.keys()
+    changed = {name.split("/")[2] for name in before if after[name] != before[name]}
+    assert "client_factors" not in changed and "alliance_outcome" in changed
+    assert not list(checkout.results.rglob(TEMPORARY_PREFIX + "*"))
+    module.write_text(text, encoding="utf-8")
+    assert checkout.call("run").returncode == 0
+    assert checkout.bytes_below("base/tables/client_factors") != {
+        name: content for name, content in before.items() if name.startswith("base/tables/client_factors")
+    }
+
+
+def test_a_raw_file_that_is_replaced_during_a_run_is_used_as_it_was_read_and_read_again_by_the_next(checkout):
+    file = checkout.folder / "data" / "demo" / "northgate" / "clients.csv"
+    status = checkout.results / "sites" / "northgate" / "status.json"
+
+    def used() -> set[str]:
+        return {entry["sha256"] for entry in read_json(status)["files"]}
+
+    change_everything(checkout)
+    process = start(checkout)
+    wait_for_progress(process, 2)
+    old = sha256(file)
+    file.write_bytes(file.read_bytes() + b"\n")
+    rest(process)
+    assert process.returncode == 0 and used() & {old, sha256(file)}
+    jobs = checkout.call("run")
+    assert jobs.returncode == 0 and sha256(file) in used() and old not in used()
+
+
+def test_a_file_that_cannot_be_written_to_its_end_leaves_the_old_one_whole(tmp_path):
+    path = tmp_path / "table.csv"
+    write_text(path, "old\n")
+    code = (
+        "import resource, signal, sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path\nfrom alliance.files import write_text\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "write_text(Path(sys.argv[1]), 'new\\n' * 1000)\n"
+    )
+    scripts = os.path.join(os.path.dirname(__file__), "..", "..", "scripts")
+    run = subprocess.run([sys.executable, "-c", code, str(path), scripts], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert run.returncode == 1 and "OSError" in run.stderr
+    assert path.read_text(encoding="utf-8") == "old\n" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_and_its_folder_are_on_the_disk_before_and_after_it_is_renamed(tmp_path, monkeypatch):
+    done = []
+    kept = {"fsync": os.fsync, "replace": os.replace}
+
+    def fsync(handle: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        kept["fsync"](handle)
+
+    def replace(source: str, target: str) -> None:
+        done.append("rename")
+        kept["replace"](source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    write_text(tmp_path / "table.csv", "new\n")
+    assert done == ["file", "rename", "folder"]
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -146,6 +146,12 @@ class Dropout(StrictModel):
         return self
 
 
+class PooledSites(StrictModel):
+    leave_out: list[str] = Field(default_factory=list)
+    leave_out_largest: Annotated[int, Field(ge=0)] = 0
+    min_clients: Annotated[int, Field(ge=0)] = 0
+
+
 class Pooling(StrictModel):
     metric: Literal["fisher_z", "r"] = "fisher_z"
     tau2: Literal["reml", "dersimonian_laird", "paule_mandel", "fixed"] = "reml"
@@ -154,6 +160,7 @@ class Pooling(StrictModel):
     min_sites: Annotated[int, Field(ge=2)] = 2
     headline_sites: Annotated[int, Field(ge=2)] = 5
     min_clients: Annotated[int, Field(ge=4)] = 10
+    sites: PooledSites = Field(default_factory=PooledSites)
 
 
 class Resampling(StrictModel):
@@ -349,6 +356,7 @@ class ClientFactors(StrictModel):
     raters: list[Rater] = Field(default_factory=list)
     factors: dict[str, Factor] = Field(default_factory=dict)
     severity_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    instrument_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
     unique_shared: list[str] = Field(default_factory=list)
     clients_per_factor: Annotated[float, Field(ge=1, le=100)] = 5.0
     over_time: FactorsOverTime = Field(default_factory=FactorsOverTime)
@@ -394,6 +402,7 @@ class TherapistFactors(StrictModel):
     variance: TherapistVariance = Field(default_factory=TherapistVariance)
 
 
+Coding = Literal["as_estimated", "zero", "dropped", "imputed"]
 OutcomeForm = Literal["ancova", "zero_order", "residual_gain", "change"]
 
 
@@ -419,8 +428,21 @@ class Imputation(StrictModel):
     deltas: list[float] = Field(default_factory=lambda: [-0.5, -0.25, 0.0, 0.25])
 
 
+class Headline(StrictModel):
+    missing: Literal["complete", "likelihood", "imputed"] = "complete"
+    therapists: Literal["jackknife", "random", "ignored"] = "jackknife"
+    covariates: list[Name] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def fits_together(self) -> Headline:
+        if self.therapists == "random" and self.missing != "complete":
+            raise ValueError("therapists: random goes with missing: complete only")
+        return self
+
+
 class AllianceOutcome(StrictModel):
     enabled: bool = True
+    headline: Headline = Field(default_factory=Headline)
     windows: list[Name] = Field(default_factory=list)
     forms: list[OutcomeForm] = Field(default_factory=lambda: ["ancova", "zero_order", "residual_gain"])
     phases: Phases = Field(default_factory=Phases)
@@ -430,6 +452,7 @@ class AllianceOutcome(StrictModel):
     imputation: Imputation = Field(default_factory=Imputation)
     equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
     nonsignificant_p: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    coding: Coding = "as_estimated"
 
 
 class Change(StrictModel):
@@ -476,6 +499,7 @@ class Congruence(StrictModel):
     commensurable: Literal["same_instrument", "percent_of_range"] = "same_instrument"
     centre: Literal["pooled_mean", "midpoint"] = "pooled_mean"
     band: Annotated[float, Field(gt=0, le=2)] = 0.5
+    low_reliability: Annotated[float, Field(ge=0, le=1)] = 0.7
     least_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     axis_bound: Annotated[float, Field(gt=0)] = 0.5
     slope_bound: Annotated[float, Field(gt=0)] = 0.1
@@ -593,6 +617,23 @@ class Report(StrictModel):
     decimals: Annotated[int, Field(ge=1, le=4)] = 2
 
 
+class ExclusionRule(StrictModel):
+    when: dict[Name, Name | list[Name]]
+    reason: Annotated[str, Field(min_length=3)]
+
+
+class Grid(StrictModel):
+    nodes: dict[Name, dict[Name, dict[str, Any]]] = Field(default_factory=dict)
+    exclude: list[ExclusionRule] = Field(default_factory=list)
+
+
+class MultiverseSection(StrictModel):
+    enabled: bool = False
+    flips: Annotated[int, Field(ge=100, le=10_000)] = 500
+    shuffles: bool = False
+    grids: dict[Literal["alliance_outcome", "within_clients", "dropout"], Grid] = Field(default_factory=dict)
+
+
 class Configuration(StrictModel):
     """A whole ``config.yaml`` with defaults filled in."""
 
@@ -613,4 +654,5 @@ class Configuration(StrictModel):
     pooling: Pooling = Field(default_factory=Pooling)
     resampling: Resampling = Field(default_factory=Resampling)
     questions: Questions = Field(default_factory=Questions)
+    multiverse: MultiverseSection = Field(default_factory=MultiverseSection)
     report: Report = Field(default_factory=Report)

@@ -19,15 +19,16 @@ from alliance.questions import (
 )
 from alliance.questions.congruence_dyads import session_table
 from alliance.questions.contract import finish
-from alliance.questions.correlations import variances
-from alliance.questions.moments import COLUMNS
-from alliance.questions.part import VCOV, Part, largest_counts, stacked
+from alliance.questions.part import Part, summary_fields
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 
 estimate_reads = (
-    "alliance",
+    "alliance.instruments",
+    "alliance.scale",
+    "alliance.rater",
+    "alliance.windows",
     "symptoms",
     "outcome",
     "dropout",
@@ -36,9 +37,10 @@ estimate_reads = (
     "pooling.level",
     "questions.congruence",
 )
-pool_reads = ("pooling", "alliance.rater", "outcome.rater", "symptoms.rater", "questions.congruence")
+pool_reads = ("pooling", "outcome.rater", "symptoms.rater", "questions.congruence")
 needs = ()
 tables = ("agreement", "truth_and_bias", "actor_partner", "response_surface")
+reads_ratings = True
 
 PARTS = {
     "agreement": congruence_agreement,
@@ -61,17 +63,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     """
     table = session_table(site, options)
     parts: dict[str, Part] = {name: part.estimate(site, table, options) for name, part in PARTS.items()}
-    rows = [{**row, "model": name} for name, part in parts.items() for row in part.rows]
-    spread = [value for part in parts.values() for value in part.variances]
-    return SiteSummary(
-        site=site.site,
-        label=site.label,
-        question="congruence",
-        n=largest_counts(rows),
-        moments=stacked([part.moments for part in parts.values()], COLUMNS),
-        estimates=pd.DataFrame(rows),
-        vcov=stacked([variances(rows, spread), *(part.covariances for part in parts.values())], VCOV),
-    )
+    return SiteSummary(site=site.site, label=site.label, question="congruence", **summary_fields(parts))
 
 
 def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Mapping[str, Any]) -> pd.DataFrame:

@@ -49,7 +49,7 @@ HETEROGENEITY = tuple(HETEROGENEITY_MEANINGS)
 
 STATUSES = ("estimated", "flagged", "not_estimable", "withheld")
 WITH_NUMBERS = ("estimated", "flagged")
-CLUSTERED = ("cluster_jackknife", "cluster_robust")
+CLUSTERED = ("cluster_jackknife", "cluster_robust", "likelihood_jackknife")
 SCALES = ("identity", "fisher_z", "log", "logit")
 
 ESTIMATE_TYPES = {
@@ -84,7 +84,8 @@ ESTIMATE_TYPES = {
     "e_value": "risk ratio with mediator and outcome that an unmeasured confounder would need to undo the path between them (E-value)",
     "e_value_limit": "the same for the limit of the path's interval that is nearer to zero (1: the interval includes zero)",
     "path_difference": "a site's standardised path minus that of all other sites together",
-    "equality_test": "test that paths are equal over sites: chi-squared, its degrees of freedom or its p value, named in `index`",
+    "equality_test": "test that paths (or correlations with several instruments) are equal over sites: chi-squared or F, degrees of "
+    "freedom or p value, named in `index`",
     "modification_index": "chi-squared by which fit would improve at least if one parameter were freed",
     "expected_change": "expected standardised value of that parameter",
     "residual_correlation": "correlation of two variables minus the one the model implies",
@@ -148,6 +149,7 @@ ESTIMATE_TYPES = {
     "component_share": "share (0-1) of the variance of all scores that the first principal component takes",
     "correlation_disattenuated": "correlation corrected for the unreliability of both measures",
     "concordance": "Lin's concordance correlation: how far two raters' scores lie on the line of agreement",
+    "profile_likeness": "mean over clients of the correlation, over items, of two raters' answers (or correlation of their mean profiles)",
     "limit_of_agreement": "limit inside which 95 % of two raters' differences of one session are expected to lie (with its partner)",
     "directional_bias": "how much higher the judge rates than the truth, at the average truth, in SD of both raters",
     "directional_bias_contrast": "difference of two such biases, first minus second",
@@ -159,6 +161,7 @@ ESTIMATE_TYPES = {
     "partner_actor_ratio": "partner effect over actor effect (k): 1 both count alike, 0 only one's own rating, -1 their contrast",
     "surface_coefficient": "coefficient of the polynomial regression, or slope or curvature along a line of the response surface",
     "surface_axis": "coordinate of the stationary point, or intercept or slope of a principal axis of the response surface",
+    "term_reliability": "reliability of a rating (alpha), or what it implies for the square or the product that a coefficient belongs to",
     "standard_deviation": "standard deviation, in the unit the row names",
     "share_of_rest": "share of the outcome variance left by the covariates that the alliance explains (squared partial r)",
     "hazard_ratio": "ratio of hazards (chances to leave after a session among those who came to it) for one more unit of the row's term",
@@ -170,12 +173,18 @@ ESTIMATE_TYPES = {
     "observed_to_expected": "dropouts observed over those that a model fitted without these clients expects",
     "calibration_slope": "coefficient of the risk so expected; 1: risks are spread as foretold, below 1: foretold too far apart",
     "kappa": "agreement of two definitions beyond chance (Cohen's kappa)",
+    "specification_quantile": "quantile of the pooled estimates over specifications, named in `statistic`",
+    "variance_explained": "share (0-1) of the variance of the pooled estimates over specifications",
+    "p_value": "p value of a test, named in `statistic`",
 }
 
 METHODS = {
     "cluster_jackknife": "from one site's rows; standard error from leaving out each therapist in turn, interval by t (therapists - 1)",
     "cluster_robust": "the same with the sandwich standard error, where leaving out one of the therapists leaves no estimate",
     "independent": "from one site's rows; clients taken as independent, standard error of z 1 / sqrt(n - 3) (few therapists)",
+    "likelihood_jackknife": "from one site's rows, also clients who lack some values (full information maximum likelihood); standard error "
+    "from leaving out each therapist in turn, interval by t (therapists - 1)",
+    "likelihood_independent": "the same with clients taken as independent, each left out in turn",
     "bootstrap": "from one site's rows; percentile interval, expanded for few therapists, and standard error over resampled therapists "
     "(clients where therapists are unknown or fewer than ten)",
     "normal_theory": "from one site: clients taken as independent and normal (a published matrix, or therapists unknown or too few)",
@@ -217,6 +226,9 @@ METHODS = {
     "cross_validated": "from one site's rows; each therapist left out and predicted from the others, no standard error",
     "weighted_by_clients": "mean of the sites' numbers weighted by clients; no standard error",
     "over_pairs": "smallest, largest or mean over pairs (or over loadings of one group), without standard error",
+    "over_specifications": "counted or taken over specifications; they rest on the same clients, so there is no interval",
+    "sign_flips": "test by flipping the signs of whole therapists' scores at random, the same flips for every specification",
+    "shuffled_alliance": "the same with the alliance shuffled over the clients of each site, as tests of specification curves did at first",
     "none": "nothing was computed",
 }
 
@@ -328,7 +340,7 @@ EFFECT_KEYS = {
 }
 _CONTRAST = {"contrast": "which correlations are compared, first minus second; empty: one correlation, on the clients of the contrast"}
 
-_FORM_TYPES = ("correlation", "partial_correlation", "part_correlation", "correlation_with_change")
+FORM_TYPES = ("correlation", "partial_correlation", "part_correlation", "correlation_with_change")
 _MEASURE_KEYS = {
     "instrument": "instrument",
     "form": "the rater's form of it",
@@ -423,7 +435,7 @@ TABLES = (
         "site_effects",
         "Correlation of every alliance measure with every outcome at every site.",
         {**EFFECT_KEYS, "detectable_r": "smallest true correlation that would be found with 80 % power, given the standard error"},
-        _FORM_TYPES,
+        FORM_TYPES,
         heterogeneity=False,
         numbers=("detectable_r",),
     ),
@@ -436,14 +448,14 @@ TABLES = (
             **EFFECT_KEYS,
             "coding": "what is done with effects that are not significant at their site: as_estimated, zero, dropped, imputed",
         },
-        (*_FORM_TYPES, "share"),
+        (*FORM_TYPES, "share"),
     ),
     Table(
         "alliance_outcome",
         "leave_one_out",
         "The pooled effects of the preferred measures, each site left out in turn.",
         {**EFFECT_KEYS, **_LEFT_OUT},
-        _FORM_TYPES,
+        FORM_TYPES,
     ),
     Table(
         "alliance_outcome",
@@ -455,7 +467,7 @@ TABLES = (
             **_INFLUENCE,
             "influential": "yes: by the rules of the R package metafor",
         },
-        _FORM_TYPES,
+        FORM_TYPES,
         heterogeneity=False,
         numbers=tuple(_INFLUENCE),
     ),
@@ -486,7 +498,7 @@ TABLES = (
             **_SAME_RATER,
             **_EQUIVALENCE,
         },
-        (*_FORM_TYPES, "correlation_contrast", "interaction_standardised", "slope_on_moderator", "standardised_mean_difference"),
+        (*FORM_TYPES, "correlation_contrast", "interaction_standardised", "slope_on_moderator", "standardised_mean_difference"),
         numbers=("bound", "p_equivalence"),
     ),
     Table(
@@ -502,7 +514,7 @@ TABLES = (
             **_SAME_RATER,
             **_CONTRAST,
         },
-        (*_FORM_TYPES, "correlation_contrast"),
+        (*FORM_TYPES, "correlation_contrast"),
     ),
     Table(
         "alliance_outcome",
@@ -518,7 +530,7 @@ TABLES = (
             **_SAME_RATER,
             **_CONTRAST,
         },
-        (*_FORM_TYPES, "correlation_contrast"),
+        (*FORM_TYPES, "correlation_contrast"),
     ),
     Table(
         "alliance_outcome",
@@ -533,7 +545,7 @@ TABLES = (
             **_SAME_RATER,
             "decision": "met, not met, or not known",
         },
-        ("criterion_met", *_FORM_TYPES),
+        ("criterion_met", *FORM_TYPES),
     ),
     Table(
         "alliance_outcome",
@@ -544,7 +556,7 @@ TABLES = (
             "delta": "shift of imputed outcomes in SD (negative: those without outcome did worse)",
             **_SAME_RATER,
         },
-        (*_FORM_TYPES, "share"),
+        (*FORM_TYPES, "share"),
     ),
     Table(
         "measurement",
@@ -784,7 +796,7 @@ TABLES = (
         "beside the alliance.",
         _CONDITION_KEYS,
         (
-            *(*_FORM_TYPES, "correlation_contrast", "slope_on_moderator", "slope_standardised", "slope_contrast"),
+            *(*FORM_TYPES, "correlation_contrast", "slope_on_moderator", "slope_standardised", "slope_contrast"),
             *("semipartial_correlation", "r_squared_change", "interaction_standardised"),
         ),
         numbers=("bound", "p_equivalence"),
@@ -877,6 +889,25 @@ TABLES = (
     ),
     Table(
         "client_factors",
+        "instruments",
+        "Whether a client factor goes with the alliance alike whichever instrument measures the alliance.",
+        {
+            **_FACTOR_KEYS,
+            "factor_rater": _OF_FACTOR["factor_rater"],
+            "where": "within_sites (two instruments, the same clients and sessions) or between_sites (sites with other instruments)",
+            "pair": "instruments that are compared on the same clients; (preferred): the first of the configuration that the site has, "
+            "(other): the next; empty: between sites",
+            "alliance_instrument": "instrument of the correlation; empty: a difference, or a test",
+            "contrast": "difference, first minus second (between sites on the scale of pooling); all instruments: the test that none "
+            "differs; empty: one correlation",
+            "index": "of the test: f (chi2 where intervals are normal) or p_value; empty: all else",
+            **_WITHOUT_WEIGHT,
+        },
+        ("correlation", "correlation_contrast", "slope_on_moderator", "equality_test"),
+        numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "client_factors",
         "leave_one_out",
         "The pooled correlation of every factor and the mean of every category, each site left out in turn.",
         {"factor": "client factor; empty for a category", "category": "category of the review", **_LEFT_OUT},
@@ -951,13 +982,17 @@ TABLES = (
         {
             **_DYAD_KEYS,
             "window": EFFECT_KEYS["window"],
-            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, or where "
-            "differences lie",
-            "definition": "how ratings were standardised for the bands",
+            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, where "
+            "differences lie, or how alike the two raters' profiles over items are and what that predicts",
+            "definition": "how ratings were standardised for the bands; whether profiles are as given or less each rater's mean profile",
             "unit": "points (mean of the items, or percent of range) or sd (of both raters together at the site)",
             "headline": "yes: the measure that the study is about; no: all others",
+            "same_rater": "mixed: one of the two raters also rated the outcome; no: neither did; empty: the row is about the two alone",
         },
-        ("icc", "concordance", "mean_difference", "limit_of_agreement", "share", "variance_share"),
+        (
+            *("icc", "concordance", "mean_difference", "limit_of_agreement", "share", "variance_share", "profile_likeness"),
+            *("correlation", "partial_correlation"),
+        ),
     ),
     Table(
         "congruence",
@@ -1006,7 +1041,8 @@ TABLES = (
             "part": "client, or session by session: within_client and between_client",
             "term": "b0 to b5, a1 to a5, x0, y0, p10 to p21; a condition of the claim or the verdict on all; a band of cases; a model; "
             "x_mean, ... (where the data lie)",
-            "index": "condition, aicc or weight; empty: the term itself",
+            "index": "condition, aicc, weight, or reliability (of the rating, square or product that b1 to b5 belong to); empty: the term "
+            "itself",
             "same_rater": "mixed: one of the ratings and the outcome were given by one person; unknown: raters of columns are not known",
             "decision": "of a condition: met, not_met, undecided; of the verdict: supported, compatible, not_supported, undecided",
             "bound": "how far from its value a parameter may lie to count as equal (`axis_bound`, `slope_bound`)",
@@ -1014,7 +1050,7 @@ TABLES = (
         },
         (
             *("surface_coefficient", "surface_axis", "criterion_met", "share", "fit_index", "akaike_weight"),
-            *("mean", "standard_deviation", "correlation"),
+            *("mean", "standard_deviation", "correlation", "term_reliability"),
         ),
         numbers=("bound", "p_equivalence"),
     ),
@@ -1167,8 +1203,10 @@ DESCRIPTIVE = {
         **dict.fromkeys(("n_events", "n_at_risk"), COUNT),
         **dict.fromkeys(("events_per_parameter", "p_boundary", "ci_low", "ci_high"), NUMBER),
     },
+    "multiverse": dict.fromkeys(("score", "score_sd", "ci_low", "ci_high", "df"), NUMBER),
     "client_factors": {
         **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
+        **dict.fromkeys(("where", "pair", "alliance_instrument", "index"), TEXT),
         "n_factors": NUMBER,
     },
     "alliance_outcome": {
@@ -1226,7 +1264,19 @@ def typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
-_COUNTS = ("n_sessions", "n_clients", "n_therapists", "n_sites", "n_pairs", "n_correlations", "n_items", "n_events", "n_at_risk")
+_COUNTS = (
+    "n_sessions",
+    "n_clients",
+    "n_therapists",
+    "n_sites",
+    "n_pairs",
+    "n_correlations",
+    "n_items",
+    "n_events",
+    "n_at_risk",
+    "n_specifications",
+    "n_units",
+)
 _NUMBERS = ("estimate", "std_error", "ci_low", "ci_high", "share_missing", "published", "difference", *HETEROGENEITY)
 NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference", *HETEROGENEITY)
 
@@ -1261,9 +1311,24 @@ class ContractError(ValueError):
 
 def faults(frame: pd.DataFrame, question: str, name: str) -> list[str]:
     """Return every way in which a result table breaks its schema, in words."""
+    schema = table(question, name)
+    found = faults_of_rows(frame, schema)
+    if tuple(frame.columns) != schema.columns:
+        return found
+    if name.startswith("site_") and frame["site"].eq(POOLED).any():
+        found.append("pooled rows in a table of sites")
+    identity = [*schema.identifying, "site", "estimate_type", "claim", "method"]
+    if frame.duplicated(identity).any():
+        found.append(f"rows that agree in {identity}")
+    if not frame.index.equals(_sorted(frame.reset_index(names="_row"), schema).set_index("_row").index):
+        found.append("rows are not in their order")
+    return found
+
+
+def faults_of_rows(frame: pd.DataFrame, schema: Table) -> list[str]:
+    """Return every way in which the columns and the single rows of a table break its schema, in words."""
     import numpy as np
 
-    schema = table(question, name)
     if tuple(frame.columns) != schema.columns:
         missing = [column for column in schema.columns if column not in frame]
         unknown = [column for column in frame.columns if column not in schema.columns]
@@ -1292,13 +1357,6 @@ def faults(frame: pd.DataFrame, question: str, name: str) -> list[str]:
         found.append("intervals whose lower end lies above the upper end")
     if frame["site"].eq("").any():
         found.append("rows without a site")
-    if name.startswith("site_") and frame["site"].eq(POOLED).any():
-        found.append("pooled rows in a table of sites")
-    identity = [*schema.identifying, "site", "estimate_type", "claim", "method"]
-    if frame.duplicated(identity).any():
-        found.append(f"rows that agree in {identity}")
-    if not frame.index.equals(_sorted(frame.reset_index(names="_row"), schema).set_index("_row").index):
-        found.append("rows are not in their order")
     return found
 
 

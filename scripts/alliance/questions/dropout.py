@@ -13,13 +13,16 @@ from alliance.questions import dropout_models as models
 from alliance.questions import dropout_periods as spans
 from alliance.questions import dropout_pooling, effects
 from alliance.questions.contract import POOLED, finish
-from alliance.questions.part import Part, largest_counts
+from alliance.questions.part import Part, summary_fields
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 
 estimate_reads = (
-    "alliance",
+    "alliance.instruments",
+    "alliance.scale",
+    "alliance.rater",
+    "alliance.windows",
     "outcome",
     "dropout",
     "pooling.min_clients",
@@ -73,15 +76,10 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     }.items():
         for row in rows:
             _add(part, name, row, site.published is not None)
-    return SiteSummary(
-        site=site.site,
-        label=site.label,
-        question="dropout",
-        n={**largest_counts(part.rows), "clients": len(found.clients)},
-        facts={**part.facts, "reason": SUMMARIES_ONLY if site.published is not None else ""},
-        estimates=pd.DataFrame(part.rows),
-        vcov=_variances(part),
-    )
+    fields = summary_fields({"dropout": part}, own_models=("dropout",))
+    fields["n"] |= {"clients": len(found.clients)}
+    facts = {**part.facts, "reason": SUMMARIES_ONLY if site.published is not None else ""}
+    return SiteSummary(site=site.site, label=site.label, question="dropout", facts=facts, **fields)
 
 
 def _raw(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,15 +97,6 @@ def _add(part: Part, table: str, row: Mapping[str, Any], published: bool) -> Non
         own |= dict.fromkeys(("estimate", "ci_low", "ci_high", "p_boundary"))
     variance = row.get("variance", np.nan) if row["status"] in ("estimated", "flagged") else np.nan
     part.add({"level": "client", **own, "model": table, "parameter": named}, variance)
-
-
-def _variances(part: Part) -> pd.DataFrame:
-    rows = [
-        {"model": row["model"], "parameter1": row["parameter"], "parameter2": row["parameter"], "cov": value}
-        for row, value in zip(part.rows, part.variances)
-        if np.isfinite(value)
-    ]
-    return pd.DataFrame(rows, columns=["model", "parameter1", "parameter2", "cov"])
 
 
 def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Mapping[str, Any]) -> pd.DataFrame:

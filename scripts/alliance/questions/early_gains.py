@@ -20,7 +20,10 @@ from alliance.statistics.jackknife import jackknife
 from alliance.variables.client import Measure, gain_window_overlap, measure, order_violations, residual_gain
 
 estimate_reads = (
-    "alliance",
+    "alliance.instruments",
+    "alliance.scale",
+    "alliance.rater",
+    "alliance.windows",
     "outcome",
     "symptoms",
     "early_gain",

@@ -10,15 +10,17 @@ import pandas as pd
 
 from alliance.questions import effects, therapist_factors_effects, therapist_factors_variance
 from alliance.questions.contract import POOLED, finish
-from alliance.questions.correlations import variances
-from alliance.questions.part import VCOV, Part, largest_counts, stacked
+from alliance.questions.part import Part, summary_fields
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.questions.therapist_factors_sample import sample, together
 
 estimate_reads = (
-    "alliance",
+    "alliance.instruments",
+    "alliance.scale",
+    "alliance.rater",
+    "alliance.windows",
     "outcome",
     "pooling.min_clients",
     "pooling.level",
@@ -45,17 +47,9 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     """
     found = sample(site, options)
     parts: dict[str, Part] = {name: part.estimate(found, options, site.published is not None) for name, part in PARTS.items()}
-    rows = [{**row, "model": name, "parameter": PARTS[name].parameter(row)} for name, part in parts.items() for row in part.rows]
-    spread = [value for part in parts.values() for value in part.variances]
-    covariances = [part.covariances.assign(model=name) for name, part in parts.items() if len(part.covariances)]
-    return SiteSummary(
-        site=site.site,
-        label=site.label,
-        question="therapist_factors",
-        n=largest_counts(rows),
-        estimates=pd.DataFrame(rows),
-        vcov=stacked([variances(rows, spread), *covariances], VCOV),
-    )
+    for name, part in parts.items():
+        part.rows = [{**row, "parameter": PARTS[name].parameter(row)} for row in part.rows]
+    return SiteSummary(site=site.site, label=site.label, question="therapist_factors", **summary_fields(parts))
 
 
 def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Mapping[str, Any]) -> pd.DataFrame:

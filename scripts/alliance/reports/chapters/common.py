@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from alliance.issues import brief
@@ -142,7 +143,7 @@ def pooled_rows(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
 
 def site_rows(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
     """Return the rows of single sites that have the given values in their key columns."""
-    return select(table[table["site"] != POOLED], **keys)
+    return table[table["site"].ne(POOLED).to_numpy() & _having(table, keys)]
 
 
 def distinct(table: pd.DataFrame) -> pd.DataFrame:
@@ -161,9 +162,13 @@ def table_of(data: ReportData, question: str, name: str) -> pd.DataFrame:
 
 def select(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
     """Return the rows that have the given values in the given columns."""
-    chosen = table
+    return table[_having(table, keys)]
+
+
+def _having(table: pd.DataFrame, keys: Mapping[str, str]) -> np.ndarray:
+    chosen = np.ones(len(table), dtype=bool)
     for name, value in keys.items():
-        chosen = chosen[chosen[name] == value]
+        chosen &= (table[name] == value).to_numpy(dtype=bool, na_value=False)
     return chosen
 
 
