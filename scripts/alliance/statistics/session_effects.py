@@ -221,3 +221,31 @@ def stacked_contrasts(size: int, first: Sequence[int], second: Sequence[int]) ->
     weights[0, list(first)] += 1 / len(first)
     weights[0, list(second)] -= 1 / len(second)
     return weights
+
+
+def pooled_slopes(
+    predictors: ArrayLike,
+    outcome: ArrayLike,
+    clients: ArrayLike,
+    therapists: ArrayLike | None = None,
+    *,
+    held: ArrayLike | None = None,
+    contrasts: ArrayLike | None = None,
+    min_clients: int = 10,
+    min_clusters: int = MIN_CLUSTERS,
+) -> Jackknifed:
+    """Return slopes by least squares over all sessions with one intercept, in the units of the data; arguments as :func:`within_slopes`."""
+    x = np.asarray(predictors, dtype=float)
+    n, p = x.shape
+    constant = np.empty((n, 0)) if held is None else np.asarray(held, dtype=float).reshape(n, -1)
+    weights = np.eye(p) if contrasts is None else np.vstack([np.eye(p), np.asarray(contrasts, dtype=float)])
+    rows, client, therapist = whole_sessions(np.column_stack([x, constant, np.ones(n), outcome]), clients, therapists, 1)
+    count = int(client[-1]) + 1 if len(client) else 0
+    if not count:
+        return jackknife(np.zeros((0, 1)), lambda sums: sums, len(weights), None, min_rows=max(min_clients, 1))
+    sums = cluster_sums(rows[:, :, None] * rows[:, None, :], client, count)
+
+    def slopes(total: np.ndarray) -> np.ndarray:
+        return solved(total[:, :-1, :-1], total[:, :-1, -1])[:, :p] @ weights.T
+
+    return jackknife(sums, slopes, len(weights), therapist, min_clusters=min_clusters, min_rows=min_clients)
