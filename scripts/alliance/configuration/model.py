@@ -622,6 +622,7 @@ class RuptureWindows(StrictModel):
     drop: Annotated[float, Field(gt=0, le=5)] = 1.0
     sessions: Annotated[int, Field(ge=1, le=10)] = 3
     recovery: Annotated[float, Field(gt=0, le=1)] = 0.5
+    events_of: Literal["same_session", "session_before"] = "same_session"
     contrast: list[Name] = Field(default_factory=list)
     observed: Name | None = None
 

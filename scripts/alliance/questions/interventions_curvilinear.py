@@ -118,8 +118,8 @@ def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapp
     """Return the table: rows of the sites; slopes, curvatures and turning points pooled, and the verdict on the pooled lines."""
     pooling = options["pooling"]
     own = effects.scaled(gathered, "identity")
-    # Where the sites' bends lie is told site by site; a site's verdict has no error.
-    averaged = own[~own["term"].isin([BEND, VERDICT])]
+    # Bends and verdicts have no error; turning points stand only where the curve surely turns, which would choose the sites.
+    averaged = own[~own["term"].isin([BEND, VERDICT, TURN])]
     pooled = with_same_rater(effects.pooled_rows(averaged, POOL_KEYS, "identity", pooling), gathered, POOL_KEYS)
     sites = effects.site_rows(own, "identity", pooling["level"])
     absent = effects.absent_site_rows(summaries, _keys(options), "identity")
@@ -193,5 +193,5 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         )
     ]
     if found["site"].eq(POOLED).any():
-        sentences.append(pooling_sentence(options["pooling"], "Slopes, curvatures and lines were pooled"))
+        sentences.append(pooling_sentence(options["pooling"], "Slopes, curvatures and lines (not bends and turning points) were pooled"))
     return sentences

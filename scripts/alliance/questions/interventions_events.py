@@ -27,6 +27,7 @@ SLOPE, CONTRAST, INTERACTION = "slope_standardised", "slope_contrast", "interact
 IDENTITY = ["topic", "event", "explained", "term", "part", "compared_with", "moderator", "window", "treatment", "alliance_rater"]
 POOL_KEYS = [*IDENTITY, "estimate_type"]
 _CENTRING = {ALL: "all", PRIOR: "prior"}
+_WHEN = {"same_session": "of the session after which it was rated", "session_before": "of the session before"}
 FEWEST = {ALL: 2, PRIOR: 3}
 # Rows of the effects of attention by the true initial level: term, kind of number.
 _POOR = {
@@ -229,6 +230,12 @@ def ruptures_of(coded: CodedSessions, rater: str) -> tuple[pd.DataFrame, str]:
     return rupture_windows(alliance, rule["drop"], rule["sessions"], rule["recovery"]), reason
 
 
+def at_events(windows: pd.DataFrame, coded: CodedSessions) -> pd.DataFrame:
+    """Return rows of rupture windows at the session whose events may repair: that of the next rating, or the one before it."""
+    same = coded.section["ruptures"]["events_of"] == "same_session"
+    return windows.assign(session=windows["session"] + 1) if same else windows
+
+
 def _add_ruptures(part: Part, coded: CodedSessions, rater: str) -> None:
     """Add what two kinds of event do to the next alliance inside rupture windows, and their difference."""
     from alliance.statistics.session_effects import pooled_slopes
@@ -246,7 +253,7 @@ def _add_ruptures(part: Part, coded: CodedSessions, rater: str) -> None:
     if reason:
         add_missing(part, rows, reason)
         return
-    frame = windows.dropna(subset=["next_alliance"])
+    frame = at_events(windows.dropna(subset=["next_alliance"]), coded)
     for place, (one, _) in enumerate(frames):
         spread = within_sd(one["event"], one["client"])
         own = one["event"] - one.groupby("client")["event"].transform("mean")
@@ -394,9 +401,12 @@ def with_same_rater(pooled: pd.DataFrame, gathered: pd.DataFrame, keys: Sequence
 def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> pd.DataFrame:
     """Return the table: rows of the sites, and their random-effects means, with tests that effects are too small to matter."""
     pooling, bound = options["pooling"], options["questions"][QUESTION]["equivalence_bound"]
-    own = effects.scaled(gathered, "identity")
-    pooled = with_same_rater(effects.pooled_rows(own, POOL_KEYS, "identity", pooling), gathered, POOL_KEYS)
-    sites = effects.site_rows(own, "identity", pooling["level"])
+    reliability = gathered["estimate_type"].eq("reliability")
+    sites, pooled = pd.DataFrame(), pd.DataFrame()
+    for scale, part in (("identity", gathered[~reliability]), (effects.COMPLEMENT, gathered[reliability])):
+        own = effects.scaled(part.reset_index(drop=True), scale)
+        sites = effects.stack(sites, effects.site_rows(own, scale, pooling["level"]))
+        pooled = effects.stack(pooled, with_same_rater(effects.pooled_rows(own, POOL_KEYS, scale, pooling), part, POOL_KEYS))
     absent = effects.absent_site_rows(summaries, _headline_keys(options), "identity")
     return effects.stack(_tested(sites, bound, pooling), _tested(pooled, bound, pooling), absent)
 
@@ -459,8 +469,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
             Sentence(
                 f"A rupture window began where the alliance fell by {rule['drop']:g} SD within clients from one session to the next and "
                 f"ended after {rule['sessions']} sessions or when {100 * rule['recovery']:.0f} % of the drop was regained (conventions). Inside "
-                "these windows the next alliance was regressed on events above a client's own mean, the depth of the drop held constant, so "
-                "that the return to the mean is the same for the kinds of event that are compared."
+                f"these windows the next alliance was regressed on events {_WHEN[rule['events_of']]}, above a client's own mean, the depth of "
+                "the drop held constant, so that the return to the mean is the same for the kinds of event that are compared."
             )
         )
     if INITIALLY_POOR in topics:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS
-from alliance.questions.interventions_events import ruptures_of, with_same_rater
+from alliance.questions.interventions_events import at_events, ruptures_of, with_same_rater
 from alliance.questions.interventions_sessions import KEYS as OF_SESSION
 from alliance.questions.interventions_sessions import QUESTION, CodedSessions, counts, enough
 from alliance.questions.part import Part
@@ -137,7 +137,7 @@ def _before(alliance: pd.DataFrame) -> pd.DataFrame:
 
 
 def repairs(coded: CodedSessions, rater: str) -> Trials:
-    """Return the sessions in rupture windows, and whether the next one regained the alliance, by what was interpreted.
+    """Return the sessions in which a rupture could be repaired, and whether the alliance was regained, by what was interpreted.
 
     Groups are sessions with the second kind of event of ``ruptures.contrast`` only, and with the first.
     """
@@ -150,7 +150,7 @@ def repairs(coded: CodedSessions, rater: str) -> Trials:
     reason = reason or next((told for _, told in frames if told), "")
     if reason:
         return Trials(empty, groups, predictors, reason)
-    frame = windows.dropna(subset=["repaired"])[[*OF_SESSION, "repaired"]]
+    frame = at_events(windows.dropna(subset=["repaired"]), coded)[[*OF_SESSION, "repaired"]]
     for name, (one, _) in zip(("first", "second"), frames, strict=True):
         frame = frame.merge(one.rename(columns={"event": name}), on=OF_SESSION, how="inner")
     frame = frame[(frame["first"] > 0) | (frame["second"] > 0)]
@@ -223,6 +223,10 @@ def _add_counted(part: Part, coded: CodedSessions, keys: Mapping[str, Any], tria
         if row["group"] in trials.groups:
             mine = frame[frame["group"].eq(trials.groups.index(row["group"]))]
             events = {**counts(mine, coded.therapists), "n_events": int(mine["trials"].sum())}
+            if events["n_clients"] < coded.min_clients:
+                withheld = {"method": "none", "status": "withheld", "reason": f"fewer than {coded.min_clients} clients in this group"}
+                _add(part, {**row, **dict.fromkeys(events), **withheld})
+                continue
         _add(part, {**row, **events, **{name: float(one) for name, one in numbers.items()}, **how}, float(variance))
 
 
