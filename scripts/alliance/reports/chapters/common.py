@@ -39,6 +39,7 @@ BOUNDED_TYPES = frozenset(
         "slope_standardised",
         "slope_contrast",
         "interaction_standardised",
+        "curvature_standardised",
         "slope_change",
         "reliability_of_means",
         "alpha",
@@ -75,7 +76,7 @@ BOUNDED_TYPES = frozenset(
         "kappa",
     }
 )
-RATIO_TYPES = frozenset({"hazard_ratio", "odds_ratio", "observed_to_expected"})
+RATIO_TYPES = frozenset({"hazard_ratio", "odds_ratio", "observed_to_expected", "transition_odds"})
 PERCENT_TYPES = frozenset(
     {
         "share",
