@@ -376,7 +376,10 @@ def _intervention_faults(config: Mapping[str, Any]) -> Iterator[Found]:
         return
     base = ("questions", "interventions")
     if not config["alliance"].get("instruments"):
-        yield ("alliance", "instruments"), "interventions needs an alliance instrument; list one or set questions.interventions.enabled: false"
+        yield (
+            ("alliance", "instruments"),
+            "interventions needs an alliance instrument; list one or set questions.interventions.enabled: false",
+        )
     events = question["events"]
     if not events:
         yield (*base, "events"), "no event is given; add one or set enabled: false"
