@@ -195,6 +195,45 @@ OPTIONS = {
             "phase_one": {"sessions": [3, 5], "rule": "lowest_third", "amount": None},
             "combinations": {"affiliation": {"client": "affiliation", "therapist": "affiliation"}},
         },
+        "interventions": {
+            "enabled": True,
+            "raters": ["client"],
+            "window": "all",
+            "phases": ["early"],
+            "lag": 1,
+            "equivalence_bound": 0.1,
+            "events": {
+                name: {"label": name.replace("_", " ").capitalize(), "code": code, "target": target}
+                for name, code, target in (
+                    ("interpretations", "interpretation", None),
+                    ("here_and_now", "interpretation", "here_and_now"),
+                    ("outside", "interpretation", "outside"),
+                    ("wish_and_response", "interpretation_wish_response_of_other", None),
+                    ("response_of_self", "interpretation_response_of_self", None),
+                    ("challenges", "challenge", None),
+                    ("involvement", "involvement", None),
+                    ("avoidance", "avoidance", None),
+                    ("observed_ruptures", "rupture", None),
+                )
+            },
+            "accuracy": ["wish_and_response", "response_of_self"],
+            "curvilinear": ["interpretations"],
+            "moderations": {
+                "timing": {"event": "interpretations", "by": "session", "outcome": "alliance"},
+                "client_response": {"event": "challenges", "by": "involvement", "outcome": "alliance"},
+                "hard_sessions": {"event": "challenges", "by": "alliance", "outcome": "symptoms"},
+            },
+            "initially_poor": {"attention": "here_and_now", "initial": 3, "attention_until": 6, "clients": 15},
+            "ruptures": {
+                "drop": 1.0,
+                "sessions": 3,
+                "recovery": 0.5,
+                "events_of": "same_session",
+                "contrast": ["here_and_now", "outside"],
+                "observed": "observed_ruptures",
+            },
+            "transitions": {"after": "challenges", "responses": ["involvement", "avoidance"], "low": 10, "refuse": 3},
+        },
         "path_models": {
             "enabled": True,
             "missing": "likelihood",

@@ -48,6 +48,7 @@ def test_the_shipped_configuration_names_every_key_of_the_model_and_no_other():
             ("questions", "path_models", "mediation", "chains"),
             ("questions", "path_models", "technique", "pairs"),
             ("questions", "client_factors", "factors"),
+            ("multiverse", "grids"),
         }
         if not isinstance(value, dict) or path in free or path[:-1] == ("outcome",):
             return {path}
@@ -247,7 +248,7 @@ def test_withdrawing_a_client_concerns_that_client_s_site_only(study_folder):
     assert list(study.withdrawn) == ["northgate"] and "NG001" not in str(study.withdrawn)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read every file; run the tests as an ordinary user")
+@pytest.mark.skipif(os.geteuid() == 0, reason="needs an ordinary user, for the superuser may read every file; run the tests as one")
 def test_a_configuration_that_may_not_be_read_is_one_plain_fault(study_folder):
     (study_folder / "config.yaml").chmod(0)
     assert any("permissions" in fault for fault in faults_of(study_folder / "config.yaml"))

@@ -71,6 +71,7 @@ def test_a_wrong_scenario_is_refused_with_its_name_the_key_and_the_nearest_valid
 def test_a_fault_of_the_configuration_is_not_told_again_for_every_scenario(study_folder):
     config = study_folder / "config.yaml"
     text = config.read_text(encoding="utf-8").replace("leave_out: []", "leave_out: [nowhere]").replace("[core_10, phq_9]", "[core_11]")
+    text = text.replace("{construct: empathy, window: session_1}", "{construct: empathy, window: session_11}")
     config.write_text(text, encoding="utf-8")
     found = faults_of(study_folder, "one:\n  reason: why\n  changes: {report: {decimals: 3}}\n")
     assert found and not [fault for fault in found if "one." in fault]
@@ -319,8 +320,13 @@ def test_the_section_names_the_scenario_that_moves_each_number_most_and_by_how_m
 
 def test_what_does_not_change_and_what_cannot_be_estimated_is_told():
     text = told(computed("base", 0.3), computed("same", 0.3001, np.nan))
-    assert "The same in every scenario, to 2 decimals: “Alliance &amp; outcome”" in text
+    assert "As in base wherever they can be estimated, to 2 decimals: “Alliance &amp; outcome”" in text
     assert "Alliance and dropout, in same: Needs more." in text
+
+
+def test_a_number_that_prints_as_no_effect_has_no_side():
+    text = told(computed("base", 0.003), computed("higher", 0.02), computed("lower", -0.02))
+    assert "It moves most in lower" in text and "other side" not in text
 
 
 def test_a_section_of_base_alone_says_how_to_compute_the_others():

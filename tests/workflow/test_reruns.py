@@ -15,6 +15,7 @@ QUESTIONS = (
     "convergent validity",
     "dropout",
     "early gains",
+    "interventions",
     "measurement",
     "path models",
     "therapist factors",

@@ -595,6 +595,75 @@ class Measurement(StrictModel):
     composite: Composite = Field(default_factory=Composite)
 
 
+class CodedEvent(StrictModel):
+    label: Annotated[str, Field(min_length=1)]
+    code: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+    target: str | None = None
+
+
+class Moderation(StrictModel):
+    event: Name
+    by: str
+    outcome: Literal["alliance", "symptoms"] = "alliance"
+
+
+class InitiallyPoor(StrictModel):
+    attention: Name | None = None
+    initial: Annotated[int, Field(ge=2, le=20)] = 3
+    attention_until: Annotated[int, Field(ge=3, le=200)] = 8
+    clients: Annotated[int, Field(ge=12, le=1000)] = 15
+
+    @model_validator(mode="after")
+    def in_order(self) -> InitiallyPoor:
+        if self.attention_until <= self.initial:
+            raise ValueError(f"attention_until must lie after the initial sessions (1 to {self.initial})")
+        return self
+
+
+class RuptureWindows(StrictModel):
+    drop: Annotated[float, Field(gt=0, le=5)] = 1.0
+    sessions: Annotated[int, Field(ge=1, le=10)] = 3
+    recovery: Annotated[float, Field(gt=0, le=1)] = 0.5
+    events_of: Literal["same_session", "session_before"] = "same_session"
+    contrast: list[Name] = Field(default_factory=list)
+    observed: Name | None = None
+
+    @model_validator(mode="after")
+    def two_or_none(self) -> RuptureWindows:
+        if self.contrast and (len(self.contrast) != 2 or self.contrast[0] == self.contrast[1]):
+            raise ValueError("contrast names two different events, or none")
+        return self
+
+
+class Transitions(StrictModel):
+    after: Name | None = None
+    responses: Annotated[list[Name], Field(max_length=6)] = Field(default_factory=list)
+    low: Annotated[float, Field(ge=1)] = 10
+    refuse: Annotated[float, Field(ge=1)] = 3
+
+    @model_validator(mode="after")
+    def has_responses(self) -> Transitions:
+        if self.after and not self.responses:
+            raise ValueError("responses: name at least one event that may follow, or set after: null")
+        return self
+
+
+class Interventions(StrictModel):
+    enabled: bool = True
+    raters: Annotated[list[Rater], Field(min_length=1)] = Field(default_factory=lambda: ["client"])
+    window: Name = "all"
+    phases: list[Name] = Field(default_factory=list)
+    lag: Annotated[int, Field(ge=1, le=10)] = 1
+    equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    events: dict[Name, CodedEvent] = Field(default_factory=dict)
+    accuracy: list[Name] = Field(default_factory=list)
+    curvilinear: list[Name] = Field(default_factory=list)
+    moderations: dict[Name, Moderation] = Field(default_factory=dict)
+    initially_poor: InitiallyPoor = Field(default_factory=InitiallyPoor)
+    ruptures: RuptureWindows = Field(default_factory=RuptureWindows)
+    transitions: Transitions = Field(default_factory=Transitions)
+
+
 class Questions(StrictModel):
     measurement: Measurement = Field(default_factory=lambda: Measurement(enabled=False))
     convergent_validity: ConvergentValidity = Field(default_factory=lambda: ConvergentValidity(enabled=False))
@@ -605,6 +674,7 @@ class Questions(StrictModel):
     early_gains: EarlyGains = Field(default_factory=lambda: EarlyGains(enabled=False))
     congruence: Congruence = Field(default_factory=lambda: Congruence(enabled=False))
     dropout: LeavingTreatment = Field(default_factory=lambda: LeavingTreatment(enabled=False))
+    interventions: Interventions = Field(default_factory=lambda: Interventions(enabled=False))
 
     @model_validator(mode="after")
     def early_gains_have_their_contrast(self) -> Questions:

@@ -306,8 +306,9 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     questions = _question_modules()
     scenarios, reasons = ({BASE: base}, {BASE: "the configuration as it stands"}) if base else ({}, {})
     if base:
-        faults += _cross_checks(base, lines, config_path.name)
-        faults += _multiverse_faults(raw, base, lines, config_path.name)
+        own = _cross_checks(base, lines, config_path.name)
+        # Options of the multiverse would repeat every fault of the configuration that they change.
+        faults += own or _multiverse_faults(raw, base, lines, config_path.name)
         more, why, scenario_faults = _scenarios(folder, raw, base)
         scenarios |= more
         reasons |= why
@@ -368,6 +369,7 @@ def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[Ke
     if faults:
         return faults
     bare = {key: value for key, value in raw.items() if key != MULTIVERSE}
+    of_base = checks(base)
     for grid, content in section["grids"].items():
         for node, options in content["nodes"].items():
             for option, changes in options.items():
@@ -381,7 +383,7 @@ def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[Ke
                 except ConfigurationError as error:
                     faults += [Fault(f.file, f.line or _line(lines, above), f"{where}.{f.key}", f.message) for f in error.faults]
                     continue
-                found = checks(merged)
+                found = [fault for fault in checks(merged) if fault not in of_base]
                 faults += [Fault(name, _line(lines, above), f"{where}.{'.'.join(map(str, path))}", message) for path, message in found]
     return faults
 
@@ -454,6 +456,8 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
         return {}, {}, error.faults
     if entries is not None and not isinstance(entries, dict):
         return {}, {}, [Fault("scenarios.yaml", 1, "", "is no mapping: write each scenario's name, then `reason:` and `changes:` below it")]
+    # What is wrong with the configuration as it stands is told once, not again for every scenario.
+    of_base = {(fault.key, fault.message) for fault in _cross_checks(base, {}, "")}
     scenarios: dict[str, dict[str, Any]] = {}
     reasons: dict[str, str] = {}
     faults: list[Fault] = []
@@ -481,7 +485,7 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
         except ConfigurationError as error:
             faults += [Fault(f.file, f.line, f"{name}.{f.key}", f.message) for f in error.faults]
             continue
-        found = _cross_checks(merged, shifted, "scenarios.yaml")
+        found = [fault for fault in _cross_checks(merged, shifted, "scenarios.yaml") if (fault.key, fault.message) not in of_base]
         faults += [Fault(f.file, f.line, f"{name}.{f.key}", f.message) for f in found]
         scenarios[name] = merged
         reasons[name] = str(entry.get("reason", ""))

@@ -9,6 +9,7 @@ from alliance.reports.chapters import (
     dropout,
     early_gains,
     general,
+    interventions,
     measurement,
     path_models,
     therapist_factors,
@@ -25,6 +26,7 @@ CHAPTERS = {
     (therapist_factors.QUESTION,): therapist_factors.build,
     (congruence.QUESTION,): congruence.build,
     (dropout.QUESTION,): dropout.build,
+    (interventions.QUESTION,): interventions.build,
 }
 """What builds a chapter, by the questions it draws on, in the order of the page."""
 

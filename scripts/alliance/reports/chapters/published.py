@@ -40,7 +40,7 @@ def rows_of(data: ReportData, question: str, name: Callable[[str, Any], str]) ->
         found = common.pooled_rows(estimates, claim=one.claim)
         for column, value in one.where.items():
             found = found[found[column].astype(str) == value]
-        for row in found[found["method"] != "two_stage_sem"].itertuples():
+        for row in common.tuples(found[found["method"] != "two_stage_sem"]):
             if row.estimate_type.endswith("_unstandardised") or row.estimate_type.startswith("covariance"):
                 continue
             about = name(one.table, row)
