@@ -27,7 +27,7 @@ COLUMN_MEANINGS = {
     "share_missing": "share (0-1) of the clients of the sites behind the number that lack what it needs; empty: not known",
     "method": "how it was computed; closed list below",
     "status": "estimated, flagged (estimated, read the reason), not_estimable, or withheld (too few clients to show)",
-    "reason": "why it is flagged, not estimable or withheld",
+    "reason": "why it is flagged, not estimable or withheld, or why an estimate has no interval",
     "published": "the figure published in the review, where there is one",
     "difference": "estimate minus published",
 }
@@ -236,6 +236,9 @@ METHODS = {
     "shuffled_alliance": "the same with the alliance shuffled over the clients of each site, as tests of specification curves did at first",
     "none": "nothing was computed",
 }
+
+WITHOUT_ERROR = ("n_weighted", "cross_validated", "weighted_by_clients", "over_pairs")
+"""Methods whose meaning says that there is no standard error."""
 
 
 @dataclass(frozen=True)
