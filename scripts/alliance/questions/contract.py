@@ -1176,7 +1176,7 @@ DESCRIPTIVE = {
         **dict.fromkeys(("n_events", "n_at_risk"), COUNT),
         **dict.fromkeys(("events_per_parameter", "p_boundary", "ci_low", "ci_high"), NUMBER),
     },
-    "multiverse": dict.fromkeys(("score", "score_sd", "ci_low", "ci_high", "df"), NUMBER),
+    "multiverse": {**dict.fromkeys(("score", "score_sd", "ci_low", "ci_high", "df"), NUMBER), "n_scores": COUNT},
     "client_factors": {
         **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
         "n_factors": NUMBER,
