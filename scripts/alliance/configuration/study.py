@@ -398,7 +398,7 @@ def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[Ke
         path = (MULTIVERSE, "grids")
         message = "the multiverse is empty: declare a grid (alliance_outcome, within_clients or dropout), or set multiverse.enabled: false"
         return [Fault(name, _line(lines, path), ".".join(path), message)]
-    faults = [Fault(name, _line(lines, path), ".".join(map(str, path)), message) for path, message in grid_faults(section["grids"])]
+    faults = [Fault(name, _line(lines, path), ".".join(map(str, path)), message) for path, message in grid_faults(section)]
     if faults:
         return faults
     bare = {key: value for key, value in raw.items() if key != MULTIVERSE}
@@ -416,6 +416,9 @@ def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[Ke
                 except ConfigurationError as error:
                     faults += [Fault(f.file, f.line or _line(lines, above), f"{where}.{f.key}", f.message) for f in error.faults]
                     continue
+                if {**merged, MULTIVERSE: None} == {**base, MULTIVERSE: None}:
+                    message = "changes nothing, config.yaml says so already: rename the first option to this one, or take this one out"
+                    faults.append(Fault(name, _line(lines, above), where, message))
                 found = [fault for fault in checks(merged) if fault not in of_base]
                 faults += [Fault(name, _line(lines, above), f"{where}.{'.'.join(map(str, path))}", message) for path, message in found]
     return faults

@@ -1275,7 +1275,7 @@ DESCRIPTIVE = {
         **dict.fromkeys(("ci_low", "ci_high"), NUMBER),
         "n_events": COUNT,
     },
-    "multiverse": dict.fromkeys(("score", "score_sd", "ci_low", "ci_high", "df"), NUMBER),
+    "multiverse": {**dict.fromkeys(("score", "score_sd", "ci_low", "ci_high", "df"), NUMBER), "n_scores": COUNT},
     "client_factors": {
         **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
         **dict.fromkeys(("where", "pair", "alliance_instrument", "index"), TEXT),
