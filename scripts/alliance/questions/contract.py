@@ -951,8 +951,20 @@ TABLES = (
         "sudden_gains",
         "Sudden gains and losses between sessions, and the alliance around sudden gains (in SD of the site's session scores, less that of "
         "clients without one at the same sessions).",
-        {"shift": "gain or loss", "statistic": "what is counted or averaged", "rule": "the rule of the site; pooled rows: see the sites"},
+        {
+            "shift": "gain or loss",
+            "statistic": "what is counted or averaged",
+            "rule": "the rule of the site; pooled rows: see the sites",
+            "mean_gain": "alliance of clients with a sudden gain at this place, in SD of the site's session scores about their mean; pooled "
+            "rows: mean over the gains of all sites",
+            "mean_without": "alliance of clients without one at the same sessions, likewise",
+            "n_gains": "sudden gains behind the row",
+            "n_unmatched": "sudden gains with the alliance measured but no client without one to compare with",
+            "n_unmeasured": "sudden gains without the alliance at this place",
+            "n_without": "clients without a sudden gain behind the row",
+        },
         ("share", "mean", "mean_difference"),
+        numbers=("mean_gain", "mean_without"),
     ),
     Table(
         "early_gains",
@@ -1285,6 +1297,8 @@ DESCRIPTIVE = {
             TEXT,
         ),
         **dict.fromkeys(("denominator", "category", "rule"), TEXT),
+        **dict.fromkeys(("n_gains", "n_unmatched", "n_unmeasured", "n_without"), COUNT),
+        **dict.fromkeys(("mean_gain", "mean_without"), NUMBER),
         "ci_low": NUMBER,
         "ci_high": NUMBER,
     },
@@ -1330,6 +1344,10 @@ _COUNTS = (
     "n_at_risk",
     "n_specifications",
     "n_units",
+    "n_gains",
+    "n_unmatched",
+    "n_unmeasured",
+    "n_without",
 )
 _NUMBERS = ("estimate", "std_error", "ci_low", "ci_high", "share_missing", "published", "difference", *HETEROGENEITY)
 NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference", *HETEROGENEITY)
