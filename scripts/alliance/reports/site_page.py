@@ -13,6 +13,7 @@ from alliance.reports.chapters import (
     client_factors,
     common,
     congruence,
+    course,
     dropout,
     early_gains,
     measurement_overlap,
@@ -48,6 +49,7 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
         "Client factors and early alliance",
     ),
     "congruence": (congruence.site_rows, None, congruence.statistic_name, "Client and therapist of the same sessions"),
+    "course": (course.site_rows, None, course.row_name, "Course of the alliance"),
     "dropout": (dropout.site_rows, None, dropout.estimate_name, "First-session alliance and dropout (hazard ratio)"),
 }
 
