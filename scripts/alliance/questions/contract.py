@@ -955,8 +955,8 @@ TABLES = (
             "shift": "gain or loss",
             "statistic": "what is counted or averaged",
             "rule": "the rule of the site; pooled rows: see the sites",
-            "mean_gain": "alliance of clients with a sudden gain at this place, in SD of the site's session scores about their mean; pooled "
-            "rows: mean over the gains of all sites",
+            "mean_gain": "alliance of clients with a sudden gain at this place, in SD of the site's session scores about their mean; "
+            "pooled rows: mean over the gains of all sites",
             "mean_without": "alliance of clients without one at the same sessions, likewise",
             "n_gains": "sudden gains behind the row",
             "n_unmatched": "sudden gains with the alliance measured but no client without one to compare with",

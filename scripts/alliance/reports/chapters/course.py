@@ -94,7 +94,8 @@ def value(data: ReportData, row: Any) -> str:
 def slope_sentence(data: ReportData, row: Any) -> str:
     """Return whether the alliance grows on average, in one sentence that claims no more than interval and equivalence test show."""
     bound = data.options["questions"][QUESTION]["slope_bound"]
-    shown = f"mean change over ten sessions {value(data, row)} SD, {common.plural(row.n_sites, 'site')}, {common.plural(row.n_clients, 'client')}"
+    behind = f"{common.plural(row.n_sites, 'site')}, {common.plural(row.n_clients, 'client')}"
+    shown = f"mean change over ten sessions {value(data, row)} SD, {behind}"
     direction = "rises" if row.estimate > 0 else "falls"
     words = {
         "equivalent": f"On average over clients the alliance stays where it is: any change is smaller than ±{bound:g} SD over ten sessions",
@@ -308,7 +309,10 @@ def _table(data: ReportData, id: str, caption: str, rows: list[Any], note: str =
 def growth_table(data: ReportData, table: pd.DataFrame) -> Table:
     """Return the pooled rows of the growth models."""
     rows = [row for row in common.pooled_rows(table).itertuples() if row.growth_model != growth.CURVE and not _doubled(table, row)]
-    note = "Slopes are changes over ten sessions in SD of session scores. The session of the knot is searched; slopes before and after are those at the session of the configuration."
+    note = (
+        "Slopes are changes over ten sessions in SD of session scores. The session of the knot is searched; slopes before and after are "
+        "those at the session of the configuration."
+    )
     return _table(data, "course-growth", "Growth of the alliance, over all sites", rows, note)
 
 
@@ -360,8 +364,8 @@ def peak_told(data: ReportData, table: pd.DataFrame, rater: str) -> tuple[str, .
         return ()
     most = max(rows, key=lambda row: row.estimate)
     return (
-        f"The mean of these clients is highest at session {numbers.count(most.session)}: {value(data, most)} SD above their mean over these "
-        f"sessions; {common.sureness(most)}.",
+        f"The mean of these clients is highest at session {numbers.count(most.session)}: {value(data, most)} SD above their mean over "
+        f"these sessions; {common.sureness(most)}.",
     )
 
 
