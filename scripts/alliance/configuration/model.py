@@ -664,6 +664,38 @@ class Interventions(StrictModel):
     transitions: Transitions = Field(default_factory=Transitions)
 
 
+Sessions = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
+
+
+class Course(StrictModel):
+    enabled: bool = True
+    raters: list[Rater] = Field(default_factory=list)
+    curve_sessions: Annotated[int, Field(ge=3, le=200)] = 20
+    knot: Annotated[int, Field(ge=2)] = 3
+    knots: Sessions = Field(default_factory=lambda: [2, 6])
+    slope_bound: Annotated[float, Field(gt=0)] = 0.2
+    outcome_bound: Annotated[float, Field(gt=0)] = 0.1
+    outcome_sessions: Annotated[int, Field(ge=3, le=20)] = 8
+    peak_sessions: Sessions = Field(default_factory=lambda: [1, 5])
+    min_sessions: Annotated[int, Field(ge=4)] = 6
+    averaged: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = Field(default_factory=lambda: [1, 3, 5])
+    periods: Sessions = Field(default_factory=lambda: [3, 8])
+    cycle_sessions: Annotated[int, Field(ge=8)] = 10
+    surrogates: Annotated[int, Field(ge=100, le=10_000)] = 200
+
+    @model_validator(mode="after")
+    def sessions_in_order(self) -> Course:
+        for name, least in (("knots", 2), ("peak_sessions", 1), ("periods", 3)):
+            first, last = getattr(self, name)
+            if not least <= first < last:
+                raise ValueError(f"{name}: the first is at least {least} and smaller than the last")
+        if self.peak_sessions[1] - self.peak_sessions[0] > 9:
+            raise ValueError("peak_sessions: at most ten sessions")
+        if 2 * self.periods[0] > self.cycle_sessions:
+            raise ValueError("cycle_sessions: at least twice the shortest of periods")
+        return self
+
+
 class Questions(StrictModel):
     measurement: Measurement = Field(default_factory=lambda: Measurement(enabled=False))
     convergent_validity: ConvergentValidity = Field(default_factory=lambda: ConvergentValidity(enabled=False))
@@ -675,6 +707,7 @@ class Questions(StrictModel):
     congruence: Congruence = Field(default_factory=lambda: Congruence(enabled=False))
     dropout: LeavingTreatment = Field(default_factory=lambda: LeavingTreatment(enabled=False))
     interventions: Interventions = Field(default_factory=lambda: Interventions(enabled=False))
+    course: Course = Field(default_factory=lambda: Course(enabled=False))
 
     @model_validator(mode="after")
     def early_gains_have_their_contrast(self) -> Questions:
