@@ -570,6 +570,96 @@ class LeavingTreatment(StrictModel):
         return self
 
 
+class Drop(StrictModel):
+    rule: Literal["drop"]
+    sd: Annotated[float, Field(gt=0, le=10)] = 1.0
+
+
+class ReliableDrop(StrictModel):
+    rule: Literal["reliable_drop"]
+    critical: Annotated[float, Field(gt=0, le=10)] = 1.96
+
+
+class Decline(StrictModel):
+    rule: Literal["decline"]
+    sd: Annotated[float, Field(gt=0, le=10)] = 1.0
+
+
+class VShape(StrictModel):
+    rule: Literal["v_shape"]
+    sd: Annotated[float, Field(gt=0, le=10)] = 2.0
+    recovery: Annotated[float, Field(ge=0, le=10)] = 1.0
+    within: Annotated[int, Field(ge=1, le=20)] = 3
+
+
+class ControlChart(StrictModel):
+    rule: Literal["control_chart"]
+    sigma: Annotated[float, Field(gt=0, le=10)] = 3.0
+    baseline: Annotated[int, Field(ge=3, le=100)] | None = None
+    two_of_three: bool = False
+
+
+class SelfReport(StrictModel):
+    rule: Literal["self_report"]
+    instrument: Name = "psq_rupture"
+    rater: Literal["client", "therapist"] = "client"
+    least_intensity: float = 2.0
+    least_resolution: float = 4.0
+
+
+class Observed(StrictModel):
+    rule: Literal["observed"]
+    codes: Annotated[list[str], Field(min_length=1)]
+    repair_codes: list[str] = Field(default_factory=list)
+    least_intensity: float | None = None
+
+
+Criterion = Annotated[
+    Drop | ReliableDrop | Decline | VShape | ControlChart | SelfReport | Observed,
+    Field(discriminator="rule"),
+]
+
+
+class Repair(StrictModel):
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    within: Annotated[int, Field(ge=1, le=20)] = 3
+
+
+class Coasting(StrictModel):
+    reaches: Share = 0.9
+    share: Share = 0.8
+    sd: Annotated[float, Field(gt=0, le=5)] = 0.5
+
+
+def _rupture_criteria() -> dict[str, Any]:
+    return {"drop": Drop(rule="drop")}
+
+
+class Ruptures(StrictModel):
+    enabled: bool = True
+    headline: Name = "drop"
+    covariates: Literal["intake", "intake and early symptoms"] = "intake and early symptoms"
+    criteria: dict[Name, Criterion] = Field(default_factory=_rupture_criteria)
+    reliability_within: Annotated[float, Field(ge=0, lt=1)] | None = None
+    min_sessions: Annotated[int, Field(ge=3, le=100)] = 4
+    largest_gap: Annotated[int, Field(ge=1, le=20)] = 1
+    repair: Repair = Field(default_factory=Repair)
+    at_the_end: Literal["unrepaired", "left_out"] = "unrepaired"
+    early_until: Annotated[int, Field(ge=1, le=200)] = 5
+    min_group: Annotated[int, Field(ge=3, le=1000)] = 5
+    match_within: Annotated[int, Field(ge=0, le=20)] = 1
+    surrogates: Annotated[int, Field(ge=50, le=5000)] = 200
+    coasting: Coasting = Field(default_factory=Coasting)
+
+    @model_validator(mode="after")
+    def headline_is_a_criterion(self) -> Ruptures:
+        if not self.criteria:
+            raise ValueError("no criterion is given; add one under criteria or set enabled: false")
+        if self.headline not in self.criteria:
+            raise ValueError(f"headline '{self.headline}' is none of the criteria ({', '.join(self.criteria)})")
+        return self
+
+
 class Invariance(StrictModel):
     across: list[Literal["sites", "languages", "raters", "sessions"]] = Field(default_factory=lambda: ["sites", "languages", "raters"])
     cfi_drop: Annotated[float, Field(gt=0, lt=1)] = 0.010
@@ -708,6 +798,7 @@ class Questions(StrictModel):
     dropout: LeavingTreatment = Field(default_factory=lambda: LeavingTreatment(enabled=False))
     interventions: Interventions = Field(default_factory=lambda: Interventions(enabled=False))
     course: Course = Field(default_factory=lambda: Course(enabled=False))
+    ruptures: Ruptures = Field(default_factory=lambda: Ruptures(enabled=False))
 
     @model_validator(mode="after")
     def early_gains_have_their_contrast(self) -> Questions:
@@ -734,7 +825,7 @@ class MultiverseSection(StrictModel):
     enabled: bool = False
     flips: Annotated[int, Field(ge=100, le=10_000)] = 500
     shuffles: bool = False
-    grids: dict[Literal["alliance_outcome", "within_clients", "dropout"], Grid] = Field(default_factory=dict)
+    grids: dict[Literal["alliance_outcome", "within_clients", "dropout", "rupture_outcome"], Grid] = Field(default_factory=dict)
 
 
 class Configuration(StrictModel):

@@ -176,6 +176,9 @@ ESTIMATE_TYPES = {
     "observed_to_expected": "dropouts observed over those that a model fitted without these clients expects",
     "calibration_slope": "coefficient of the risk so expected; 1: risks are spread as foretold, below 1: foretold too far apart",
     "kappa": "agreement of two definitions beyond chance (Cohen's kappa)",
+    "pabak": "agreement of two criteria corrected for prevalence and bias: twice the share of agreement minus 1",
+    "share_difference": "difference of two shares (0-1)",
+    "predicted_difference": "difference of the outcomes expected at two combinations of predictors, in SD of the site's outcome",
     "specification_quantile": "quantile of the pooled estimates over specifications, named in `statistic`",
     "variance_explained": "share (0-1) of the variance of the pooled estimates over specifications",
     "p_value": "p value of a test, named in `statistic`",
@@ -344,6 +347,10 @@ _WITHOUT_WEIGHT = {
     "bound": "largest correlation, or difference, that counts as none",
     "p_equivalence": "p value of the test that the number lies inside the bounds (two one-sided tests)",
     "decision": "equivalent, different, equivalent_and_different or undecided; never 'no effect' from a test that found none",
+}
+_CRITERION = {
+    "criterion": "criterion of the configuration; empty: does not depend on one",
+    "rule": "its rule",
 }
 _LEFT_OUT = {"site_left_out": "site left out of this pooled row"}
 _SAME_RATER = {"same_rater": "yes: one person rated alliance and outcome, so the correlation holds shared perception too (halo)"}
@@ -1276,6 +1283,64 @@ TABLES = (
         ("share", "mean_difference", "synchrony", "session_number"),
         numbers=("expected", "p_phases"),
     ),
+    Table(
+        "ruptures",
+        "criteria",
+        "Ruptures by several criteria side by side: shares of clients and sessions, depth, length and repair, and what the ratings allow.",
+        {
+            **_CRITERION,
+            "rated_by": "who gave the ratings, reports or codes",
+            "statistic": "what is counted or averaged, in words",
+            "unit": "what is counted (clients, sessions, ruptures), or the unit of a mean",
+        },
+        ("share", "mean"),
+    ),
+    Table(
+        "ruptures",
+        "base_rates",
+        "Shares of clients and of sessions with a rupture beside those that noise alone gives, and the difference.",
+        {
+            **_CRITERION,
+            "rated_by": "who gave the ratings",
+            "surrogates": "noise with each client's mean and SD: shuffled (the own ratings in random order) or autoregressive (normal "
+            "values with the site's autocorrelation of neighbouring sessions)",
+            "unit": "clients or sessions",
+            "statistic": "observed, noise, or excess (observed minus noise)",
+            "p_noise": "share of the surrogates of a site with as many ruptures as observed or more; rows of excess at sites only",
+        },
+        ("share", "share_difference"),
+        numbers=("p_noise",),
+    ),
+    Table(
+        "ruptures",
+        "agreement",
+        "How far two criteria agree about clients and about sessions, and which ruptures of one the other sees too.",
+        {
+            "criterion": "criterion of the configuration",
+            "compared_with": "the other criterion",
+            "unit": "clients, sessions, or ruptures (of the first criterion)",
+            "statistic": "agreement (share on which both agree), kappa, pabak, or also seen (share of the first's ruptures that the other "
+            "sees within `questions.ruptures.match_within` sessions)",
+            "same_rater": "yes: both criteria rest on one person's ratings, so that errors are shared",
+        },
+        ("share", "kappa", "pabak"),
+    ),
+    Table(
+        "ruptures",
+        "outcome",
+        "Outcome and dropout after repaired, unrepaired and no ruptures, early and late, and with a flat, very high alliance.",
+        {
+            **_CRITERION,
+            "outcome": "outcome (higher is better) or dropout",
+            "topic": "pattern (repaired, unrepaired, none), damage_time (early, late), severity (clients with ruptures), number (per ten "
+            "judged sessions), coasting (level and variability of the alliance, without criterion)",
+            "term": "contrast or predictor; of dropout: what was known after each session",
+            "covariates": "what is held constant; of dropout also the number of the session (with early symptoms: only later sessions)",
+            "same_rater": "yes: one person gave the ratings or codes and the outcome (or judged the ending)",
+            "n_events": "dropouts behind the number",
+        },
+        ("standardised_mean_difference", "slope_standardised", "predicted_difference", "hazard_ratio"),
+    ),
 )
 
 TEXT, NUMBER, COUNT = "text", "number", "count"
@@ -1369,6 +1434,12 @@ DESCRIPTIVE = {
     "course": {
         **dict.fromkeys(("alliance_rater", "growth_model", "term", "session", "sessions", "same_rater", "statistic", "surrogates"), TEXT),
         **dict.fromkeys(("p_permutation", "p_phases", "resultant", "ci_low", "ci_high", "df"), NUMBER),
+    },
+    "ruptures": {
+        **dict.fromkeys(("criterion", "rule", "rated_by", "statistic", "unit", "surrogates", "compared_with", "same_rater"), TEXT),
+        **dict.fromkeys(("outcome", "topic", "term", "covariates"), TEXT),
+        **dict.fromkeys(("p_noise", "ci_low", "ci_high"), NUMBER),
+        "n_events": COUNT,
     },
     "client_factors": {
         **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
