@@ -26,15 +26,17 @@ include: "workflow/rules/estimate.smk"
 include: "workflow/rules/pool.smk"
 include: "workflow/rules/lavaan.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/sensitivity.smk"
 include: "workflow/rules/export.smk"
 
 
 rule all:
-    """Reports and R scripts of every scenario asked for (SCENARIOS; base by default)."""
+    """Reports, R scripts and the comparison of the scenarios asked for (SCENARIOS; base by default)."""
     default_target: True
     input:
         expand("results/{scenario}/report/index.html", scenario=SCENARIOS),
         lavaan_scripts(),
+        "results/sensitivity/index.html",
         "results/issues.csv",
 
 
@@ -45,9 +47,10 @@ rule check_all:
 
 
 rule pool_all:
-    """Tables and R scripts of the questions asked for (QUESTIONS; all by default), without the report."""
+    """Tables, R scripts and comparison of the questions asked for (QUESTIONS; all by default), without the report."""
     input:
         lavaan_scripts(),
+        "results/sensitivity/tables/scenario_comparison.csv",
         [
             f"results/{scenario}/tables/{question}/{table}.csv"
             for scenario in SCENARIOS

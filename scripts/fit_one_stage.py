@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from alliance.files import read_json, write_csv
 from alliance.instruments.registry import instrument_folders, load_registry
+from alliance.questions import pooled_sites
 from alliance.questions.site_data import SiteData, read
 
 
-def sites_with_rows(given: argparse.Namespace) -> Iterator[SiteData]:
+def sites_with_rows(given: argparse.Namespace, statuses: Mapping[str, Mapping[str, Any]]) -> Iterator[SiteData]:
     """Yield the sites that share their rows, one after the other, so that just one is in memory."""
     instruments = load_registry(instrument_folders(given.instruments))
-    for site in sorted(given.sites):
-        status = read_json(given.site_tables / site / "status.json")
+    for site, status in statuses.items():
         if status["status"] != "excluded" and status.get("data", "rows") == "rows":
             yield read(site, given.site_tables / site, given.scores / site, instruments)
 
@@ -30,11 +31,15 @@ def main() -> None:
     parser.add_argument("--scores", required=True, type=Path, help="folder with one folder of scores a site")
     parser.add_argument("--instruments", required=True, nargs="*", type=Path, help="instrument files, shipped before own")
     parser.add_argument("--options", required=True, type=json.loads, help="what the question reads of the configuration, as JSON")
+    parser.add_argument("--pooled-sites", required=True, type=json.loads, help="section pooling.sites of the configuration, as JSON")
     parser.add_argument("--output", required=True, type=Path)
     given = parser.parse_args()
 
+    statuses = {site: read_json(given.site_tables / site / "status.json") for site in sorted(given.sites)}
+    left_out = pooled_sites.left_out(list(statuses.values()), given.pooled_sites)
+    statuses = {site: status for site, status in statuses.items() if site not in left_out}
     module = importlib.import_module(f"alliance.questions.{given.question}")
-    write_csv(given.output, module.one_stage(sites_with_rows(given), sorted(given.sites), given.options))
+    write_csv(given.output, module.one_stage(sites_with_rows(given, statuses), list(statuses), given.options))
 
 
 if __name__ == "__main__":

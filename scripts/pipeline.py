@@ -20,7 +20,7 @@ from alliance.files import read_json
 from alliance.issues import Severity, from_csv, line, why_left_out
 from alliance.launch import last_run, snakemake_run
 from alliance.launch.exit_status import ExitStatus, closing_line
-from alliance.launch.leftovers import remove_leftovers, remove_outdated_exports
+from alliance.launch.leftovers import record_withdrawals, remove_leftovers, remove_outdated_exports, remove_outdated_scenarios
 from alliance.launch.run_lock import LOCK_FILE, AnotherRunIsActive, FolderCannotBeLocked, RunLock
 from alliance.portable import FOLDER, FORMATS
 from alliance.provenance import ID_KEY_FILE, ensure_id_key
@@ -131,8 +131,20 @@ def explain_failure(study: Study, outcome: snakemake_run.Outcome) -> None:
             say(f"--- {log}")
             say("\n".join(text.splitlines()[-4:]))
             shown += 1
+    full = [log for log in logs if _no_space(study.folder / log)]
+    if full:
+        say("The disk is full. What was finished is kept whole; free some space and run the same command again.")
+    for job in outcome.failed:
+        log = study.folder / job.log
+        if job.log and not (log.exists() and log.read_text(encoding="utf-8", errors="replace").strip()):
+            say(f"{job} ended without a word, as when the system kills a step for want of memory; the others went on. Try fewer CORES.")
+            shown += 1
     if not shown:
         say("\n".join(outcome.output.strip().splitlines()[-15:]))
+
+
+def _no_space(log: Path) -> bool:
+    return log.exists() and "No space left" in log.read_text(encoding="utf-8", errors="replace")
 
 
 def end_of_run(study: Study, outcome: snakemake_run.Outcome) -> ExitStatus | None:
@@ -169,8 +181,23 @@ def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: lis
         return status
     if outcome.nothing_to_do:
         say("Nothing to do")
+    # Tables of some questions alone are no whole run of a scenario.
+    if not given.questions:
+        record_withdrawals(study)
+        tell_changes(study, given.scenarios)
     last_run.record(study, targets)
     return None
+
+
+def tell_changes(study: Study, scenarios: list[str]) -> None:
+    """Write what changed since the run before, and say where it stands."""
+    from alliance.changes.record import record_changes
+
+    told = record_changes(study, scenarios, PROJECT / "workflow" / "headlines.yaml", PROJECT / "workflow" / "templates")
+    if told is None:
+        return
+    moved = "nothing to compare with yet" if told.changed is None else f"{told.changed} of {told.compared} headline numbers changed"
+    say(f"changes since the run before: {told.page} ({moved})")
 
 
 def report_unknown_withdrawals(study: Study) -> None:
@@ -202,6 +229,8 @@ def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     given.scenarios = chosen_scenarios(study, given.scenarios)
     given.questions = chosen_questions(study, given.questions)
     remove_what_is_gone(study)
+    for scenario in remove_outdated_scenarios(study, given.scenarios):
+        say(f"removed results of scenario {scenario}: they held a site or a client that has left; run it again for new ones")
     sites = list(study.sites)
     say(f"{study.base['study']['title']}: {len(sites)} sites, scenarios: {', '.join(given.scenarios)}")
     for name in study.not_sites:
@@ -218,6 +247,8 @@ def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     for scenario in given.scenarios:
         where = f"results/{scenario}/tables/" if given.questions else f"results/{scenario}/report/index.html"
         say(f"{'tables' if given.questions else 'report'}: {study.folder / where}")
+    if len(given.scenarios) > 1:
+        say(f"scenarios beside {BASE}: {study.folder / 'results/sensitivity/tables/scenario_comparison.csv'}")
     name_sites_left_out(excluded, len(sites))
     if len(excluded) == len(sites):
         say("No site could be used, so nothing was estimated; the quality report lists the faults.")

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from alliance.files import write_csv
-from alliance.questions import benchmarks, contract
+from alliance.files import read_json, write_csv
+from alliance.questions import benchmarks, contract, pooled_sites
 from alliance.questions.summary import SiteSummary
 
 
@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--scenario", required=True)
     parser.add_argument("--summaries", required=True, type=Path, help="folder with one folder of summaries a site")
     parser.add_argument("--sites", required=True, type=json.loads, help="site ids as a JSON list")
+    parser.add_argument("--site-tables", required=True, type=Path, help="folder with one folder of cleaned tables a site")
     parser.add_argument("--needs", default=[], type=json.loads, help="questions whose tables are read, as a JSON list")
     parser.add_argument("--tables", type=Path, help="folder with one folder of result tables a question")
     parser.add_argument("--one-stage", nargs="?", default="", help="estimates over the rows of all sites, where the question has them")
@@ -28,7 +29,11 @@ def main() -> None:
     given = parser.parse_args()
 
     module = importlib.import_module(f"alliance.questions.{given.question}")
-    summaries = [SiteSummary.read(given.summaries / site) for site in sorted(given.sites)]
+    statuses = [read_json(given.site_tables / site / "status.json") for site in sorted(given.sites)]
+    summaries = pooled_sites.without(
+        [SiteSummary.read(given.summaries / site) for site in sorted(given.sites)],
+        pooled_sites.left_out(statuses, given.options["pooling"]["sites"]),
+    )
     needed = {
         f"{question}/{table.name}": pd.read_csv(given.tables / question / f"{table.name}.csv", float_precision="round_trip")
         for question in given.needs

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alliance.files import write_text
+from alliance.files import read_json, write_text
 from alliance.portable.lavaan import LavaanModel, lavaan_script
+from alliance.questions import pooled_sites
 from alliance.questions.path_model_sample import block
 from alliance.questions.path_models_pooling import PooledFit, pooled_fits
 from alliance.questions.path_models_sent import Sent, sent_by, site_moments
@@ -59,11 +60,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--study", required=True, type=json.loads, help="title of the study, and whether it is simulated, as JSON")
     parser.add_argument("--summaries", required=True, type=Path, help="folder with one folder of summaries a site")
     parser.add_argument("--sites", required=True, type=json.loads, help="site ids as a JSON list")
+    parser.add_argument("--site-tables", required=True, type=Path, help="folder with one folder of cleaned tables a site")
     parser.add_argument("--options", required=True, type=json.loads, help="what the question reads of the configuration, as JSON")
     parser.add_argument("--output", required=True, type=Path, help="folder for one script a model")
     given = parser.parse_args(arguments)
 
-    sent = sent_by([SiteSummary.read(given.summaries / site) for site in sorted(given.sites)])
+    statuses = [read_json(given.site_tables / site / "status.json") for site in sorted(given.sites)]
+    left_out = pooled_sites.left_out(statuses, given.options["pooling"]["sites"])
+    sent = sent_by(pooled_sites.without([SiteSummary.read(given.summaries / site) for site in sorted(given.sites)], left_out))
     study = {"study": given.study["title"], "simulated": given.study["simulated"], "scenario": given.scenario}
     shutil.rmtree(given.output, ignore_errors=True)
     given.output.mkdir(parents=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ import pytest
 import r_script
 from alliance.questions import client_factors
 from alliance.questions.contract import POOLED, check
+from needed import needs_r
 from unit.simulated_site import OPTIONS, score_rows, site_of
 
-pytestmark = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed")
+pytestmark = needs_r
 HELD = {
     "a": ("wai_36", "haq_2"),
     "b": ("wai_36", "haq_2"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,12 @@ import r_script
 from alliance.questions.congruence_profiles import AS_GIVEN, LESS_MEAN, LIKENESS, NORMATIVE, RANKS, WITH_OUTCOME, WITH_STAYING
 from alliance.questions.contract import POOLED, check
 from alliance.questions.site_data import SiteData
+from needed import needs_r
 from unit.congruence_sites import options, tables_of
 from unit.simulated_items import REGISTRY
 from unit.simulated_site import score_rows
 
-pytestmark = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed")
+pytestmark = needs_r
 EXACT = {"rel": 1e-7, "abs": 1e-10}
 SEARCHED = {"rel": 2e-5, "abs": 1e-8}
 ITEMS = [f"i{item}" for item in range(1, 13)]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
 import r_script
 from alliance.statistics.term_reliability import TERMS, product_reliability, square_reliability, term_reliability
-
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed")
+from needed import needs_r
 
 
 def answers(seed: int, sessions: int) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import math
@@ -18,7 +19,8 @@ from alliance.questions import benchmarks, coverage
 from alliance.questions import dropout as questions_dropout
 from alliance.questions.contract import HETEROGENEITY, POOLED, finish
 from alliance.questions.summary import SiteSummary
-from alliance.reports import bibliography
+from alliance.reports import bibliography, chapters, pages
+from alliance.reports.elements import Chapter
 from alliance.reports.inputs import ReportData
 from support import PROJECT
 from unit.leaving_site import leaving
@@ -780,8 +782,31 @@ def scale_moments(draw: random.Random) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def study(seed: int = 1) -> ReportData:
-    """Return the invented study."""
+@functools.cache
+def study() -> ReportData:
+    """Return the invented study, made once. Tests must not change it."""
+    return made()
+
+
+@functools.cache
+def rendered() -> dict[str, str]:
+    """Return all pages of the invented study, rendered once."""
+    return pages.render_all(study(), TEMPLATES)
+
+
+@functools.cache
+def chapters_built() -> tuple[Chapter, ...]:
+    """Return all chapters of the invented study, built once."""
+    return tuple(chapters.build(study()))
+
+
+def only(data: ReportData, *questions: str) -> ReportData:
+    """Return a study with the tables of some questions, for what the others have no part in."""
+    return dataclasses.replace(data, tables={question: data.tables[question] for question in questions})
+
+
+def made(seed: int = 1) -> ReportData:
+    """Make the invented study."""
     draw = random.Random(seed)
     options = configuration.load(PROJECT / "config.yaml").scenarios["base"]
     return ReportData(

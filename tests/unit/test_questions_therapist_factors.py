@@ -183,7 +183,7 @@ def test_what_one_site_alone_sends_is_not_told_as_of_all_sites():
     effects = tables_of([treated("a"), lacking])["effects"]
     together = rows_of(effects, site=POOLED, factor="attachment_anxiety")
     assert set(together["reason"]) == {
-        "not estimable: needs two sites that share such rows; has 1",
+        "not estimable: needs the rows of several sites that have these; has 1",
         "not estimable: needs at least 2 sites with an estimate; has 1",
     }
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(PROJECT / "scripts"))
 
 from alliance.configuration.code import code_files
 from alliance.configuration.errors import ConfigurationError
-from alliance.configuration.study import BASE, load
+from alliance.configuration.study import BASE, MULTIVERSE, load, scoring_digest
 from alliance.files import canonical_json
 from alliance.provenance import ensure_id_key
 from alliance.sites.published import names_in_use
@@ -46,6 +46,7 @@ def from_here(path):
 LOCK = from_here(PROJECT / "envs" / "requirements.lock")
 TEMPLATES = from_here(PROJECT / "workflow" / "templates")
 BENCHMARKS = from_here(PROJECT / "workflow" / "benchmarks.yaml")
+HEADLINES = from_here(PROJECT / "workflow" / "headlines.yaml")
 REFERENCES = from_here(PROJECT / "workflow" / "references.bib")
 COVERAGE = from_here(PROJECT / "workflow" / "simulated_coverage.csv")
 
@@ -73,17 +74,34 @@ def chosen_questions(scenario):
     return [question for question in enabled if not QUESTIONS or question in QUESTIONS]
 
 
-def by_digest(stage_digest):
-    """Options of a stage for each digest that a chosen scenario needs."""
-    return {stage_digest(scenario): scenario for scenario in reversed(SCENARIOS + [BASE])}
-
-
-SCORE_SCENARIO = by_digest(STUDY.score_digest)
+SCORE_OPTIONS = {STUDY.score_digest(scenario): STUDY.score_options(scenario) for scenario in [*SCENARIOS, BASE]}
+if STUDY.has_multiverse:
+    SCORE_OPTIONS |= {scoring_digest(section): section for section in STUDY.multiverse_scorings()}
 ESTIMATE_SCENARIO = {
     (question, STUDY.estimate_digest(scenario, question)): scenario
     for scenario in reversed(SCENARIOS + [BASE])
     for question in STUDY.enabled_questions(scenario)
 }
+ONE_STAGE_SCENARIO = {
+    (question, STUDY.one_stage_digest(scenario, question)): scenario
+    for scenario in reversed(SCENARIOS + [BASE])
+    for question in STUDY.enabled_questions(scenario)
+}
+# Base is computed beside any scenario, since scenarios are compared with it.
+COMPUTED = [scenario for scenario in STUDY.scenarios if scenario == BASE or scenario in SCENARIOS]
+
+
+def pooled_in():
+    """For each scenario of this run and question the first scenario whose tables rest on the same options."""
+    first = {}
+    return {
+        (scenario, question): first.setdefault((question, STUDY.pool_digest(scenario, question)), scenario)
+        for scenario in COMPUTED
+        for question in STUDY.enabled_questions(scenario)
+    }
+
+
+POOLED_IN = pooled_in()
 
 
 def scores_folder(scenario):

@@ -89,8 +89,12 @@ def status_of_all_sites(wildcards):
     return expand("results/sites/{site}/status.json", site=STUDY.sites)
 
 
+def one_stage_scenario(wildcards):
+    return ONE_STAGE_SCENARIO[wildcards.question, wildcards.digest]
+
+
 def scores_of_all_sites(wildcards):
-    folder = scores_folder(estimate_scenario(wildcards))
+    folder = scores_folder(one_stage_scenario(wildcards))
     return expand(f"{folder}/{{site}}/scores.parquet", site=STUDY.sites)
 
 
@@ -109,8 +113,9 @@ rule fit_one_stage:
     params:
         script=script("fit_one_stage.py"),
         sites=canonical_json(list(STUDY.sites)),
-        scores=lambda wildcards: scores_folder(estimate_scenario(wildcards)),
-        options=estimate_options,
+        scores=lambda wildcards: scores_folder(one_stage_scenario(wildcards)),
+        options=lambda wildcards: canonical_json(STUDY.estimate_options(one_stage_scenario(wildcards), wildcards.question)),
+        pooled_sites=lambda wildcards: canonical_json(STUDY.scenarios[one_stage_scenario(wildcards)]["pooling"]["sites"]),
     shell:
         "{PYTHON:q} {params.script:q} --question {wildcards.question:q} --sites {params.sites:q} --site-tables results/sites "
-        "--scores {params.scores:q} --instruments {input.instruments:q} --options {params.options:q} --output {output:q} 2> {log:q}"
+        "--scores {params.scores:q} --instruments {input.instruments:q} --options {params.options:q} --pooled-sites {params.pooled_sites:q} --output {output:q} 2> {log:q}"

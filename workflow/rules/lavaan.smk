@@ -13,6 +13,7 @@ def lavaan_scripts():
 rule write_lavaan_scripts:
     input:
         summaries=summaries_of("path_models"),
+        statuses=expand("results/sites/{site}/status.json", site=STUDY.sites),
         code=code("write_lavaan_scripts.py"),
         lock=LOCK,
     output:
@@ -27,4 +28,4 @@ rule write_lavaan_scripts:
         options=pool_options("path_models"),
     shell:
         "{PYTHON:q} {params.script:q} --scenario {wildcards.scenario:q} --study {params.study:q} --summaries {params.summaries:q} "
-        "--sites {params.sites:q} --options {params.options:q} --output {output:q} 2> {log:q}"
+        "--sites {params.sites:q} --site-tables results/sites --options {params.options:q} --output {output:q} 2> {log:q}"

@@ -7,7 +7,7 @@ Produces: `results/scores/{digest}/{site}/` (scores, item statistics, moments of
 
 
 def score_options(wildcards):
-    return canonical_json(STUDY.score_options(SCORE_SCENARIO[wildcards.digest]))
+    return canonical_json(SCORE_OPTIONS[wildcards.digest])
 
 
 rule score_site:

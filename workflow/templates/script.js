@@ -65,6 +65,61 @@
     table.closest(".table").append(tools);
   }
 
+  const laid = (base, changes) => {
+    const made = { ...base };
+    for (const [key, change] of Object.entries(changes)) {
+      const both = [made[key], change].every((one) => one && typeof one === "object" && !Array.isArray(one));
+      made[key] = both ? laid(made[key], change) : change;
+    }
+    return made;
+  };
+  for (const table of document.querySelectorAll("table[data-configurations]")) {
+    const base = JSON.parse(document.getElementById("base-configuration").textContent);
+    const options = JSON.parse(document.getElementById(table.dataset.configurations).textContent);
+    const nodes = Object.keys(options);
+    const heads = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
+    const first = heads.indexOf(nodes[0].replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase()));
+    const body = table.tBodies[0];
+    for (const row of body.rows) {
+      const number = row.cells[0].textContent.trim();
+      row.cells[0].dataset.value = number;
+      const copy = button("Copy", async () => {
+        const whole = nodes.reduce((made, node, index) => {
+          const chosen = row.cells[first + index].textContent.trim();
+          const [, changes] = Object.entries(options[node]).find(([name]) => name.replaceAll("_", " ") === chosen);
+          return laid(made, changes);
+        }, base);
+        try {
+          await navigator.clipboard.writeText(JSON.stringify(whole, null, 1) + "\n");
+          spoken.textContent = "Configuration of specification " + number + " copied";
+          copy.textContent = "Copied";
+        } catch {
+          save(new Blob([JSON.stringify(whole, null, 1) + "\n"], { type: "application/json" }), "config-" + number + ".yaml");
+          spoken.textContent = "Configuration of specification " + number + " saved";
+        }
+      });
+      copy.setAttribute("aria-label", "Copy the configuration of specification " + number);
+      row.cells[0].append(" ", copy);
+    }
+    const finder = document.createElement("label");
+    finder.className = "finder";
+    finder.textContent = "Show rows that contain: ";
+    const words = document.createElement("input");
+    words.type = "search";
+    words.addEventListener("input", () => {
+      const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const row of body.rows) {
+        const text = row.textContent.toLowerCase();
+        row.hidden = !wanted.every((word) => text.includes(word));
+        shown += row.hidden ? 0 : 1;
+      }
+      spoken.textContent = shown + " of " + body.rows.length + " rows shown";
+    });
+    finder.append(words);
+    table.closest(".table").prepend(finder);
+  }
+
   for (const figure of document.querySelectorAll("figure[data-file]")) {
     const image = figure.querySelector("img");
     const title = figure.querySelector("figcaption").textContent.trim();

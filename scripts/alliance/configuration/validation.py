@@ -75,7 +75,7 @@ def _fault(model: type[BaseModel], detail: Any, lines: dict[KeyPath, int], file:
     line = next((lines[path[:length]] for length in range(len(path), -1, -1) if path[:length] in lines), 0)
     key = ".".join(str(part) for part in path)
     if detail["type"] == "extra_forbidden":
-        known = _fields(model, path[:-1])
+        known = known_keys(model, path[:-1])
         message = f"unknown key{nearest(str(path[-1]), known)}"
     elif detail["type"] == "literal_error":
         message = f"{detail['input']!r} is not allowed; allowed: {detail['ctx']['expected'].replace(chr(39), '')}"
@@ -101,8 +101,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def _fields(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
-    """Return the keys allowed at a path of a model."""
+def known_keys(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """Return the keys allowed at a path of a model; none where any name may stand, or nothing."""
     current: list[Any] = [model]
     for part in path:
         following: list[Any] = []

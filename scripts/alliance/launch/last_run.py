@@ -18,7 +18,7 @@ from alliance.files import digest, write_text
 
 RECORD = ".snakemake/last_complete_run"
 PROJECT_PARTS = ("Snakefile", "workflow", "scripts", "profiles", "envs")
-STUDY_FILES = ("scenarios.yaml", "withdrawn.csv")
+STUDY_FILES = ("scenarios.yaml", "withdrawn.csv", "prereg.yaml")
 NOT_RESULTS = {"logs", "__pycache__"}
 
 

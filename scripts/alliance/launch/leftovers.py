@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from alliance.configuration.study import RESERVED_SCENARIOS, Study
-from alliance.files import read_json, remove_partial_files
+from alliance.configuration.study import MULTIVERSE, RESERVED_SCENARIOS, Study, scoring_digest
+from alliance.files import PRIVATE, read_json, remove_partial_files, write_json
 from alliance.portable import FOLDER, FORMATS, origin_file
+
+WITHDRAWALS = "private/withdrawals.json"
+MULTIVERSE_TABLES = ("specifications", "node_influence", "summary")
 
 
 def remove_leftovers(study: Study) -> list[str]:
@@ -34,23 +38,33 @@ def remove_leftovers(study: Study) -> list[str]:
             if folder.name not in study.sites:
                 shutil.rmtree(folder)
                 removed.add(f"site {folder.name}")
-    score_digests = {study.score_digest(scenario) for scenario in study.scenarios}
+    score_digests = {study.score_digest(scenario) for scenario in study.scenarios} | _multiverse_scores(study)
     estimate_digests = {
         (question, study.estimate_digest(scenario, question))
         for scenario in study.scenarios
         for question in study.enabled_questions(scenario)
     }
+    if study.has_multiverse:
+        estimate_digests.add((MULTIVERSE, study.multiverse_digest()))
+    else:
+        _remove_multiverse(results / "sensitivity")
     for folder in _folders(results / "scores"):
         _keep(folder, folder.name in score_digests, study)
     for question in _folders(results / "summaries"):
         for folder in _folders(question):
             _keep(folder, (question.name, folder.name) in estimate_digests, study)
         _remove_if_empty(question)
-    for question in _folders(results / "constants"):
-        for path in list(question.glob("*.json")):
-            if (question.name, path.stem) not in estimate_digests:
-                path.unlink()
-        _remove_if_empty(question)
+    one_stage_digests = {
+        (question, study.one_stage_digest(scenario, question))
+        for scenario in study.scenarios
+        for question in study.enabled_questions(scenario)
+    }
+    for stage, digests in (("constants", estimate_digests), ("one_stage", one_stage_digests)):
+        for question in _folders(results / stage):
+            for path in sorted(question.iterdir()):
+                if (question.name, path.stem) not in digests:
+                    path.unlink()
+            _remove_if_empty(question)
     for folder in _folders(results):
         if folder.name in RESERVED_SCENARIOS or folder.name == "sites":
             continue
@@ -70,6 +84,79 @@ def remove_leftovers(study: Study) -> list[str]:
         if log.parent.name in ("clean_site",) and log.stem not in study.sites:
             log.unlink()
     return sorted(removed)
+
+
+def remove_outdated_scenarios(study: Study, asked: Sequence[str]) -> list[str]:
+    """Delete results of scenarios that this run does not compute again, where a client withdrew or a site left since they were computed.
+
+    What the scenarios asked for rest on is computed again by the run itself.
+
+    Parameters
+    ----------
+    study : Study
+    asked : sequence of str
+        Scenarios of this run.
+
+    Returns
+    -------
+    list of str
+        The scenarios, for people.
+    """
+    results = study.folder / "results"
+    known = read_json(results / WITHDRAWALS) if (results / WITHDRAWALS).exists() else {}
+    withdrawn = {site for site, ids in study.withdrawn.items() if known.get(site) != ids}
+    others = [folder for folder in _folders(results) if folder.name in study.scenarios and folder.name not in asked]
+    gone = any(_sites_behind(folder) - set(study.sites) for folder in others)
+    if not withdrawn and not gone:
+        return []
+    scores = {study.score_digest(scenario) for scenario in asked} | _multiverse_scores(study)
+    asks = [(scenario, question) for scenario in asked for question in study.enabled_questions(scenario)]
+    summaries = {(question, study.estimate_digest(scenario, question)) for scenario, question in asks}
+    summaries |= {(MULTIVERSE, study.multiverse_digest())} if study.has_multiverse else set()
+    joined = {(question, study.one_stage_digest(scenario, question)) for scenario, question in asks}
+    for folder in _folders(results / "scores"):
+        _remove_sites(folder, withdrawn if folder.name not in scores else set())
+    for question in _folders(results / "summaries"):
+        for folder in _folders(question):
+            _remove_sites(folder, withdrawn if (question.name, folder.name) not in summaries else set())
+    for question in _folders(results / "one_stage"):
+        for path in sorted(question.glob("*.csv")):
+            if (question.name, path.stem) not in joined:
+                path.unlink()
+    for folder in others:
+        shutil.rmtree(folder)
+    return [folder.name for folder in others]
+
+
+def record_withdrawals(study: Study) -> None:
+    """Remember which withdrawals the results of a run that ended well respect."""
+    path = study.folder / "results" / WITHDRAWALS
+    if study.withdrawn or path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_json(path, study.withdrawn, PRIVATE)
+
+
+def _multiverse_scores(study: Study) -> set[str]:
+    """Return the digests of the scores that the multiverse rests on."""
+    return {scoring_digest(section) for section in study.multiverse_scorings()} if study.has_multiverse else set()
+
+
+def _remove_multiverse(folder: Path) -> None:
+    """Delete the tables of a multiverse that the configuration no longer asks for."""
+    for name in MULTIVERSE_TABLES:
+        (folder / "tables" / f"{name}.csv").unlink(missing_ok=True)
+
+
+def _sites_behind(scenario: Path) -> set[str]:
+    """Return the sites that a scenario's results rest on, as far as they say so."""
+    path = scenario / "provenance.json"
+    return {entry["site"] for entry in read_json(path)["inputs"]} if path.exists() else set()
+
+
+def _remove_sites(folder: Path, sites: set[str]) -> None:
+    for site in _folders(folder):
+        if site.name in sites:
+            shutil.rmtree(site)
 
 
 def remove_outdated_exports(study: Study) -> list[str]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.questions import effects, outcome_pooling
+from alliance.questions import effects, outcome_headline, outcome_pooling
 from alliance.questions.contract import EFFECT_KEYS, finish
-from alliance.questions.correlations import published_correlations, published_fields, row_fields
+from alliance.questions.correlations import published_correlations, published_fields
 from alliance.questions.outcome_contrasts import Rows, kind_block, main_outcome, moderator_blocks, rater_blocks, timing_blocks
 from alliance.questions.outcome_levels import client_frame, level_rows, one_stage_rows, session_frame
 from alliance.questions.outcome_measures import FORMS, PREFERRED, AllianceKey, OutcomeKey, SiteMeasures, effects_of, measures
@@ -33,8 +33,14 @@ estimate_reads = (
     "questions.alliance_outcome.moderators",
     "questions.alliance_outcome.within",
     "questions.alliance_outcome.imputation",
+    "questions.alliance_outcome.headline",
 )
-pool_reads = ("pooling", "questions.alliance_outcome.equivalence_bound", "questions.alliance_outcome.nonsignificant_p")
+pool_reads = (
+    "pooling",
+    "questions.alliance_outcome.equivalence_bound",
+    "questions.alliance_outcome.nonsignificant_p",
+    "questions.alliance_outcome.coding",
+)
 needs = ()
 tables = ("site_effects", "pooled", "levels", "moderators", "raters", "timing", "eligibility", "leave_one_out", "influence", "missing")
 
@@ -72,7 +78,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     if site.published is not None:
         return _from_published(site, site.published, options)
     found = measures(site, options)
-    blocks: list[tuple[str, list[dict[str, Any]], np.ndarray]] = [(EFFECTS, *_effect_rows(found, options))]
+    blocks: list[tuple[str, list[dict[str, Any]], np.ndarray]] = [(EFFECTS, *_effect_rows(site, found, options))]
     blocks.append((EFFECTS, *_with_variances(_absent_headline(found, options))))
     for name, parts in _contrast_blocks(site, found, options).items():
         blocks += [(name, *part) for part in parts]
@@ -163,35 +169,29 @@ def forms(options: Mapping[str, Any]) -> list[str]:
     return [main, *(form for form in options["questions"]["alliance_outcome"]["forms"] if form != main)]
 
 
-def _effect_rows(found: SiteMeasures, options: Mapping[str, Any]) -> tuple[list[dict[str, Any]], np.ndarray]:
+def _effect_rows(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]) -> tuple[list[dict[str, Any]], np.ndarray]:
     """Return the rows of all effects, and the covariance of those of the main alliance measure; of all others just the variances."""
     minimum = options["pooling"]["min_clients"]
-    total = len(found.clients)
     rows: list[dict[str, Any]] = []
     main, others = [], []
     shares: list[np.ndarray] = []
-    sessions = np.column_stack(list(found.sessions.values())) if found.sessions else np.empty((total, 0))
-    for outcome, values in found.outcomes.items():
+    configured = outcome_headline.settings(options) != outcome_headline.USUAL
+    for outcome in found.outcomes:
         for form in forms(options):
             if not found.alliance:
                 continue
             result = effects_of(found, outcome, form, minimum)
-            late = found.late[outcome]
-            outcome_known = np.isfinite(values.post) & (np.isfinite(values.intake) | (form == "zero_order"))
-            slope = 1 - result.r**2
             for position, alliance in enumerate(found.alliance):
-                used = outcome_known & np.isfinite(found.alliance[alliance]) & ~late[:, position]
-                fields = row_fields(result, position, found.therapists is not None)
-                fields["estimate_type"] = FORMS[form]
-                if form != "zero_order" and values.no_intake:
-                    fields |= {"reason": f"not estimable: {values.no_intake}"}
-                fields["n_sessions"] = int(sessions[used, position].sum())
-                fields["share_missing"] = 1 - fields["n_clients"] / total if total else None
-                rows.append({**_keys(alliance, outcome, form, options), **fields})
-                spread = float((result.se_z[position] * slope[position]) ** 2)
-                is_main = alliance.instrument == PREFERRED and alliance.window == options["alliance"]["window"]
-                (main if is_main and np.isfinite(spread) else others).append((len(rows) - 1, spread))
-                if is_main and np.isfinite(spread):
+                keys = _keys(alliance, outcome, form, options)
+                if configured and keys["headline"] != "no":
+                    fields, spread = outcome_headline.configured_effect(site, found, alliance, outcome, form, options)
+                else:
+                    fields, spread = outcome_headline.complete_fields(found, outcome, form, result, position)
+                rows.append({**keys, **fields})
+                joint = alliance.instrument == PREFERRED and alliance.window == options["alliance"]["window"]
+                joint = joint and np.isfinite(spread) and not (configured and keys["headline"] != "no")
+                (main if joint else others).append((len(rows) - 1, spread))
+                if joint:
                     shares.append(_shares(result, position, spread))
     vcov = np.full((len(rows), len(rows)), np.nan)
     for position, spread in others:
@@ -305,26 +305,13 @@ def _eligibility_facts(site: SiteData, main: AllianceKey, found: SiteMeasures) -
 
 def _from_published(site: SiteData, published: Published, options: Mapping[str, Any]) -> SiteSummary:
     """Return what a published matrix or list of effects says: alliance, outcome and intake as the study names them."""
-    minimum = options["pooling"]["min_clients"]
-    matrix = {frozenset((row.var1, row.var2)): (row.r, row.n) for row in published_correlations(published).itertuples(index=False)}
-    own = published.effects
-    direct = {row.parameter: row for row in own[own["question"].eq("alliance_outcome")].itertuples(index=False)}
     alliance = AllianceKey(PREFERRED, options["alliance"]["scale"], options["alliance"]["rater"], options["alliance"]["window"])
     outcome = main_outcome(options)
     rows, spread = [], []
     for form in forms(options):
         # What a site publishes are the study's variables: rated by whom the configuration says.
-        keys = _keys(alliance, outcome, form, options)
-        if form in direct:
-            effect = direct[form]
-            fields, variance = published_fields(effect.estimate, effect.n, effect.std_error, minimum, held=form == "ancova")
-        else:
-            r, n, reason = _published_form(matrix, form)
-            if reason:
-                fields, variance = {"method": "none", "status": "not_estimable", "reason": f"not estimable: {reason}"}, np.nan
-            else:
-                fields, variance = published_fields(r, n, None, minimum, held=form == "ancova")
-        rows.append({**keys, **fields, "estimate_type": FORMS[form]})
+        fields, variance = published_effect(published, form, options)
+        rows.append({**_keys(alliance, outcome, form, options), **fields})
         spread.append(variance)
     named, vcov = _numbered([(EFFECTS, rows, np.diag(spread) + np.where(np.eye(len(rows)) > 0, 0, np.nan))])
     largest = max((row["n_clients"] for row in named if row.get("n_clients") is not None), default=0)
@@ -346,6 +333,27 @@ def _from_published(site: SiteData, published: Published, options: Mapping[str, 
         estimates=pd.DataFrame(named),
         vcov=vcov,
     )
+
+
+def published_effect(published: Published, form: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
+    """Return the columns of ``estimates.csv`` and the variance of the headline in one form as a site published it."""
+    minimum = options["pooling"]["min_clients"]
+    own = published.effects
+    direct = own[own["question"].eq("alliance_outcome") & own["parameter"].eq(form)]
+    held = outcome_headline.settings(options)["covariates"]
+    if held and form != "zero_order":
+        r, n, std_error, reason = np.nan, None, None, f"the site published no correlation with {', '.join(held)}"
+    elif len(direct):
+        last = direct.iloc[-1]
+        r, n, std_error, reason = last["estimate"], last["n"], last["std_error"], ""
+    else:
+        matrix = {frozenset((row.var1, row.var2)): (row.r, row.n) for row in published_correlations(published).itertuples(index=False)}
+        (r, n, reason), std_error = _published_form(matrix, form), None
+    if reason:
+        absent = {"method": "none", "status": "not_estimable", "reason": f"not estimable: {reason}"}
+        return {**absent, "estimate_type": FORMS[form]}, np.nan
+    fields, variance = published_fields(r, n, std_error, minimum, held=form == "ancova")
+    return {**fields, "estimate_type": FORMS[form]}, variance
 
 
 def _published_form(matrix: Mapping[frozenset[str], tuple[float, Any]], form: str) -> tuple[float, Any, str]:

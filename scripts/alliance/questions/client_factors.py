@@ -26,8 +26,16 @@ from alliance.questions.sentences import Sentence, cluster_sentences, pooling_se
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 
-estimate_reads = ("alliance", "outcome", "pooling.min_clients", "questions.client_factors")
-pool_reads = ("alliance.rater", "outcome.rater", "outcome.form", "pooling", "questions.client_factors")
+estimate_reads = (
+    "alliance.instruments",
+    "alliance.scale",
+    "alliance.rater",
+    "alliance.windows",
+    "outcome",
+    "pooling.min_clients",
+    "questions.client_factors",
+)
+pool_reads = ("outcome.rater", "outcome.form", "pooling", "questions.client_factors")
 needs = ()
 tables = ("factors", "categories", "over_time", "unique_shared", "instruments", "leave_one_out")
 

@@ -25,7 +25,10 @@ from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 
 estimate_reads = (
-    "alliance",
+    "alliance.instruments",
+    "alliance.scale",
+    "alliance.rater",
+    "alliance.windows",
     "symptoms",
     "outcome",
     "dropout",
@@ -34,7 +37,7 @@ estimate_reads = (
     "pooling.level",
     "questions.congruence",
 )
-pool_reads = ("pooling", "alliance.rater", "outcome.rater", "symptoms.rater", "questions.congruence")
+pool_reads = ("pooling", "outcome.rater", "symptoms.rater", "questions.congruence")
 needs = ()
 tables = ("agreement", "truth_and_bias", "actor_partner", "response_surface")
 reads_ratings = True

@@ -49,7 +49,7 @@ HETEROGENEITY = tuple(HETEROGENEITY_MEANINGS)
 
 STATUSES = ("estimated", "flagged", "not_estimable", "withheld")
 WITH_NUMBERS = ("estimated", "flagged")
-CLUSTERED = ("cluster_jackknife", "cluster_robust")
+CLUSTERED = ("cluster_jackknife", "cluster_robust", "likelihood_jackknife")
 SCALES = ("identity", "fisher_z", "log", "logit")
 
 ESTIMATE_TYPES = {
@@ -157,7 +157,7 @@ ESTIMATE_TYPES = {
     "tracking_contrast": "difference of two such slopes, first minus second",
     "bias_moderated": "change of the directional bias per SD of a moderator (per session for the number of the session)",
     "tracking_moderated": "change of tracking within clients per SD of a moderator (per session for the number of the session)",
-    "random_effect_sd": "standard deviation of an effect over clients or therapists",
+    "random_effect_sd": "standard deviation of an effect (of the log odds in logit models) over clients or therapists",
     "partner_actor_ratio": "partner effect over actor effect (k): 1 both count alike, 0 only one's own rating, -1 their contrast",
     "surface_coefficient": "coefficient of the polynomial regression, or slope or curvature along a line of the response surface",
     "surface_axis": "coordinate of the stationary point, or intercept or slope of a principal axis of the response surface",
@@ -165,7 +165,10 @@ ESTIMATE_TYPES = {
     "standard_deviation": "standard deviation, in the unit the row names",
     "share_of_rest": "share of the outcome variance left by the covariates that the alliance explains (squared partial r)",
     "hazard_ratio": "ratio of hazards (chances to leave after a session among those who came to it) for one more unit of the row's term",
-    "odds_ratio": "the same of the odds to leave after a session",
+    "odds_ratio": "ratio of odds for one more unit of the row's term: to leave after a session, or that an event has the row's response",
+    "transition_odds": "odds that an event has the row's response: how often it has for each time it has not",
+    "curvature_standardised": "coefficient of the squared deviation of an amount from its mean, amount and outcome in SD",
+    "turning_point": "amount at which a curve turns or two lines meet, in events an hour",
     "frailty_sd": "standard deviation between therapists of the log hazard (odds) of their clients",
     "cumulative_risk": "share (0-1) of clients who have dropped out up to a session, where planned endings compete",
     "risk_difference": "difference of two such shares",
@@ -173,12 +176,28 @@ ESTIMATE_TYPES = {
     "observed_to_expected": "dropouts observed over those that a model fitted without these clients expects",
     "calibration_slope": "coefficient of the risk so expected; 1: risks are spread as foretold, below 1: foretold too far apart",
     "kappa": "agreement of two definitions beyond chance (Cohen's kappa)",
+    "pabak": "agreement of two criteria corrected for prevalence and bias: twice the share of agreement minus 1",
+    "share_difference": "difference of two shares (0-1)",
+    "predicted_difference": "difference of the outcomes expected at two combinations of predictors, in SD of the site's outcome",
+    "specification_quantile": "quantile of the pooled estimates over specifications, named in `statistic`",
+    "variance_explained": "share (0-1) of the variance of the pooled estimates over specifications",
+    "p_value": "p value of a test, named in `statistic`",
+    "slope_per_ten_sessions": "change of the alliance over ten sessions, in SD of session scores; for curvature: how much this changes "
+    "with the square of ten sessions",
+    "session_number": "number of a session, or of sessions",
+    "autocorrelation": "correlation of deviations from the client's line at sessions that follow each other",
+    "variance": "variance over sessions, in squared SD of session scores",
+    "variance_ratio": "ratio of two such variances; slightly below zero where the first is no more than chance",
+    "synchrony": "mean cosine of the angle between two clients' cycles: 1 in step, 0 each with a time of its own",
 }
 
 METHODS = {
     "cluster_jackknife": "from one site's rows; standard error from leaving out each therapist in turn, interval by t (therapists - 1)",
     "cluster_robust": "the same with the sandwich standard error, where leaving out one of the therapists leaves no estimate",
     "independent": "from one site's rows; clients taken as independent, standard error of z 1 / sqrt(n - 3) (few therapists)",
+    "likelihood_jackknife": "from one site's rows, also clients who lack some values (full information maximum likelihood); standard error "
+    "from leaving out each therapist in turn, interval by t (therapists - 1)",
+    "likelihood_independent": "the same with clients taken as independent, each left out in turn",
     "bootstrap": "from one site's rows; percentile interval, expanded for few therapists, and standard error over resampled therapists "
     "(clients where therapists are unknown or fewer than ten)",
     "normal_theory": "from one site: clients taken as independent and normal (a published matrix, or therapists unknown or too few)",
@@ -214,12 +233,22 @@ METHODS = {
     "hazard_frailty": "from one site's rows; discrete-time hazard model with a normal random intercept of therapists, interval by z",
     "hazard_independent": "the same without random intercept: clients taken as independent (therapists few or not known)",
     "hazard_one_stage": "one such model over the rows of all sites that share them; an intercept for every site, therapists random",
+    "logit_random_clients": "from one site's rows; logit model with a normal random intercept of clients, interval by z",
+    "logit_one_stage": "one such model over the rows of all sites that share them; an intercept for every site",
     "aalen_johansen": "from one site's counts by session (Kaplan-Meier, Aalen-Johansen); clients taken as independent",
     "aalen_johansen_clustered": "the same with a standard error that respects therapists, interval by t (therapists - 1)",
     "pooled_counts": "the same from sums of the sites' counts; clients taken as independent",
     "cross_validated": "from one site's rows; each therapist left out and predicted from the others, no standard error",
     "weighted_by_clients": "mean of the sites' numbers weighted by clients; no standard error",
     "over_pairs": "smallest, largest or mean over pairs (or over loadings of one group), without standard error",
+    "over_specifications": "counted or taken over specifications; they rest on the same clients, so there is no interval",
+    "sign_flips": "test by flipping the signs of whole therapists' scores at random, the same flips for every specification",
+    "shuffled_alliance": "the same with the alliance shuffled over the clients of each site, as tests of specification curves did at first",
+    "profile_likelihood": "where the likelihood of the growth model is largest, interval by likelihood ratio; pooled: sites' likelihoods "
+    "added up",
+    "permutation": "test by permuting each client's sessions at random; pooled: from sums of the sites' counts",
+    "rayleigh": "mean over pairs of clients, with the Rayleigh test of their directions; no standard error",
+    "pooled_sums": "from sums over the clients of all sites, about the means of their sites; no standard error",
     "none": "nothing was computed",
 }
 
@@ -309,10 +338,19 @@ _OF_FACTOR = {
     "same_rater": "yes: one person gave all ratings; mixed: some of them; unknown where the factor's rater is not known",
     "window": "sessions of the alliance",
 }
+_INTERVENTION_KEYS = {
+    "event": "event of the configuration (or two, first minus second)",
+    "alliance_rater": "who rated the alliance",
+    "same_rater": "yes: one person coded the events and rated the alliance; mixed: at some sites",
+}
 _WITHOUT_WEIGHT = {
     "bound": "largest correlation, or difference, that counts as none",
     "p_equivalence": "p value of the test that the number lies inside the bounds (two one-sided tests)",
     "decision": "equivalent, different, equivalent_and_different or undecided; never 'no effect' from a test that found none",
+}
+_CRITERION = {
+    "criterion": "criterion of the configuration; empty: does not depend on one",
+    "rule": "its rule",
 }
 _LEFT_OUT = {"site_left_out": "site left out of this pooled row"}
 _SAME_RATER = {"same_rater": "yes: one person rated alliance and outcome, so the correlation holds shared perception too (halo)"}
@@ -334,7 +372,7 @@ EFFECT_KEYS = {
 }
 _CONTRAST = {"contrast": "which correlations are compared, first minus second; empty: one correlation, on the clients of the contrast"}
 
-_FORM_TYPES = ("correlation", "partial_correlation", "part_correlation", "correlation_with_change")
+FORM_TYPES = ("correlation", "partial_correlation", "part_correlation", "correlation_with_change")
 _MEASURE_KEYS = {
     "instrument": "instrument",
     "form": "the rater's form of it",
@@ -429,7 +467,7 @@ TABLES = (
         "site_effects",
         "Correlation of every alliance measure with every outcome at every site.",
         {**EFFECT_KEYS, "detectable_r": "smallest true correlation that would be found with 80 % power, given the standard error"},
-        _FORM_TYPES,
+        FORM_TYPES,
         heterogeneity=False,
         numbers=("detectable_r",),
     ),
@@ -442,14 +480,14 @@ TABLES = (
             **EFFECT_KEYS,
             "coding": "what is done with effects that are not significant at their site: as_estimated, zero, dropped, imputed",
         },
-        (*_FORM_TYPES, "share"),
+        (*FORM_TYPES, "share"),
     ),
     Table(
         "alliance_outcome",
         "leave_one_out",
         "The pooled effects of the preferred measures, each site left out in turn.",
         {**EFFECT_KEYS, **_LEFT_OUT},
-        _FORM_TYPES,
+        FORM_TYPES,
     ),
     Table(
         "alliance_outcome",
@@ -461,7 +499,7 @@ TABLES = (
             **_INFLUENCE,
             "influential": "yes: by the rules of the R package metafor",
         },
-        _FORM_TYPES,
+        FORM_TYPES,
         heterogeneity=False,
         numbers=tuple(_INFLUENCE),
     ),
@@ -492,7 +530,7 @@ TABLES = (
             **_SAME_RATER,
             **_EQUIVALENCE,
         },
-        (*_FORM_TYPES, "correlation_contrast", "interaction_standardised", "slope_on_moderator", "standardised_mean_difference"),
+        (*FORM_TYPES, "correlation_contrast", "interaction_standardised", "slope_on_moderator", "standardised_mean_difference"),
         numbers=("bound", "p_equivalence"),
     ),
     Table(
@@ -508,7 +546,7 @@ TABLES = (
             **_SAME_RATER,
             **_CONTRAST,
         },
-        (*_FORM_TYPES, "correlation_contrast"),
+        (*FORM_TYPES, "correlation_contrast"),
     ),
     Table(
         "alliance_outcome",
@@ -524,7 +562,7 @@ TABLES = (
             **_SAME_RATER,
             **_CONTRAST,
         },
-        (*_FORM_TYPES, "correlation_contrast"),
+        (*FORM_TYPES, "correlation_contrast"),
     ),
     Table(
         "alliance_outcome",
@@ -539,7 +577,7 @@ TABLES = (
             **_SAME_RATER,
             "decision": "met, not met, or not known",
         },
-        ("criterion_met", *_FORM_TYPES),
+        ("criterion_met", *FORM_TYPES),
     ),
     Table(
         "alliance_outcome",
@@ -550,7 +588,7 @@ TABLES = (
             "delta": "shift of imputed outcomes in SD (negative: those without outcome did worse)",
             **_SAME_RATER,
         },
-        (*_FORM_TYPES, "share"),
+        (*FORM_TYPES, "share"),
     ),
     Table(
         "measurement",
@@ -790,7 +828,7 @@ TABLES = (
         "beside the alliance.",
         _CONDITION_KEYS,
         (
-            *(*_FORM_TYPES, "correlation_contrast", "slope_on_moderator", "slope_standardised", "slope_contrast"),
+            *(*FORM_TYPES, "correlation_contrast", "slope_on_moderator", "slope_standardised", "slope_contrast"),
             *("semipartial_correlation", "r_squared_change", "interaction_standardised"),
         ),
         numbers=("bound", "p_equivalence"),
@@ -955,8 +993,20 @@ TABLES = (
         "sudden_gains",
         "Sudden gains and losses between sessions, and the alliance around sudden gains (in SD of the site's session scores, less that of "
         "clients without one at the same sessions).",
-        {"shift": "gain or loss", "statistic": "what is counted or averaged", "rule": "the rule of the site; pooled rows: see the sites"},
+        {
+            "shift": "gain or loss",
+            "statistic": "what is counted or averaged",
+            "rule": "the rule of the site; pooled rows: see the sites",
+            "mean_gain": "alliance of clients with a sudden gain at this place, in SD of the site's session scores about their mean; "
+            "pooled rows: mean over the gains of all sites",
+            "mean_without": "alliance of clients without one at the same sessions, likewise",
+            "n_gains": "sudden gains behind the row",
+            "n_unmatched": "sudden gains with the alliance measured but no client without one to compare with",
+            "n_unmeasured": "sudden gains without the alliance at this place",
+            "n_without": "clients without a sudden gain behind the row",
+        },
         ("share", "mean", "mean_difference"),
+        numbers=("mean_gain", "mean_without"),
     ),
     Table(
         "early_gains",
@@ -1049,6 +1099,59 @@ TABLES = (
         numbers=("bound", "p_equivalence"),
     ),
     Table(
+        "interventions",
+        "events",
+        "Coded events of sessions and the alliance of the next: within and between clients, both ways, by kind, in ruptures, by initial level.",
+        {
+            **_INTERVENTION_KEYS,
+            "topic": "frequency, accuracy (intensity of events), in_ruptures, moderation, or initially_poor",
+            "explained": "what follows: the next alliance, the next symptoms (higher is better), or the next event",
+            "term": "what it depends on (event, alliance, accuracy), product and slopes with a moderator, or effect by true initial level",
+            "part": "within_clients, between_clients, between - within (in SD within clients), across_levels, or clients (one row each)",
+            "compared_with": "what a session is compared with: all_sessions of the client, or earlier_sessions (no later one enters)",
+            "moderator": "moderation of the configuration; empty: none",
+            "window": "sessions of `alliance.windows`; rupture: those in rupture windows; empty: see the term",
+            "treatment": "clients of this treatment only; empty: all",
+            "bound": "largest slope that counts as none (`equivalence_bound`)",
+            "p_equivalence": "p value of the test that the slope lies inside the bounds (two one-sided tests)",
+            "decision": "equivalent, different, equivalent_and_different or undecided; never 'no effect' from a test that found none",
+        },
+        ("slope_standardised", "slope_contrast", "interaction_standardised", "mean_difference", "reliability"),
+        numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "interventions",
+        "curvilinear",
+        "Is a middle amount of an intervention best? Quadratic regression and the two-lines test, within and between clients.",
+        {
+            **_INTERVENTION_KEYS,
+            "part": "within_clients or between_clients",
+            "term": "linear and quadratic (at the mean amount), turning_point; line_below and line_above the bend, bend; inverted_u: whether "
+            "both lines differ from zero, the one below rising, the one above falling",
+            "window": EFFECT_KEYS["window"],
+            "decision": "of the turning point: inside, outside or undecided (5th to 95th percentile of the amount); of the lines: "
+            "inverted_u, u or not_shown",
+        },
+        ("slope_standardised", "curvature_standardised", "turning_point", "criterion_met"),
+    ),
+    Table(
+        "interventions",
+        "transitions",
+        "What follows a challenge by the alliance before it, what repairs a rupture, and whether drops and coded ruptures agree.",
+        {
+            "topic": "after_event, repair (of a rupture, in the next session), or detection",
+            "after": "event after which a response is looked for; rupture: sessions in rupture windows",
+            "response": "response in the same session, one against another, repaired in the next session, or drop of the alliance",
+            "group": "low, high: clients whose alliance before lies below or above the site's median; kinds of event; their difference; within "
+            "clients, between clients: per SD of the alliance before; of detection: what is told",
+            "model": "counted (groups as wholes) or multilevel (logit model with a random intercept of clients)",
+            "alliance_rater": "who rated the alliance",
+            "same_rater": "yes: one person coded the events and rated the alliance; mixed: at some sites",
+            "n_events": "occasions behind the number",
+        },
+        ("share", "transition_odds", "odds_ratio", "random_effect_sd", "kappa"),
+    ),
+    Table(
         "dropout",
         "hazard",
         "Who leaves: ratios of hazards for the alliance and for clients and therapists, risks of dropout by session, failure in phase 1.",
@@ -1113,6 +1216,130 @@ TABLES = (
         },
         ("observed_to_expected", "calibration_slope", "cumulative_risk"),
         steps=("session",),
+    ),
+    Table(
+        "course",
+        "growth",
+        "How the alliance grows over sessions: the mean curve with the spread of single ones, lines, bends, and slopes with the outcome.",
+        {
+            "alliance_rater": "who rated the alliance",
+            "growth_model": "curve (mean and SD of clients by session), linear, quadratic, piecewise (bend at `questions.course.knot`, "
+            "the knot itself is searched), or outcome (clients' lines and the outcome in one model)",
+            "term": "what is told of it; slopes and curvature are those of the mean curve",
+            "session": "session of the curve; empty: none",
+            "same_rater": "yes: one person rated alliance and outcome; empty: no outcome",
+            "bound": "largest value that counts as none (`slope_bound`, `outcome_bound`)",
+            "p_equivalence": "p value of the test that the number lies inside the bounds (two one-sided tests)",
+            "decision": "equivalent, different, equivalent_and_different or undecided; never 'no change' from a test that found none",
+        },
+        (
+            *("mean", "standard_deviation", "slope_per_ten_sessions", "random_effect_sd", "share", "session_number", "slope_contrast"),
+            "slope_standardised",
+        ),
+        numbers=("bound", "p_equivalence"),
+        steps=("session",),
+    ),
+    Table(
+        "course",
+        "peak",
+        "At which of the first sessions each client's alliance is highest, against sessions that could be exchanged.",
+        {
+            "alliance_rater": "who rated the alliance",
+            "statistic": "clients who peak (at the session), mean of the session (less the client's mean over all), mean session "
+            "of the peak, or sessions alike (test that all sessions are the peak equally often)",
+            "session": "session; empty: all",
+            "expected": "what sessions that could be exchanged would give",
+            "p_permutation": "p value of the permutation test that this session is the peak as often as any other",
+        },
+        ("share", "mean_difference", "session_number", "p_value"),
+        numbers=("expected", "p_permutation"),
+        steps=("session",),
+    ),
+    Table(
+        "course",
+        "variability",
+        "How much the alliance varies within clients, how long deviations last, and how little of it the mean curve shows.",
+        {
+            "alliance_rater": "who rated the alliance",
+            "statistic": "SD around the own line, RMSSD (successive differences), autocorrelation, variance of the mean curve and single "
+            "curves and their ratio, reliability of the mean of some sessions, or RMSSD with the outcome (given intake and mean alliance)",
+            "sessions": "how many sessions are averaged, for reliability",
+            "same_rater": "yes: one person rated alliance and outcome; empty: no outcome",
+        },
+        ("standard_deviation", "autocorrelation", "variance", "variance_ratio", "reliability_between", "partial_correlation"),
+    ),
+    Table(
+        "course",
+        "cycles",
+        "Whether clients' alliance goes up and down in cycles, beyond what series without cycles show, and whether clients do so in step.",
+        {
+            "alliance_rater": "who rated the alliance",
+            "surrogates": "series without cycles that are compared: white_noise, or autoregressive (with the site's autocorrelation)",
+            "statistic": "clients with a cycle (p at most .05 against the surrogates), power beyond surrogates (share of the variance "
+            "around the own line that the strongest cycle takes), cycles in step, or period of the strongest cycle",
+            "expected": "what series without cycles, or cycles each with a time of its own, would give",
+            "p_phases": "p value of the Rayleigh test that cycles of clients are not in step",
+        },
+        ("share", "mean_difference", "synchrony", "session_number"),
+        numbers=("expected", "p_phases"),
+    ),
+    Table(
+        "ruptures",
+        "criteria",
+        "Ruptures by several criteria side by side: shares of clients and sessions, depth, length and repair, and what the ratings allow.",
+        {
+            **_CRITERION,
+            "rated_by": "who gave the ratings, reports or codes",
+            "statistic": "what is counted or averaged, in words",
+            "unit": "what is counted (clients, sessions, ruptures), or the unit of a mean",
+        },
+        ("share", "mean"),
+    ),
+    Table(
+        "ruptures",
+        "base_rates",
+        "Shares of clients and of sessions with a rupture beside those that noise alone gives, and the difference.",
+        {
+            **_CRITERION,
+            "rated_by": "who gave the ratings",
+            "surrogates": "noise with each client's mean and SD: shuffled (the own ratings in random order) or autoregressive (normal "
+            "values with the site's autocorrelation of neighbouring sessions)",
+            "unit": "clients or sessions",
+            "statistic": "observed, noise, or excess (observed minus noise)",
+            "p_noise": "share of the surrogates of a site with as many ruptures as observed or more; rows of excess at sites only",
+        },
+        ("share", "share_difference"),
+        numbers=("p_noise",),
+    ),
+    Table(
+        "ruptures",
+        "agreement",
+        "How far two criteria agree about clients and about sessions, and which ruptures of one the other sees too.",
+        {
+            "criterion": "criterion of the configuration",
+            "compared_with": "the other criterion",
+            "unit": "clients, sessions, or ruptures (of the first criterion)",
+            "statistic": "agreement (share on which both agree), kappa, pabak, or also seen (share of the first's ruptures that the other "
+            "sees within `questions.ruptures.match_within` sessions)",
+            "same_rater": "yes: both criteria rest on one person's ratings, so that errors are shared",
+        },
+        ("share", "kappa", "pabak"),
+    ),
+    Table(
+        "ruptures",
+        "outcome",
+        "Outcome and dropout after repaired, unrepaired and no ruptures, early and late, and with a flat, very high alliance.",
+        {
+            **_CRITERION,
+            "outcome": "outcome (higher is better) or dropout",
+            "topic": "pattern (repaired, unrepaired, none), damage_time (early, late), severity (clients with ruptures), number (per ten "
+            "judged sessions), coasting (level and variability of the alliance, without criterion)",
+            "term": "contrast or predictor; of dropout: what was known after each session",
+            "covariates": "what is held constant; of dropout also the number of the session (with early symptoms: only later sessions)",
+            "same_rater": "yes: one person gave the ratings or codes and the outcome (or judged the ending)",
+            "n_events": "dropouts behind the number",
+        },
+        ("standardised_mean_difference", "slope_standardised", "predicted_difference", "hazard_ratio"),
     ),
 )
 
@@ -1197,6 +1424,23 @@ DESCRIPTIVE = {
         **dict.fromkeys(("n_events", "n_at_risk"), COUNT),
         **dict.fromkeys(("events_per_parameter", "p_boundary", "ci_low", "ci_high"), NUMBER),
     },
+    "interventions": {
+        **dict.fromkeys(("topic", "event", "explained", "term", "part", "compared_with", "moderator", "window", "treatment"), TEXT),
+        **dict.fromkeys(("after", "response", "group", "transition_model", "alliance_rater", "same_rater", "decision"), TEXT),
+        **dict.fromkeys(("ci_low", "ci_high"), NUMBER),
+        "n_events": COUNT,
+    },
+    "multiverse": {**dict.fromkeys(("score", "score_sd", "ci_low", "ci_high", "df"), NUMBER), "n_scores": COUNT},
+    "course": {
+        **dict.fromkeys(("alliance_rater", "growth_model", "term", "session", "sessions", "same_rater", "statistic", "surrogates"), TEXT),
+        **dict.fromkeys(("p_permutation", "p_phases", "resultant", "ci_low", "ci_high", "df"), NUMBER),
+    },
+    "ruptures": {
+        **dict.fromkeys(("criterion", "rule", "rated_by", "statistic", "unit", "surrogates", "compared_with", "same_rater"), TEXT),
+        **dict.fromkeys(("outcome", "topic", "term", "covariates"), TEXT),
+        **dict.fromkeys(("p_noise", "ci_low", "ci_high"), NUMBER),
+        "n_events": COUNT,
+    },
     "client_factors": {
         **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
         **dict.fromkeys(("where", "pair", "alliance_instrument", "index"), TEXT),
@@ -1224,6 +1468,8 @@ DESCRIPTIVE = {
             TEXT,
         ),
         **dict.fromkeys(("denominator", "category", "rule"), TEXT),
+        **dict.fromkeys(("n_gains", "n_unmatched", "n_unmeasured", "n_without"), COUNT),
+        **dict.fromkeys(("mean_gain", "mean_without"), NUMBER),
         "ci_low": NUMBER,
         "ci_high": NUMBER,
     },
@@ -1257,7 +1503,23 @@ def typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
-_COUNTS = ("n_sessions", "n_clients", "n_therapists", "n_sites", "n_pairs", "n_correlations", "n_items", "n_events", "n_at_risk")
+_COUNTS = (
+    "n_sessions",
+    "n_clients",
+    "n_therapists",
+    "n_sites",
+    "n_pairs",
+    "n_correlations",
+    "n_items",
+    "n_events",
+    "n_at_risk",
+    "n_specifications",
+    "n_units",
+    "n_gains",
+    "n_unmatched",
+    "n_unmeasured",
+    "n_without",
+)
 _NUMBERS = ("estimate", "std_error", "ci_low", "ci_high", "share_missing", "published", "difference", *HETEROGENEITY)
 NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference", *HETEROGENEITY)
 
@@ -1292,9 +1554,24 @@ class ContractError(ValueError):
 
 def faults(frame: pd.DataFrame, question: str, name: str) -> list[str]:
     """Return every way in which a result table breaks its schema, in words."""
+    schema = table(question, name)
+    found = faults_of_rows(frame, schema)
+    if tuple(frame.columns) != schema.columns:
+        return found
+    if name.startswith("site_") and frame["site"].eq(POOLED).any():
+        found.append("pooled rows in a table of sites")
+    identity = [*schema.identifying, "site", "estimate_type", "claim", "method"]
+    if frame.duplicated(identity).any():
+        found.append(f"rows that agree in {identity}")
+    if not frame.index.equals(_sorted(frame.reset_index(names="_row"), schema).set_index("_row").index):
+        found.append("rows are not in their order")
+    return found
+
+
+def faults_of_rows(frame: pd.DataFrame, schema: Table) -> list[str]:
+    """Return every way in which the columns and the single rows of a table break its schema, in words."""
     import numpy as np
 
-    schema = table(question, name)
     if tuple(frame.columns) != schema.columns:
         missing = [column for column in schema.columns if column not in frame]
         unknown = [column for column in frame.columns if column not in schema.columns]
@@ -1323,13 +1600,6 @@ def faults(frame: pd.DataFrame, question: str, name: str) -> list[str]:
         found.append("intervals whose lower end lies above the upper end")
     if frame["site"].eq("").any():
         found.append("rows without a site")
-    if name.startswith("site_") and frame["site"].eq(POOLED).any():
-        found.append("pooled rows in a table of sites")
-    identity = [*schema.identifying, "site", "estimate_type", "claim", "method"]
-    if frame.duplicated(identity).any():
-        found.append(f"rows that agree in {identity}")
-    if not frame.index.equals(_sorted(frame.reset_index(names="_row"), schema).set_index("_row").index):
-        found.append("rows are not in their order")
     return found
 
 

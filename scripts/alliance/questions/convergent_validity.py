@@ -23,7 +23,10 @@ from alliance.questions.site_data import SiteData
 from alliance.questions.summary import COUNTED, SiteSummary
 
 estimate_reads = (
-    "alliance",
+    "alliance.instruments",
+    "alliance.scale",
+    "alliance.window",
+    "alliance.windows",
     "outcome",
     "pooling.min_clients",
     "questions.convergent_validity.timepoint_window",

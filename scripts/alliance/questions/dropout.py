@@ -19,7 +19,10 @@ from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 
 estimate_reads = (
-    "alliance",
+    "alliance.instruments",
+    "alliance.scale",
+    "alliance.rater",
+    "alliance.windows",
     "outcome",
     "dropout",
     "pooling.min_clients",

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.questions.contract import CLUSTERED, HETEROGENEITY, POOLED, WITH_NUMBERS, WITHOUT_ERROR
+from alliance.questions.pooled_sites import LEFT_OUT
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
 from alliance.statistics.meta_analysis import leave_one_out_many, pool_many
@@ -317,7 +318,7 @@ def with_sites(
 
 def absence(summary: SiteSummary) -> str:
     """Return in words why a site gives no estimates."""
-    words = {"excluded": "site left out", "missing": "no summary for these options"}
+    words = {"excluded": "site left out", "missing": "no summary for these options", LEFT_OUT: "left out by pooling"}
     return f"{words.get(summary.status, summary.status)}: {summary.reason}"
 
 

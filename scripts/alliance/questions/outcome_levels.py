@@ -143,6 +143,14 @@ def level_rows(clients: pd.DataFrame, sessions: pd.DataFrame, options: Mapping[s
     return [{**row, "method": method if row["status"] != "not_estimable" else "none"} for row in rows]
 
 
+def within_client_row(sessions: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of :func:`level_rows` that tells what the alliance does to the symptoms of the next session within clients."""
+    minimum, level = options["pooling"]["min_clients"], options["pooling"]["level"]
+    rows = _symptom_rows(_labelled(sessions), options, minimum, level)
+    row = next(one for one in rows if one["part"] == PARTS[0] and not one["contrast"])
+    return {**row, "method": "mixed_model" if row["status"] != "not_estimable" else "none"}
+
+
 def _labelled(frame: pd.DataFrame) -> pd.DataFrame:
     """Return rows with units named across sites."""
     if frame.empty:

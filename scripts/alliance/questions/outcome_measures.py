@@ -176,12 +176,14 @@ def outcome_keys(site: SiteData, options: Mapping[str, Any]) -> list[OutcomeKey]
     return keys
 
 
-def _alliance(site: SiteData, key: AllianceKey, options: Mapping[str, Any]) -> Measure:
+def alliance_measure(site: SiteData, key: AllianceKey, options: Mapping[str, Any]) -> Measure:
+    """Return one alliance measure of a site."""
     definition = {"construct": "alliance", "scale": key.scale, "rater": key.rater, "window": key.window}
     return measure(site, definition if key.instrument == PREFERRED else {**definition, "instrument": key.instrument}, options)
 
 
-def _outcome(site: SiteData, key: OutcomeKey, clients: pd.Index, options: Mapping[str, Any]) -> OutcomeValues:
+def outcome_values(site: SiteData, key: OutcomeKey, clients: pd.Index, options: Mapping[str, Any]) -> OutcomeValues:
+    """Return one outcome of a site at its timepoint and at intake."""
     instruments = outcome_instruments(options) if key.instrument == PREFERRED else [key.instrument]
     found = intake = None
     for instrument in instruments:
@@ -217,16 +219,33 @@ def measures(site: SiteData, options: Mapping[str, Any], every: bool = True, mai
     def wanted(key: AllianceKey | OutcomeKey, section: str) -> bool:
         return (every or key.instrument == PREFERRED) and (not main_raters or key.rater == options[section]["rater"])
 
-    raw = {**options, "outcome": {**options["outcome"], "form": "ancova"}}
-    found = {key: _alliance(site, key, raw) for key in alliance_keys(site, raw) if wanted(key, "alliance")}
+    raw = as_at_its_timepoint(options)
+    found = {key: alliance_measure(site, key, raw) for key in alliance_keys(site, raw) if wanted(key, "alliance")}
+    clients = clients_of(site)
+    outcomes = {key: outcome_values(site, key, clients, raw) for key in outcome_keys(site, raw) if wanted(key, "outcome")}
+    return gathered(site, clients, found, outcomes)
+
+
+def as_at_its_timepoint(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options whose outcome is the level at its timepoint: the form is made of it and of the intake level here."""
+    return {**options, "outcome": {**options["outcome"], "form": "ancova"}}
+
+
+def clients_of(site: SiteData) -> pd.Index:
+    """Return the numbers of all clients of a site, in order."""
     everybody = set(site.clients["client_no"].dropna().astype("int64")) if len(site.clients) else set()
     everybody |= set(site.scores["client_no"].dropna().astype("int64")) if len(site.scores) else set()
-    clients = pd.Index(sorted(everybody), dtype="int64")
+    return pd.Index(sorted(everybody), dtype="int64")
+
+
+def gathered(
+    site: SiteData, clients: pd.Index, alliance: Mapping[AllianceKey, Measure], outcomes: Mapping[OutcomeKey, OutcomeValues]
+) -> SiteMeasures:
+    """Return measures over the same clients; those that the site lacks become reasons."""
     codes, known = therapist_codes(clients, site.clients, site.scores)
-    outcomes = {key: _outcome(site, key, clients, raw) for key in outcome_keys(site, raw) if wanted(key, "outcome")}
-    reasons: dict[AllianceKey | OutcomeKey, str] = {key: one.reason for key, one in found.items() if one.reason}
+    reasons: dict[AllianceKey | OutcomeKey, str] = {key: one.reason for key, one in alliance.items() if one.reason}
     reasons |= {key: one.found.reason for key, one in outcomes.items() if one.found.reason}
-    kept = {key: one for key, one in found.items() if not one.reason}
+    kept = {key: one for key, one in alliance.items() if not one.reason}
     outcomes = {key: one for key, one in outcomes.items() if not one.found.reason}
     sources = {key.name: one.source for key, one in kept.items() if key.instrument == PREFERRED}
     sources |= {key.name: one.found.source for key, one in outcomes.items() if key.instrument == PREFERRED}
@@ -243,22 +262,48 @@ def measures(site: SiteData, options: Mapping[str, Any], every: bool = True, mai
     )
 
 
-def effects_of(found: SiteMeasures, outcome: OutcomeKey, form: str, min_clients: int) -> Correlations:
+def effects_of(
+    found: SiteMeasures,
+    outcome: OutcomeKey,
+    form: str,
+    min_clients: int,
+    *,
+    covariates: np.ndarray | None = None,
+    ignore_therapists: bool = False,
+) -> Correlations:
     """Return the r of every alliance measure with one outcome in one form; columns in the order of ``found.alliance``.
 
     ``ancova``: partial r given the intake level; ``zero_order``: r with the level at the timepoint; ``residual_gain``: r with what the
     intake level does not explain of it; ``change``: r with the difference from intake.
+
+    Parameters
+    ----------
+    found : SiteMeasures
+    outcome : OutcomeKey
+    form : str
+    min_clients : int
+        Fewer clients: no correlation.
+    covariates : ndarray, shape (clients, q), optional
+        Held constant beside the intake level.
+    ignore_therapists : bool
+        Take clients of one therapist as independent.
     """
-    values = found.outcomes[outcome]
     x = np.column_stack(list(found.alliance.values()))
     x = np.where(found.late[outcome], np.nan, x)
-    y = values.post - values.intake if form == "change" else values.post
-    controls = values.intake if form in ("ancova", "residual_gain") else None
+    y, controls = explained(found.outcomes[outcome], form, covariates)
     return correlations(
         x,
         np.tile(y[:, None], (1, x.shape[1])),
-        found.therapists,
+        None if ignore_therapists else found.therapists,
         controls=controls,
         part=form == "residual_gain",
         min_rows=min_clients,
     )
+
+
+def explained(values: OutcomeValues, form: str, covariates: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return what a form of the outcome explains, shape (clients,), and what it holds constant, shape (clients, q), or None."""
+    y = values.post - values.intake if form == "change" else values.post
+    held = [values.intake[:, None]] if form in ("ancova", "residual_gain") else []
+    held += [covariates] if covariates is not None and covariates.shape[1] and form != "zero_order" else []
+    return y, np.column_stack(held) if held else None

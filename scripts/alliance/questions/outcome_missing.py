@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ def missing_rows(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]
     values = found.outcomes[outcome]
     data = pd.DataFrame({"alliance": found.of(alliance, outcome), "intake": values.intake, "outcome": values.post}, index=found.clients)
     rows = _pattern_rows(data, options["pooling"]["level"])
-    return [*rows, *({"same_rater": same, "estimate_type": kind, **row} for row in _imputed_rows(site, data, found, options, form))]
+    return [*rows, *({"same_rater": same, "estimate_type": kind, **row} for row in imputed_rows(site, data, found, options, form, deltas))]
 
 
 def _pattern_rows(data: pd.DataFrame, level: float) -> list[dict[str, Any]]:
@@ -83,7 +83,32 @@ def _auxiliaries(site: SiteData, clients: pd.Index, options: Mapping[str, Any]) 
     return frame[[name for name in frame if frame[name].notna().mean() >= 0.5 and spread[name] > 0]]
 
 
-def _imputed_rows(site: SiteData, data: pd.DataFrame, found: SiteMeasures, options: Mapping[str, Any], form: str) -> list[dict[str, Any]]:
+def imputed_rows(
+    site: SiteData,
+    data: pd.DataFrame,
+    found: SiteMeasures,
+    options: Mapping[str, Any],
+    form: str,
+    deltas: Sequence[float],
+    covariates: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """Return the effect with missing values imputed, one row a delta.
+
+    Parameters
+    ----------
+    site : SiteData
+    data : DataFrame
+        ``alliance, intake, outcome`` and the covariates of all clients; NaN where missing.
+    found : SiteMeasures
+        Supplies the therapists.
+    options : mapping
+    form : str
+        Form of the outcome.
+    deltas : sequence of float
+        SD by which imputed outcomes are shifted.
+    covariates : sequence of str
+        Columns of ``data`` held constant beside the intake level.
+    """
     from alliance.statistics.correlation import correlations
     from alliance.statistics.imputation import imputations_needed, impute, pool_rubin, shifted
     from alliance.statistics.resampling import generator
@@ -94,11 +119,10 @@ def _imputed_rows(site: SiteData, data: pd.DataFrame, found: SiteMeasures, optio
     kept = frame[["alliance", "outcome"]].notna().any(axis=1).to_numpy()
     frame = frame[kept]
     codes = None if found.therapists is None else found.therapists[kept]
-    complete = int(frame[["alliance", "intake", "outcome"]].notna().all(axis=1).sum())
+    complete = int(frame[["alliance", "intake", "outcome", *covariates]].notna().all(axis=1).sum())
     common = {"pattern": "", "n_clients": len(frame), "n_therapists": None if codes is None else len(np.unique(codes))}
     common["share_missing"] = 1 - complete / len(frame) if len(frame) else None
     minimum = max(options["pooling"]["min_clients"], 2 * frame.shape[1])
-    deltas = settings["deltas"]
     if complete < minimum:
         needed = f"needs at least {minimum} clients with all scores for an imputation model of {frame.shape[1]} variables"
         reason = f"not estimable: {needed}; has {complete}"
@@ -117,7 +141,9 @@ def _imputed_rows(site: SiteData, data: pd.DataFrame, found: SiteMeasures, optio
         for one in moved:
             alliance, intake, outcome = (one[:, place[name]] for name in ("alliance", "intake", "outcome"))
             y = outcome - intake if form == "change" else outcome
-            controls = intake if form in ("ancova", "residual_gain") else None
+            held = [intake] if form in ("ancova", "residual_gain") else []
+            held += [one[:, place[name]] for name in covariates if form != "zero_order"]
+            controls = np.column_stack(held) if held else None
             result = correlations(alliance[:, None], y[:, None], codes, controls=controls, part=form == "residual_gain")
             z.append(np.arctanh(result.r[0]))
             v.append(result.se_z[0] ** 2)

@@ -43,6 +43,11 @@ FORM_WORDS = {
     "change": "correlation with the change from intake",
 }
 AS_ESTIMATED = "as_estimated"
+CODING_WORDS = {
+    "zero": "counted as zero, as the 1991 meta-analysis had to count effects that were reported as not significant only",
+    "dropped": "left out",
+    "imputed": "taken as known only not to be significant (censored likelihood)",
+}
 ALL = "(all)"
 GAIN = "mean gain of the site"
 MIN_ALIKE = 4
@@ -141,9 +146,12 @@ def _effect_tables(
     absent = effects.absent_site_rows(summaries, pooled.loc[pooled["headline"].eq("yes"), EFFECT_KEYS], scale)
     headline = numbered[numbered["headline"].eq("yes")]
     main = pooled[pooled["headline"].eq("yes")]
+    pooled, coded = _headline_coding(
+        pooled, coded_rows(headline, _first_keys(main), options), options["questions"]["alliance_outcome"]["coding"]
+    )
     more = [
         _all_outcomes(numbered, summaries, options),
-        _coded(headline, main, options),
+        coded,
         _negative_share(headline, main, options),
         _one_stage_headline(main, one_stage),
     ]
@@ -239,8 +247,17 @@ def _joint_covariance(chosen: pd.DataFrame, summaries: Sequence[SiteSummary], sc
     return covariance
 
 
-def _coded(headline: pd.DataFrame, main: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the headline with site effects that are not significant coded as zero, dropped, and imputed (claim B2)."""
+def coded_rows(headline: pd.DataFrame, keys: Mapping[str, Any], options: Mapping[str, Any]) -> pd.DataFrame:
+    """Return one effect with site effects that are not significant coded as zero, dropped, and imputed (claim B2).
+
+    Parameters
+    ----------
+    headline : DataFrame
+        The effect at every site, from :func:`scaled`.
+    keys : mapping
+        Columns of every row.
+    options : mapping
+    """
     from alliance.statistics.distributions import two_sided_p
     from alliance.statistics.nonsignificant import pool_with_nonsignificant
 
@@ -260,7 +277,7 @@ def _coded(headline: pd.DataFrame, main: pd.DataFrame, options: Mapping[str, Any
         method = "censored_likelihood" if one["treatment"] == "imputed" else effects.BETWEEN_SITES[pooling["tau2"]]
         counted = used if one["treatment"] != "dropped" else used[~hidden]
         row = {
-            **_first_keys(main),
+            **keys,
             "headline": "no",
             "coding": one["treatment"],
             "site": POOLED,
@@ -276,6 +293,17 @@ def _coded(headline: pd.DataFrame, main: pd.DataFrame, options: Mapping[str, Any
             row |= {"std_error": one["std_error"], "tau2": one["tau2"]}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _headline_coding(pooled: pd.DataFrame, coded: pd.DataFrame, coding: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return pooled rows and rows of other codings with the headline moved to the coding of the configuration.
+
+    Where no coding could be tried (too few sites), the headline stays where it is and tells why.
+    """
+    if coding == AS_ESTIMATED or coded.empty:
+        return pooled, coded
+    chosen = coded["coding"].eq(coding)
+    return pooled.assign(headline=pooled["headline"].replace("yes", "no")), coded.assign(headline=np.where(chosen, "yes", "no"))
 
 
 def _negative_share(headline: pd.DataFrame, main: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFrame:
@@ -627,6 +655,12 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         *cluster_sentences(sites["method"]),
         pooling_sentence(pooling),
     ]
+    if question["coding"] != AS_ESTIMATED:
+        text = (
+            f"In the pooled headline, site effects that are not significant (two-sided p above {question['nonsignificant_p']:g}) were "
+            f"{CODING_WORDS[question['coding']]}."
+        )
+        sentences.append(Sentence(text, ("horvath_symonds_1991",) if question["coding"] == "zero" else ()))
     pooled = tables["pooled"]
     if pooled["method"].eq("cluster_robust_cr2").any():
         text = (

@@ -17,7 +17,10 @@ from alliance.questions.summary import SiteSummary
 from alliance.questions.therapist_factors_sample import sample, together
 
 estimate_reads = (
-    "alliance",
+    "alliance.instruments",
+    "alliance.scale",
+    "alliance.rater",
+    "alliance.windows",
     "outcome",
     "pooling.min_clients",
     "pooling.level",

@@ -137,7 +137,7 @@ def counted(used: pd.DataFrame, everybody: Mapping[str, int], one_stage: bool) -
 def few_sites(used: pd.DataFrame) -> str:
     """Return that a model over sites lacks sites, or nothing."""
     sites = used["site"].nunique() if len(used) else 0
-    return "" if sites > 1 else f"needs two sites that share such rows; has {sites}"
+    return "" if sites > 1 else f"needs the rows of several sites that have these; has {sites}"
 
 
 def absent(row: Mapping[str, Any], reason: str) -> dict[str, Any]:

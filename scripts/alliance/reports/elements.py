@@ -51,7 +51,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A printed table; the first cell of a row is its header. A folded one is opened by the reader."""
+    """A printed table; the first cell of a row is its header. A folded one is opened by the reader.
+
+    ``configurations`` names the element that holds what each option changes, where rows are specifications of a multiverse.
+    """
 
     id: str
     caption: str
@@ -61,6 +64,7 @@ class Table:
     empty: str = "There is nothing to show."
     emphasised: frozenset[int] = frozenset()
     folded: bool = False
+    configurations: str = ""
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -125,7 +129,8 @@ class Verdict:
 class Chapter:
     """What one or several questions of the configuration found, as it is told to a reader.
 
-    ``question`` is what the reader asks, ``sources`` are the questions of the configuration whose methods are told.
+    ``question`` is what the reader asks, ``sources`` are the questions of the configuration whose methods are told, ``standing`` says what
+    of it was registered.
     """
 
     id: str
@@ -138,6 +143,7 @@ class Chapter:
     limits: tuple[str, ...] = ()
     headlines: tuple[str, ...] = ()
     missing: tuple[str, ...] = field(default=())
+    standing: str = ""
 
 
 def slug(text: str) -> str:

@@ -15,7 +15,7 @@ from alliance import issues as issue_records
 from alliance.files import read_json
 from alliance.issues import Issue, why_left_out
 from alliance.questions import benchmarks as published
-from alliance.questions import contract
+from alliance.questions import contract, pooled_sites
 from alliance.questions import coverage as simulated
 from alliance.questions.benchmarks import Benchmark
 from alliance.questions.coverage import Coverage
@@ -25,6 +25,7 @@ from alliance.reports.numbers import level
 from alliance.reports.page import LeftOut, StudyHead
 
 EXCLUDED = "excluded"
+_RUN = frozenset("=+-@\t\r")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ class ReportData:
         Bibliography by key.
     coverage : sequence of Coverage
         How often intervals held the truth in simulations.
+    preregistration : mapping or None
+        What was registered; None where nothing was.
+    deviations : DataFrame
+        What was registered beside what this scenario has.
     """
 
     scenario: str
@@ -71,6 +76,8 @@ class ReportData:
     benchmarks: Sequence[Benchmark] = ()
     references: Mapping[str, Reference] = field(default_factory=dict)
     coverage: Sequence[Coverage] = ()
+    preregistration: Mapping[str, Any] | None = None
+    deviations: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def decimals(self) -> int:
@@ -107,6 +114,8 @@ def head(data: ReportData) -> StudyHead:
     left_out = tuple(
         LeftOut(data.labels[status["site"]], why_left_out(status.get("reasons", ())), f"{status['site']}.html") for status in data.excluded
     )
+    not_pooled = pooled_sites.left_out(data.statuses, data.options["pooling"]["sites"])
+    left_out += tuple(LeftOut(data.labels[site], f"left out of pooling: {reason}", f"{site}.html") for site, reason in not_pooled.items())
     return StudyHead(
         title=study["title"],
         simulated=bool(study["simulated"]),
@@ -129,16 +138,36 @@ def read_tables(folder: Path, questions: Sequence[str]) -> dict[str, dict[str, p
 
 
 def read_table(path: Path, question: str) -> pd.DataFrame:
-    """Read one result table with the types of its schema; unknown numbers are missing, unknown text is empty."""
+    """Read one result table with the types of its schema; unknown numbers are missing, unknown text is empty.
+
+    Text is held as Python objects: pages choose rows from wide tables thousands of times, which takes all columns of one kind at once.
+    """
     try:
         schema = contract.table_types(contract.table(question, path.stem))
     except KeyError:
         return _read_csv(path)
-    text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    # Results' files keep spreadsheets from running cells such as the operator =~ by an apostrophe.
-    written = [name for name in text if schema.get(name) == contract.TEXT]
-    text[written] = text[written].replace(r"^'(?=[=+\-@\t\r])", "", regex=True)
-    return contract.typed(text.replace("", None), schema)
+    return _read_typed(path, schema)
+
+
+def read_sensitivity_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """Read the tables of ``results/sensitivity/tables/`` that are there."""
+    from alliance.sensitivity.contract import TABLES
+
+    paths = {schema.name: Path(folder) / f"{schema.name}.csv" for schema in TABLES}
+    return {schema.name: _read_typed(paths[schema.name], contract.table_types(schema)) for schema in TABLES if paths[schema.name].exists()}
+
+
+def _read_typed(path: Path, schema: dict[str, str]) -> pd.DataFrame:
+    cells = pd.read_csv(path, dtype=object, keep_default_na=False, encoding="utf-8")
+    numbers = {name: kind for name, kind in schema.items() if kind != contract.TEXT}
+    typed = contract.typed(cells[[name for name in numbers if name in cells]].replace("", None), numbers)
+    text = {name: _unprotected(cells[name]) if name in cells else "" for name in schema if name not in numbers}
+    return pd.concat([typed, pd.DataFrame(text, index=typed.index, dtype=object)], axis=1)[list(schema)]
+
+
+def _unprotected(cells: pd.Series) -> list[str]:
+    """Return text without the apostrophe by which results' files keep spreadsheets from running cells such as the operator =~."""
+    return [cell[1:] if cell[:1] == "'" and cell[1:2] in _RUN else cell for cell in cells]
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -169,6 +198,8 @@ def read(
     benchmarks: Path,
     references: Path,
     coverage: Path,
+    preregistration: Mapping[str, Any] | None,
+    deviations: Path,
 ) -> ReportData:
     """Read everything that a scenario's pages are made from."""
     options = read_json(config)
@@ -186,7 +217,15 @@ def read(
         benchmarks=published.read(benchmarks),
         references=bibliography.parse(Path(references).read_text(encoding="utf-8")),
         coverage=simulated.read(coverage),
+        preregistration=preregistration,
+        deviations=read_deviations(deviations),
     )
+
+
+def read_deviations(path: Path) -> pd.DataFrame:
+    """Read ``deviations.csv``: all text, empty where there is none."""
+    cells = pd.read_csv(path, dtype=object, keep_default_na=False, encoding="utf-8")
+    return pd.DataFrame({name: _unprotected(cells[name]) for name in cells}, dtype=object)
 
 
 def question_module(question: str) -> Any:

@@ -109,6 +109,7 @@ PAGES = (
     ("index", "index.html", "Study"),
     ("quality", "quality.html", "Data quality"),
     ("dictionary", "dictionary.html", "Data dictionary"),
+    ("sensitivity", "../../sensitivity/index.html", "Sensitivity"),
 )
 
 

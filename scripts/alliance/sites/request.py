@@ -15,7 +15,7 @@ import yaml
 from alliance import __version__
 from alliance.configuration.errors import ConfigurationError, Fault
 from alliance.configuration.strict_yaml import load_file
-from alliance.configuration.study import BASE, INSTRUMENTS, SITE_ID, Study
+from alliance.configuration.study import BASE, INSTRUMENTS, MULTIVERSE, SITE_ID, Study
 from alliance.files import read_json, replacing, write_json, write_text
 from alliance.issues import Issue, Severity
 from alliance.questions.summary import SiteSummary, SummaryError
@@ -121,6 +121,16 @@ def asked(study: Study, scenarios: list[str]) -> list[dict[str, Any]]:
                             f"its constants for {scenario} are not computed yet; use make run",
                         )
                     )
+    if study.has_multiverse and BASE in scenarios:
+        records[MULTIVERSE, study.multiverse_digest()] = {
+            "question": MULTIVERSE,
+            "options_digest": study.multiverse_digest(),
+            "options": study.multiverse_options(),
+            "scoring": study.score_options(BASE),
+            "constants": {},
+            "instruments_digest": _fingerprint(study),
+            "scenarios": [BASE],
+        }
     if faults:
         raise ConfigurationError(faults)
     return [records[key] for key in sorted(records)]

@@ -93,7 +93,8 @@ def headline_rows(data: ReportData) -> pd.DataFrame:
     tables = data.tables[QUESTION]
     sites = tables["site_effects"][tables["site_effects"]["headline"].isin(("yes", "beside"))]
     pooled = tables["pooled"]
-    pooled = pooled[pooled["headline"].isin(("yes", "beside")) & pooled["coding"].eq(AS_ESTIMATED)]
+    # The headline may be coded otherwise by the configuration; its other forms are always as estimated.
+    pooled = pooled[pooled["headline"].eq("yes") | (pooled["headline"].eq("beside") & pooled["coding"].eq(AS_ESTIMATED))]
     rows = common.distinct(pd.concat([common.site_rows(sites), common.pooled_rows(pooled)], ignore_index=True))
     may_stand = rows["form"].isin(BESIDE_THE_REVIEW)
     return rows.assign(published=rows["published"].where(may_stand), difference=rows["difference"].where(may_stand))
@@ -286,9 +287,14 @@ def forms(data: ReportData, tables: dict[str, pd.DataFrame], rows: pd.DataFrame)
     effects, missed = tables["pooled"], tables["missing"]
     for state in ("yes", "beside"):
         for row in common.pooled_rows(rows, headline=state).itertuples():
-            yield "Headline" if state == "yes" else "Other form of the outcome", FORMS[row.form], row
+            coded = f", {CODINGS[row.coding]}" if row.coding in CODINGS else ""
+            yield "Headline" if state == "yes" else "Other form of the outcome", FORMS[row.form] + coded, row
+    main = data.options["questions"][QUESTION]["coding"]
+    if main != AS_ESTIMATED:
+        for row in common.pooled_rows(headline_as_estimated(data, effects)).itertuples():
+            yield "Non-significant effects", "as estimated", row
     for coding, words in CODINGS.items():
-        for row in common.pooled_rows(effects, coding=coding).itertuples():
+        for row in common.pooled_rows(effects, coding=coding, headline="no").itertuples():
             yield "Non-significant effects", words, row
     for row in common.pooled_rows(effects, method="one_stage").itertuples():
         yield "One stage", "one mixed model over the clients of all sites that share rows", row
@@ -300,6 +306,16 @@ def forms(data: ReportData, tables: dict[str, pd.DataFrame], rows: pd.DataFrame)
         yield "Missing values", shift, row
     for row in common.pooled_rows(tables["eligibility"], criterion="all").itertuples():
         yield "Criteria of the 1991 review", f"only sites that meet all five ({row.decision})", row
+
+
+def headline_as_estimated(data: ReportData, effects: pd.DataFrame) -> pd.DataFrame:
+    """Return the pooled row of the headline's measures with every site effect as estimated, where the headline is coded otherwise."""
+    alliance, outcome = data.options["alliance"], data.options["outcome"]
+    keys = {"alliance_instrument": PREFERRED, "alliance_scale": alliance["scale"], "alliance_rater": alliance["rater"]}
+    keys |= {"window": alliance["window"], "outcome_instrument": PREFERRED, "outcome_rater": outcome["rater"]}
+    keys |= {"timepoint": outcome["timepoint"], "form": outcome["form"], "coding": AS_ESTIMATED}
+    rows = common.select(effects, **keys)
+    return rows[rows["method"].str.startswith("two_stage")]
 
 
 def forms_table(data: ReportData, tables: dict[str, pd.DataFrame], rows: pd.DataFrame) -> Table:

@@ -132,7 +132,7 @@ def measured_figure(data: ReportData, factors: pd.DataFrame) -> list[Figure]:
 
 
 def _row(table: pd.DataFrame, **keys: str) -> Any:
-    found = [row for row in common.pooled_rows(table, **keys).itertuples() if common.has_number(row)]
+    found = [row for row in common.tuples(common.pooled_rows(table, **keys)) if common.has_number(row)]
     return found[0] if found else None
 
 

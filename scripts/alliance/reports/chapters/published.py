@@ -39,7 +39,7 @@ def rows_of(data: ReportData, question: str, name: Callable[[str, Any], str]) ->
             continue
         found = common.pooled_rows(estimates, claim=one.claim)
         found = found[one.rows(found)]
-        for row in found[found["method"] != "two_stage_sem"].itertuples():
+        for row in common.tuples(found[found["method"] != "two_stage_sem"]):
             if row.estimate_type.endswith("_unstandardised") or row.estimate_type.startswith("covariance"):
                 continue
             about = name(one.table, row)

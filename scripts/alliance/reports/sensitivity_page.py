@@ -1,0 +1,77 @@
+"""The page of sensitivity: scenarios side by side, and the multiverse of every effect that the configuration varies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alliance.reports import methods_text
+from alliance.reports.bibliography import listing
+from alliance.reports.elements import Chapter, slug
+from alliance.reports.inputs import ReportData, head
+from alliance.reports.multiverse_chapter import methods, multiverse_chapter
+from alliance.reports.page import Section, environment, render
+from alliance.reports.registration import registration_chapter
+from alliance.reports.scenario_section import scenario_chapter
+from alliance.sensitivity.specifications import Multiverse, multiverses, options_of
+
+NO_MULTIVERSE = "The configuration declares no multiverse (section `multiverse` of config.yaml)."
+
+
+def sensitivity_page(data: ReportData, templates: Path) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    data : ReportData
+        Of scenario ``base``, with the tables of ``results/sensitivity/tables/`` as those of question ``sensitivity``.
+    templates : Path
+        Folder of the templates.
+    """
+    made = environment(templates)
+    content = _content(data)
+    sections = [
+        Section("summary", "Summary"),
+        *(Section(chapter.id, chapter.title) for chapter in content["chapters"]),
+        Section("configuration", "The configuration as it stands"),
+        Section("references", "References"),
+    ]
+    return render(
+        made,
+        "sensitivity.html.j2",
+        head(data),
+        title="Sensitivity",
+        current="sensitivity",
+        sections=sections,
+        root="../base/report/",
+        **content,
+    )
+
+
+def _content(data: ReportData) -> dict[str, Any]:
+    chapters: list[Chapter] = [scenario_chapter(data.tables["sensitivity"]["scenario_comparison"], data.decimals, data.level)]
+    found = _multiverses(data.options)
+    options = options_of(data.options) if found else {}
+    chapters += [multiverse_chapter(data, one, options) for one in found]
+    scenarios = list(dict.fromkeys(data.tables["sensitivity"]["scenario_comparison"]["scenario"]))
+    chapters.append(registration_chapter(data.preregistration, data.deviations, scenarios))
+    sentences = [sentence for one in found for sentence in methods(one, options)]
+    told = [headline for chapter in chapters for headline in chapter.headlines]
+    return {
+        "summary": [*told, *([] if found else [NO_MULTIVERSE])],
+        "chapters": chapters,
+        "configuration": _json({name: value for name, value in data.options.items() if name != "multiverse"}),
+        "options": [(f"option-changes-{slug(one.target.name)}", one.target.label, _json(one.changes)) for one in found],
+        "references": listing(dict(data.references), methods_text.cited_keys(sentences)),
+    }
+
+
+def _multiverses(options: Mapping[str, Any]) -> list[Multiverse]:
+    section = options["multiverse"]
+    return multiverses(options_of(options)) if section["enabled"] and section["grids"] else []
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1)

@@ -1,0 +1,271 @@
+"""From the nodes of a multiverse to its specifications: every combination of choices that no rule removes.
+
+A choice is a set of changes of ``config.yaml``, as in a scenario, so that every specification is a whole configuration; the first choice of
+each node changes nothing. What a specification asks of a site and what it asks of the pooling are kept apart: sites answer each
+different request once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alliance.configuration.errors import nearest
+from alliance.configuration.study import merge, restrict
+from alliance.files import canonical_json, digest
+from alliance.sensitivity.targets import SCORING, TARGETS, Target
+
+MOST_SPECIFICATIONS = 20_000
+MOST_DRAWS = 800_000
+"""Flipped scores that one file of a site's summary holds."""
+
+Fault = tuple[tuple[str, ...], str]
+
+
+@dataclass(frozen=True)
+class Specification:
+    """One combination of choices.
+
+    Attributes
+    ----------
+    number : int
+        From 1 in the order of the nodes; 1 is the configuration as it stands. Removed combinations keep their numbers.
+    choices : dict of str to str
+        Option by node.
+    changes : dict
+        What it changes of ``config.yaml``.
+    site_key : str
+        Digest of what it asks of a site; equal for specifications that differ in the pooling alone.
+    """
+
+    number: int
+    choices: dict[str, str]
+    changes: dict[str, Any]
+    site_key: str
+
+    @property
+    def words(self) -> str:
+        """The choices as text."""
+        return "; ".join(f"{node}={option}" for node, option in self.choices.items())
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A rule and the combinations that it removed.
+
+    Attributes
+    ----------
+    when : dict of str to list of str
+    reason : str
+    count : int
+        Combinations that this rule is the first to remove.
+    """
+
+    when: dict[str, list[str]]
+    reason: str
+    count: int
+
+    @property
+    def words(self) -> str:
+        """The rule as text."""
+        return " and ".join(f"{node}={' or '.join(options)}" for node, options in self.when.items())
+
+
+@dataclass(frozen=True)
+class Multiverse:
+    """The specifications of one effect.
+
+    Attributes
+    ----------
+    target : Target
+    nodes : dict of str to list of str
+        Options by node.
+    specifications : list of Specification
+    removed : list of Removed
+    changes : dict of str to dict
+        What every option changes, by node.
+    requests : dict of str to dict
+        What sites are asked, by ``site_key``: ``options`` (the keys the target reads) and ``scoring``.
+    """
+
+    target: Target
+    nodes: dict[str, list[str]]
+    changes: dict[str, dict[str, dict[str, Any]]]
+    specifications: list[Specification]
+    removed: list[Removed]
+    requests: dict[str, dict[str, Any]]
+
+    def pool_options(self, options: Mapping[str, Any], specification: Specification) -> dict[str, Any]:
+        """Return what the pooling of a specification reads."""
+        read = restrict(dict(options), self.target.pool_reads)
+        return restrict(merge(read, specification.changes), self.target.pool_reads)
+
+
+def options_of(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the multiverse reads of a resolved configuration: its own section and the keys of the effects it varies."""
+    grids = configuration["multiverse"]["grids"]
+    keys = {key for name in grids for key in (*TARGETS[name].reads, *TARGETS[name].pool_reads)}
+    return restrict(dict(configuration), ("multiverse", SCORING, *sorted(keys)))
+
+
+def multiverses(options: Mapping[str, Any]) -> list[Multiverse]:
+    """Return the multiverses that the configuration declares, in its order.
+
+    Parameters
+    ----------
+    options : mapping
+        From :func:`options_of`, with ``seed``.
+    """
+    return [_multiverse(options, TARGETS[name], grid) for name, grid in options["multiverse"]["grids"].items()]
+
+
+def _multiverse(options: Mapping[str, Any], target: Target, grid: Mapping[str, Any]) -> Multiverse:
+    nodes = grid["nodes"]
+    rules = [({node: _listed(wanted) for node, wanted in rule["when"].items()}, rule["reason"]) for rule in grid["exclude"]]
+    counts = [0] * len(rules)
+    read = restrict(dict(options), target.reads)
+    found: list[Specification] = []
+    requests: dict[str, dict[str, Any]] = {}
+    for number, choices, hit in _combinations(grid):
+        if hit is not None:
+            counts[hit] += 1
+            continue
+        changes: dict[str, Any] = {}
+        for node, option in choices.items():
+            changes = merge(changes, nodes[node][option])
+        request = {
+            "options": restrict(merge(read, changes), target.reads),
+            SCORING: merge(dict(options[SCORING]), changes.get(SCORING, {})),
+        }
+        key = digest({"target": target.name, "request": request, "seed": options.get("seed")})
+        requests.setdefault(key, request)
+        found.append(Specification(number, choices, changes, key))
+    removed = [Removed(when, reason, count) for (when, reason), count in zip(rules, counts)]
+    return Multiverse(target, {node: list(choices) for node, choices in nodes.items()}, nodes, found, removed, requests)
+
+
+def scorings(options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return every different section ``scoring`` that specifications can ask for, that of the configuration first."""
+    base = dict(options[SCORING])
+    found = {canonical_json(base): base}
+    for grid in options["multiverse"]["grids"].values():
+        own = [
+            [changes.get(SCORING, {}) for changes in choices.values()]
+            for choices in grid["nodes"].values()
+            if any(SCORING in changes for changes in choices.values())
+        ]
+        for combination in itertools.product(*own):
+            section = base
+            for changes in combination:
+                section = merge(section, changes)
+            found.setdefault(canonical_json(section), section)
+    return list(found.values())
+
+
+def dotted(changes: Mapping[str, Any], before: tuple[str, ...] = ()) -> list[str]:
+    """Return the dotted keys that changes set, in their order."""
+    keys: list[str] = []
+    for name, value in changes.items():
+        path = (*before, str(name))
+        keys += dotted(value, path) if isinstance(value, Mapping) and value else [".".join(path)]
+    return keys
+
+
+def faults(section: Mapping[str, Any]) -> list[Fault]:
+    """Return the faults of the section ``multiverse`` that concern nodes, options and rules, as ``(path, message)``."""
+    found: list[Fault] = []
+    for name, grid in section["grids"].items():
+        found += _grid_faults(("multiverse", "grids", name), TARGETS[name], grid)
+    if found:
+        return found
+    each = section["flips"] * (2 if section["shuffles"] else 1)
+    asked = sum(_site_questions(TARGETS[name], grid) for name, grid in section["grids"].items())
+    if asked * each > MOST_DRAWS:
+        message = (
+            f"{asked} different estimates of a site with {each} flipped scores each are more than the {MOST_DRAWS} that a summary holds; "
+            f"at most {MOST_DRAWS // asked}, or take out options or nodes"
+        )
+        return [(("multiverse", "flips"), message)]
+    return []
+
+
+def _site_questions(target: Target, grid: Mapping[str, Any]) -> int:
+    """Return how many different combinations of options that sites read remain."""
+    read = (*target.reads, SCORING)
+    own = {
+        node
+        for node, choices in grid["nodes"].items()
+        if any(_within(key, read) for changes in choices.values() for key in dotted(changes))
+    }
+    return len({tuple(choices[node] for node in choices if node in own) for _, choices, hit in _combinations(grid) if hit is None})
+
+
+def _within(key: str, roots: Sequence[str]) -> bool:
+    """Return whether a dotted key is one of some keys or below one."""
+    return any(key == root or key.startswith(f"{root}.") for root in roots)
+
+
+def _combinations(grid: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, str], int | None]]:
+    """Yield every combination with its number, its choices, and the place of the first rule that removes it."""
+    rules = [{node: _listed(wanted) for node, wanted in rule["when"].items()} for rule in grid["exclude"]]
+    for number, combination in enumerate(itertools.product(*grid["nodes"].values()), start=1):
+        choices = dict(zip(grid["nodes"], combination))
+        yield number, choices, next((place for place, when in enumerate(rules) if all(choices[node] in when[node] for node in when)), None)
+
+
+def _grid_faults(path: tuple[str, ...], target: Target, grid: Mapping[str, Any]) -> list[Fault]:
+    nodes = grid["nodes"]
+    allowed = (*target.reads, *target.pool_reads, SCORING)
+    found: list[Fault] = []
+    owner: dict[str, str] = {}
+    for node, choices in nodes.items():
+        at = (*path, "nodes", node)
+        if len(choices) < 2:
+            found.append((at, "a node needs at least two options; the first is `{}`, what config.yaml says"))
+            continue
+        first, *others = choices
+        if choices[first]:
+            found.append((((*at, first)), "the first option of a node changes nothing: write `{}`"))
+        seen = {canonical_json(choices[first]): first}
+        for option in others:
+            changes = choices[option]
+            same = seen.setdefault(canonical_json(changes), option)
+            if same != option:
+                found.append(((*at, option), f"changes the same as '{same}'; take one of them out"))
+            for key in dotted(changes):
+                if not _within(key, allowed):
+                    message = (
+                        f"'{key}' has no bearing on {target.label}{nearest(key, allowed)}; it may change: {', '.join(sorted(allowed))}"
+                    )
+                    found.append(((*at, option), message))
+                elif owner.setdefault(key, node) != node:
+                    found.append(((*at, option), f"'{key}' is changed by node '{owner[key]}' too; one key belongs to one node"))
+    for place, rule in enumerate(grid["exclude"]):
+        at = (*path, "exclude", place)
+        if not rule["when"]:
+            found.append(((*at, "when"), "names no node: it would remove every combination"))
+        for node, wanted in rule["when"].items():
+            if node not in nodes:
+                found.append(((*at, "when", node), f"there is no node '{node}'{nearest(node, nodes)}"))
+                continue
+            for option in _listed(wanted):
+                if option not in nodes[node]:
+                    found.append(((*at, "when", node), f"node '{node}' has no option '{option}'{nearest(option, nodes[node])}"))
+    if not nodes:
+        found.append(((*path, "nodes"), "the multiverse is empty: it needs at least one node with two options"))
+    if found:
+        return found
+    total = math.prod(len(choices) for choices in nodes.values())
+    if total > MOST_SPECIFICATIONS:
+        return [((*path, "nodes"), f"{total} combinations are more than {MOST_SPECIFICATIONS}; take out options or nodes")]
+    rules = [{node: _listed(wanted) for node, wanted in rule["when"].items()} for rule in grid["exclude"]]
+    if any(all(next(iter(nodes[node])) in when[node] for node in when) for when in rules):
+        return [((*path, "exclude"), "a rule removes the configuration as it stands (the first option of every node); it must stay")]
+    return []
+
+
+def _listed(wanted: str | Sequence[str]) -> list[str]:
+    return [wanted] if isinstance(wanted, str) else list(wanted)
