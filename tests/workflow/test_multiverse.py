@@ -80,17 +80,9 @@ def test_a_changed_decision_reruns_the_multiverse_alone(checkout: Checkout):
 
 def test_switching_it_off_removes_its_tables_and_what_sites_answered(checkout: Checkout):
     folder = checkout.results / "sensitivity" / "tables"
-    assert {path.name for path in folder.iterdir()} == {
-        "scenario_comparison.csv",
-        "specifications.csv",
-        "node_influence.csv",
-        "summary.csv",
-    }
+    assert {path.name for path in folder.iterdir()} == {"scenario_comparison.csv", "specifications.csv", "node_influence.csv", "summary.csv"}
     checkout.rewrite("config.yaml", "multiverse:\n  enabled: true", "multiverse:\n  enabled: false")
-    assert (
-        rules(checkout.jobs_of_run()) == {"render sensitivity", "record provenance", "render reports"} & rules(checkout.jobs_of_run())
-        or True
-    )
+    assert rules(checkout.jobs_of_run()) == {"render sensitivity", "record provenance", "render reports"} & rules(checkout.jobs_of_run()) or True
     assert {path.name for path in folder.iterdir()} == {"scenario_comparison.csv"}
     assert not list((checkout.results / "summaries").glob("multiverse/*"))
     assert "declares no multiverse" in (checkout.results / "sensitivity" / "index.html").read_text(encoding="utf-8")
