@@ -41,7 +41,9 @@ def rows(clients=90, therapists=12, sessions=10, seed=1, curve=-0.06, challenge=
         change += accuracy * accurate * (kind == 0) * (interpretations > 0)
         torn = random.random(clients) < 0.12
         alliance = 0.3 * alliance + 0.8 * random.standard_normal(clients) - 1.5 * torn
-        frames.append(pd.DataFrame({"client": client, "session": session, "alliance": level + alliance, "symptoms": random.standard_normal(clients)}))
+        frames.append(
+            pd.DataFrame({"client": client, "session": session, "alliance": level + alliance, "symptoms": random.standard_normal(clients)})
+        )
         alliance = alliance + change
         base = {"client": client, "session": session, "exposure": 50.0, "target": "", "intensity": np.nan}
         intensity = np.where(interpretations > 0, 4 + accurate, np.nan)
