@@ -154,7 +154,7 @@ def test_data_and_configuration_that_change_at_once_are_not_told_apart(story):
         ("other_level", SITE): "changed",
     }
     assert "The data and the configuration changed at once" in step.page
-    assert "&lt;b&gt;Broken&lt;/b&gt;" in step.page or "<b>Broken</b>" not in step.page
+    assert "<b>Broken</b>" not in step.page
     assert "1 of 3 sites not included" in step.page
     other = step.headline("other_level")
     assert float(other["old_estimate"]) == float(story["key"].computed("other_level")["estimate"])
