@@ -13,6 +13,7 @@ QUESTIONS = (
     "client factors",
     "congruence",
     "convergent validity",
+    "course",
     "dropout",
     "early gains",
     "interventions",

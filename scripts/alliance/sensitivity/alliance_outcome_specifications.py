@@ -108,12 +108,12 @@ def _of_group(
     kind = FORMS[form]
     if outcome not in measures.outcomes:
         return [absent(measures.reasons[outcome], kind) for _ in wanted]
-    covariates, lacking = outcome_headline.covariates_of(site, measures.clients, chosen["covariates"], options)
+    held_constant = form != "zero_order"
+    covariates, lacking = outcome_headline.covariates_of(site, measures.clients, chosen["covariates"] if held_constant else [], options)
+    values = measures.outcomes[outcome]
+    lacking = lacking or (values.no_intake if held_constant else "")
     if lacking:
         return [absent(lacking, kind) for _ in wanted]
-    values = measures.outcomes[outcome]
-    if values.no_intake:
-        return [absent(values.no_intake, kind) for _ in wanted]
     together = chosen["missing"] == outcome_headline.COMPLETE and chosen["therapists"] != outcome_headline.RANDOM
     ignored = chosen["therapists"] == outcome_headline.IGNORED
     places = {key: position for position, key in enumerate(measures.alliance)}

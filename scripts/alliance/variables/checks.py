@@ -71,6 +71,7 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
         *_congruence_faults(config),
         *_dropout_faults(config),
         *_intervention_faults(config),
+        *_rupture_faults(config),
     ]
 
 
@@ -355,6 +356,14 @@ def _congruence_faults(config: Mapping[str, Any]) -> Iterator[Found]:
                 )
         if content["outcome"] in ("outcome", "symptoms") and not config[content["outcome"]].get("instruments"):
             yield (content["outcome"], "instruments"), f"surface {name} needs one; list some or drop questions.congruence.surfaces.{name}"
+
+
+def _rupture_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    if not config["questions"]["ruptures"]["enabled"]:
+        return
+    for needed in ("alliance", "outcome"):
+        if not config[needed].get("instruments"):
+            yield (needed, "instruments"), "ruptures needs one; list some or set questions.ruptures.enabled: false"
 
 
 def _dropout_faults(config: Mapping[str, Any]) -> Iterator[Found]:
