@@ -158,10 +158,8 @@ def _ratio(parts: np.ndarray, therapist: np.ndarray, moved: tuple[rules.Series, 
         found = proportion(parts[used, 0] > 0, therapist[used], LEVEL)
         ends = (found.ci_low, found.ci_high) if found.ci_low is not None else (found.wilson_low, found.wilson_high)
         return [np.nan if one is None else float(one) for one in (found.share, *ends, found.std_error)]
-    if moved is None:
-        found = rules.jackknifed_ratio(parts[used], therapist[used])
-    else:
-        found = rules.jackknifed_ratio(parts, therapist, moved)
+    chosen = used if moved is None else np.ones(len(parts), dtype=bool)
+    found = rules.jackknifed_ratio(parts[chosen], therapist[chosen], moved)
     share, error = float(found.estimate[0]), float(found.std_error[0])
     if not 0 < share < 1 or not error > 0:
         return [share, np.nan, np.nan, error]
