@@ -178,13 +178,13 @@ def curve_sentence(data: ReportData, curves: pd.DataFrame, part: str) -> str:
         verdict, bend = (first_row(curves, term=term, **keys) for term in ("inverted_u", "quadratic"))
         if verdict is not None and common.has_number(verdict):
             lines = [first_row(curves, term=term, **keys) for term in ("line_below", "line_above")]
-            text = f"{event_name(data, name)}: {CURVES[verdict.decision]} by the two-lines test (slope below the bend {shown(data, lines[0])}, "
+            text = f"{event_name(data, name).lower()}: {CURVES[verdict.decision]} by the two-lines test (slope below the bend {shown(data, lines[0])}, "
             text += f"above it {shown(data, lines[1])})"
             if known(bend):
                 text += f"; the squared term is {shown(data, bend)}"
             told.append(text)
         elif known(bend):
-            told.append(f"{event_name(data, name)}: two lines could not be pooled; the squared term is {shown(data, bend)}")
+            told.append(f"{event_name(data, name).lower()}: two lines could not be pooled; the squared term is {shown(data, bend)}")
     where = "Within clients" if part == WITHIN else "Between clients"
     return f"{where}, {'; '.join(told)}." if told else ""
 
@@ -272,7 +272,9 @@ def detection_sentence(data: ReportData, table: pd.DataFrame) -> str:
 
 def event_figure(data: ReportData, events: pd.DataFrame) -> list[Figure]:
     """Return the pooled effects of events on the next alliance."""
-    found = [(event_name(data, name), slope_of(data, events, name)) for name in section(data)["events"]]
+    # Of kinds of interpretation it is their accuracy that is told.
+    names = [name for name in section(data)["events"] if name not in section(data)["accuracy"]]
+    found = [(event_name(data, name), slope_of(data, events, name)) for name in names]
     rows = [
         ForestRow(name, row.estimate, row.ci_low, row.ci_high, weight=float(row.n_clients) if numbers.known(row.n_clients) else 1.0)
         for name, row in found
@@ -442,7 +444,7 @@ def details(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Fold]:
     blocks = [
         table
         for table in (
-            _short(data, events, "moderation", "Does the effect of an event depend on something else?", _moderated_name),
+            _short(data, events, "moderation", "Products: does the effect of an event depend on something else?", _moderated_name),
             _short(data, events, "initially_poor", "Attention to the relationship by the true initial alliance", _poor_name),
             _stages(data, events),
         )
@@ -454,7 +456,7 @@ def details(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Fold]:
 def _moderated_name(data: ReportData, row: Any) -> str:
     about = f"{event_name(data, row.event)}, {common.words(row.moderator).lower()}"
     where = " (client’s mean)" if row.part == "across_levels" else ""
-    return f"{about}: {row.term}{where}, {row.explained}"
+    return f"{about}{where}: next {row.explained}"
 
 
 def _poor_name(data: ReportData, row: Any) -> str:
@@ -463,6 +465,8 @@ def _poor_name(data: ReportData, row: Any) -> str:
 
 def _short(data: ReportData, events: pd.DataFrame, topic: str, caption: str, name: Any) -> Table:
     chosen = common.pooled_rows(events, topic=topic, alliance_rater=rater(data))
+    # Slopes at values of a moderator follow from slope and product.
+    chosen = chosen[~chosen["term"].str.startswith("event, moderator")]
     rows = tuple(
         (Cell(name(data, row)), number(data, row), common.count_cell(row.n_sites), common.count_cell(row.n_clients))
         for row in chosen.itertuples()
@@ -473,12 +477,13 @@ def _short(data: ReportData, events: pd.DataFrame, topic: str, caption: str, nam
 
 
 def _stages(data: ReportData, events: pd.DataFrame) -> Table:
-    """Return the effects of events by phase and treatment."""
+    """Return the effects of the events that are looked at more closely, by phase and treatment; the others stand in the results' files."""
     rows = []
     main = section(data)["window"]
+    closely = {*section(data)["curvilinear"], section(data)["transitions"]["after"]}
     chosen = common.pooled_rows(events, topic="frequency", explained="alliance", part=WITHIN, compared_with="all_sessions")
     for row in chosen[chosen["window"].ne(main) | chosen["treatment"].ne("")].itertuples():
-        if row.alliance_rater != rater(data) or not common.has_number(row):
+        if row.alliance_rater != rater(data) or row.event not in closely or not common.has_number(row):
             continue
         where = f"treatment: {row.treatment}" if row.treatment else f"sessions: {common.words(row.window).lower()}"
         cells = (Cell(event_name(data, row.event)), Cell(where), number(data, row))
