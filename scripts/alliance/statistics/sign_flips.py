@@ -142,9 +142,11 @@ def shuffled(predictors: ArrayLike, outcomes: ArrayLike, shuffles: int, random: 
     keys = random.random((shuffles, len(x)))
     observed, norm = np.nansum(x * y, axis=0), np.zeros(x.shape[1])
     draws = np.zeros((shuffles, x.shape[1]))
+    orders: dict[bytes, np.ndarray] = {}
     for column in range(x.shape[1]):
         used = np.isfinite(x[:, column]) & np.isfinite(y[:, column])
-        order = np.argsort(keys[:, used], axis=1)
+        mask = used.tobytes()
+        order = orders[mask] if mask in orders else orders.setdefault(mask, np.argsort(keys[:, used], axis=1))
         draws[:, column] = x[used, column][order] @ y[used, column]
         norm[column] = np.sqrt(max(int(used.sum()), 1))
     return _steps(observed, norm, draws)
@@ -205,7 +207,7 @@ def joint_test(observed: ArrayLike, draws: ArrayLike, weights: ArrayLike | None 
     order = np.argsort(z, kind="stable")
     every, all_flips = np.repeat(z[order], counts[order]), np.repeat(flips, counts, axis=1)
     median, null_median = np.median(every), np.median(all_flips, axis=1)
-    share, null_share = _dominant_share(every[None, :])[0], _dominant_share(all_flips)
+    share, null_share = dominant_share(every[None, :])[0], dominant_share(all_flips)
     return JointTest(
         p_values=p_of(np.abs(z), np.abs(flips).T),
         p_adjusted=p_of(np.abs(z), np.broadcast_to(largest, (len(z), len(largest)))),
@@ -215,6 +217,6 @@ def joint_test(observed: ArrayLike, draws: ArrayLike, weights: ArrayLike | None 
     )
 
 
-def _dominant_share(z: np.ndarray) -> np.ndarray:
+def dominant_share(z: np.ndarray) -> np.ndarray:
     """Return the larger of the shares of standardised scores above and below the limits of a 95 % interval around zero."""
     return np.maximum((z > NORMAL_95).mean(axis=1), (z < -NORMAL_95).mean(axis=1))
