@@ -196,8 +196,8 @@ class Study:
     def estimate_options(self, scenario: str, question: str) -> dict[str, Any]:
         """Return what a question's ``estimate`` reads.
 
-        ``published_without`` names the study variables that mean something else in a scenario than in the configuration as it stands: a matrix
-        published elsewhere holds none of these.
+        ``published_without`` names the study variables that mean something else in a scenario than in the configuration as it stands: a
+        matrix published elsewhere holds none of these.
         """
         options = self._options(scenario, self.questions[question].estimate_reads)
         changed = _changed_variables(self.base, self.scenarios[scenario], question) if scenario != BASE else []
