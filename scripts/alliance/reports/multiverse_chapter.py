@@ -146,7 +146,7 @@ class _Told:
             f"After adjusting for the search over all specifications, {numbers.count(adjusted)} of {numbers.count(len(self.used))} have p "
             "< .05."
         )
-        old = self._row("joint_test_any_specification", SHUFFLES)
+        old = self._row("historical_test_any_specification", SHUFFLES)
         if old is not None:
             sentences.append(
                 f"Shuffling the alliance within sites gives p {numbers.p_value(old.estimate)} for the strongest ({HISTORICAL})."

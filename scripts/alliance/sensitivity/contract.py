@@ -78,7 +78,7 @@ SUMMARY = Table(
         **_MULTIVERSE,
         "statistic": "combinations, removed_by_rule, specifications, estimated, not_estimable; quantiles of the estimates; shares with the "
         "sign of the median, and whose interval excludes no effect; joint tests by the strongest specification (any_specification), by "
-        "the median and by the share that excludes zero",
+        "the median and by the share that excludes zero; historical tests: the same by clients shuffled within sites",
         "rule": "rule that removed combinations, with its reason",
         "n_specifications": "specifications that can be estimated",
         "n_units": "therapists (small ones joined) whose signs were flipped",
