@@ -48,21 +48,22 @@ def panel(rows: Sequence[Beside], *, axis: str, kinds: Sequence[str]) -> bytes:
     with style():
         figure, axes = canvas(width, bottom + 1.3)
         write(axes, 0.1, 0.17, axis, 8.5, va="center")
-        for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        for tick in (0.0, 0.5, 1.0):
             axes.plot([x(tick)] * 2, [top, bottom], color=LINE, linewidth=0.6, zorder=0)
             write(axes, x(tick), bottom + 0.06, numbers.percent(tick), 8, ha="center", va="top", color=SOFT)
         for place, row in enumerate(rows):
             y = top + step * place
             write(axes, left, y + 0.12, row.label, 8, va="center")
-            y += 0.31
             if numbers.known(row.low) and numbers.known(row.high):
-                axes.plot([x(row.low), x(row.high)], [y, y], color=BLUE, linewidth=1.4, zorder=2, solid_capstyle="butt")
-            if numbers.known(row.observed):
-                axes.plot([x(row.observed)], [y], marker="o", markersize=6, color=BLUE, zorder=4)
-            for share, (marker, color) in zip(row.noise, (("|", ORANGE), ("x", GREY))):
-                if numbers.known(share):
-                    axes.plot([x(share)], [y], marker=marker, markersize=8, markeredgewidth=2, color=color, zorder=3)
-        legend = (("o", BLUE, "Observed, with interval"), ("|", ORANGE, kinds[0]), ("x", GREY, kinds[1]))
+                axes.plot([x(row.low), x(row.high)], [y + 0.31] * 2, color=BLUE, linewidth=1.4, zorder=2, solid_capstyle="butt")
+        looks = (("|", ORANGE, 8), ("x", GREY, 7), ("o", BLUE, 6))
+        shares = [*zip(*(row.noise for row in rows)), [row.observed for row in rows]]
+        # All marks of a kind at once: a drawing of each would be many times larger.
+        for (marker, color, size), values in zip(looks, shares):
+            places = [(x(share), top + step * place + 0.31) for place, share in enumerate(values) if numbers.known(share)]
+            if places:
+                axes.plot(*zip(*places), marker=marker, markersize=size, markeredgewidth=2, color=color, linestyle="none", zorder=4)
+        legend = (("o", BLUE, "Observed"), ("|", ORANGE, kinds[0]), ("x", GREY, kinds[1]))
         for place, (marker, color, text) in enumerate(legend):
             y = bottom + 0.48 + 0.26 * place
             axes.plot([0.28], [y], marker=marker, markersize=7, markeredgewidth=2, color=color, linestyle="none")

@@ -16,7 +16,7 @@ from alliance.reports.figures_ruptures import Beside
 from alliance.reports.inputs import ReportData
 
 QUESTION = "ruptures"
-NOISE = {"shuffled": "Noise: own ratings in random order", "autoregressive": "Noise with the same autocorrelation"}
+NOISE = {"shuffled": "Random order", "autoregressive": "Noise"}
 TOPICS = {
     outcomes.PATTERN: "Repaired, unrepaired, none",
     outcomes.DAMAGE: "Early and late",
@@ -120,7 +120,7 @@ def findings(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[str]:
         share_sentence(tables["criteria"]),
         noise_sentence(tables["base_rates"]),
         agreement_sentence(data, tables["agreement"]),
-        detection_sentence(data, tables["agreement"]),
+        detection_sentence(data, tables),
         outcome_sentence(data, tables["outcome"]),
         dropout_sentence(data, tables["outcome"]),
         damage_sentence(data, tables["outcome"]),
@@ -151,7 +151,9 @@ def noise_sentence(base_rates: pd.DataFrame) -> str:
             (more if clear else no_more).append(name_of(criterion).lower())
     if not more and not no_more:
         return ""
-    first = f"In sessions, {listed(more)} see{'s' if len(more) == 1 else ''} more ruptures than either kind of noise gives. " if more else ""
+    first = (
+        f"In sessions, {listed(more)} see{'s' if len(more) == 1 else ''} more ruptures than either kind of noise gives. " if more else ""
+    )
     rest = f"By {listed(no_more)}, ruptures are not clearly more frequent than in noise." if no_more else ""
     return f"{first}{rest}".strip()
 
@@ -168,18 +170,32 @@ def agreement_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
     return f"About single sessions criteria agree by {'; '.join(parts)}." if parts else ""
 
 
-def detection_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
+def by_chance(data: ReportData, criteria: pd.DataFrame, criterion: str) -> str:
+    """Return how often a criterion would see a rupture near any session if it saw them at random, in words."""
+    row = row_of(criteria, criterion=criterion, statistic=counted.OF_SESSIONS)
+    if row is None:
+        return ""
+    sessions = 2 * data.options["questions"][QUESTION]["match_within"] + 1
+    return f"; by chance about {numbers.percent(1 - (1 - row.estimate) ** sessions)}"
+
+
+def detection_sentence(data: ReportData, tables: dict[str, pd.DataFrame]) -> str:
     """Return how many of the ruptures that observers coded the headline's criterion sees too, and the other way round."""
-    lead = headline_criterion(data)
+    lead, agreement = headline_criterion(data), tables["agreement"]
     coded = [name for name, rule in data.options["questions"][QUESTION]["criteria"].items() if rule["rule"] == "observed" and name != lead]
     parts = []
     for other in coded:
         seen = row_of(agreement, criterion=other, compared_with=lead, statistic="also seen")
         reverse = row_of(agreement, criterion=lead, compared_with=other, statistic="also seen")
         if seen is not None:
-            parts.append(f"of the ruptures that observers coded, the client’s ratings show {value(data, seen)} ({name_of(lead).lower()})")
+            parts.append(
+                f"of the ruptures that observers coded, the client’s ratings show {value(data, seen)} "
+                f"({name_of(lead).lower()}{by_chance(data, tables['criteria'], lead)})"
+            )
         if reverse is not None:
-            parts.append(f"of those that the ratings show, observers coded {value(data, reverse)}")
+            parts.append(
+                f"of those that the ratings show, observers coded {value(data, reverse)}{by_chance(data, tables['criteria'], other).replace(';', ',')}"
+            )
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
@@ -243,15 +259,11 @@ def noise_panel(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Figur
         shares = [noise[kind].estimate if kind in noise else math.nan for kind in NOISE]
         lines.append(Beside(name_of(row.criterion), row.estimate, row.ci_low, row.ci_high, shares))
         sessions = row_of(tables["criteria"], criterion=row.criterion, statistic=counted.OF_SESSIONS)
-        of_noise = noise_of(tables["base_rates"], row.criterion, counted.SESSIONS)
         cells = [Cell(name_of(row.criterion)), number_cell(common.estimate_text(row, 0), row.estimate)]
         cells.append(number_cell(common.interval_text(row, 0), row.ci_low))
         cells += [number_cell(numbers.percent(share), share) for share in shares]
         known = sessions is not None
         cells.append(number_cell(numbers.percent(sessions.estimate, 1) if known else numbers.UNKNOWN, sessions.estimate if known else None))
-        for kind in NOISE:
-            share = of_noise[kind].estimate if kind in of_noise else math.nan
-            cells.append(number_cell(numbers.percent(share, 1), share))
         cells.append(common.count_cell(row.n_clients))
         rows.append(tuple(cells))
     if not lines:
@@ -262,21 +274,19 @@ def noise_panel(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Figur
             id="ruptures-noise",
             title="Clients with at least one rupture, by criterion, beside noise",
             alt=f"Shares of clients with at least one rupture by criterion, each beside the shares that noise gives. {told}.",
-            svg=figures_ruptures.panel(lines, axis="Clients with at least one rupture", kinds=list(NOISE.values())),
-            note=f"Pooled over sites, {data.level} intervals. Noise has each client’s own mean and spread. Criteria of reports and codes have "
-            "no base rate of noise.",
+            svg=figures_ruptures.panel(lines, axis="Clients with a rupture", kinds=list(NOISE.values())),
+            note=f"Pooled over sites, {data.level} intervals. Random order: the client’s own ratings shuffled. Noise: normal values with the "
+            "client’s mean and spread and the site’s autocorrelation. Reports and codes have no base rate of noise.",
             data=Table(
                 id="ruptures-noise-table",
-                caption="Shares of clients and sessions with a rupture, and what noise gives",
+                caption="Clients and sessions with a rupture, and what noise gives of clients",
                 columns=(
                     Column("Criterion"),
                     Column("Clients", True),
                     Column(f"{data.level} CI", True),
                     Column("Random order", True),
-                    Column("Autocorrelated noise", True),
+                    Column("Noise", True),
                     Column("Sessions", True),
-                    Column("Random order", True),
-                    Column("Autocorrelated noise", True),
                     Column("Clients judged", True),
                 ),
                 rows=tuple(rows),
@@ -303,7 +313,7 @@ def further_table(data: ReportData, outcome: pd.DataFrame) -> Table:
     pooled = common.pooled_rows(outcome)
     of_dropout = pooled["outcome"].eq(outcomes.DROPOUT) & pooled["covariates"].eq(outcomes.INTAKE)
     of_outcome = pooled["outcome"].eq(outcomes.OUTCOME) & pooled["covariates"].eq(held(data)) & pooled["topic"].ne(outcomes.PATTERN)
-    own = pooled["criterion"].isin([headline_criterion(data), ""])
+    own = pooled["criterion"].eq(headline_criterion(data)) | pooled["term"].isin(["level squared", outcomes.FLAT_AND_HIGH])
     return estimates_table(
         data,
         pooled[own & (of_dropout | of_outcome)],
@@ -322,12 +332,12 @@ def estimates_table(data: ReportData, chosen: pd.DataFrame, id: str, caption: st
             continue
         first = [Cell(TOPICS[row.topic]), Cell("dropout" if row.outcome == outcomes.DROPOUT else "outcome")] if topic else []
         first = first or [Cell(criterion_name(row))]
-        rows.append((*first, Cell(row.term.replace(" - ", " against ")), *common.estimate_cells(data, row)))
+        rows.append((*first, Cell(row.term.replace(" - ", " against ")), *common.estimate_cells(data, row, pooled=False)))
     columns = (Column("About"), Column("Of")) if topic else (Column("Criterion"),)
     return Table(
         id=id,
         caption=caption,
-        columns=(*columns, Column("Contrast or term"), *common.estimate_columns(data, "Estimate")),
+        columns=(*columns, Column("Contrast or term"), *common.estimate_columns(data, "Estimate", pooled=False)),
         rows=tuple(rows),
         note=note,
         empty="No site, or only one, has enough clients with ruptures of both kinds and without any.",
@@ -343,8 +353,7 @@ def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
         keys = {"criterion": pair.criterion, "compared_with": pair.compared_with}
         found = [
             row_of(agreement, **keys, unit=unit, statistic=statistic)
-            for unit in (counted.CLIENTS, counted.SESSIONS)
-            for statistic in ("kappa", "pabak")
+            for unit, statistic in ((counted.CLIENTS, "kappa"), (counted.SESSIONS, "kappa"), (counted.SESSIONS, "pabak"))
         ]
         if all(row is None for row in found):
             continue
@@ -352,8 +361,7 @@ def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
             number_cell(common.estimate_text(row, data.decimals), row.estimate) if row is not None else Cell(numbers.UNKNOWN, "")
             for row in found
         ]
-        same = next(row.same_rater for row in found if row is not None)
-        rows.append((Cell(name_of(pair.criterion)), Cell(name_of(pair.compared_with)), *cells, Cell(same)))
+        rows.append((Cell(name_of(pair.criterion)), Cell(name_of(pair.compared_with)), *cells))
     return Table(
         id="ruptures-agreement",
         caption="Agreement of every two criteria, over sites",
@@ -361,10 +369,8 @@ def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
             Column("Criterion"),
             Column("With"),
             Column("Kappa, clients", True),
-            Column("PABAK, clients", True),
             Column("Kappa, sessions", True),
             Column("PABAK, sessions", True),
-            Column("Same rater"),
         ),
         rows=tuple(rows),
         note="PABAK: twice the share of agreement minus 1; kappa falls where ruptures are rare. Two criteria of the same ratings share errors.",
@@ -407,7 +413,9 @@ def benchmark_name(data: ReportData, table: str, row: Any) -> str:
     if row.criterion not in (headline_criterion(data), "") or (table == "outcome" and row.covariates != held(data)):
         return ""
     if table == "agreement":
-        return f"{criterion_name(row)} with {name_of(row.compared_with).lower()}: kappa, {row.unit}"
+        return f"{criterion_name(row)} with {name_of(row.compared_with).lower()}: kappa, {row.unit}" if row.unit == counted.SESSIONS else ""
+    if row.topic == outcomes.DAMAGE and row.term != outcomes.TIMES[2]:
+        return ""
     return f"{TOPICS[row.topic]}: {row.term.replace(' - ', ' against ')} ({row.outcome})"
 
 
