@@ -258,7 +258,8 @@ def _correlations(
         spread = np.sqrt(np.einsum("...ii->...i", covariance))
         return (covariance / (spread[..., :, None] * spread[..., None, :]))[..., upper[0], upper[1]]
 
-    # A matrix of ten correlations needs more units than therapists often are: clients tell how correlations covary, therapists how sure they are.
+    # A matrix of ten correlations needs more units than therapists often are: clients tell how correlations covary, therapists how sure
+    # they are.
     names = [f"{phase}: {name}" for name in correlation_names(scales)]
     products = cross_products(z_scores(data))
     found = jackknife(products, correlations, len(names), codes, min_rows=minimum)

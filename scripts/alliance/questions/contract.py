@@ -1137,7 +1137,7 @@ TABLES = (
     Table(
         "components",
         "by_phase",
-        "How each component goes with the outcome and with what the therapist offers in each phase, on the same clients, and how it changes.",
+        "How each component goes with the outcome and with what the therapist offers by phase, on the same clients, and how it changes.",
         {
             "topic": "outcome (r given intake), level (of the component itself, in SD of clients in the first phase), or condition",
             "condition": "condition that the therapist offers; empty: none",

@@ -12,6 +12,7 @@ from alliance.reports.chapters import (
     alliance_outcome,
     client_factors,
     common,
+    components,
     congruence,
     course,
     dropout,
@@ -50,6 +51,7 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
     ),
     "congruence": (congruence.site_rows, None, congruence.statistic_name, "Client and therapist of the same sessions"),
     "course": (course.site_rows, None, course.row_name, "Course of the alliance"),
+    "components": (components.site_rows, None, components.row_name, "Components of the alliance"),
     "dropout": (dropout.site_rows, None, dropout.estimate_name, "First-session alliance and dropout (hazard ratio)"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alliance.reports.chapters import (
     alliance_outcome,
     client_factors,
+    components,
     congruence,
     course,
     dropout,
@@ -26,6 +27,7 @@ CHAPTERS = {
     (therapist_factors.QUESTION,): therapist_factors.build,
     (congruence.QUESTION,): congruence.build,
     (course.QUESTION,): course.build,
+    (components.QUESTION,): components.build,
     (dropout.QUESTION,): dropout.build,
 }
 """What builds a chapter, by the questions it draws on, in the order of the page."""
