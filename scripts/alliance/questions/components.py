@@ -40,7 +40,7 @@ estimate_reads = (
     "resampling.draws",
     "questions.components",
 )
-pool_reads = ("pooling", "alliance.rater", "outcome.rater", "resampling.draws", "questions.components")
+pool_reads = ("pooling", "alliance.rater", "outcome.rater", "questions.components")
 needs = ()
 tables = ("dominance", "by_phase")
 
@@ -176,6 +176,14 @@ def dominance_values(covariance: np.ndarray, scales: Sequence[str], contrast: Ma
     return np.concatenate([found, shared_with_others(covariance, predictors), np.stack(pairs, axis=-1)], axis=-1)
 
 
+def _where_regular(covariance: np.ndarray, scales: Sequence[str], contrast: Mapping[str, Any]) -> np.ndarray:
+    """Return :func:`dominance_values`, NaN where a variable does not vary or others give it exactly."""
+    scaled = covariance / np.maximum(np.sqrt(np.einsum("...ii,...jj->...ij", covariance, covariance)), 1e-300)
+    usable = np.linalg.eigvalsh(scaled)[..., 0] > 1e-9
+    safe = np.where(usable[..., None, None], covariance, np.eye(covariance.shape[-1]))
+    return np.where(usable[..., None], dominance_values(safe, scales, contrast), np.nan)
+
+
 def correlation_names(scales: Sequence[str]) -> list[str]:
     """Return the names of the correlations that the pooled dominance rests on."""
     return [f"{one} with {other}" for one, other in combinations(("outcome", "intake", *scales), 2)]
@@ -217,11 +225,7 @@ def _resampled(data: np.ndarray, codes: np.ndarray | None, options: Mapping[str,
     question = options["questions"]["components"]
 
     def values(covariance: np.ndarray) -> np.ndarray:
-        # A component that others give exactly, or that does not vary in a resample, leaves no dominance.
-        scaled = covariance / np.maximum(np.sqrt(np.einsum("...ii,...jj->...ij", covariance, covariance)), 1e-300)
-        usable = np.linalg.eigvalsh(scaled)[..., 0] > 1e-9
-        safe = np.where(usable[..., None, None], covariance, np.eye(covariance.shape[-1]))
-        return np.where(usable[..., None], dominance_values(safe, question["scales"], question["contrast"]), np.nan)
+        return _where_regular(covariance, question["scales"], question["contrast"])
 
     estimate = values(np.cov(data.T, ddof=0)[None])[0]
     if not np.isfinite(estimate).all():
@@ -525,16 +529,19 @@ def _pooled_dominance(
             def value(points: np.ndarray, at: int = at) -> np.ndarray:
                 matrix = np.broadcast_to(np.eye(size), (*points.shape[:-1], size, size)).copy()
                 matrix[..., upper[0], upper[1]] = matrix[..., upper[1], upper[0]] = np.tanh(points)
-                return dominance_values(matrix, scales, question["contrast"])[..., at]
+                return _where_regular(matrix, scales, question["contrast"])[..., at]
 
             random = generator(options["seed"], "components", POOLED, phase, at)
-            found = pooled_function(fit, value, random, level=pooling["level"], draws=options["resampling"]["draws"])
-            if found.estimate is None:
+            found = pooled_function(fit, value, random, level=pooling["level"], draws=200)
+            if found.estimate is None or not np.isfinite(found.estimate):
                 rows.append(
                     {**keys, **base, **counts, "status": "not_estimable", "reason": f"not estimable: {found.reason}", "method": "none"}
                 )
                 continue
-            ends = {"ci_low": min(found.monte_carlo_low, found.estimate), "ci_high": max(found.monte_carlo_high, found.estimate)}
+            ends = {"ci_low": found.ci_low, "ci_high": found.ci_high}
+            if not keys["contrast"] and found.ci_low is not None:
+                # Shares lie between 0 and 1; intervals by the delta method do not know.
+                ends = {"ci_low": max(min(0.0, found.estimate), found.ci_low), "ci_high": min(1.0, found.ci_high)}
             status = {"status": "flagged" if found.reason else "estimated", "reason": found.reason, "method": "multivariate_reml"}
             rows.append({**keys, **base, **counts, **ends, **status, "estimate": found.estimate, "std_error": found.std_error})
     return pd.DataFrame(rows)
@@ -556,7 +563,7 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
             Sentence(
                 f"What {scales} bring to the outcome beyond the intake level was told by general dominance (the mean increase of R² over "
                 "all sets of the other components), with bootstrap intervals over therapists; over sites, as what the pooled correlations "
-                "imply, with Monte Carlo intervals.",
+                "imply, with intervals by the delta method.",
                 ("budescu_1993", "azen_budescu_2003"),
             )
         )
