@@ -13,6 +13,7 @@ from alliance.reports.elements import Chapter, slug
 from alliance.reports.inputs import ReportData, head
 from alliance.reports.multiverse_chapter import methods, multiverse_chapter
 from alliance.reports.page import Section, environment, render
+from alliance.reports.registration import registration_chapter
 from alliance.reports.scenario_section import scenario_chapter
 from alliance.sensitivity.specifications import Multiverse, multiverses, options_of
 
@@ -54,6 +55,8 @@ def _content(data: ReportData) -> dict[str, Any]:
     found = _multiverses(data.options)
     options = options_of(data.options) if found else {}
     chapters += [multiverse_chapter(data, one, options) for one in found]
+    scenarios = list(dict.fromkeys(data.tables["sensitivity"]["scenario_comparison"]["scenario"]))
+    chapters.append(registration_chapter(data.preregistration, data.deviations, scenarios))
     sentences = [sentence for one in found for sentence in methods(one, options)]
     told = [headline for chapter in chapters for headline in chapter.headlines]
     return {

@@ -11,6 +11,7 @@ from alliance.reports.chapters import (
     dropout,
     early_gains,
     general,
+    interventions,
     measurement,
     path_models,
     therapist_factors,
@@ -29,6 +30,7 @@ CHAPTERS = {
     (course.QUESTION,): course.build,
     (components.QUESTION,): components.build,
     (dropout.QUESTION,): dropout.build,
+    (interventions.QUESTION,): interventions.build,
 }
 """What builds a chapter, by the questions it draws on, in the order of the page."""
 
