@@ -11,6 +11,7 @@ import pytest
 QUESTIONS = (
     "alliance outcome",
     "client factors",
+    "components",
     "congruence",
     "convergent validity",
     "course",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alliance.reports.chapters import (
     alliance_outcome,
     client_factors,
+    components,
     congruence,
     course,
     dropout,
@@ -28,6 +29,7 @@ CHAPTERS = {
     (therapist_factors.QUESTION,): therapist_factors.build,
     (congruence.QUESTION,): congruence.build,
     (course.QUESTION,): course.build,
+    (components.QUESTION,): components.build,
     (dropout.QUESTION,): dropout.build,
     (ruptures.QUESTION,): ruptures.build,
     (interventions.QUESTION,): interventions.build,

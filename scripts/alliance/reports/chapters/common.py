@@ -85,6 +85,8 @@ PERCENT_TYPES = frozenset(
         "variance_share",
         "share_of_rest",
         "r_squared_change",
+        "dominance",
+        "r_squared_others",
         "r_squared_shared",
         "r_squared_total",
         "r_squared_adjusted",
