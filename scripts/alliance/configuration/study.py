@@ -197,7 +197,7 @@ class Study:
         """Return what a question's ``estimate`` reads.
 
         ``published_without`` names the study variables that mean something else in a scenario than in the configuration as it stands: a
-        matrix published elsewhere holds none of these. Where no key that the question reads is changed, neither is what it makes of a matrix.
+        matrix published elsewhere holds none of these. Where no key that the question reads is changed, nothing is for it.
         """
         options = self._options(scenario, self.questions[question].estimate_reads)
         if options == self._options(BASE, self.questions[question].estimate_reads):
