@@ -172,8 +172,8 @@ def stopped_by_strict(study: Study, given: argparse.Namespace, lock: RunLock) ->
     return None
 
 
-def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: list[str]) -> ExitStatus | None:
-    """Have Snakemake compute what is missing or out of date; return how it ended if not well."""
+def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: list[str], files: str) -> ExitStatus | None:
+    """Have Snakemake compute what is missing or out of date; return how it ended if not well. ``files`` is what it rests on."""
     if status := stopped_by_strict(study, given, lock):
         return status
     outcome = snakemake(study, given, ["pool_all" if given.questions else "all"], lock)
@@ -185,7 +185,7 @@ def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: lis
     if not given.questions:
         record_withdrawals(study)
         tell_changes(study, given.scenarios)
-    last_run.record(study, targets)
+    last_run.record(study, targets, files)
     return None
 
 
@@ -237,9 +237,10 @@ def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
         say(f"note: {study.base['study']['sites_dir']}/{name} has no site.yaml and is not a site")
     report_unknown_withdrawals(study)
     targets = [*given.scenarios, *(f"question {question}" for question in given.questions)]
-    if last_run.is_complete(study, targets):
+    files = last_run.given_files(study)
+    if last_run.is_complete(study, targets, files):
         say("Nothing to do")
-    elif status := compute(study, given, lock, targets):
+    elif status := compute(study, given, lock, targets, files):
         return status
     excluded = left_out(study, sites)
     if excluded:

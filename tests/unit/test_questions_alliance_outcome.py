@@ -14,8 +14,8 @@ from alliance.questions.contract import MOMENTS, POOLED, PUBLISHED_EFFECTS, WITH
 from alliance.questions.outcome_measures import PREFERRED
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
-from simulated_site import INSTRUMENTS, OPTIONS, score_rows, simulated, site_of
 from support import PROJECT
+from unit.simulated_site import INSTRUMENTS, OPTIONS, score_rows, simulated, site_of
 
 MATRIX = (("alliance", "outcome", 0.3, 60), ("alliance", "intake", 0.1, 60), ("intake", "outcome", 0.5, 50))
 

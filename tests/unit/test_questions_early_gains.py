@@ -262,3 +262,15 @@ def test_published_figures_stand_beside_the_rows_they_speak_to_and_no_others(tab
     assert set(filled["hypotheses"].loc[filled["hypotheses"]["claim"].eq("E2"), "hypothesis"]) == {"b"}
     for name, table in filled.items():
         assert faults(table, "early_gains", name) == [], name
+
+
+def test_the_alliance_around_sudden_gains_stands_beside_that_of_clients_without_one_and_what_it_rests_on(tables):
+    around = tables["sudden_gains"][tables["sudden_gains"]["estimate_type"].eq("mean_difference")]
+    known = around[around["status"].isin(("estimated", "flagged"))]
+    sites = known[known["site"].ne(POOLED)]
+    assert len(sites) and (sites["mean_gain"] - sites["mean_without"]).to_numpy() == pytest.approx(sites["estimate"].to_numpy())
+    for row in known[known["site"].eq(POOLED)].itertuples():
+        own = sites[sites["statistic"].eq(row.statistic) & sites["std_error"].notna()]
+        assert row.n_gains == own["n_gains"].sum() and row.n_without == own["n_without"].sum()
+        assert row.mean_gain == pytest.approx(np.average(own["mean_gain"], weights=own["n_gains"]))
+    assert around.loc[~around["status"].isin(("estimated", "flagged")), ["mean_gain", "mean_without"]].isna().all(axis=None)

@@ -13,6 +13,7 @@ QUESTIONS = (
     "client factors",
     "congruence",
     "convergent validity",
+    "course",
     "dropout",
     "early gains",
     "interventions",
@@ -20,6 +21,8 @@ QUESTIONS = (
     "path models",
     "therapist factors",
 )
+# What tells of the configuration and of the code: they are recorded for every scenario and shown on every page.
+TOLD = {"record provenance", "compare scenarios", "render reports", "render sensitivity"}
 
 
 def rule_of(job: str) -> str:
@@ -76,13 +79,13 @@ def test_dropping_a_site_removes_it_everywhere(checkout):
         (
             "tau2: reml ",
             "tau2: paule_mandel ",
-            {"record provenance", "render reports", "write lavaan scripts", *(f"pool {question}" for question in QUESTIONS)},
+            TOLD | {"write lavaan scripts", "estimate multiverse", "pool multiverse"} | {f"pool {question}" for question in QUESTIONS},
         ),
-        ("decimals: 2", "decimals: 3", {"record provenance", "render reports"}),
+        ("decimals: 2", "decimals: 3", TOLD),
         (
             'title: "Demo study of the therapeutic alliance"',
             'title: "Demo"',
-            {"record provenance", "render reports", "write lavaan scripts"},
+            TOLD | {"write lavaan scripts"},
         ),
     ],
 )
@@ -94,7 +97,7 @@ def test_changing_a_key_that_only_late_steps_read_runs_only_these(checkout, old,
 def test_changing_a_key_of_one_question_runs_that_question_only(checkout):
     checkout.rewrite("config.yaml", "timepoint_window: session_3", "timepoint_window: early")
     jobs = checkout.planned_jobs()
-    assert {rule_of(job) for job in jobs} == {"estimate site", "pool convergent validity", "record provenance", "render reports"}
+    assert {rule_of(job) for job in jobs} == TOLD | {"estimate site", "pool convergent validity"}
     assert all("convergent_validity" in job for job in jobs if rule_of(job) == "estimate site")
 
 
@@ -115,14 +118,14 @@ def test_editing_a_question_module_runs_that_question_only(checkout):
     path = checkout.folder / "scripts" / "alliance" / "questions" / "client_factors.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
     jobs = checkout.planned_jobs()
-    assert {rule_of(job) for job in jobs} == {"estimate site", "pool client factors", "record provenance", "render reports"}
+    assert {rule_of(job) for job in jobs} == TOLD | {"estimate site", "pool client factors"}
     assert all("client_factors" in job for job in jobs if rule_of(job) == "estimate site")
 
 
 def test_editing_the_report_code_renders_again_and_computes_nothing(checkout):
     path = checkout.folder / "scripts" / "alliance" / "reports" / "numbers.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
-    assert {rule_of(job) for job in checkout.planned_jobs()} == {"record provenance", "render reports"}
+    assert {rule_of(job) for job in checkout.planned_jobs()} == TOLD
 
 
 def test_a_changed_lock_file_computes_everything_again(checkout):

@@ -63,6 +63,7 @@ rule estimate_multiverse:
     input:
         status="results/sites/{site}/status.json",
         scores=lambda wildcards: [f"results/scores/{digest}/{wildcards.site}/scores.parquet" for digest in MULTIVERSE_SCORES],
+        ratings="results/sites/{site}/ratings",
         instruments=instrument_files(),
         code=code_of_multiverse("estimate_multiverse.py"),
         lock=LOCK,

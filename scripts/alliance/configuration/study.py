@@ -194,8 +194,15 @@ class Study:
         return scorings(self.multiverse_options())
 
     def estimate_options(self, scenario: str, question: str) -> dict[str, Any]:
-        """Return what a question's ``estimate`` reads."""
-        return self._options(scenario, self.questions[question].estimate_reads)
+        """Return what a question's ``estimate`` reads.
+
+        ``published_without`` names the study variables that mean something else in a scenario than in the configuration as it stands: a
+        matrix published elsewhere holds none of these.
+        """
+        options = self._options(scenario, self.questions[question].estimate_reads)
+        changed = _changed_variables(self.base, self.scenarios[scenario], question) if scenario != BASE else []
+        read = {key.split(".")[0] for key in self.questions[question].estimate_reads}
+        return options | {"published_without": changed} if changed and read & set(changed) else options
 
     def pool_options(self, scenario: str, question: str) -> dict[str, Any]:
         """Return what a question's ``pool`` and methods sentences read."""
@@ -225,6 +232,32 @@ class Study:
 
     def _options(self, scenario: str, keys: tuple[str, ...]) -> dict[str, Any]:
         return restrict(self.scenarios[scenario], keys) | {"seed": self.base["study"]["seed"]}
+
+
+def _changed_variables(base: dict[str, Any], other: dict[str, Any], question: str) -> list[str]:
+    """Return the study variables that stand for other measures in another configuration, sorted."""
+    from alliance.variables.checks import PROCESS, section
+
+    def measure(config: dict[str, Any], name: str, definition: dict[str, Any]) -> list[Any]:
+        part = {**config[name], **{key: value for key, value in definition.items() if value is not None}}
+        window = config["alliance"]["windows"].get(part.get("window"))
+        return [window, *(part.get(key) for key in ("instruments", "instrument", "scale", "rater", "timepoint"))]
+
+    def differs(name: str, mine: dict[str, Any], theirs: dict[str, Any]) -> bool:
+        return measure(base, name, mine) != measure(other, name, theirs)
+
+    own, before = other["questions"].get(question, {}), base["questions"].get(question, {})
+    changed = {name for name in (*PROCESS, "symptoms", "outcome") if differs(name, {}, {})}
+    if question == "client_factors" and differs("alliance", {"window": before["window"]}, {"window": own["window"]}):
+        changed.add("alliance")
+    changed |= {"intake", "residual_gain", "change"} if "outcome" in changed else set()
+    changed |= {"early_gain"} if "symptoms" in changed else set()
+    if question == "path_models":
+        for name, definition in own["variables"].items():
+            mine, at = before["variables"].get(name), section(definition["construct"])
+            new = mine is None or mine["construct"] != definition["construct"]
+            changed |= {name} if new or (at and differs(at, mine, definition)) else set()
+    return sorted(changed)
 
 
 def scoring_digest(section: dict[str, Any]) -> str:
@@ -365,7 +398,7 @@ def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[Ke
         path = (MULTIVERSE, "grids")
         message = "the multiverse is empty: declare a grid (alliance_outcome, within_clients or dropout), or set multiverse.enabled: false"
         return [Fault(name, _line(lines, path), ".".join(path), message)]
-    faults = [Fault(name, _line(lines, path), ".".join(map(str, path)), message) for path, message in grid_faults(section["grids"])]
+    faults = [Fault(name, _line(lines, path), ".".join(map(str, path)), message) for path, message in grid_faults(section)]
     if faults:
         return faults
     bare = {key: value for key, value in raw.items() if key != MULTIVERSE}
@@ -383,6 +416,9 @@ def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[Ke
                 except ConfigurationError as error:
                     faults += [Fault(f.file, f.line or _line(lines, above), f"{where}.{f.key}", f.message) for f in error.faults]
                     continue
+                if {**merged, MULTIVERSE: None} == {**base, MULTIVERSE: None}:
+                    message = "changes nothing, config.yaml says so already: rename the first option to this one, or take this one out"
+                    faults.append(Fault(name, _line(lines, above), where, message))
                 found = [fault for fault in checks(merged) if fault not in of_base]
                 faults += [Fault(name, _line(lines, above), f"{where}.{'.'.join(map(str, path))}", message) for path, message in found]
     return faults

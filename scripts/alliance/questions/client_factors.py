@@ -112,7 +112,8 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
         INSTRUMENTS: client_factors_instruments.pool(of_parts[INSTRUMENTS], main, summaries, scale, options),
         "leave_one_out": effects.stack(left_out, categories_left_out),
     }
-    return {name: finish(table, "client_factors", name) for name, table in found.items()}
+    why = (({"estimate_type": "equality_test"}, "a test"),)
+    return {name: finish(effects.say_why_no_interval(table, why), "client_factors", name) for name, table in found.items()}
 
 
 def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Sentence]:

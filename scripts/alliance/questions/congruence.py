@@ -42,12 +42,24 @@ needs = ()
 tables = ("agreement", "truth_and_bias", "actor_partner", "response_surface")
 reads_ratings = True
 
+REGION_KINDS = ("mean", "standard_deviation", "correlation")
 PARTS = {
     "agreement": congruence_agreement,
     "truth_and_bias": congruence_truth_and_bias,
     "actor_partner": congruence_actor_partner,
     "response_surface": congruence_response_surface,
 }
+
+NO_INTERVAL = (
+    (
+        {"estimate_type": "random_effect_sd"},
+        "a standard deviation that may be zero has no symmetric error, and its likelihood is not profiled",
+    ),
+    ({"estimate_type": "fit_index"}, "an index of how a model fits these cases"),
+    ({"estimate_type": "akaike_weight"}, "a weight among the models that are compared"),
+    ({"estimate_type": "criterion_met"}, "what the conditions of the claim say together"),
+    *(({"estimate_type": kind, "method": "pooled_covariance"}, "it tells where the cases lie") for kind in REGION_KINDS),
+)
 
 
 def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
@@ -98,7 +110,8 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     for name, part in PARTS.items():
         own = gathered[gathered["model"].eq(name)].reset_index(drop=True)
         further = {"one_stage": tables.get("one_stage")} if name == "response_surface" else {}
-        found[name] = finish(part.pool(own, summaries, options, **further), "congruence", name)
+        rows = effects.say_why_no_interval(part.pool(own, summaries, options, **further), NO_INTERVAL)
+        found[name] = finish(rows, "congruence", name)
     return found
 
 

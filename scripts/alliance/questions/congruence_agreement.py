@@ -179,21 +179,22 @@ def _add_bands(part: Part, keys: Mapping[str, Any], found: Dyads, options: Mappi
 
 def _add_levels(part: Part, keys: Mapping[str, Any], found: Dyads, level: float) -> None:
     """Add where differences of the two raters lie: between therapists, between clients, or between sessions of a client."""
-    from alliance.statistics.multilevel import mixed_model
+    from alliance.statistics.variance_parts import variance_parts
 
     rows = found.rows.assign(difference=found.rows["first"] - found.rows["second"])
     repeated = rows.duplicated("client").any()
     levels = [*(["therapist"] if "therapist" in rows else []), *(["client"] if repeated else [])]
-    wanted = [name for name in ("therapist", "client") if name in levels] + ["residual"]
-    kind = "variance_share"
-    model = mixed_model(rows, "difference", ["1"], levels, level=level) if levels else None
-    for name in wanted:
-        row = _row(keys, f"variance of differences {LEVELS[name] if repeated or name != 'residual' else LEVELS['client']}", kind)
-        if model is None or model.fit is None:
-            part.add(not_estimable(row, "needs clients with several sessions, or known therapists" if model is None else model.reason))
+    residual = "residual" if repeated else "client"
+    split = variance_parts(rows, "difference", levels, residual=residual, level=level) if levels else None
+    parts = {one.part: one for one in split.parts} if split is not None else {}
+    for name in dict.fromkeys([*levels, residual]):
+        row = _row(keys, f"variance of differences {LEVELS[name]}", "variance_share")
+        if name not in parts:
+            part.add(not_estimable(row, "needs clients with several sessions, or known therapists" if split is None else split.reason))
             continue
-        table = model.variances.set_index("level")["variance"]
-        part.add({**row, "estimate": float(table[name] / table.sum()), "method": "mixed_model", **notes(found.note, model.reason)})
+        one = parts[name]
+        limits = {"ci_low": one.ci_low, "ci_high": one.ci_high}
+        part.add({**row, "estimate": one.share, **limits, "method": "mixed_model", **notes(found.note, split.reason)})
 
 
 def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> pd.DataFrame:

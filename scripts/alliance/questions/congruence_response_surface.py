@@ -725,7 +725,11 @@ def _stage(
     if reason:
         return [{**not_estimable(_row(keys, VERDICT, "criterion_met"), reason), "method": ONE_STAGE}]
     told = f"without sites that share no rows: {', '.join(absent)}" if absent else ""
-    rows = surface_rows(keys, content, fitted.b, fitted.vcov, fitted.df, options, fitted.curvature_p, (joined.note, fitted.caution, told))
+    alone = [name for name, one in found if why_not(one, content, options) or fit(one, content, keys["part"]).reason]
+    # Where no site can be fitted alone, that is why the rows are joined at all.
+    few = f"with the rows of {', '.join(alone)}, where no surface could be fitted alone" if 0 < len(alone) < len(found) else ""
+    told = (joined.note, fitted.caution, told, few)
+    rows = surface_rows(keys, content, fitted.b, fitted.vcov, fitted.df, options, fitted.curvature_p, told)
     margin = float(critical_value(options["pooling"]["level"], fitted.df))
     made = []
     for row, variance in rows:

@@ -27,7 +27,7 @@ COLUMN_MEANINGS = {
     "share_missing": "share (0-1) of the clients of the sites behind the number that lack what it needs; empty: not known",
     "method": "how it was computed; closed list below",
     "status": "estimated, flagged (estimated, read the reason), not_estimable, or withheld (too few clients to show)",
-    "reason": "why it is flagged, not estimable or withheld",
+    "reason": "why it is flagged, not estimable or withheld, or why an estimate has no interval",
     "published": "the figure published in the review, where there is one",
     "difference": "estimate minus published",
 }
@@ -176,9 +176,19 @@ ESTIMATE_TYPES = {
     "observed_to_expected": "dropouts observed over those that a model fitted without these clients expects",
     "calibration_slope": "coefficient of the risk so expected; 1: risks are spread as foretold, below 1: foretold too far apart",
     "kappa": "agreement of two definitions beyond chance (Cohen's kappa)",
+    "pabak": "agreement of two criteria corrected for prevalence and bias: twice the share of agreement minus 1",
+    "share_difference": "difference of two shares (0-1)",
+    "predicted_difference": "difference of the outcomes expected at two combinations of predictors, in SD of the site's outcome",
     "specification_quantile": "quantile of the pooled estimates over specifications, named in `statistic`",
     "variance_explained": "share (0-1) of the variance of the pooled estimates over specifications",
     "p_value": "p value of a test, named in `statistic`",
+    "slope_per_ten_sessions": "change of the alliance over ten sessions, in SD of session scores; for curvature: how much this changes "
+    "with the square of ten sessions",
+    "session_number": "number of a session, or of sessions",
+    "autocorrelation": "correlation of deviations from the client's line at sessions that follow each other",
+    "variance": "variance over sessions, in squared SD of session scores",
+    "variance_ratio": "ratio of two such variances; slightly below zero where the first is no more than chance",
+    "synchrony": "mean cosine of the angle between two clients' cycles: 1 in step, 0 each with a time of its own",
 }
 
 METHODS = {
@@ -234,8 +244,16 @@ METHODS = {
     "over_specifications": "counted or taken over specifications; they rest on the same clients, so there is no interval",
     "sign_flips": "test by flipping the signs of whole therapists' scores at random, the same flips for every specification",
     "shuffled_alliance": "the same with the alliance shuffled over the clients of each site, as tests of specification curves did at first",
+    "profile_likelihood": "where the likelihood of the growth model is largest, interval by likelihood ratio; pooled: sites' likelihoods "
+    "added up",
+    "permutation": "test by permuting each client's sessions at random; pooled: from sums of the sites' counts",
+    "rayleigh": "mean over pairs of clients, with the Rayleigh test of their directions; no standard error",
+    "pooled_sums": "from sums over the clients of all sites, about the means of their sites; no standard error",
     "none": "nothing was computed",
 }
+
+WITHOUT_ERROR = ("n_weighted", "cross_validated", "weighted_by_clients", "over_pairs")
+"""Methods whose meaning says that there is no standard error."""
 
 
 @dataclass(frozen=True)
@@ -329,6 +347,10 @@ _WITHOUT_WEIGHT = {
     "bound": "largest correlation, or difference, that counts as none",
     "p_equivalence": "p value of the test that the number lies inside the bounds (two one-sided tests)",
     "decision": "equivalent, different, equivalent_and_different or undecided; never 'no effect' from a test that found none",
+}
+_CRITERION = {
+    "criterion": "criterion of the configuration; empty: does not depend on one",
+    "rule": "its rule",
 }
 _LEFT_OUT = {"site_left_out": "site left out of this pooled row"}
 _SAME_RATER = {"same_rater": "yes: one person rated alliance and outcome, so the correlation holds shared perception too (halo)"}
@@ -971,8 +993,20 @@ TABLES = (
         "sudden_gains",
         "Sudden gains and losses between sessions, and the alliance around sudden gains (in SD of the site's session scores, less that of "
         "clients without one at the same sessions).",
-        {"shift": "gain or loss", "statistic": "what is counted or averaged", "rule": "the rule of the site; pooled rows: see the sites"},
+        {
+            "shift": "gain or loss",
+            "statistic": "what is counted or averaged",
+            "rule": "the rule of the site; pooled rows: see the sites",
+            "mean_gain": "alliance of clients with a sudden gain at this place, in SD of the site's session scores about their mean; "
+            "pooled rows: mean over the gains of all sites",
+            "mean_without": "alliance of clients without one at the same sessions, likewise",
+            "n_gains": "sudden gains behind the row",
+            "n_unmatched": "sudden gains with the alliance measured but no client without one to compare with",
+            "n_unmeasured": "sudden gains without the alliance at this place",
+            "n_without": "clients without a sudden gain behind the row",
+        },
         ("share", "mean", "mean_difference"),
+        numbers=("mean_gain", "mean_without"),
     ),
     Table(
         "early_gains",
@@ -1183,6 +1217,130 @@ TABLES = (
         ("observed_to_expected", "calibration_slope", "cumulative_risk"),
         steps=("session",),
     ),
+    Table(
+        "course",
+        "growth",
+        "How the alliance grows over sessions: the mean curve with the spread of single ones, lines, bends, and slopes with the outcome.",
+        {
+            "alliance_rater": "who rated the alliance",
+            "growth_model": "curve (mean and SD of clients by session), linear, quadratic, piecewise (bend at `questions.course.knot`, "
+            "the knot itself is searched), or outcome (clients' lines and the outcome in one model)",
+            "term": "what is told of it; slopes and curvature are those of the mean curve",
+            "session": "session of the curve; empty: none",
+            "same_rater": "yes: one person rated alliance and outcome; empty: no outcome",
+            "bound": "largest value that counts as none (`slope_bound`, `outcome_bound`)",
+            "p_equivalence": "p value of the test that the number lies inside the bounds (two one-sided tests)",
+            "decision": "equivalent, different, equivalent_and_different or undecided; never 'no change' from a test that found none",
+        },
+        (
+            *("mean", "standard_deviation", "slope_per_ten_sessions", "random_effect_sd", "share", "session_number", "slope_contrast"),
+            "slope_standardised",
+        ),
+        numbers=("bound", "p_equivalence"),
+        steps=("session",),
+    ),
+    Table(
+        "course",
+        "peak",
+        "At which of the first sessions each client's alliance is highest, against sessions that could be exchanged.",
+        {
+            "alliance_rater": "who rated the alliance",
+            "statistic": "clients who peak (at the session), mean of the session (less the client's mean over all), mean session "
+            "of the peak, or sessions alike (test that all sessions are the peak equally often)",
+            "session": "session; empty: all",
+            "expected": "what sessions that could be exchanged would give",
+            "p_permutation": "p value of the permutation test that this session is the peak as often as any other",
+        },
+        ("share", "mean_difference", "session_number", "p_value"),
+        numbers=("expected", "p_permutation"),
+        steps=("session",),
+    ),
+    Table(
+        "course",
+        "variability",
+        "How much the alliance varies within clients, how long deviations last, and how little of it the mean curve shows.",
+        {
+            "alliance_rater": "who rated the alliance",
+            "statistic": "SD around the own line, RMSSD (successive differences), autocorrelation, variance of the mean curve and single "
+            "curves and their ratio, reliability of the mean of some sessions, or RMSSD with the outcome (given intake and mean alliance)",
+            "sessions": "how many sessions are averaged, for reliability",
+            "same_rater": "yes: one person rated alliance and outcome; empty: no outcome",
+        },
+        ("standard_deviation", "autocorrelation", "variance", "variance_ratio", "reliability_between", "partial_correlation"),
+    ),
+    Table(
+        "course",
+        "cycles",
+        "Whether clients' alliance goes up and down in cycles, beyond what series without cycles show, and whether clients do so in step.",
+        {
+            "alliance_rater": "who rated the alliance",
+            "surrogates": "series without cycles that are compared: white_noise, or autoregressive (with the site's autocorrelation)",
+            "statistic": "clients with a cycle (p at most .05 against the surrogates), power beyond surrogates (share of the variance "
+            "around the own line that the strongest cycle takes), cycles in step, or period of the strongest cycle",
+            "expected": "what series without cycles, or cycles each with a time of its own, would give",
+            "p_phases": "p value of the Rayleigh test that cycles of clients are not in step",
+        },
+        ("share", "mean_difference", "synchrony", "session_number"),
+        numbers=("expected", "p_phases"),
+    ),
+    Table(
+        "ruptures",
+        "criteria",
+        "Ruptures by several criteria side by side: shares of clients and sessions, depth, length and repair, and what the ratings allow.",
+        {
+            **_CRITERION,
+            "rated_by": "who gave the ratings, reports or codes",
+            "statistic": "what is counted or averaged, in words",
+            "unit": "what is counted (clients, sessions, ruptures), or the unit of a mean",
+        },
+        ("share", "mean"),
+    ),
+    Table(
+        "ruptures",
+        "base_rates",
+        "Shares of clients and of sessions with a rupture beside those that noise alone gives, and the difference.",
+        {
+            **_CRITERION,
+            "rated_by": "who gave the ratings",
+            "surrogates": "noise with each client's mean and SD: shuffled (the own ratings in random order) or autoregressive (normal "
+            "values with the site's autocorrelation of neighbouring sessions)",
+            "unit": "clients or sessions",
+            "statistic": "observed, noise, or excess (observed minus noise)",
+            "p_noise": "share of the surrogates of a site with as many ruptures as observed or more; rows of excess at sites only",
+        },
+        ("share", "share_difference"),
+        numbers=("p_noise",),
+    ),
+    Table(
+        "ruptures",
+        "agreement",
+        "How far two criteria agree about clients and about sessions, and which ruptures of one the other sees too.",
+        {
+            "criterion": "criterion of the configuration",
+            "compared_with": "the other criterion",
+            "unit": "clients, sessions, or ruptures (of the first criterion)",
+            "statistic": "agreement (share on which both agree), kappa, pabak, or also seen (share of the first's ruptures that the other "
+            "sees within `questions.ruptures.match_within` sessions)",
+            "same_rater": "yes: both criteria rest on one person's ratings, so that errors are shared",
+        },
+        ("share", "kappa", "pabak"),
+    ),
+    Table(
+        "ruptures",
+        "outcome",
+        "Outcome and dropout after repaired, unrepaired and no ruptures, early and late, and with a flat, very high alliance.",
+        {
+            **_CRITERION,
+            "outcome": "outcome (higher is better) or dropout",
+            "topic": "pattern (repaired, unrepaired, none), damage_time (early, late), severity (clients with ruptures), number (per ten "
+            "judged sessions), coasting (level and variability of the alliance, without criterion)",
+            "term": "contrast or predictor; of dropout: what was known after each session",
+            "covariates": "what is held constant; of dropout also the number of the session (with early symptoms: only later sessions)",
+            "same_rater": "yes: one person gave the ratings or codes and the outcome (or judged the ending)",
+            "n_events": "dropouts behind the number",
+        },
+        ("standardised_mean_difference", "slope_standardised", "predicted_difference", "hazard_ratio"),
+    ),
 )
 
 TEXT, NUMBER, COUNT = "text", "number", "count"
@@ -1272,7 +1430,17 @@ DESCRIPTIVE = {
         **dict.fromkeys(("ci_low", "ci_high"), NUMBER),
         "n_events": COUNT,
     },
-    "multiverse": dict.fromkeys(("score", "score_sd", "ci_low", "ci_high", "df"), NUMBER),
+    "multiverse": {**dict.fromkeys(("score", "score_sd", "ci_low", "ci_high", "df"), NUMBER), "n_scores": COUNT},
+    "course": {
+        **dict.fromkeys(("alliance_rater", "growth_model", "term", "session", "sessions", "same_rater", "statistic", "surrogates"), TEXT),
+        **dict.fromkeys(("p_permutation", "p_phases", "resultant", "ci_low", "ci_high", "df"), NUMBER),
+    },
+    "ruptures": {
+        **dict.fromkeys(("criterion", "rule", "rated_by", "statistic", "unit", "surrogates", "compared_with", "same_rater"), TEXT),
+        **dict.fromkeys(("outcome", "topic", "term", "covariates"), TEXT),
+        **dict.fromkeys(("p_noise", "ci_low", "ci_high"), NUMBER),
+        "n_events": COUNT,
+    },
     "client_factors": {
         **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
         **dict.fromkeys(("where", "pair", "alliance_instrument", "index"), TEXT),
@@ -1300,6 +1468,8 @@ DESCRIPTIVE = {
             TEXT,
         ),
         **dict.fromkeys(("denominator", "category", "rule"), TEXT),
+        **dict.fromkeys(("n_gains", "n_unmatched", "n_unmeasured", "n_without"), COUNT),
+        **dict.fromkeys(("mean_gain", "mean_without"), NUMBER),
         "ci_low": NUMBER,
         "ci_high": NUMBER,
     },
@@ -1345,6 +1515,10 @@ _COUNTS = (
     "n_at_risk",
     "n_specifications",
     "n_units",
+    "n_gains",
+    "n_unmatched",
+    "n_unmeasured",
+    "n_without",
 )
 _NUMBERS = ("estimate", "std_error", "ci_low", "ci_high", "share_missing", "published", "difference", *HETEROGENEITY)
 NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference", *HETEROGENEITY)

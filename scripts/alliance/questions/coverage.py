@@ -28,6 +28,8 @@ INTERVALS = {
     "fieller": "95 % intervals by Fieller's method",
     "rubin": "95 % intervals by Rubin's rules",
     "wald": "95 % normal intervals of hazard models",
+    "acceptance": "what tests at 5 % accept",
+    "power": "what tests at 5 % accept where there is an effect (100 % minus this is their power)",
 }
 
 

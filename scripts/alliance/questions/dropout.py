@@ -34,6 +34,14 @@ needs = ()
 tables = ("hazard", "survival", "definitions", "calibration")
 
 SUMMARIES_ONLY = "not estimable: needs sessions and endings of single clients; the site published summaries only"
+NO_INTERVAL = {
+    "calibration": (({"statistic": "predicted"}, "the mean of what the model expects of these clients"),),
+    "survival": (
+        ({"estimate_type": "cumulative_risk", "estimate": 0.0}, "nobody has dropped out yet"),
+        ({"estimate_type": "share_in_treatment", "estimate": 1.0}, "nobody has left yet"),
+        ({"estimate_type": "share_in_treatment", "estimate": 0.0}, "nobody is left"),
+    ),
+}
 _KEYS = {
     "hazard": [name for name in dropout_pooling.HAZARD_KEYS if name != "same_rater"],
     "survival": dropout_pooling.SURVIVAL_KEYS,
@@ -165,7 +173,8 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     """
     summaries = sorted(summaries, key=lambda one: one.site)
     found = dropout_pooling.tables_of(effects.gather(summaries), summaries, options, tables)
-    return {name: finish(found[name], "dropout", name) for name in found}
+    told = {name: effects.say_why_no_interval(found[name], NO_INTERVAL.get(name, ())) for name in found}
+    return {name: finish(told[name], "dropout", name) for name in found}
 
 
 def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Sentence]:

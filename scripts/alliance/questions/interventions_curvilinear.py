@@ -163,13 +163,7 @@ def _verdicts(pooled: pd.DataFrame, pooling: Mapping[str, Any]) -> pd.DataFrame:
             )
             continue
         low, high = found["ci_low"], found["ci_high"]
-        verdict = (
-            VERDICT
-            if low[LOWER] > 0 and high[UPPER] < 0
-            else "u"
-            if high[LOWER] < 0 and low[UPPER] > 0
-            else "not_shown"
-        )
+        verdict = VERDICT if low[LOWER] > 0 and high[UPPER] < 0 else "u" if high[LOWER] < 0 and low[UPPER] > 0 else "not_shown"
         cautious = found["status"].eq("flagged").any()
         reason = "; ".join(sorted({text for text in found["reason"] if text}))
         status = {"status": "flagged" if cautious else "estimated", "reason": reason}

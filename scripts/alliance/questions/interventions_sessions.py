@@ -112,8 +112,7 @@ class CodedSessions:
             return {}
         known = clients[clients["treatment"].fillna("").astype(str).ne("") & clients["client_no"].notna()]
         return {
-            str(name): set(rows["client_no"].astype("int64"))
-            for name, rows in known.groupby(known["treatment"].astype(str), sort=True)
+            str(name): set(rows["client_no"].astype("int64")) for name, rows in known.groupby(known["treatment"].astype(str), sort=True)
         }
 
     def same_rater(self, name: str, rater: str) -> str:

@@ -206,7 +206,9 @@ def _add_counted(part: Part, coded: CodedSessions, keys: Mapping[str, Any], tria
 
     found = jackknife(sums, logits, 3, therapists, min_rows=coded.min_clients)
     if found.reason:
-        _missing(part, [{**row, **fields} for row in rows], "needs occasions with and without the response in both groups, also without one")
+        _missing(
+            part, [{**row, **fields} for row in rows], "needs occasions with and without the response in both groups, also without one"
+        )
         return
     low, high = found.interval(coded.level)
     how = {"method": found.method, "status": "flagged" if found.caution else "estimated", "reason": found.caution}
@@ -281,7 +283,11 @@ def logit_rows(
             absent = {"method": "none", "status": "not_estimable", "reason": f"not estimable: {reason}"}
             found += [({**row, **absent}, float("nan")) for row in rows]
             continue
-        notes = f"few responses: {rare / len(columns):.1f} for each coefficient (convention: at least {low:g})" if rare < low * len(columns) else ""
+        notes = (
+            f"few responses: {rare / len(columns):.1f} for each coefficient (convention: at least {low:g})"
+            if rare < low * len(columns)
+            else ""
+        )
         how = {"method": method, "status": "flagged" if notes else "estimated", "reason": notes}
         for place, row in enumerate(rows[: len(columns)]):
             one = model.coefficients.iloc[place]
@@ -477,5 +483,7 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
             )
         )
     if (found["site"].eq(POOLED) & found["method"].ne(ONE_STAGE)).any():
-        sentences.append(pooling_sentence(options["pooling"], "Shares were pooled as logits, odds and odds ratios as logarithms, kappas as they are,"))
+        sentences.append(
+            pooling_sentence(options["pooling"], "Shares were pooled as logits, odds and odds ratios as logarithms, kappas as they are,")
+        )
     return sentences

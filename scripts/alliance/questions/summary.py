@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,12 +161,13 @@ def _self_digest(record: dict[str, Any], texts: dict[str, str]) -> str:
     return hashlib.sha256(content.encode("utf-8")).hexdigest()
 
 
-def _cell(value: Any, kind: str) -> str:
+def _cells(column: pd.Series, kind: str) -> list[str]:
     if kind == TEXT:
-        return value
-    if pd.isna(value):
-        return ""
-    return str(int(value)) if kind == COUNT else format(float(value), ".17g")
+        return column.tolist()
+    known = column.notna().tolist()
+    if kind == COUNT:
+        return [str(int(value)) if there else "" for value, there in zip(column.tolist(), known)]
+    return [format(value, ".17g") if there else "" for value, there in zip(column.tolist(), known)]
 
 
 def _to_csv(frame: pd.DataFrame) -> str:
@@ -173,7 +175,7 @@ def _to_csv(frame: pd.DataFrame) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(frame.columns)
-    columns = [[_cell(value, kind) for value in frame[name]] for name, kind in zip(frame.columns, kinds)]
+    columns = [_cells(frame[name], kind) for name, kind in zip(frame.columns, kinds)]
     writer.writerows(zip(*columns))
     return text.getvalue()
 
@@ -242,15 +244,25 @@ def _read_table(path: Path, schema: dict[str, str]) -> tuple[pd.DataFrame, str, 
     if ragged:
         return pd.DataFrame(), text, [(path.name, f"row {ragged[0]} has another number of cells than the header")]
     columns: dict[str, list[Any]] = {}
-    for position, (name, kind) in enumerate(schema.items()):
-        cells = [row[position] for row in rows[1:]]
-        columns[name], bad = (cells, None) if kind == TEXT else _numbers(cells, kind)
+    by_column = list(zip(*rows[1:])) or [()] * len(schema)
+    for cells, (name, kind) in zip(by_column, schema.items()):
+        columns[name], bad = (list(cells), None) if kind == TEXT else _numbers(cells, kind)
         if bad is not None:
             faults.append((path.name, f"row {bad + 2}, column {name}: not a {'whole' if kind == COUNT else 'finite'} number"))
     return (typed(pd.DataFrame(columns), schema) if not faults else pd.DataFrame()), text, faults
 
 
-def _numbers(cells: list[str], kind: str) -> tuple[list[Any], int | None]:
+def _numbers(cells: Sequence[str], kind: str) -> tuple[list[Any], int | None]:
+    """Return numbers, None for empty cells, and the position of the first cell that is no allowed number."""
+    try:
+        # Long tables as a whole; cell by cell only where one is empty or to find the one at fault.
+        whole = list(map(int if kind == COUNT else float, cells))
+    except ValueError:
+        whole = []
+    if whole and not any("_" in cell for cell in cells):
+        low, high = min(whole), max(whole)
+        if (low >= 0 and high <= LARGEST_COUNT) if kind == COUNT else all(map(math.isfinite, whole)):
+            return whole, None
     numbers: list[Any] = []
     for position, cell in enumerate(cells):
         if cell == "":

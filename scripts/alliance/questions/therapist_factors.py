@@ -31,6 +31,10 @@ pool_reads = ("pooling", "alliance.rater", "alliance.scale", "questions.therapis
 needs = ()
 tables = ("effects", "variance")
 
+NO_INTERVAL = (
+    ({"estimate_type": "variance_share"}, "what therapists, all clients alike or some kinds of client, leave; their shares have one"),
+    ({"estimate_type": "reliability_of_means"}, "the share between therapists that it follows from has none"),
+)
 PARTS = {"effects": therapist_factors_effects, "variance": therapist_factors_variance}
 
 
@@ -103,7 +107,8 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     for name, part in PARTS.items():
         own = gathered[gathered["model"].eq(name)].reset_index(drop=True)
         beside = together_rows[together_rows["model"].eq(name)].drop(columns="model").reset_index(drop=True)
-        found[name] = finish(part.pool(own, summaries, options, beside), "therapist_factors", name)
+        rows = effects.say_why_no_interval(part.pool(own, summaries, options, beside), NO_INTERVAL)
+        found[name] = finish(rows, "therapist_factors", name)
     return found
 
 

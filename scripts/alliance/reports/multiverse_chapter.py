@@ -21,11 +21,13 @@ TITLES = {
     "alliance_outcome": "Alliance and outcome",
     "within_clients": "Alliance and symptoms within clients",
     "dropout": "Alliance and dropout",
+    "rupture_outcome": "Unrepaired ruptures and outcome",
 }
 AXES = {
     "alliance_outcome": "Correlation of alliance and outcome",
     "within_clients": "Symptoms of the next session (better: up), SD",
     "dropout": "Hazard ratio of dropout, per SD of the alliance",
+    "rupture_outcome": "Outcome after an unrepaired rupture, SD",
 }
 LIMITS = (
     "All specifications rest on the same clients. That many of them agree is no replication, and their share is not a probability.",
@@ -144,7 +146,7 @@ class _Told:
             f"After adjusting for the search over all specifications, {numbers.count(adjusted)} of {numbers.count(len(self.used))} have p "
             "< .05."
         )
-        old = self._row("joint_test_any_specification", SHUFFLES)
+        old = self._row("historical_test_any_specification", SHUFFLES)
         if old is not None:
             sentences.append(
                 f"Shuffling the alliance within sites gives p {numbers.p_value(old.estimate)} for the strongest ({HISTORICAL})."

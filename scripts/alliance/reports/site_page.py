@@ -13,6 +13,7 @@ from alliance.reports.chapters import (
     client_factors,
     common,
     congruence,
+    course,
     dropout,
     early_gains,
     interventions,
@@ -55,6 +56,7 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
         lambda row: common.words(row.event),
         "Coded events and the alliance one session later, within clients",
     ),
+    "course": (course.site_rows, None, course.row_name, "Course of the alliance"),
     "dropout": (dropout.site_rows, None, dropout.estimate_name, "First-session alliance and dropout (hazard ratio)"),
 }
 

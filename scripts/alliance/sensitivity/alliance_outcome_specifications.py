@@ -62,11 +62,12 @@ def site_effects(site: SiteData, every: Sequence[Mapping[str, Any]], base: Mappi
         chosen = [_outcome_part(options), options["outcome"]["form"], outcome_headline.settings(options), options["pooling"]]
         groups.setdefault(canonical_json(chosen), []).append(position)
     effects: list[SiteEffect | None] = [None] * len(every)
+    covariates: dict[str, tuple[np.ndarray | None, str]] = {}
     for positions in groups.values():
         first = every[positions[0]]
         outcome = _outcome_key(first, outcomes[canonical_json(_outcome_part(first))][1])
         wanted = [_alliance_key(every[at], alliance[canonical_json(_alliance_part(every[at]))][1]) for at in positions]
-        for at, effect in zip(positions, _of_group(site, measures, wanted, outcome, first)):
+        for at, effect in zip(positions, _of_group(site, measures, wanted, outcome, first, covariates)):
             effects[at] = effect
     return [effect for effect in effects if effect is not None]
 
@@ -101,19 +102,28 @@ def _outcome_key(options: Mapping[str, Any], number: int | None = None) -> Outco
 
 
 def _of_group(
-    site: SiteData, measures: SiteMeasures, wanted: Sequence[AllianceKey], outcome: OutcomeKey, options: Mapping[str, Any]
+    site: SiteData,
+    measures: SiteMeasures,
+    wanted: Sequence[AllianceKey],
+    outcome: OutcomeKey,
+    options: Mapping[str, Any],
+    known: dict[str, tuple[np.ndarray | None, str]],
 ) -> list[SiteEffect]:
-    """Return the effects of several alliance measures on one outcome, estimated alike."""
+    """Return the effects of several alliance measures on one outcome, estimated alike; covariates read once are kept in ``known``."""
     form, chosen = options["outcome"]["form"], outcome_headline.settings(options)
     kind = FORMS[form]
     if outcome not in measures.outcomes:
         return [absent(measures.reasons[outcome], kind) for _ in wanted]
-    covariates, lacking = outcome_headline.covariates_of(site, measures.clients, chosen["covariates"], options)
+    held_constant = form != "zero_order"
+    names = chosen["covariates"] if held_constant else []
+    key = canonical_json([names, _outcome_part(options), {name: options[name] for name in options if name not in ("outcome", "questions")}])
+    if key not in known:
+        known[key] = outcome_headline.covariates_of(site, measures.clients, names, options)
+    covariates, lacking = known[key]
+    values = measures.outcomes[outcome]
+    lacking = lacking or (values.no_intake if held_constant else "")
     if lacking:
         return [absent(lacking, kind) for _ in wanted]
-    values = measures.outcomes[outcome]
-    if values.no_intake:
-        return [absent(values.no_intake, kind) for _ in wanted]
     together = chosen["missing"] == outcome_headline.COMPLETE and chosen["therapists"] != outcome_headline.RANDOM
     ignored = chosen["therapists"] == outcome_headline.IGNORED
     places = {key: position for position, key in enumerate(measures.alliance)}

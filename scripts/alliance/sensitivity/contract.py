@@ -33,7 +33,7 @@ SCENARIO_COMPARISON = Table(
     numbers=("base_estimate", "change"),
 )
 
-_MULTIVERSE = {"multiverse": "effect whose specifications these are: alliance_outcome, within_clients or dropout"}
+_MULTIVERSE = {"multiverse": "effect whose specifications these are: alliance_outcome, within_clients, dropout or rupture_outcome"}
 
 SPECIFICATIONS = Table(
     SENSITIVITY,
@@ -48,7 +48,7 @@ SPECIFICATIONS = Table(
         "p_flips": "p value of no effect in this specification, by sign flips of therapists",
         "p_adjusted": "the same given that the strongest of all specifications was looked for",
     },
-    (*FORM_TYPES, "slope_standardised", "hazard_ratio"),
+    (*FORM_TYPES, "slope_standardised", "hazard_ratio", "standardised_mean_difference"),
     numbers=("p_flips", "p_adjusted"),
     steps=("specification",),
 )
@@ -78,7 +78,7 @@ SUMMARY = Table(
         **_MULTIVERSE,
         "statistic": "combinations, removed_by_rule, specifications, estimated, not_estimable; quantiles of the estimates; shares with the "
         "sign of the median, and whose interval excludes no effect; joint tests by the strongest specification (any_specification), by "
-        "the median and by the share that excludes zero",
+        "the median and by the share that excludes zero; historical tests: the same by clients shuffled within sites",
         "rule": "rule that removed combinations, with its reason",
         "n_specifications": "specifications that can be estimated",
         "n_units": "therapists (small ones joined) whose signs were flipped",

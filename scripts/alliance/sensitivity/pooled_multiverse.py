@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from alliance.questions.outcome_pooling import AS_ESTIMATED, coded_rows
 from alliance.questions.pooled_sites import left_out
 from alliance.questions.summary import SiteSummary
 from alliance.sensitivity.contract import NODE_INFLUENCE, SPECIFICATIONS, SUMMARY, finish
-from alliance.sensitivity.multiverse import SHUFFLED
+from alliance.sensitivity.multiverse import FLIPS as FLIPPED
+from alliance.sensitivity.multiverse import SHUFFLES as SHUFFLED
 from alliance.sensitivity.specifications import Multiverse, multiverses
 from alliance.statistics.node_influence import node_influence
 from alliance.statistics.sign_flips import FEW_UNITS, STEPS, JointTest, joint_test
@@ -48,15 +50,16 @@ def tables_of(
     """
     summaries = sorted(summaries, key=lambda one: one.site)
     gathered = effects.gather(summaries)
+    sent = {summary.site: _sent(summary) for summary in summaries if summary.status == "ok"}
     found: dict[str, list[pd.DataFrame]] = {schema.name: [] for schema in TABLES}
     for one in multiverses(options):
         own = gathered[gathered["model"].eq(one.target.name)] if len(gathered) else gathered
-        rows = _specification_rows(one, own, statuses, options)
-        tests = {name: _joint_test(rows, summaries, one.target.name + name) for name in ("", SHUFFLED)}
-        rows = _with_tests(rows, tests[""])
+        rows, sites_left_out = _specification_rows(one, own, statuses, options)
+        tests = {kind: _joint_test(rows, sites_left_out, summaries, sent, one.target.name, kind) for kind in (FLIPPED, SHUFFLED)}
+        rows = _with_tests(rows, tests[FLIPPED])
         found[SPECIFICATIONS.name].append(rows)
         found[NODE_INFLUENCE.name].append(_influence_rows(one, rows))
-        found[SUMMARY.name].append(_summary_rows(one, rows, summaries, tests, options))
+        found[SUMMARY.name].append(_summary_rows(one, rows, tests, options))
     return {schema.name: finish(pd.concat(found[schema.name], ignore_index=True), schema) for schema in TABLES}
 
 
@@ -86,13 +89,17 @@ def _pooled(one: Multiverse, own: pd.DataFrame, statuses: Sequence[Mapping[str, 
 
 def _specification_rows(
     one: Multiverse, own: pd.DataFrame, statuses: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, list[frozenset[str]]]:
+    """Return one row a specification, and the sites that each of them leaves out of pooling."""
     ways: dict[str, tuple[dict[str, Any], list[int]]] = {}
     for position, specification in enumerate(one.specifications):
         chosen = one.pool_options(options, specification)
         ways.setdefault(canonical_json(chosen), (chosen, []))[1].append(position)
     frames = []
+    without: list[frozenset[str]] = [frozenset()] * len(one.specifications)
     for chosen, places in ways.values():
+        for place in places:
+            without[place] = frozenset(left_out(statuses, chosen["pooling"]["sites"]))
         pooled = _pooled(one, own, statuses, chosen)
         wanted = pd.Index([one.specifications[place].site_key for place in places], name="parameter")
         frames.append(pooled.reindex(wanted).reset_index().assign(_place=places))
@@ -107,7 +114,7 @@ def _specification_rows(
         "reason": NOTHING,
     }
     rows = rows.assign(**{name: rows[name].where(~unanswered, value) for name, value in blank.items()})
-    return rows.assign(
+    told = rows.assign(
         multiverse=one.target.name,
         specification=[specification.number for specification in one.specifications],
         choices=[specification.words for specification in one.specifications],
@@ -117,56 +124,79 @@ def _specification_rows(
         site=POOLED,
         method=rows["method"].where(rows["status"].isin(WITH_NUMBERS), "none"),
     )
+    return told, without
 
 
-def _draws(summary: SiteSummary, model: str) -> tuple[list[str], np.ndarray]:
-    """Return the specifications of which a site sent flipped scores, and these, shape (flips, specifications)."""
-    own = summary.draws[summary.draws["model"].eq(model)].sort_values(["parameter", "draw"], kind="stable")
-    names = list(own["parameter"].drop_duplicates())
-    return names, own["value"].to_numpy(dtype=float).reshape(len(names), -1).T / STEPS if names else np.empty((0, 0))
+@dataclass(frozen=True)
+class _Tested:
+    """A joint test, the row of it that each specification has (-1: none), how many units were flipped, and sites that sent no scores."""
+
+    found: JointTest
+    row: np.ndarray
+    units: int
+    absent: tuple[str, ...]
 
 
-def _joint_test(rows: pd.DataFrame, summaries: Sequence[SiteSummary], model: str) -> tuple[JointTest, list[str], int] | None:
-    """Return the joint test over the specifications that are estimated, the requests behind it, and how many units were flipped."""
-    counts = rows.loc[rows["status"].isin(WITH_NUMBERS), "parameter"].value_counts(sort=False)
-    keys = list(counts.index)
-    if not keys:
+def _sent(summary: SiteSummary) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return by kind the rows of a site's estimates that have flipped scores, and these, shape (rows, flips)."""
+    found = {}
+    for kind, own in summary.draws.groupby("model", sort=True):
+        ordered = own.assign(row=own["parameter"].astype(int) - 1).sort_values(["row", "draw"], kind="stable")
+        rows = np.unique(ordered["row"].to_numpy())
+        found[str(kind)] = (rows, ordered["value"].to_numpy(dtype=float).reshape(len(rows), -1) / STEPS)
+    return found
+
+
+def _joint_test(
+    rows: pd.DataFrame,
+    sites_left_out: Sequence[frozenset[str]],
+    summaries: Sequence[SiteSummary],
+    sent: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]],
+    model: str,
+    kind: str,
+) -> _Tested | None:
+    """Return the joint test over the specifications that are estimated, each over the sites that it pools."""
+    estimated = rows["status"].isin(WITH_NUMBERS).to_numpy()
+    keys = [(key, without) if used else None for key, without, used in zip(rows["parameter"], sites_left_out, estimated)]
+    places = {key: place for place, key in enumerate(dict.fromkeys(key for key in keys if key is not None))}
+    if not places:
         return None
-    place = {key: position for position, key in enumerate(keys)}
-    observed, variance = np.zeros(len(keys)), np.zeros(len(keys))
+    observed, variance = np.zeros(len(places)), np.zeros(len(places))
     flips: np.ndarray | None = None
-    units = 0
-    name = model.removesuffix(SHUFFLED)
+    units, absent = 0, []
     for summary in summaries:
-        names, draws = _draws(summary, model)
-        wanted = [position for position, key in enumerate(names) if key in place]
+        at, draws = sent.get(summary.site, {}).get(kind, (np.empty(0, dtype=int), np.empty((0, 0))))
+        own = summary.estimates.iloc[at] if len(at) else summary.estimates.iloc[:0]
+        of_model = own["model"].eq(model).to_numpy()
+        of_row = dict(zip(own["parameter"][of_model], np.flatnonzero(of_model)))
+        wanted = [(place, of_row[key]) for (key, without), place in places.items() if key in of_row and summary.site not in without]
         if not wanted:
+            pooled_somewhere = any(summary.site not in without for _, without in places)
+            absent += [summary.site] if pooled_somewhere else []
             continue
-        at = np.array([place[names[position]] for position in wanted])
-        own = summary.estimates[summary.estimates["model"].eq(name)].set_index("parameter")
-        spread = own["score_sd"].reindex([names[position] for position in wanted]).to_numpy(dtype=float)
-        if model != name:
-            spread = np.sqrt(own["n_clients"].reindex([names[position] for position in wanted]).to_numpy(dtype=float))
-        observed[at] += own["score"].reindex([names[position] for position in wanted]).to_numpy(dtype=float)
-        variance[at] += spread**2
-        flips = np.zeros((len(draws), len(keys))) if flips is None else flips
-        flips[:, at] += draws[:, wanted] * spread
+        into, source = np.array(wanted).T
+        spread = np.sqrt(own["n_scores"]) if kind == SHUFFLED else own["score_sd"]
+        spread = spread.to_numpy(dtype=float)[source]
+        observed[into] += own["score"].to_numpy(dtype=float)[source]
+        variance[into] += spread**2
+        flips = np.zeros((len(places), draws.shape[1])) if flips is None else flips
+        flips[into] += draws[source] * spread[:, None]
         units += int(summary.facts.get("units", 0))
     if flips is None:
         return None
     known = variance > 0
     size = np.sqrt(variance[known])
-    tested = joint_test(observed[known] / size, flips[:, known] / size, counts.to_numpy()[known])
-    return tested, [key for key, one in zip(keys, known) if one], units
+    weights = np.bincount([places[key] for key in keys if key is not None], minlength=len(places))
+    tested = joint_test(observed[known] / size, (flips[known] / size[:, None]).T, weights[known])
+    row = np.where(known, np.cumsum(known) - 1, -1)
+    return _Tested(tested, np.array([-1 if key is None else row[places[key]] for key in keys]), units, tuple(absent))
 
 
-def _with_tests(rows: pd.DataFrame, tested: tuple[JointTest, list[str], int] | None) -> pd.DataFrame:
+def _with_tests(rows: pd.DataFrame, tested: _Tested | None) -> pd.DataFrame:
     if tested is None:
         return rows.assign(p_flips=np.nan, p_adjusted=np.nan)
-    found, keys, _ = tested
-    estimated = rows["status"].isin(WITH_NUMBERS)
-    columns = {"p_flips": found.p_values, "p_adjusted": found.p_adjusted}
-    return rows.assign(**{name: rows["parameter"].map(dict(zip(keys, values))).where(estimated) for name, values in columns.items()})
+    columns = {"p_flips": tested.found.p_values, "p_adjusted": tested.found.p_adjusted}
+    return rows.assign(**{name: np.where(tested.row >= 0, values[tested.row], np.nan) for name, values in columns.items()})
 
 
 def _compared(one: Multiverse, rows: pd.DataFrame) -> pd.Series:
@@ -222,8 +252,7 @@ def _influence_rows(one: Multiverse, rows: pd.DataFrame) -> pd.DataFrame:
 def _summary_rows(
     one: Multiverse,
     rows: pd.DataFrame,
-    summaries: Sequence[SiteSummary],
-    tests: Mapping[str, tuple[JointTest, list[str], int] | None],
+    tests: Mapping[str, _Tested | None],
     options: Mapping[str, Any],
 ) -> pd.DataFrame:
     used = rows[rows["status"].isin(WITH_NUMBERS)]
@@ -260,28 +289,27 @@ def _summary_rows(
             {**common, "statistic": name, "estimate_type": kind, "status": "not_estimable", "reason": reason, "method": "none"}
             for name, kind in kinds.items()
         ]
-    absent = [one.site for one in summaries if one.status != "ok" or one.draws.empty]
-    for suffix, method in (("", FLIPS), (SHUFFLED, SHUFFLES)):
-        if suffix and not options["multiverse"]["shuffles"]:
+    for kind, method in ((FLIPPED, FLIPS), (SHUFFLED, SHUFFLES)):
+        if kind == SHUFFLED and not options["multiverse"]["shuffles"]:
             continue
-        tested = tests[suffix]
+        tested = tests[kind]
         base = {**common, "estimate_type": "p_value", "scale": "identity", "method": method}
+        test = "joint_test" if kind == FLIPPED else "historical_test"
         if tested is None:
             reason = "not estimable: no site sent scores of single therapists' clients"
             found += [
-                {**base, "statistic": f"joint_test_{name}", "status": "not_estimable", "reason": reason, "method": "none"}
-                for name in _TESTS
+                {**base, "statistic": f"{test}_{name}", "status": "not_estimable", "reason": reason, "method": "none"} for name in _TESTS
             ]
             continue
-        result, _, units = tested
-        notes = [f"without {', '.join(absent)}, which sent no scores"] if absent else []
-        if suffix:
+        notes = [f"without {', '.join(tested.absent)}, which sent no scores"] if tested.absent else []
+        if kind == SHUFFLED:
             notes.append(HISTORICAL)
-        elif units < FEW_UNITS:
-            notes.append(f"{units} therapists (or groups of small ones) are fewer than {FEW_UNITS}: the test is approximate")
-        status = {"status": "flagged" if notes else "estimated", "reason": "; ".join(notes), "n_units": units}
+        elif tested.units < FEW_UNITS:
+            notes.append(f"{tested.units} therapists (or groups of small ones) are fewer than {FEW_UNITS}: the test is approximate")
+        status = {"status": "flagged" if notes else "estimated", "reason": "; ".join(notes)}
+        status["n_units"] = tested.units if kind == FLIPPED else None
         found += [
-            {**base, "statistic": f"joint_test_{name}", "estimate": float(getattr(result, attribute)), **status}
+            {**base, "statistic": f"{test}_{name}", "estimate": float(getattr(tested.found, attribute)), **status}
             for name, attribute in _TESTS.items()
         ]
     return pd.DataFrame(found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from alliance.files import canonical_json, digest
 from alliance.sensitivity.targets import SCORING, TARGETS, Target
 
 MOST_SPECIFICATIONS = 20_000
+MOST_DRAWS = 800_000
+"""Flipped scores that one file of a site's summary holds."""
 
 Fault = tuple[tuple[str, ...], str]
 
@@ -127,9 +129,7 @@ def _multiverse(options: Mapping[str, Any], target: Target, grid: Mapping[str, A
     read = restrict(dict(options), target.reads)
     found: list[Specification] = []
     requests: dict[str, dict[str, Any]] = {}
-    for number, combination in enumerate(itertools.product(*nodes.values()), start=1):
-        choices = dict(zip(nodes, combination))
-        hit = next((place for place, (when, _) in enumerate(rules) if all(choices[node] in when[node] for node in when)), None)
+    for number, choices, hit in _combinations(grid):
         if hit is not None:
             counts[hit] += 1
             continue
@@ -174,12 +174,46 @@ def dotted(changes: Mapping[str, Any], before: tuple[str, ...] = ()) -> list[str
     return keys
 
 
-def faults(grids: Mapping[str, Any]) -> list[Fault]:
-    """Return the faults of the grids of a configuration that concern nodes, options and rules, as ``(path, message)``."""
+def faults(section: Mapping[str, Any]) -> list[Fault]:
+    """Return the faults of the section ``multiverse`` that concern nodes, options and rules, as ``(path, message)``."""
     found: list[Fault] = []
-    for name, grid in grids.items():
+    for name, grid in section["grids"].items():
         found += _grid_faults(("multiverse", "grids", name), TARGETS[name], grid)
-    return found
+    if found:
+        return found
+    each = section["flips"] * (2 if section["shuffles"] else 1)
+    asked = sum(_site_questions(TARGETS[name], grid) for name, grid in section["grids"].items())
+    if asked * each > MOST_DRAWS:
+        message = (
+            f"{asked} different estimates of a site with {each} flipped scores each are more than the {MOST_DRAWS} that a summary holds; "
+            f"at most {MOST_DRAWS // asked}, or take out options or nodes"
+        )
+        return [(("multiverse", "flips"), message)]
+    return []
+
+
+def _site_questions(target: Target, grid: Mapping[str, Any]) -> int:
+    """Return how many different combinations of options that sites read remain."""
+    read = (*target.reads, SCORING)
+    own = {
+        node
+        for node, choices in grid["nodes"].items()
+        if any(_within(key, read) for changes in choices.values() for key in dotted(changes))
+    }
+    return len({tuple(choices[node] for node in choices if node in own) for _, choices, hit in _combinations(grid) if hit is None})
+
+
+def _within(key: str, roots: Sequence[str]) -> bool:
+    """Return whether a dotted key is one of some keys or below one."""
+    return any(key == root or key.startswith(f"{root}.") for root in roots)
+
+
+def _combinations(grid: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, str], int | None]]:
+    """Yield every combination with its number, its choices, and the place of the first rule that removes it."""
+    rules = [{node: _listed(wanted) for node, wanted in rule["when"].items()} for rule in grid["exclude"]]
+    for number, combination in enumerate(itertools.product(*grid["nodes"].values()), start=1):
+        choices = dict(zip(grid["nodes"], combination))
+        yield number, choices, next((place for place, when in enumerate(rules) if all(choices[node] in when[node] for node in when)), None)
 
 
 def _grid_faults(path: tuple[str, ...], target: Target, grid: Mapping[str, Any]) -> list[Fault]:
@@ -195,14 +229,14 @@ def _grid_faults(path: tuple[str, ...], target: Target, grid: Mapping[str, Any])
         first, *others = choices
         if choices[first]:
             found.append((((*at, first)), "the first option of a node changes nothing: write `{}`"))
-        seen = {canonical_json({}): first}
+        seen = {canonical_json(choices[first]): first}
         for option in others:
             changes = choices[option]
             same = seen.setdefault(canonical_json(changes), option)
             if same != option:
                 found.append(((*at, option), f"changes the same as '{same}'; take one of them out"))
             for key in dotted(changes):
-                if not any(key == root or key.startswith(f"{root}.") for root in allowed):
+                if not _within(key, allowed):
                     message = (
                         f"'{key}' has no bearing on {target.label}{nearest(key, allowed)}; it may change: {', '.join(sorted(allowed))}"
                     )

@@ -78,7 +78,9 @@ def attention_by_initial_level(
     f, y = np.asarray(attention, dtype=float), np.asarray(later, dtype=float)
     n = len(w)
     if n < min_clients:
-        return InitialLevel(None, f"needs at least {min_clients} clients with an initial level, attention after it and a later level; has {n}")
+        return InitialLevel(
+            None, f"needs at least {min_clients} clients with an initial level, attention after it and a later level; has {n}"
+        )
     repeated = (m > 1) & np.isfinite(s2)
     if repeated.sum() < min(min_clients, FEWEST):
         return InitialLevel(

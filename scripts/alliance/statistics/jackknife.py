@@ -117,57 +117,15 @@ def jackknife(
         without = _values(function, total - rows, size)
     if not np.isfinite(without).all():
         return _absent(size, n, count, "without one of the clients there is no estimate")
-    caution = _independent(count, min_clusters) if clusters is not None else ""
+    caution = ""
+    if clusters is not None:
+        few = (
+            f"fewer than {min_clusters} therapists ({count})"
+            if count < min_clusters
+            else "without one of the therapists there is no estimate"
+        )
+        caution = f"{few}: clients taken as independent"
     return Jackknifed(estimate, _spread(without), np.inf, n, count, "client_jackknife", "", caution)
-
-
-def jackknife_subsets(
-    function: Callable[[np.ndarray], np.ndarray],
-    n: int,
-    size: int,
-    clusters: ArrayLike | None = None,
-    *,
-    min_clusters: int = MIN_CLUSTERS,
-    min_rows: int = 4,
-) -> Jackknifed:
-    """Return a function of clients that is none of sums over them, and its covariance by leaving out each cluster in turn.
-
-    As :func:`jackknife`; the function is called once for every cluster, else once for every client.
-
-    Parameters
-    ----------
-    function : callable
-        Takes a mask of clients, shape (n,), and returns shape (m,); NaN where there is no value.
-    n : int
-        Clients.
-    size : int
-        Number m of values.
-    clusters, min_clusters, min_rows
-        As in :func:`jackknife`.
-    """
-    codes, count = (np.zeros(n, dtype=int), 0) if clusters is None or not n else cluster_codes(clusters)
-    if n < min_rows:
-        return _absent(size, n, count, f"needs at least {min_rows} clients with all scores; has {n}")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        estimate = np.asarray(function(np.ones(n, dtype=bool)), dtype=float)
-        if not np.isfinite(estimate).all():
-            return _absent(size, n, count, "one of the scores is constant or determined by the others")
-        if count >= min_clusters:
-            without = np.array([function(codes != one) for one in range(count)], dtype=float)
-            if np.isfinite(without).all():
-                return Jackknifed(estimate, _spread(without), count - 1.0, n, count, "cluster_jackknife", "", "")
-        without = np.array([function(np.arange(n) != one) for one in range(n)], dtype=float)
-    if not np.isfinite(without).all():
-        return _absent(size, n, count, "without one of the clients there is no estimate")
-    caution = _independent(count, min_clusters) if clusters is not None else ""
-    return Jackknifed(estimate, _spread(without), np.inf, n, count, "client_jackknife", "", caution)
-
-
-def _independent(count: int, min_clusters: int) -> str:
-    few = (
-        f"fewer than {min_clusters} therapists ({count})" if count < min_clusters else "without one of the therapists there is no estimate"
-    )
-    return f"{few}: clients taken as independent"
 
 
 def _spread(without: np.ndarray) -> np.ndarray:

@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike
 
 from alliance.statistics.correlation import MIN_CLUSTERS
 from alliance.statistics.covariance import partial_correlation
-from alliance.statistics.jackknife import Jackknifed, jackknife_subsets
+from alliance.statistics.jackknife import Jackknifed
+from alliance.statistics.jackknife_subsets import jackknife_subsets
 
 LIKENESS = ("overall", "distinctive", "overall_ranks", "distinctive_ranks", "normative")
 

@@ -53,21 +53,28 @@ def flip_units(therapists: ArrayLike, smallest: int = SMALLEST_UNIT) -> np.ndarr
     smallest : int
     """
     codes, counts = np.unique(np.asarray(therapists), return_counts=True)
-    unit = np.empty(len(codes), dtype=int)
-    number, waiting, size = 0, [], 0
+    unit = np.unique(_joined(counts, smallest), return_inverse=True)[1]
+    return unit[np.searchsorted(codes, np.asarray(therapists))]
+
+
+def _joined(counts: np.ndarray, smallest: int) -> np.ndarray:
+    """Return for each group the first one of those that it is joined with, so that together they have enough clients."""
+    owner = np.arange(len(counts))
+    waiting: list[int] = []
+    last = None
     for position, count in enumerate(counts):
+        if count == 0:
+            continue
         if count >= smallest:
-            unit[position] = number
-            number += 1
+            last = position
             continue
         waiting.append(position)
-        size += count
-        if size >= smallest:
-            unit[waiting] = number
-            number, waiting, size = number + 1, [], 0
+        if counts[waiting].sum() >= smallest:
+            owner[waiting] = last = waiting[0]
+            waiting = []
     if waiting:
-        unit[waiting] = max(number - 1, 0)
-    return unit[np.searchsorted(codes, np.asarray(therapists))]
+        owner[waiting] = waiting[0] if last is None else owner[last]
+    return owner
 
 
 @dataclass(frozen=True)
@@ -89,22 +96,33 @@ class Flipped:
     draws: np.ndarray
 
 
-def flipped(scores: ArrayLike, units: ArrayLike, flips: int, random: np.random.Generator) -> Flipped:
+def flipped(scores: ArrayLike, units: ArrayLike, flips: int, random: np.random.Generator, smallest: int = SMALLEST_UNIT) -> Flipped:
     """Return the scores of every specification under the same random signs of the units.
 
     Parameters
     ----------
     scores : array_like, shape (n, m)
-        Contribution of each client to each specification; NaN or zero where not used.
+        Contribution of each client to each specification; NaN where not used.
     units : array_like of int, shape (n,)
         Codes 0.. of what is flipped together.
     flips : int
     random : Generator
+    smallest : int
+        In a specification that uses fewer clients of a unit, the unit has the sign of others, as in :func:`flip_units`.
     """
-    units = np.asarray(units)
+    values, units = np.asarray(scores, dtype=float), np.asarray(units)
     count = int(units.max()) + 1 if len(units) else 0
-    sums = np.zeros((count, np.shape(scores)[1]))
-    np.add.at(sums, units, np.nan_to_num(np.asarray(scores, dtype=float)))
+    members = np.zeros((count, len(units)))
+    members[units, np.arange(len(units))] = 1.0
+    sums, used = members @ np.nan_to_num(values), members @ np.isfinite(values)
+    small = ((used > 0) & (used < smallest)).any(axis=0)
+    patterns, which = np.unique(used[:, small], axis=1, return_inverse=True)
+    columns = np.flatnonzero(small)
+    for pattern, counts in enumerate(patterns.T):
+        own = columns[np.ravel(which) == pattern]
+        together = np.zeros((count, len(own)))
+        np.add.at(together, _joined(counts, smallest), sums[:, own])
+        sums[:, own] = together
     signs = random.integers(0, 2, (flips, count)) * 2.0 - 1.0
     return _steps(sums.sum(axis=0), np.sqrt((sums**2).sum(axis=0)), signs @ sums)
 
@@ -124,9 +142,11 @@ def shuffled(predictors: ArrayLike, outcomes: ArrayLike, shuffles: int, random: 
     keys = random.random((shuffles, len(x)))
     observed, norm = np.nansum(x * y, axis=0), np.zeros(x.shape[1])
     draws = np.zeros((shuffles, x.shape[1]))
+    orders: dict[bytes, np.ndarray] = {}
     for column in range(x.shape[1]):
         used = np.isfinite(x[:, column]) & np.isfinite(y[:, column])
-        order = np.argsort(keys[:, used], axis=1)
+        mask = used.tobytes()
+        order = orders[mask] if mask in orders else orders.setdefault(mask, np.argsort(keys[:, used], axis=1))
         draws[:, column] = x[used, column][order] @ y[used, column]
         norm[column] = np.sqrt(max(int(used.sum()), 1))
     return _steps(observed, norm, draws)
@@ -187,7 +207,7 @@ def joint_test(observed: ArrayLike, draws: ArrayLike, weights: ArrayLike | None 
     order = np.argsort(z, kind="stable")
     every, all_flips = np.repeat(z[order], counts[order]), np.repeat(flips, counts, axis=1)
     median, null_median = np.median(every), np.median(all_flips, axis=1)
-    share, null_share = _dominant_share(every[None, :])[0], _dominant_share(all_flips)
+    share, null_share = dominant_share(every[None, :])[0], dominant_share(all_flips)
     return JointTest(
         p_values=p_of(np.abs(z), np.abs(flips).T),
         p_adjusted=p_of(np.abs(z), np.broadcast_to(largest, (len(z), len(largest)))),
@@ -197,6 +217,6 @@ def joint_test(observed: ArrayLike, draws: ArrayLike, weights: ArrayLike | None 
     )
 
 
-def _dominant_share(z: np.ndarray) -> np.ndarray:
+def dominant_share(z: np.ndarray) -> np.ndarray:
     """Return the larger of the shares of standardised scores above and below the limits of a 95 % interval around zero."""
     return np.maximum((z > NORMAL_95).mean(axis=1), (z < -NORMAL_95).mean(axis=1))

@@ -77,7 +77,9 @@ class _Units:
     level: str
 
     @classmethod
-    def of(cls, amount: ArrayLike, outcome: ArrayLike, clients: ArrayLike, therapists: ArrayLike | None, held: ArrayLike | None, level: str):
+    def of(
+        cls, amount: ArrayLike, outcome: ArrayLike, clients: ArrayLike, therapists: ArrayLike | None, held: ArrayLike | None, level: str
+    ):
         if level not in (WITHIN, BETWEEN):
             raise ValueError(f"level is {WITHIN} or {BETWEEN}, not {level}")
         x = np.asarray(amount, dtype=float)

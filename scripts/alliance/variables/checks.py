@@ -71,6 +71,7 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
         *_congruence_faults(config),
         *_dropout_faults(config),
         *_intervention_faults(config),
+        *_rupture_faults(config),
     ]
 
 
@@ -357,6 +358,14 @@ def _congruence_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             yield (content["outcome"], "instruments"), f"surface {name} needs one; list some or drop questions.congruence.surfaces.{name}"
 
 
+def _rupture_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    if not config["questions"]["ruptures"]["enabled"]:
+        return
+    for needed in ("alliance", "outcome"):
+        if not config[needed].get("instruments"):
+            yield (needed, "instruments"), "ruptures needs one; list some or set questions.ruptures.enabled: false"
+
+
 def _dropout_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     question = config["questions"]["dropout"]
     if not question["enabled"]:
@@ -376,7 +385,10 @@ def _intervention_faults(config: Mapping[str, Any]) -> Iterator[Found]:
         return
     base = ("questions", "interventions")
     if not config["alliance"].get("instruments"):
-        yield ("alliance", "instruments"), "interventions needs an alliance instrument; list one or set questions.interventions.enabled: false"
+        yield (
+            ("alliance", "instruments"),
+            "interventions needs an alliance instrument; list one or set questions.interventions.enabled: false",
+        )
     events = question["events"]
     if not events:
         yield (*base, "events"), "no event is given; add one or set enabled: false"

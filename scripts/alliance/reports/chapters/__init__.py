@@ -6,6 +6,7 @@ from alliance.reports.chapters import (
     alliance_outcome,
     client_factors,
     congruence,
+    course,
     dropout,
     early_gains,
     general,
@@ -25,6 +26,7 @@ CHAPTERS = {
     (client_factors.QUESTION,): client_factors.build,
     (therapist_factors.QUESTION,): therapist_factors.build,
     (congruence.QUESTION,): congruence.build,
+    (course.QUESTION,): course.build,
     (dropout.QUESTION,): dropout.build,
     (interventions.QUESTION,): interventions.build,
 }

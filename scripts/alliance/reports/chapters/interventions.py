@@ -241,21 +241,27 @@ def poor_sentence(data: ReportData, events: pd.DataFrame) -> str:
     if not known(row):
         return ""
     said = "helps" if row.ci_low > 0 else "harms" if row.ci_high < 0 else "helps or not stays open"
-    lead = f"Whether attention to the relationship where the alliance is poor at first {said}" if "open" in said else (
-        f"Attention to the relationship where the alliance is poor at first {said}"
+    lead = (
+        f"Whether attention to the relationship where the alliance is poor at first {said}"
+        if "open" in said
+        else (f"Attention to the relationship where the alliance is poor at first {said}")
     )
     text = f"{lead}: {shown(data, row)} SD of the later alliance per SD of attention, the return to the mean allowed for"
     noise = first_row(events, term="gain of the lowest third that noise alone brings", **keys)
     gain = first_row(events, term="gain of the lowest third", **keys)
     if known(noise) and known(gain):
-        text += f". Clients in the lowest third gain {shown(data, gain)} SD more than all clients; noise alone would bring {shown(data, noise)}"
+        text += (
+            f". Clients in the lowest third gain {shown(data, gain)} SD more than all clients; noise alone would bring {shown(data, noise)}"
+        )
     return text + "."
 
 
 def detection_sentence(data: ReportData, table: pd.DataFrame) -> str:
     """Return how far drops and coded ruptures agree."""
     keys = {"topic": "detection"}
-    seen, dropped, kappa = (transition(data, table, group=group, **keys) for group in ("drop of those coded", "coded of those in a drop", "kappa"))
+    seen, dropped, kappa = (
+        transition(data, table, group=group, **keys) for group in ("drop of those coded", "coded of those in a drop", "kappa")
+    )
     if seen is None or dropped is None or kappa is None:
         return ""
     return (
@@ -295,15 +301,16 @@ def event_table(data: ReportData, events: pd.DataFrame) -> Table:
     rows = []
     for name in section(data)["events"]:
         within, earlier, back = (
-            slope_of(data, events, name, **keys)
-            for keys in ({}, {"compared_with": "earlier_sessions"}, {"explained": "event"})
+            slope_of(data, events, name, **keys) for keys in ({}, {"compared_with": "earlier_sessions"}, {"explained": "event"})
         )
         between = slope_of(data, events, name, part=BETWEEN, compared_with="")
         if within is None:
             continue
         cells = [number(data, row) for row in (within, earlier, between, back)]
         decision = DECISIONS.get(within.decision, "") or common.remark(within)
-        rows.append((Cell(event_name(data, name)), *cells, Cell(decision), common.count_cell(within.n_sites), common.count_cell(within.n_clients)))
+        rows.append(
+            (Cell(event_name(data, name)), *cells, Cell(decision), common.count_cell(within.n_sites), common.count_cell(within.n_clients))
+        )
     return Table(
         "interventions-table",
         "Events and the alliance one session later, pooled over sites",
@@ -336,7 +343,9 @@ def curve_table(data: ReportData, curves: pd.DataFrame) -> Table:
     for name in section(data)["curvilinear"]:
         for part, words in names.items():
             keys = {"event": name, "part": part, "alliance_rater": rater(data)}
-            found = {term: first_row(curves, term=term, **keys) for term in ("linear", "quadratic", "line_below", "line_above", "inverted_u")}
+            found = {
+                term: first_row(curves, term=term, **keys) for term in ("linear", "quadratic", "line_below", "line_above", "inverted_u")
+            }
             if found["quadratic"] is None:
                 continue
             verdict = found["inverted_u"]
@@ -348,7 +357,9 @@ def curve_table(data: ReportData, curves: pd.DataFrame) -> Table:
                     Cell(event_name(data, name)),
                     Cell(words),
                     *(number(data, found[term]) for term in ("linear", "quadratic", "line_below", "line_above")),
-                    Cell(numbers.decimal(where, 1) if numbers.known(where) else numbers.UNKNOWN, float(where) if numbers.known(where) else ""),
+                    Cell(
+                        numbers.decimal(where, 1) if numbers.known(where) else numbers.UNKNOWN, float(where) if numbers.known(where) else ""
+                    ),
                     Cell(common.words(told)),
                     common.count_cell(found["quadratic"].n_clients),
                 )
@@ -393,7 +404,9 @@ def transition_table(data: ReportData, table: pd.DataFrame) -> Table:
         names = ("low", "high") if row.topic == "after_event" else tuple(reversed(row.group.split(" - ")))
         shares = [transition(data, table, group=name, estimate_type="share", **keys) for name in names]
         model = transition(data, table, group=row.group, model="multilevel", estimate_type="odds_ratio", **keys)
-        groups = "weak, strong alliance before" if row.topic == "after_event" else ", ".join(event_name(data, name).lower() for name in names)
+        groups = (
+            "weak, strong alliance before" if row.topic == "after_event" else ", ".join(event_name(data, name).lower() for name in names)
+        )
         how = "rows of all sites" if model is not None and model.method == ONE_STAGE else "pooled"
         rows.append(
             (
