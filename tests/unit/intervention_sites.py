@@ -41,7 +41,9 @@ def rows(clients=90, therapists=12, sessions=10, seed=1, curve=-0.06, challenge=
         alliance = 0.3 * alliance + change + 0.8 * random.standard_normal(clients) - 1.5 * torn
         change = curve * ((interpretations - 3.0) ** 2 - 3) + challenge * (challenges - 1)
         change += accuracy * accurate * (kind == 0) * (interpretations > 0)
-        frames.append(pd.DataFrame({"client": client, "session": session, "alliance": level + alliance, "symptoms": random.standard_normal(clients)}))
+        frames.append(
+            pd.DataFrame({"client": client, "session": session, "alliance": level + alliance, "symptoms": random.standard_normal(clients)})
+        )
         base = {"client": client, "session": session, "exposure": 50.0, "target": "", "intensity": np.nan}
         intensity = np.where(interpretations > 0, 4 + accurate, np.nan)
         target = np.where(interpretations > 0, np.array(["here_and_now", "outside"], dtype=object)[about], "")

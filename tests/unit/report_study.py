@@ -728,8 +728,14 @@ def interventions(draw: random.Random) -> dict[str, pd.DataFrame]:
     ):
         kind = "slope_standardised" if term.startswith("attention") else "mean_difference"
         events += estimates({**keys, "term": term}, kind, centre, draw)
-    events.append(absent({**base, "event": "avoidance", "part": "within_clients", "compared_with": "all_sessions"}, "slope_standardised",
-                         POOLED, "not estimable: needs at least 2 sites with an estimate; has 0"))
+    events.append(
+        absent(
+            {**base, "event": "avoidance", "part": "within_clients", "compared_with": "all_sessions"},
+            "slope_standardised",
+            POOLED,
+            "not estimable: needs at least 2 sites with an estimate; has 0",
+        )
+    )
     for part in ("within_clients", "between_clients"):
         keys = {**rater, "event": "interpretations", "part": part, "window": "all"}
         for term, kind, centre in (
@@ -755,13 +761,6 @@ def interventions(draw: random.Random) -> dict[str, pd.DataFrame]:
             rows = estimates({**keys, "group": contrast, "model": model}, "odds_ratio", 0.5, draw)
             ratio = {"estimate": 2.5, "ci_low": 1.6, "ci_high": 3.9, "scale": "log", "prediction_low": 1.2, "prediction_high": 5.0}
             transitions += [row | (ratio if row["site"] == POOLED else {"scale": "log"}) for row in rows]
-    keys = {**rater, "topic": "detection", "after": "observed_ruptures", "response": "drop of the alliance", "model": "counted"}
-    for group, kind, centre in (
-        ("drop of those coded", "share", 0.6),
-        ("coded of those in a drop", "share", 0.3),
-        ("kappa", "kappa", 0.35),
-    ):
-        transitions += estimates({**keys, "group": group, "n_events": 90}, kind, centre, draw)
     tables = {"events": events, "curvilinear": curves, "transitions": transitions}
     return {name: finished(pd.DataFrame(rows), "interventions", name) for name, rows in tables.items()}
 

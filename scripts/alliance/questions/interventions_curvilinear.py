@@ -178,9 +178,11 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         return []
     sentences = [
         Sentence(
-            "Whether a middle amount of an intervention is best was asked by a quadratic regression (turning point with Fieller's interval, "
+            "Whether a middle amount of an intervention is best was asked by a quadratic regression (turning point "
+            "with Fieller's interval, "
             "compared with the 5th and 95th percentile of the amount) and by the two-lines test: a curve turns only where the line below a "
-            "bend and the line above it have opposite signs, both beyond chance. The bend was set by the Robin Hood algorithm, with a natural "
+            "bend and the line above it have opposite signs, both beyond chance. The bend was set by the Robin Hood "
+            "algorithm, with a natural "
             "cubic spline as the smooth curve. Within clients every client has an intercept, and the alliance of the same session and the "
             "number of the session are held constant; between clients means were regressed.",
             ("simonsohn_2018", "fieller_1954"),

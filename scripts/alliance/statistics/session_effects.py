@@ -177,12 +177,12 @@ def client_means(rows: np.ndarray, client: np.ndarray) -> np.ndarray:
 
 
 def forward_deviations(rows: np.ndarray, client: np.ndarray) -> np.ndarray:
-    """Return what each session differs by from the mean of the client's later sessions, times sqrt(m / (m + 1)) with m of these; last: 0."""
+    """Return what sessions differ by from the mean of the client's m later ones, times sqrt(m / (m + 1)); of the last: 0."""
     return _deviations(rows[::-1], client[::-1])[::-1]
 
 
 def backward_deviations(rows: np.ndarray, client: np.ndarray) -> np.ndarray:
-    """Return what each session differs by from the mean of the client's earlier sessions, times sqrt(m / (m + 1)); first: 0."""
+    """Return what sessions differ by from the mean of the client's m earlier ones, times sqrt(m / (m + 1)); of the first: 0."""
     return _deviations(rows, client)
 
 
