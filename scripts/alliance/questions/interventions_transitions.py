@@ -287,7 +287,8 @@ def logit_rows(
             numbers = {"estimate": ratio, "ci_low": float(np.exp(one["ci_low"])), "ci_high": float(np.exp(one["ci_high"]))}
             found.append(({**row, **numbers, **how}, float(one["std_error"]) ** 2 * ratio**2))
         if len(rows) > len(columns):
-            found.append(({**rows[-1], "estimate": float(model.frailty_sd or 0.0), **how}, float("nan")))
+            told = "; ".join(text for text in (notes, "no interval: a standard deviation near zero has none by z") if text)
+            found.append(({**rows[-1], "estimate": float(model.frailty_sd or 0.0), **how, "reason": told}, float("nan")))
     return found
 
 
