@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from alliance.files import read_json, write_text
@@ -16,6 +17,7 @@ def main() -> None:
     parser.add_argument("--site-tables", required=True, type=Path, help="folder with one folder of cleaned tables a site")
     parser.add_argument("--tables", required=True, type=Path, help="folder of the tables of sensitivity")
     parser.add_argument("--config", required=True, type=Path, help="resolved configuration of base")
+    parser.add_argument("--multiverse", required=True, type=json.loads, help="what the multiverse reads, as JSON; {}: no multiverse")
     parser.add_argument("--provenance", required=True, type=Path)
     parser.add_argument("--references", required=True, type=Path)
     parser.add_argument("--templates", required=True, type=Path)
@@ -32,7 +34,7 @@ def main() -> None:
         tables={"sensitivity": inputs.read_sensitivity_tables(given.tables)},
         references=bibliography.parse(given.references.read_text(encoding="utf-8")),
     )
-    write_text(given.output, sensitivity_page(data, given.templates))
+    write_text(given.output, sensitivity_page(data, given.multiverse, given.templates))
 
 
 if __name__ == "__main__":

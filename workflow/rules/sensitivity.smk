@@ -129,8 +129,9 @@ rule render_sensitivity:
     params:
         script=script("render_sensitivity.py"),
         sites=canonical_json(list(STUDY.sites)),
+        multiverse=canonical_json(MULTIVERSE_OPTIONS),
         templates=TEMPLATES,
     shell:
         "{PYTHON:q} {params.script:q} --sites {params.sites:q} --site-tables results/sites --tables results/sensitivity/tables "
-        "--config {input.config:q} --provenance {input.provenance:q} --references {input.references:q} --templates {params.templates:q} "
-        "--output {output:q} 2> {log:q}"
+        "--config {input.config:q} --multiverse {params.multiverse:q} --provenance {input.provenance:q} --references {input.references:q} "
+        "--templates {params.templates:q} --output {output:q} 2> {log:q}"
