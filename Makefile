@@ -71,7 +71,7 @@ new-site: environment
 	$(PIPELINE) new-site --config "$(CONFIG)" --name "$(NAME)" --file "$(FILE)"
 
 test: environment
-	@OPENBLAS_NUM_THREADS=1 $(PY) -m pytest --numprocesses "$(CORES)" --dist loadfile $(TESTS)
+	@OPENBLAS_NUM_THREADS=1 $(PY) -m pytest --numprocesses "$(CORES)" --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: environment
 	@$(PY) -m ruff check .

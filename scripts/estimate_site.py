@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from alliance.files import read_json
+from alliance.questions.site_data import SiteData
+from alliance.questions.summary import SiteSummary
 from alliance.sites.answers import signed, site_answer
 
 
@@ -26,14 +30,16 @@ def main() -> None:
 
     name = f"alliance.questions.{given.question}"
     constants = read_json(given.constants) if given.constants else {}
-    summary = site_answer(
-        given.site,
-        given.question,
-        given.options_digest,
-        given.site_tables,
-        given.instruments,
-        lambda data: importlib.import_module(name).estimate(data(given.scores), json.loads(given.options), constants),
-    )
+    options = json.loads(given.options)
+    changed = options.pop("published_without", [])
+
+    def estimate(data: Callable[[Path], SiteData]) -> SiteSummary:
+        site = data(given.scores)
+        if site.published is not None and changed:
+            site = replace(site, published=site.published.without(changed))
+        return importlib.import_module(name).estimate(site, options, constants)
+
+    summary = site_answer(given.site, given.question, given.options_digest, given.site_tables, given.instruments, estimate)
     signed(summary, given.options_digest, Path(__file__).resolve(), name, given.instruments).write(given.output)
 
 

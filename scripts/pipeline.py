@@ -131,8 +131,20 @@ def explain_failure(study: Study, outcome: snakemake_run.Outcome) -> None:
             say(f"--- {log}")
             say("\n".join(text.splitlines()[-4:]))
             shown += 1
+    full = [log for log in logs if _no_space(study.folder / log)]
+    if full:
+        say("The disk is full. What was finished is kept whole; free some space and run the same command again.")
+    for job in outcome.failed:
+        log = study.folder / job.log
+        if job.log and not (log.exists() and log.read_text(encoding="utf-8", errors="replace").strip()):
+            say(f"{job} ended without a word, as when the system kills a step for want of memory; the others went on. Try fewer CORES.")
+            shown += 1
     if not shown:
         say("\n".join(outcome.output.strip().splitlines()[-15:]))
+
+
+def _no_space(log: Path) -> bool:
+    return log.exists() and "No space left" in log.read_text(encoding="utf-8", errors="replace")
 
 
 def end_of_run(study: Study, outcome: snakemake_run.Outcome) -> ExitStatus | None:
@@ -160,8 +172,8 @@ def stopped_by_strict(study: Study, given: argparse.Namespace, lock: RunLock) ->
     return None
 
 
-def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: list[str]) -> ExitStatus | None:
-    """Have Snakemake compute what is missing or out of date; return how it ended if not well."""
+def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: list[str], files: str) -> ExitStatus | None:
+    """Have Snakemake compute what is missing or out of date; return how it ended if not well. ``files`` is what it rests on."""
     if status := stopped_by_strict(study, given, lock):
         return status
     outcome = snakemake(study, given, ["pool_all" if given.questions else "all"], lock)
@@ -169,10 +181,23 @@ def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: lis
         return status
     if outcome.nothing_to_do:
         say("Nothing to do")
+    # Tables of some questions alone are no whole run of a scenario.
     if not given.questions:
         record_withdrawals(study)
-    last_run.record(study, targets)
+        tell_changes(study, given.scenarios)
+    last_run.record(study, targets, files)
     return None
+
+
+def tell_changes(study: Study, scenarios: list[str]) -> None:
+    """Write what changed since the run before, and say where it stands."""
+    from alliance.changes.record import record_changes
+
+    told = record_changes(study, scenarios, PROJECT / "workflow" / "headlines.yaml", PROJECT / "workflow" / "templates")
+    if told is None:
+        return
+    moved = "nothing to compare with yet" if told.changed is None else f"{told.changed} of {told.compared} headline numbers changed"
+    say(f"changes since the run before: {told.page} ({moved})")
 
 
 def report_unknown_withdrawals(study: Study) -> None:
@@ -212,9 +237,10 @@ def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
         say(f"note: {study.base['study']['sites_dir']}/{name} has no site.yaml and is not a site")
     report_unknown_withdrawals(study)
     targets = [*given.scenarios, *(f"question {question}" for question in given.questions)]
-    if last_run.is_complete(study, targets):
+    files = last_run.given_files(study)
+    if last_run.is_complete(study, targets, files):
         say("Nothing to do")
-    elif status := compute(study, given, lock, targets):
+    elif status := compute(study, given, lock, targets, files):
         return status
     excluded = left_out(study, sites)
     if excluded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from alliance.files import write_text
@@ -21,6 +22,8 @@ def main() -> None:
     parser.add_argument("--config", required=True, type=Path, help="resolved configuration")
     parser.add_argument("--constants", required=True, type=Path)
     parser.add_argument("--provenance", required=True, type=Path)
+    parser.add_argument("--preregistration", required=True, type=json.loads, help="what was registered, as JSON; null: nothing")
+    parser.add_argument("--deviations", required=True, type=Path)
     parser.add_argument("--instruments", required=True, nargs="*", type=Path, help="instrument files, shipped before own")
     parser.add_argument("--benchmarks", required=True, type=Path)
     parser.add_argument("--references", required=True, type=Path)
@@ -43,6 +46,8 @@ def main() -> None:
         benchmarks=given.benchmarks,
         references=given.references,
         coverage=given.coverage,
+        preregistration=given.preregistration,
+        deviations=given.deviations,
     )
     rendered = pages.render_all(data, given.templates)
     for name, text in rendered.items():

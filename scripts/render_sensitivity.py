@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+import pandas as pd
 from alliance.files import read_json, write_text
 from alliance.reports import bibliography, inputs
 from alliance.reports.sensitivity_page import sensitivity_page
@@ -19,6 +20,8 @@ def main() -> None:
     parser.add_argument("--config", required=True, type=Path, help="resolved configuration of base")
     parser.add_argument("--multiverse", required=True, type=json.loads, help="what the multiverse reads, as JSON; {}: no multiverse")
     parser.add_argument("--provenance", required=True, type=Path)
+    parser.add_argument("--preregistration", required=True, type=json.loads, help="what was registered, as JSON; null: nothing")
+    parser.add_argument("--deviations", required=True, nargs="+", type=Path, help="one file a scenario")
     parser.add_argument("--references", required=True, type=Path)
     parser.add_argument("--templates", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
@@ -33,6 +36,8 @@ def main() -> None:
         issues=(),
         tables={"sensitivity": inputs.read_sensitivity_tables(given.tables)},
         references=bibliography.parse(given.references.read_text(encoding="utf-8")),
+        preregistration=given.preregistration,
+        deviations=pd.concat([inputs.read_deviations(path) for path in given.deviations], ignore_index=True),
     )
     write_text(given.output, sensitivity_page(data, given.multiverse, given.templates))
 

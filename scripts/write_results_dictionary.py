@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from alliance.changes import comparison
+from alliance.configuration import preregistration
 from alliance.files import write_text
 from alliance.questions.coverage import read
 from alliance.questions.results_dictionary import text
@@ -18,7 +20,7 @@ def main() -> None:
     parser.add_argument("--coverage", type=Path, default=PROJECT / "workflow" / "simulated_coverage.csv")
     parser.add_argument("--output", type=Path, default=PROJECT / "docs" / "results-dictionary.md")
     given = parser.parse_args()
-    write_text(given.output, text(read(given.coverage), TABLES))
+    write_text(given.output, text(read(given.coverage), TABLES, preregistration.DESCRIBED | comparison.DESCRIBED))
 
 
 if __name__ == "__main__":

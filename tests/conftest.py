@@ -1,4 +1,4 @@
-"""Folders that several test modules share."""
+"""Folders that several test modules share, and the order in which workers take the modules."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from pathlib import Path
 
 import pytest
 from support import PROJECT
+
+LONG = ("workflow", "studies", "browser")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let workers start with the modules that run the pipeline: taken last, one of these would keep a single worker busy at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.parent.name not in LONG)
 
 
 @pytest.fixture

@@ -72,6 +72,15 @@ class Checkout:
         assert text.count(old) >= 1, f"{old!r} is not in {file}"
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
+    def ask_only(self, question: str) -> None:
+        """Switch all questions of the configuration off but one."""
+        path = self.folder / "config.yaml"
+        text = path.read_text(encoding="utf-8")
+        switched = re.compile(r"^(  (\w+):.*\n    enabled:) true", re.MULTILINE)
+        off = switched.sub(lambda match: f"{match[1]} {str(match[2] == question).lower()}", text)
+        assert off.count("\n    enabled: true") == 1, f"no question {question}"
+        path.write_text(off, encoding="utf-8")
+
     def bytes_below(self, *folders: str) -> dict[str, bytes]:
         """Return the content of every file below some folders of the results."""
         return {

@@ -17,7 +17,7 @@ from alliance.questions.factor_models import FactorModel, instrument_models
 from alliance.questions.site_data import SiteData
 from alliance.statistics.covariance import olkin_finn
 from alliance.statistics.rater_model import model_of
-from statistics_reference import REAL_DATA
+from needed import REAL_DATA
 from unit.simulated_items import REGISTRY, bifactor_answers, item_frame, item_site, raters_scores, wai_site
 
 HERE = Path(__file__).resolve().parent

@@ -1,21 +1,27 @@
-# Runs a script that the pipeline wrote for a path model and prints what it found, as JSON.
+# Runs every script that the pipeline wrote for a path model, each on its own, and prints what they found by name, as JSON.
 suppressPackageStartupMessages({
   library(lavaan)
   library(jsonlite)
 })
-script <- commandArgs(trailingOnly = TRUE)[1]
-sink(tempfile())
-source(script)
-sink()
+folder <- commandArgs(trailingOnly = TRUE)[1]
 rows <- function(table, columns) as.data.frame(table)[intersect(columns, names(table))]
-estimates <- rows(parameterEstimates(fit), c("lhs", "op", "rhs", "group", "est", "se"))
-standardised <- rows(standardizedSolution(fit), c("lhs", "op", "rhs", "group", "est.std", "se"))
-found <- list(
-  version = as.character(packageVersion("lavaan")), warnings = length(warnings()), estimates = estimates,
-  standardised = standardised, fit = as.list(measures(fit, n)),
-  groups = if (!exists("together") || inherits(together, "try-error")) NULL else list(
-    n = lavInspect(together, "nobs"), fit = as.list(fitMeasures(together, c("chisq", "df"))),
-    estimates = rows(parameterEstimates(together), c("lhs", "op", "rhs", "group", "est"))
+found_by <- function(script) {
+  own <- new.env()
+  sink(tempfile())
+  on.exit(sink())
+  source(script, local = own)
+  together <- own$together
+  list(
+    estimates = rows(parameterEstimates(own$fit), c("lhs", "op", "rhs", "group", "est", "se")),
+    standardised = rows(standardizedSolution(own$fit), c("lhs", "op", "rhs", "group", "est.std", "se")),
+    fit = as.list(own$measures(own$fit, own$n)),
+    groups = if (is.null(together) || inherits(together, "try-error")) NULL else list(
+      n = lavInspect(together, "nobs"), fit = as.list(fitMeasures(together, c("chisq", "df"))),
+      estimates = rows(parameterEstimates(together), c("lhs", "op", "rhs", "group", "est"))
+    )
   )
-)
+}
+scripts <- list.files(folder, pattern = "\\.R$")
+found <- lapply(file.path(folder, scripts), found_by)
+names(found) <- sub("\\.R$", "", scripts)
 cat(toJSON(found, digits = NA, auto_unbox = TRUE, na = "null"))

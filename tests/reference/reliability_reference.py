@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import r_script
-from statistics_reference import HERE, REAL_DATA, _normals, stored
+from needed import REAL_DATA
+from statistics_reference import HERE, _normals, stored
 
 SAI = REAL_DATA / "psychtools_sai" / "sai.csv"
 ITEMS = [f"i{number}" for number in range(1, 13)]

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import r_script
+from needed import REAL_DATA
 from scipy.special import ndtri
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
-REFERENCE = Path(os.environ.get("ALLIANCE_REFERENCE", PROJECT.parent / "shared" / "reference"))
-REAL_DATA = Path(os.environ.get("ALLIANCE_REAL_DATA", PROJECT.parent / "shared" / "realdata"))
 ROORDA = REAL_DATA / "metasem_corr_matrices" / "Roorda11_long.csv"
 
 # Table III of Cooper, Hedges & Valentine (2009), Handbook of research synthesis and meta-analysis (2nd ed.): n and r of 20 studies.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import change_reference as reference
 import numpy as np
@@ -11,12 +10,11 @@ import pandas as pd
 import pytest
 from alliance.statistics import change, sudden_gains
 from alliance.statistics.gain_share import gain_share
-from statistics_reference import REAL_DATA, REFERENCE, stored
+from needed import EXAMPLES, REAL_DATA, REFERENCE, needs_examples, needs_r, needs_real_data
+from statistics_reference import stored
 
-EXAMPLES, TRIALS = REFERENCE / "reference-values.json", REAL_DATA / "clinicalsignificance"
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
-needs_examples = pytest.mark.skipif(not EXAMPLES.exists(), reason=f"no file {EXAMPLES}; set ALLIANCE_REFERENCE to its folder")
-needs_trials = pytest.mark.skipif(not TRIALS.is_dir(), reason=f"no folder {TRIALS}; set ALLIANCE_REAL_DATA to the folder above it")
+TRIALS = REAL_DATA / "clinicalsignificance"
+needs_trials = needs_real_data(TRIALS)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from typing import Any
 
 import client_factors_reference as reference
@@ -13,6 +12,7 @@ import pytest
 from alliance.questions import client_factors
 from alliance.questions.contract import POOLED
 from alliance.questions.site_data import SiteData
+from needed import needs_r
 from unit.simulated_site import OPTIONS, score_rows, site_of
 
 EXPECTED = reference.stored()
@@ -21,7 +21,6 @@ CASES = [(site, factor) for site in SITES for factor in reference.FACTORS]
 EXACT = {"rel": 1e-7, "abs": 1e-9}
 # The variances that weigh sessions come from two optimisers, ours and that of lme4.
 NEAR = {"rel": 2e-4, "abs": 2e-5}
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
 
 
 def options() -> dict[str, Any]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-
 import components_reference as reference
 import numpy as np
 import pytest
 from alliance.statistics.components import first_component, first_component_of_matrix
 from alliance.statistics.resampling import generator
+from needed import needs_r
 from statistics_reference import stored
 
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
 DRAWS = 20000
 QUANTILES = (0.025, 0.1, 0.5, 0.9, 0.975)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import shutil
 
 import conditions_reference as reference
 import pandas as pd
 import pytest
 from alliance.questions.contract import POOLED, WITH_NUMBERS, faults
+from needed import needs_r
 from unit.conditions_table import table_of
 from unit.simulated_site import OPTIONS, score_rows, site_of
 
@@ -95,7 +95,7 @@ def test_slopes_between_sites_and_settings_are_those_of_r(table):
         _assert_equal(found[name], expected, name, **SEARCHED)
 
 
-@pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
+@needs_r
 def test_stored_values_are_what_r_gives_now():
     now = reference.computed()
     for part, rows in EXPECTED.items():

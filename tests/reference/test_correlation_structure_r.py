@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -12,8 +11,9 @@ import statistics_reference as reference
 from alliance.statistics.resampling import generator
 from alliance.statistics.structural_fit import parse_structural
 from alliance.statistics.two_stage import PooledCorrelations, fit_pooled, pool_correlations
+from needed import needs_r
 
-pytestmark = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed")
+pytestmark = needs_r
 
 VARIABLES = ("y", "x1", "x2", "x3", "z", "m1", "m2", "m3")
 MEASURED = "x =~ x1 + x2 + x3\nm =~ m1 + m2 + m3\n"

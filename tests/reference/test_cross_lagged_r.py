@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-
 import cross_lagged_reference as reference
 import pytest
 import structural_reference
 from alliance.statistics.cross_lagged import EQUAL, GROWTH, LAGS, RANDOM_INTERCEPTS, CrossLagged, cross_lagged, growth_syntax
 from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural, parse_structural
+from needed import needs_r
 
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
 STORED = reference.stored()
 PLAIN = {"chisq": "chi2", "df": "df", "srmr": "srmr", "rmsea": "rmsea", "cfi": "cfi"}
 SCALED = {"chisq.scaled": "chi2", "pvalue.scaled": "p_value", "rmsea.scaled": "rmsea", "cfi.scaled": "cfi"}

@@ -14,8 +14,7 @@ from alliance.statistics.agreement import kappa
 from alliance.statistics.competing_risks import clustered_error, cumulative_incidence, share_interval, subdistribution_rows
 from alliance.statistics.discrete_time_hazard import HazardModel, fit_without_each, hazard_model
 from alliance.statistics.resampling import generator
-from statistics_reference import REFERENCE
-from test_statistics_r import needs_examples, needs_r
+from needed import EXAMPLES, needs_examples, needs_r
 
 pytestmark = needs_r
 PREDICTORS = ["alliance", "severity", "session"]
@@ -129,7 +128,7 @@ def test_a_hazard_of_each_day_gives_the_grouped_model_of_glm_and_nearly_that_of_
     model = hazard_model(rows["event"], rows[names], names, strata=rows["time"])
     ours = model.coefficients["estimate"].to_numpy()
     assert ours == pytest.approx(np.array(values["lung"]["grouped"]), abs=1e-6)
-    stored = json.loads((REFERENCE / "reference-values.json").read_text(encoding="utf-8"))["survival_lung"]["cox_efron"]
+    stored = json.loads(EXAMPLES.read_text(encoding="utf-8"))["survival_lung"]["cox_efron"]
     cox = np.array([stored["age"], stored["sex"], stored["ph.ecog"]])
     assert cox == pytest.approx(np.array(values["lung"]["cox"]), rel=1e-6) and stored["n"] == values["lung"]["n"]
     # Grouped and continuous time differ where several die on one day, by little of a standard error.

@@ -11,7 +11,7 @@ import pytest
 import r_script
 from alliance.questions import dropout
 from alliance.questions.contract import POOLED, faults
-from test_statistics_r import needs_r
+from needed import needs_r
 from unit.leaving_site import leaving
 from unit.simulated_site import OPTIONS
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import factor_reference as reference
 import numpy as np
 import pandas as pd
@@ -14,10 +12,10 @@ from alliance.questions.factor_rows import Sample, model_rows
 from alliance.questions.rater_models import rater_rows
 from alliance.statistics.correlation_factors import fit_correlation_factors
 from alliance.statistics.rater_model import model_of
+from needed import needs_r, needs_real_data
 from unit.simulated_items import REGISTRY
 from unit.simulated_site import OPTIONS
 
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
 STORED = reference.stored()
 MODELS = ("one_factor", "theory", "bond_task_goal", "bifactor")
 PLAIN = {"chi2": "chisq", "df": "df", "p_value": "pvalue", "cfi": "cfi", "tli": "tli", "rmsea": "rmsea", "srmr": "srmr", "aic": "aic"}
@@ -164,7 +162,7 @@ def test_the_site_chooses_the_scales_that_were_compared() -> None:
     assert three.tolist() == pytest.approx([STORED["raters.three"]["fit"]["chisq.scaled"]], rel=1e-4)
 
 
-@pytest.mark.skipif(not reference.SAI.is_file(), reason="the real data are not beside the project")
+@needs_real_data(reference.SAI)
 def test_models_of_real_answers_equal_lavaan() -> None:
     rows = reference.sai().drop(columns="study")
     sample = Sample.of_rows(list(rows), rows.to_numpy(dtype=float), None)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-
 import generalizability_reference as reference
 import pytest
 from alliance.statistics.generalizability import g_study, generalizability_with_interval
+from needed import needs_r
 from statistics_reference import stored
 from test_statistics_r import leaves
 
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
 LME4 = {"client": "client", "session": "target", "rater": "rater", "client x rater": "client:rater", "residual": "Residual"}
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import change_reference as reference
 import numpy as np
 import pandas as pd
@@ -12,9 +10,9 @@ from alliance.statistics.correlation import correlation
 from alliance.statistics.covariance import partial_correlation
 from alliance.statistics.imputation import impute, pool_rubin
 from alliance.statistics.resampling import generator
+from needed import needs_r
 from statistics_reference import stored
 
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
 VARIABLES = ["intake", "alliance", "early", "final"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 
 import indirect_reference as reference
 import numpy as np
@@ -14,8 +13,8 @@ from alliance.statistics.indirect_effects import confounding, e_value, indirect_
 from alliance.statistics.resampling import generator
 from alliance.statistics.structural_fit import StructuralFit, fit_structural, parse_structural
 from alliance.statistics.structural_resampling import bootstrap, contributions, jackknife, outputs, refits
+from needed import needs_r
 
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
 STORED = reference.stored()
 # The 2.5 % quantile of a normal has the standard error sd sqrt(p (1 - p)) / density = 2.67 sd / sqrt(draws).
 QUANTILE = 2.67
@@ -94,7 +93,8 @@ def test_resampling_therapists_agrees_with_a_loop_in_r() -> None:
 
 
 def test_bias_corrected_limits_equal_those_of_pingouin() -> None:
-    pingouin = pytest.importorskip("pingouin")
+    import pingouin
+
     rows, draws = reference.rows(), 10000
     found = bootstrap(fitted("saturated", rows, False), generator(1, "pingouin"), draws=draws, interval="bias_corrected")
     rounding = pingouin.options["round.column.CI95"]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-
 import interrater_reference as reference
 import numpy as np
 import pandas as pd
 import pytest
 from alliance.statistics.crossed_effects import exact_rater_ratio, non_negative, rating_sums
 from alliance.statistics.interrater import FORMS, intraclass, mean_differences
+from needed import needs_r
 from statistics_reference import stored
 from test_statistics_r import leaves
 
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
 PSYCH = dict(zip(FORMS, ("ICC1", "ICC1k", "ICC2", "ICC2k", "ICC3", "ICC3k"), strict=True))
 COMPLETE = [name for name in reference.NAMES if np.isfinite(reference.table(name)).all()]
 UNBALANCED = [name for name in reference.NAMES if name not in COMPLETE]

@@ -17,7 +17,8 @@ from alliance.statistics.invariance import (
 )
 from alliance.statistics.structural_fit import Moments, fit_structural, parse_structural, score_test
 from alliance.statistics.structural_model import layout
-from test_statistics_r import leaves, needs_r
+from needed import needs_r
+from test_statistics_r import leaves
 
 NEVER = Cutoffs(2.0, 2.0, 2.0, 2.0)
 STEPS = tuple(reference.EQUAL)

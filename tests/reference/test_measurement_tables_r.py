@@ -20,8 +20,8 @@ from alliance.questions.correlations import variances
 from alliance.questions.outcome_measures import PREFERRED
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
+from needed import needs_r
 from statistics_reference import pooled_by_metafor, stored
-from test_statistics_r import needs_r
 from unit.simulated_items import REGISTRY
 from unit.simulated_site import OPTIONS, score_rows
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from alliance.statistics import multilevel
-from statistics_reference import REFERENCE
-from test_statistics_r import leaves, needs_examples, needs_r
+from needed import EXAMPLES, REFERENCE, needs_examples, needs_r
+from test_statistics_r import leaves
 
 LEVELS = {"sites": ["site", "therapist", "client"], "one_stage": ["site", "therapist"], "therapists_only": ["therapist"]}
 RANDOM = {"client_slope": {"client": ["1", "t"]}, "therapist_slope": {"therapist": ["1", "x"]}, "one_stage": {"site": ["xs"]}}
@@ -128,7 +128,7 @@ def test_exact_interval_of_one_level_equals_walds(name: str) -> None:
 
 @needs_examples
 def test_published_example_beat_the_blues_is_reproduced() -> None:
-    expected = json.loads((REFERENCE / "reference-values.json").read_text(encoding="utf-8"))["mlm_btheb"]
+    expected = json.loads(EXAMPLES.read_text(encoding="utf-8"))["mlm_btheb"]
     wide = pd.read_csv(REFERENCE / "BtheB.csv").rename(columns={"id": "client"})
     columns = {"bdi.2m": 2, "bdi.3m": 3, "bdi.5m": 5, "bdi.8m": 8}
     long = wide.melt(["client", "drug", "length", "treatment", "bdi.pre"], list(columns), var_name="time", value_name="bdi")
@@ -147,19 +147,12 @@ def test_published_example_beat_the_blues_is_reproduced() -> None:
     assert model.n_rows == expected["n_obs"]
 
 
-def data_of_r(name: str, package: str) -> pd.DataFrame:
-    data = reference.data_of_r(name, package)
-    if data is None:
-        pytest.skip(f"the data set {name} comes with the R package {package}; install it to compare")
-    return data
-
-
 @needs_examples
 def test_sleepstudy_dyestuff_and_exam_are_reproduced() -> None:
-    expected = json.loads((REFERENCE / "reference-values.json").read_text(encoding="utf-8"))
+    expected = json.loads(EXAMPLES.read_text(encoding="utf-8"))
     sleep = expected["mlm_sleepstudy"]
     model = multilevel.mixed_model(
-        data_of_r("sleepstudy", "lme4"), "Reaction", ["1", "Days"], ["Subject"], random={"Subject": ["1", "Days"]}
+        reference.data_of_r("sleepstudy", "lme4"), "Reaction", ["1", "Days"], ["Subject"], random={"Subject": ["1", "Days"]}
     )
     assert model.coefficients["estimate"].tolist() == pytest.approx([sleep["b0"], sleep["b1"]], abs=1e-5)
     assert model.variances["variance"].tolist()[:2] == pytest.approx([sleep["var0"], sleep["var1"]], rel=1e-4)
@@ -167,15 +160,15 @@ def test_sleepstudy_dyestuff_and_exam_are_reproduced() -> None:
     assert model.residual_variance == pytest.approx(sleep["sigma2"], rel=1e-4)
     assert -2 * model.log_likelihood == pytest.approx(sleep["REMLcrit"], abs=1e-4)
     dye = expected["icc_dyestuff"]
-    shares = multilevel.variance_shares(data_of_r("Dyestuff", "lme4"), "Yield", ["Batch"], residual="sample")
+    shares = multilevel.variance_shares(reference.data_of_r("Dyestuff", "lme4"), "Yield", ["Batch"], residual="sample")
     assert shares["variance"].tolist() == pytest.approx([dye["between"], dye["residual"]], rel=1e-5)
     assert shares["share"].iloc[0] == pytest.approx(dye["ICC"], abs=1e-5)
 
 
 @needs_examples
 def test_effect_over_schools_is_reproduced() -> None:
-    expected = json.loads((REFERENCE / "reference-values.json").read_text(encoding="utf-8"))["two_stage_exam"]["one_stage_slope"]
-    exam = data_of_r("Exam", "mlmRev")
+    expected = json.loads(EXAMPLES.read_text(encoding="utf-8"))["two_stage_exam"]["one_stage_slope"]
+    exam = reference.data_of_r("Exam", "mlmRev")
     model = multilevel.mixed_model(exam, "normexam", ["1", "standLRT"], ["school"], random={"school": ["1", "standLRT"]})
     slope = model.variances[(model.variances["term1"] == "standLRT") & (model.variances["term2"] == "standLRT")]
     assert model.coefficients.loc["standLRT", "estimate"] == pytest.approx(expected["b"], abs=1e-6)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 import r_script
 from alliance.statistics.multivariate_meta import pool_coefficients
+from needed import needs_r
 
-pytestmark = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed")
+pytestmark = needs_r
 
 # name: sites, coefficients, standard deviation between sites, share of holes, structure, likelihood
 CASES = {

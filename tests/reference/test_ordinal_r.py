@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from alliance.statistics.ordinal_reliability import categorical_omega, ordinal_reliability
 from alliance.statistics.polychoric import polychoric, smoothed
-from test_statistics_r import leaves, needs_r
+from needed import needs_r
+from test_statistics_r import leaves
 
 SETS = reference.ordinal_sets()
 

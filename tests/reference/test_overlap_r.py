@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 
 import numpy as np
 import overlap_reference as reference
@@ -14,6 +13,7 @@ from alliance.instruments.scoring import score_site
 from alliance.questions import convergent_validity
 from alliance.questions.site_data import SiteData
 from alliance.statistics.distributions import critical_value
+from needed import needs_r
 from unit.simulated_site import OPTIONS, score_rows
 
 EXPECTED = reference.stored()
@@ -71,7 +71,7 @@ def close(row: pd.Series, expected: dict[str, float], tolerance: dict[str, float
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((row["estimate"] - margin, row["estimate"] + margin))
 
 
-@pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
+@needs_r
 def test_stored_values_are_what_r_gives_now() -> None:
     def numbers(value: object) -> list[float]:
         if isinstance(value, dict):

@@ -15,7 +15,7 @@ from alliance.questions import path_models
 from alliance.questions.contract import check
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
-from test_statistics_r import needs_r
+from needed import needs_r
 from unit.simulated_site import OPTIONS, score_rows, site_of
 
 pytestmark = needs_r

@@ -20,8 +20,8 @@ from alliance.questions import path_models
 from alliance.questions.contract import MOMENTS, POOLED
 from alliance.questions.site_data import Published, SiteData
 from alliance.statistics.structural_fit import compare, fit_structural, parse_structural
-from statistics_reference import REAL_DATA, pooled_by_metafor, stored
-from test_statistics_r import needs_r
+from needed import REAL_DATA, needs_r, needs_real_data
+from statistics_reference import pooled_by_metafor, stored
 from unit.simulated_site import OPTIONS, score_rows, site_of
 
 LQ2002 = REAL_DATA / "lq2002_multilevel" / "lq2002.csv"
@@ -415,7 +415,7 @@ def test_comparisons_over_sites_equal_those_of_lavaans_fits(tables: dict[str, pd
 
 
 @needs_r
-@pytest.mark.skipif(not LQ2002.exists(), reason=f"no file {LQ2002}; set ALLIANCE_REAL_DATA to its folder")
+@needs_real_data(LQ2002)
 def test_models_of_members_of_companies_equal_lavaan() -> None:
     """Data of others: 2,042 members of 49 companies."""
     rows, expected = pd.read_csv(LQ2002), r_script.values("path_clusters.R", LQ2002)

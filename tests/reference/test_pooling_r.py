@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 
 import numpy as np
 import pandas as pd
 import pytest
+import r_script
 import statistics_reference as reference
 from alliance.statistics import covariance, meta_analysis
 from alliance.statistics.correlation import correlations
@@ -17,19 +16,16 @@ from alliance.statistics.jackknife import Jackknifed, covariance_of_sums, cross_
 from alliance.statistics.meta_regression import meta_regression
 from alliance.statistics.multilevel_meta import cluster_robust, three_level
 from alliance.statistics.nonsignificant import pool_with_nonsignificant
+from needed import EXAMPLES, REFERENCE, needs_examples, needs_r
 
 EXPECTED = reference.stored("pooling")
 METHODS = [(tau2, interval) for tau2 in meta_analysis.TAU2_METHODS for interval in meta_analysis.INTERVAL_METHODS]
 MODERATED = reference.moderated()
 MODERATORS = {"one": MODERATED[["mod1"]], "three": MODERATED[["mod1", "year", "setting"]]}
-needs_examples = pytest.mark.skipif(
-    not (reference.REFERENCE / "reference-values.json").exists(),
-    reason=f"no folder {reference.REFERENCE}; set ALLIANCE_REFERENCE to the folder of worked examples",
-)
 
 
 def worked(name: str) -> dict:
-    return json.loads((reference.REFERENCE / "reference-values.json").read_text(encoding="utf-8"))[name]
+    return json.loads(EXAMPLES.read_text(encoding="utf-8"))[name]
 
 
 def assert_equal(found: object, expected: dict, relative: float = 1e-6, absolute: float = 2e-8) -> None:
@@ -186,7 +182,7 @@ def test_correlation_with_a_residual_gain_equals_r(therapists: str) -> None:
 
 @needs_examples
 def test_assink_and_wibbelink_example_of_three_levels_is_reproduced() -> None:
-    data, known = pd.read_csv(reference.REFERENCE / "assink2016.csv"), worked("meta_assink2016_3level")
+    data, known = pd.read_csv(REFERENCE / "assink2016.csv"), worked("meta_assink2016_3level")
     found = three_level(data["yi"], data["vi"], data["study"], test="t")
     assert (found.k, found.n_sites) == (known["k_effects"], known["k_studies"])
     assert found.sigma2_site == pytest.approx(known["sigma2_study"], abs=1e-4)
@@ -217,25 +213,22 @@ def test_cooper_handbook_meta_regression_is_reproduced() -> None:
 
 @needs_examples
 def test_molloy_and_exam_examples_are_reproduced() -> None:
-    molloy, known = pd.read_csv(reference.REFERENCE / "molloy2014.csv"), worked("meta_molloy2014")
+    molloy, known = pd.read_csv(REFERENCE / "molloy2014.csv"), worked("meta_molloy2014")
     for interval, name in (("z", "z_REML"), ("hartung_knapp", "z_REML_HK")):
         found = meta_analysis.pool(np.arctanh(molloy["ri"]), 1 / (molloy["ni"] - 3), interval=interval)
         assert found.std_error == pytest.approx(known[name]["se"], abs=1e-4)
         assert np.tanh([found.ci_low, found.ci_high]) == pytest.approx(known[name]["ci"], abs=1e-4)
-    exam, known = pd.read_csv(reference.REFERENCE / "exam_sites_r.csv"), worked("two_stage_exam")
+    exam, known = pd.read_csv(REFERENCE / "exam_sites_r.csv"), worked("two_stage_exam")
     found = meta_analysis.pool(np.arctanh(exam["r"]), 1 / (exam["n"] - 3), interval="hartung_knapp")
     assert (found.estimate, found.tau2) == pytest.approx((known["z"], known["tau2"]), abs=1e-4)
     assert np.tanh([found.prediction_low, found.prediction_high]) == pytest.approx(known["pi"], abs=1e-4)
 
 
 @needs_examples
-@pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; the example's data come with its package metadat")
+@needs_r
 def test_raudenbush_example_is_reproduced() -> None:
     script = 'd <- metadat::dat.raudenbush1985; write.csv(d[c("yi", "vi")], row.names = FALSE)'
-    run = subprocess.run(["Rscript", "--vanilla", "-e", script], capture_output=True, text=True, check=False)
-    if run.returncode:
-        pytest.skip("the R package metadat is not installed")
-    data = np.array([line.split(",") for line in run.stdout.split()[1:]], dtype=float)
+    data = np.array([line.split(",") for line in r_script.output(["-e", script]).split()[1:]], dtype=float)
     known = worked("meta_raudenbush1985_HK")
     found = meta_analysis.pool(data[:, 0], data[:, 1], interval="hartung_knapp")
     assert (found.estimate, found.std_error, found.tau2) == pytest.approx((known["mu"], known["se"], known["tau2"]), abs=1e-4)

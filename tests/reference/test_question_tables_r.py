@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import statistics_reference as reference
 from alliance.questions import client_factors, convergent_validity, path_models
 from alliance.questions.contract import POOLED
 from alliance.questions.site_data import SiteData
+from needed import needs_r
 from unit.simulated_site import OPTIONS, score_rows, simulated, site_of
 
 EXPECTED = reference.stored("question_tables")
@@ -108,9 +108,7 @@ def test_contrasts_of_pooled_means_equal_r(tables: dict[str, pd.DataFrame], pair
         assert found[column] == pytest.approx(value, **EXACT), column
 
 
-@pytest.mark.skipif(
-    shutil.which("Rscript") is None, reason="Rscript is not installed; install R and metafor to pool the sites' effects there"
-)
+@needs_r
 def test_indirect_effects_of_sites_pool_to_what_metafor_gives() -> None:
     sites = [simulated(name, n=80 + 30 * number, seed=number, alliance_outcome=0.1 * number) for number, name in enumerate("abcdef")]
     summaries = [path_models.estimate(site, OPTIONS, {}) for site in sites]

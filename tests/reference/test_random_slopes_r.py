@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import random_slopes_reference as reference
 from alliance.statistics.random_slopes import RandomSlopes, random_slopes
-from test_statistics_r import leaves, needs_r
+from needed import needs_r
+from test_statistics_r import leaves
 
 SETS = reference.random_slopes_sets()
 STORED = reference.stored()

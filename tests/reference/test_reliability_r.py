@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,12 +11,9 @@ from alliance.statistics.one_factor import HEYWOOD, one_factor
 from alliance.statistics.reliability import compare, from_covariance, omega_total, reliability, share_at_maximum
 from alliance.statistics.resampling import generator
 from alliance.statistics.schmid_leiman import schmid_leiman
+from needed import needs_r, needs_real_data
 
 SCALES = ("simulated", "agreeableness", "anxiety", "abilities", "textual", "visual")
-needs_r = pytest.mark.skipif(
-    shutil.which("Rscript") is None or not reference.SAI.exists(),
-    reason="Rscript or the anxiety items are missing; stored values were compared instead",
-)
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +26,7 @@ def array(values: object) -> np.ndarray:
 
 
 @needs_r
+@needs_real_data(reference.SAI)
 def test_stored_values_are_what_r_gives_now(stored: dict) -> None:
     now = reference.computed()
     for part in ("scales", "schmid_leiman", "model", "clustered", "samples", "abt", "ceiling"):

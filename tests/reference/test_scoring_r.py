@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -16,12 +14,11 @@ import r_script
 from alliance.instruments import Instrument, load_registry
 from alliance.instruments.item_statistics import alpha, item_moments, item_rest_correlations, scale_covariance
 from alliance.instruments.scoring import item_scores
+from needed import REAL_DATA, needs_r, needs_real_data
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
-REAL_DATA = Path(os.environ.get("ALLIANCE_REAL_DATA", PROJECT.parent / "shared" / "realdata"))
 SAI = REAL_DATA / "psychtools_sai" / "sai.csv"
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
 SCALES = ("task", "bond", "goal", "total")
 
 
@@ -100,7 +97,7 @@ def test_alpha_equals_that_of_pingouin(holes: bool) -> None:
     assert alpha(scale_covariance(moments, instrument, "total")[1]) == pytest.approx(expected, abs=1e-10)
 
 
-@pytest.mark.skipif(not SAI.exists(), reason=f"no file {SAI}; set ALLIANCE_REAL_DATA to the folder of real data")
+@needs_real_data(SAI)
 def test_alpha_of_real_answers_equals_pingouin() -> None:
     import pingouin
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from alliance.statistics.multilevel_reliability import TwoLevelReliability, generalizability, two_level_reliability
-from test_statistics_r import leaves, needs_r
+from needed import needs_r
+from test_statistics_r import leaves
 
 SETS = reference.session_sets()
 
@@ -19,8 +20,6 @@ def items(table: pd.DataFrame) -> np.ndarray:
 
 def demo(count: int) -> tuple[TwoLevelReliability, dict]:
     table = multilevel_reference.data_of_r("Demo.twolevel", "lavaan")
-    if table is None:
-        pytest.skip("the data set Demo.twolevel comes with the R package lavaan; install it to compare")
     found = two_level_reliability(items(table)[:, :count], table["cluster"])
     return found, reference.stored("sessions")["demo_three" if count == 3 else "demo"]
 

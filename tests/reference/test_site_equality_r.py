@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -12,8 +11,9 @@ import r_script
 from alliance.statistics.covariance import sandwich
 from alliance.statistics.site_equality import SiteEquality, site_equality
 from alliance.statistics.structural_fit import Moments, parse_structural
+from needed import needs_r
 
-pytestmark = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed")
+pytestmark = needs_r
 
 MODELS = {
     "holzinger": "x4 ~ x1 + x2\nx7 ~ x4 + x1\nx9 ~ x7",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,9 @@ from alliance.statistics.covariance import elements
 from alliance.statistics.row_moments import moments_of_rows
 from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural, parse_structural
 from alliance.statistics.within_sites import SiteMoments, within_sites
+from needed import needs_r
 
-pytestmark = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed")
+pytestmark = needs_r
 
 NAMES = ["x1", "x2", "x3", "m", "y"]
 MODELS = {

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import stability_reference as reference
 from alliance.statistics.stability import stability, stability_contrasts
+from needed import needs_r
 from statistics_reference import stored
 from test_statistics_r import leaves
 
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
 SCORES, THERAPIST = reference.scores()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -13,14 +12,10 @@ from alliance.statistics import meta_analysis, resampling, two_stage
 from alliance.statistics.correlation import correlation, correlations
 from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural, parse_structural
 from alliance.statistics.structural_resampling import bootstrap
+from needed import EXAMPLES, REFERENCE, needs_examples, needs_r, needs_real_data, without_real_data
 
 SUBJECTS = ("alliance_outcome", "meta_analysis", "path_analysis", "pooling", "question_tables", "two_stage")
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
-needs_roorda = pytest.mark.skipif(not reference.ROORDA.exists(), reason=f"no file {reference.ROORDA}; set ALLIANCE_REAL_DATA to its folder")
-needs_examples = pytest.mark.skipif(
-    not (reference.REFERENCE / "reference-values.json").exists(),
-    reason=f"no folder {reference.REFERENCE}; set ALLIANCE_REFERENCE to the folder of worked examples",
-)
+needs_roorda = needs_real_data(reference.ROORDA)
 METHODS = [(tau2, interval) for tau2 in meta_analysis.TAU2_METHODS for interval in meta_analysis.INTERVAL_METHODS]
 EFFECTS = reference.effects()
 
@@ -43,7 +38,7 @@ def leaves(value: object, path: str = "") -> dict[str, object]:
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_stored_values_are_what_r_gives_now(subject: str) -> None:
     if subject == "two_stage" and not reference.ROORDA.exists():
-        pytest.skip(f"no file {reference.ROORDA}; set ALLIANCE_REAL_DATA to its folder")
+        pytest.skip(without_real_data(reference.ROORDA))
     then, now = leaves(reference.stored(subject)), leaves(reference.computed(subject))
     assert then.keys() == now.keys()
     for path, value in then.items():
@@ -82,8 +77,8 @@ def test_cooper_handbook_example_is_reproduced() -> None:
 
 @needs_examples
 def test_worked_meta_analyses_are_reproduced() -> None:
-    known = json.loads((reference.REFERENCE / "reference-values.json").read_text(encoding="utf-8"))
-    farber = pd.read_csv(reference.REFERENCE / "farber_complete.csv", sep=";")
+    known = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+    farber = pd.read_csv(REFERENCE / "farber_complete.csv", sep=";")
     y, v = meta_analysis.fisher_z(farber["r"]), 1 / (farber["n"] - 3)
     expected = known["meta_farber2011"]
     plain = meta_analysis.pool(y, v, interval="hartung_knapp")
@@ -93,11 +88,11 @@ def test_worked_meta_analyses_are_reproduced() -> None:
     assert new == pytest.approx(expected["z_REML_HK"]["pi_t_k-1"], abs=1e-4)
     assert [plain.tau2_low, plain.tau2_high] == pytest.approx(expected["tau2_QP_ci"], abs=1e-4)
     assert meta_analysis.n_weighted_mean(farber["r"], farber["n"]) == pytest.approx(expected["n_weighted_mean_r"], abs=1e-8)
-    exam = pd.read_csv(reference.REFERENCE / "exam_sites_r.csv")
+    exam = pd.read_csv(REFERENCE / "exam_sites_r.csv")
     pooled = meta_analysis.pool(meta_analysis.fisher_z(exam["r"]), 1 / (exam["n"] - 3), interval="hartung_knapp")
     assert pooled.std_error == pytest.approx(known["two_stage_exam"]["se_HK"], abs=1e-4)
     assert pooled.i2 == pytest.approx(known["two_stage_exam"]["I2"], abs=0.01)
-    molloy = pd.read_csv(reference.REFERENCE / "molloy2014.csv")
+    molloy = pd.read_csv(REFERENCE / "molloy2014.csv")
     pooled = meta_analysis.pool(meta_analysis.fisher_z(molloy["ri"]), 1 / (molloy["ni"] - 3), interval="z")
     assert pooled.estimate == pytest.approx(known["meta_molloy2014"]["z_REML"]["z"], abs=1e-4)
     assert pooled.q == pytest.approx(known["meta_molloy2014"]["z_REML"]["Q"], abs=1e-4)
@@ -203,8 +198,8 @@ def test_bca_interval_equals_the_boot_package() -> None:
 
 @needs_examples
 def test_hayes_mediation_example_is_reproduced() -> None:
-    talor = pd.read_csv(reference.REFERENCE / "talor.csv").rename(columns={"import": "importance"})
-    known = json.loads((reference.REFERENCE / "reference-values.json").read_text(encoding="utf-8"))["mediation_talor"]
+    talor = pd.read_csv(REFERENCE / "talor.csv").rename(columns={"import": "importance"})
+    known = json.loads(EXAMPLES.read_text(encoding="utf-8"))["mediation_talor"]
     # Hayes (2018), tables 3.2 and 3.3: a = .477 (SE .236), b = .506 (SE .097), c' = .254 (SE .256), indirect .241.
     fitted = fit_structural(parse_structural("pmi ~ a*cond\nreaction ~ b*pmi + cp*cond\nab := a*b\ntotal := cp + a*b"), rows=talor)
     table = fitted.parameters.set_index("label")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import structural_reference as reference
 from alliance.statistics.structural_fit import Moments, StructuralFit, compare, fit_structural, modification_indices, parse_structural
+from needed import needs_r
 
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
 STORED = reference.stored()
 MEASURES = {
     "chisq": "chi2",

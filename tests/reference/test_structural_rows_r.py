@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pandas as pd
 import pytest
 import structural_reference as reference
 from alliance.statistics.structural_fit import StructuralFit, compare, fit_structural, parse_structural
+from needed import needs_r
 
-needs_r = pytest.mark.skipif(shutil.which("Rscript") is None, reason="Rscript is not installed; stored values were compared instead")
 STORED = reference.stored("structural_rows")
 SIMULATED = sorted(name for name, case in reference.ROW_CASES.items() if case["data"] != "holzinger")
 HOLZINGER = sorted(set(reference.ROW_CASES) - set(SIMULATED))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -111,8 +110,6 @@ def rows() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @pytest.fixture(scope="module")
 def expected(rows: tuple[pd.DataFrame, pd.DataFrame], tmp_path_factory: pytest.TempPathFactory) -> dict:
-    if shutil.which("Rscript") is None:
-        pytest.skip("Rscript is not installed; install R with lme4, lmerTest and metafor")
     folder = tmp_path_factory.mktemp("therapists")
     clients, sessions = rows
     # Therapists and clients are named across sites, as a model over all sites needs them.

@@ -8,7 +8,8 @@ import pytest
 import two_level_reference as reference
 from alliance.statistics.multilevel_mediation import MultilevelMediation, multilevel_mediation
 from alliance.statistics.two_level import TwoLevel, two_level
-from test_statistics_r import leaves, needs_r
+from needed import needs_r
+from test_statistics_r import leaves
 
 SETS = reference.two_level_sets()
 STORED = reference.stored()
@@ -34,8 +35,6 @@ def mediated(name: str, errors: str) -> MultilevelMediation:
 
 def demo() -> TwoLevel:
     table = multilevel_reference.data_of_r("Demo.twolevel", "lavaan")
-    if table is None:
-        pytest.skip("the data set Demo.twolevel comes with the R package lavaan; install it to compare")
     return two_level(table[["y1", "y2", "y3"]], table["cluster"], client_values=table[["w1", "w2"]], held=table[["x1", "x2", "x3"]])
 
 

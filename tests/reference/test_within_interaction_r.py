@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import within_interaction_reference as reference
 from alliance.statistics.within_interaction import WithinInteraction, within_interaction
-from test_statistics_r import leaves, needs_r
+from needed import needs_r
+from test_statistics_r import leaves
 
 SETS = reference.within_interaction_sets()
 STORED = reference.stored()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import r_script
+from needed import without_real_data
 from study_files import REALDATA, maker
 from support import PROJECT, pipeline
 
@@ -19,7 +20,7 @@ REFERENCE = PROJECT / "tests" / "reference"
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     if not REALDATA.is_dir():
-        pytest.skip(f"the real data are not at {REALDATA}; set ALLIANCE_REAL_DATA to their folder")
+        pytest.skip(without_real_data(REALDATA))
     return REALDATA
 
 
@@ -50,7 +51,4 @@ def reference() -> Callable[[str], dict[str, Any]]:
 @pytest.fixture(scope="session")
 def from_r(realdata: Path) -> Callable[[str], dict[str, Any]]:
     """A function that computes a study's values in R again."""
-    if shutil.which("Rscript") is None:
-        pytest.skip("Rscript is not installed; the stored values were not computed again")
-
     return lambda name: r_script.values(f"study_{name}.R", realdata)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 STUDIES = Path(__file__).resolve().parent
-REALDATA = Path(os.environ.get("ALLIANCE_REAL_DATA") or STUDIES.parents[1].parent / "shared" / "realdata")
+REALDATA = Path(os.environ.get("ALLIANCE_REAL_DATA") or STUDIES.parents[2] / "shared" / "realdata")
 NAMES = ("lq2002", "lq2002_units", "mibot", "roorda", "sai")
 
 

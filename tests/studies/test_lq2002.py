@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+from needed import needs_r
 from statistics_reference import pooled_by_metafor
 from study_tables import POOLED, assert_pooled_row, assert_same_values, assert_site_row, row, table
 
@@ -28,9 +28,6 @@ FIT |= {"rmsea_low": "rmsea.ci.lower", "rmsea_high": "rmsea.ci.upper"}
 SCALES = ("lq_leadership", "lq_task_significance", "lq_hostility")
 
 pytestmark = pytest.mark.slow
-needs_r = pytest.mark.skipif(
-    shutil.which("Rscript") is None, reason="Rscript is not installed; install R and metafor to pool the companies there"
-)
 
 
 def test_the_stored_values_are_what_r_gives(reference, from_r):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import math
@@ -18,7 +19,8 @@ from alliance.questions import benchmarks, coverage
 from alliance.questions import dropout as questions_dropout
 from alliance.questions.contract import HETEROGENEITY, POOLED, finish
 from alliance.questions.summary import SiteSummary
-from alliance.reports import bibliography
+from alliance.reports import bibliography, chapters, pages
+from alliance.reports.elements import Chapter
 from alliance.reports.inputs import ReportData
 from support import PROJECT
 from unit.leaving_site import leaving
@@ -340,6 +342,7 @@ def client_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
     return {
         "over_time": finished(pd.DataFrame(over_time), "client_factors", "over_time"),
         "unique_shared": finished(pd.DataFrame(beside), "client_factors", "unique_shared"),
+        "instruments": finished(pd.DataFrame(factors_instruments(draw, of_factor)), "client_factors", "instruments"),
         "factors": finished(pd.DataFrame(rows), "client_factors", "factors"),
         "categories": finished(pd.DataFrame(categories), "client_factors", "categories"),
         "leave_one_out": finished(pd.DataFrame(left_out), "client_factors", "leave_one_out"),
@@ -422,6 +425,19 @@ def factors_over_time(draw: random.Random, of_factor: dict[str, str]) -> list[di
         rows += estimates({**keys, "analysis": "phases", "part": "second given first"}, "partial_correlation", 0.05, draw)
         contrast = {**keys, "analysis": "phases", "part": "", "contrast": "first - second"}
         rows += estimates(contrast, "correlation_contrast", 0.12, draw)
+    return rows
+
+
+def factors_instruments(draw: random.Random, of_factor: dict[str, str]) -> list[dict[str, Any]]:
+    """Return rows of one factor with two instruments of the alliance, and of sites with different instruments."""
+    keys = {"factor": "motivation", "category": "intrapersonal", "reversed": "no", **of_factor, "where": "within_sites"}
+    keys |= {"pair": "(other) - (preferred)", "contrast": "", "alliance_instrument": ""}
+    rows = estimates({**keys, "alliance_instrument": "(preferred)"}, "correlation", 0.31, draw)
+    rows += estimates({**keys, "alliance_instrument": "(other)"}, "correlation", 0.27, draw)
+    judged = {"contrast": "(other) - (preferred)", "bound": 0.1, "p_equivalence": 0.21, "decision": "undecided"}
+    rows += estimates({**keys, **judged}, "correlation_contrast", -0.04, draw)
+    test = {**keys, "where": "between_sites", "pair": "", "contrast": "all instruments", "index": "p_value"}
+    rows.append(estimates(test, "equality_test", 0.2, draw)[-1] | {"method": "meta_regression", "ci_low": None, "ci_high": None})
     return rows
 
 
@@ -766,8 +782,31 @@ def scale_moments(draw: random.Random) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def study(seed: int = 1) -> ReportData:
-    """Return the invented study."""
+@functools.cache
+def study() -> ReportData:
+    """Return the invented study, made once. Tests must not change it."""
+    return made()
+
+
+@functools.cache
+def rendered() -> dict[str, str]:
+    """Return all pages of the invented study, rendered once."""
+    return pages.render_all(study(), TEMPLATES)
+
+
+@functools.cache
+def chapters_built() -> tuple[Chapter, ...]:
+    """Return all chapters of the invented study, built once."""
+    return tuple(chapters.build(study()))
+
+
+def only(data: ReportData, *questions: str) -> ReportData:
+    """Return a study with the tables of some questions, for what the others have no part in."""
+    return dataclasses.replace(data, tables={question: data.tables[question] for question in questions})
+
+
+def made(seed: int = 1) -> ReportData:
+    """Make the invented study."""
     draw = random.Random(seed)
     options = configuration.load(PROJECT / "config.yaml").scenarios["base"]
     return ReportData(

@@ -11,6 +11,7 @@ import openpyxl
 import pandas as pd
 import pytest
 from alliance.configuration.errors import ConfigurationError
+from alliance.files import sha256
 from alliance.issues import from_csv
 from alliance.launch.new_site import start_site
 from alliance.sites.site_file import load_site_file
@@ -119,6 +120,24 @@ def test_two_runs_write_the_same_bytes(run):
     first = {path.relative_to(output): path.read_bytes() for path in output.rglob("*") if path.is_file()}
     run()
     assert first == {path.relative_to(output): path.read_bytes() for path in output.rglob("*") if path.is_file()}
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(run, tmp_path, monkeypatch):
+    file = tmp_path / "data" / "s1" / "ratings.csv"
+    inner, seen = clean_site.clean_site, []
+
+    def clean(*arguments):
+        cleaned = inner(*arguments)
+        if not seen:
+            file.write_bytes(file.read_bytes() + b"C5,1," + answers(3).encode() + b"\n")
+        seen.append(cleaned.status["files"][0]["sha256"])
+        return cleaned
+
+    monkeypatch.setattr(clean_site, "clean_site", clean)
+    run()
+    output = tmp_path / "results" / "sites" / "s1"
+    recorded = json.loads((output / "status.json").read_text(encoding="utf-8"))["files"][0]["sha256"]
+    assert len(seen) == 2 and recorded == seen[1] == sha256(file) != seen[0]
 
 
 def test_the_terminal_shows_the_first_faults_and_counts_the_rest(run, capsys):

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from alliance.configuration.errors import ConfigurationError
 from alliance.configuration.model import Chain, Configuration
@@ -12,6 +13,7 @@ from alliance.configuration.study import load, merge, restrict
 from alliance.configuration.validation import parse
 from alliance.instruments import load_registry
 from alliance.launch.new_study import start_study
+from alliance.questions.site_data import Published
 from alliance.sites.site_file import load_site_file
 from support import PROJECT, pipeline
 
@@ -48,6 +50,7 @@ def test_the_shipped_configuration_names_every_key_of_the_model_and_no_other():
             ("questions", "path_models", "mediation", "chains"),
             ("questions", "path_models", "technique", "pairs"),
             ("questions", "client_factors", "factors"),
+            ("multiverse", "grids"),
         }
         if not isinstance(value, dict) or path in free or path[:-1] == ("outcome",):
             return {path}
@@ -247,7 +250,7 @@ def test_withdrawing_a_client_concerns_that_client_s_site_only(study_folder):
     assert list(study.withdrawn) == ["northgate"] and "NG001" not in str(study.withdrawn)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read every file; run the tests as an ordinary user")
+@pytest.mark.skipif(os.geteuid() == 0, reason="needs an ordinary user, for the superuser may read every file; run the tests as one")
 def test_a_configuration_that_may_not_be_read_is_one_plain_fault(study_folder):
     (study_folder / "config.yaml").chmod(0)
     assert any("permissions" in fault for fault in faults_of(study_folder / "config.yaml"))
@@ -474,3 +477,23 @@ def test_all_faults_of_path_models_are_told_at_once(study_folder):
     assert len(faults) >= 3
     for model in ("empathy_alliance_outcome", "components", "adherence_as_mechanism"):
         assert any(f"questions.path_models.models.{model}.syntax" in fault for fault in faults)
+
+
+def test_a_scenario_names_the_variables_that_stand_for_other_measures_than_those_a_site_published():
+    study = load(PROJECT / "config.yaml")
+
+    def changed(scenario: str, question: str) -> list[str]:
+        return study.estimate_options(scenario, question).get("published_without", [])
+
+    assert all(not changed("base", question) for question in study.enabled_questions("base"))
+    assert changed("therapist_alliance", "alliance_outcome") == ["alliance"]
+    assert changed("tailored_outcome", "alliance_outcome") == ["change", "intake", "outcome", "residual_gain"]
+    assert changed("session_3", "path_models") == ["alliance", "alliance_early"]
+    assert changed("without_largest_site", "alliance_outcome") == changed("strict_missing", "alliance_outcome") == []
+
+
+def test_published_figures_without_a_variable_hold_nothing_that_concerns_it():
+    moments = pd.DataFrame({"var1": ["alliance", "alliance", "intake"], "var2": ["outcome", "intake", "outcome"], "cov": [0.3, 0.1, 0.4]})
+    published = Published(moments, pd.DataFrame({"parameter": ["ancova"], "estimate": [0.3]}))
+    assert published.without(["alliance"]).moments["cov"].tolist() == [0.4] and published.without(["alliance"]).effects.empty
+    assert published.without([]).moments.equals(moments) and len(published.without([]).effects) == 1

@@ -218,7 +218,7 @@ def test_shared_items_are_allowed_where_they_are_meant(tmp_path: Path) -> None:
 def test_keys_that_differ_in_case_only_are_a_fault(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, mini=GOOD, Mini=GOOD.replace("key: mini", "key: Mini"))
     if len(list(folder.iterdir())) < 2:
-        pytest.skip("this file system does not tell upper from lower case")
+        pytest.skip("needs a file system that tells upper from lower case; set TMPDIR to a folder on one")
     assert "upper and lower case only" in "\n".join(faults_of(folder))
     again = folder_with(tmp_path, "again", Mini="name: other\n")
     assert "overrides 'mini'?" in "\n".join(faults_of(folder_with(tmp_path, "plain", mini=GOOD), again))

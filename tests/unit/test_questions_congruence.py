@@ -165,6 +165,8 @@ def test_forms_of_one_family_are_compared_as_percent_of_range_only_where_asked_f
     assert all("same instrument" in reason for reason in reasons(site, "agreement"))
     found = congruence.estimate(site, options(commensurable="percent_of_range"), {}).estimates
     own = found[found["model"].eq("agreement") & found["instrument"].eq(PREFERRED) & found["instrument_scale"].eq("total")]
+    # Profiles over items need the same items.
+    own = own[~own["statistic"].str.contains("likeness")]
     assert own["status"].eq("flagged").all() and own["reason"].str.contains("percent of their range").all()
 
 
@@ -249,3 +251,15 @@ def test_one_site_alone_gives_a_table_over_all_rows_that_can_be_written_and_read
     assert whole.empty
     whole.to_csv(tmp_path / "one.csv", index=False)
     assert pd.read_csv(tmp_path / "one.csv").empty
+
+
+def test_rows_of_a_site_that_was_refused_alone_are_named_where_all_rows_are_joined():
+    data = rows(clients=100, therapists=12, sessions=5, seed=3)
+    data["sessions"]["second"] -= 3
+    sites = [simulated(name, clients=100, therapists=12, sessions=5, seed=seed) for seed, name in enumerate("ab")]
+    joint = congruence.one_stage(iter([*sites, site_from(data, "c")]), ["a", "b", "c"], OPTIONS)
+    own = joint[joint["surface"].eq("alliance_outcome") & joint["term"].eq("b4")].iloc[0]
+    assert own["n_sites"] == 3 and own["status"] == "flagged"
+    assert "with the rows of c, where no surface could be fitted alone" in own["reason"]
+    known = congruence.one_stage(iter(sites), ["a", "b"], OPTIONS)
+    assert "could be fitted alone" not in known[known["surface"].eq("alliance_outcome") & known["term"].eq("b4")].iloc[0]["reason"]

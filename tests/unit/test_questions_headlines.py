@@ -137,3 +137,13 @@ def test_keys_of_free_names_are_not_checked():
     from alliance.configuration.model import Configuration
 
     assert known_keys(Configuration, ("alliance", "windows")) == []
+
+
+def test_no_headline_names_a_value_that_scenarios_change():
+    """Windows, raters, outcomes and codings stand in the list as keys of the configuration, so that every scenario has its row."""
+    changed = ("window", "alliance_rater", "outcome_rater", "outcome_instrument", "coding", "alliance_scale")
+    for one in load_headlines(SHIPPED):
+        named = {column: one.where[column] for column in changed if column in one.where}
+        if one.table in ("pairs", "predictive_contrast", "timing", "partial", "effects", "pooled"):
+            assert named, one.key
+        assert all(values[0] == "" or values[0].startswith("{") for values in named.values()), one.key

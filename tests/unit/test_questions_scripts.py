@@ -59,7 +59,6 @@ def pool(folder: Path, sites: list[str]) -> dict[str, pd.DataFrame]:
     return {table.name: pd.read_csv(output / f"{table.name}.csv") for table in TABLES if table.question == "client_factors"}
 
 
-@pytest.mark.skipif(not INSTRUMENT_FILES, reason="needs the shipped instrument files in workflow/instruments")
 def test_sites_are_estimated_excluded_missing_or_taken_as_sent_and_pooled_with_published_figures(tmp_path):
     for site, status in {
         "north": {},

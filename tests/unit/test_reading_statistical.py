@@ -165,7 +165,7 @@ def test_a_parser_that_needs_too_much_memory_is_stopped(tmp_path, monkeypatch, w
     refused(read(tmp_path, whole_sav, "a.sav"), "F27")
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits on a process's time and memory are kept by Linux only")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux, which alone keeps such limits; run the tests there")
 @pytest.mark.parametrize(("work", "ended_by"), [("while True: pass", signal.SIGXCPU), ("bytearray(1 << 30)", None)])
 def test_limits_hold_in_the_child(work, ended_by):
     folder = os.path.dirname(statistical_child.__file__)

@@ -157,3 +157,27 @@ def test_the_table_of_models_leaves_the_text_its_risks(chapter):
     assert any("minus" in name for name in names)
     assert not any(name.startswith("Severity") for name in names)
     assert len(table.rows) < 25
+
+
+def test_a_ratio_of_all_sites_goes_before_one_pooled_over_fewer_and_says_so(study):
+    definitions = study.tables["dropout"]["definitions"].copy()
+    ratio = definitions["site"].eq(POOLED) & definitions["definition"].eq("few_sessions") & definitions["estimate_type"].eq("hazard_ratio")
+    assert set(definitions.loc[ratio, "method"]) == {"two_stage_reml", dropout.ONE_STAGE}
+    pooled_over = ratio & definitions["method"].eq("two_stage_reml")
+    definitions.loc[pooled_over, "n_sites"] = 2
+    definitions.loc[pooled_over, ["estimate", "ci_low", "ci_high"]] = [0.111, 0.1, 0.2]
+    definitions.loc[pooled_over, "status"] = "estimated"
+    changed = dataclasses.replace(study, tables={**study.tables, "dropout": {**study.tables["dropout"], "definitions": definitions}})
+    table = block_of(dropout.build(changed), "dropout-definitions")
+    row = next(cells for cells in table.rows if cells[0].text.startswith("Few sessions"))
+    whole = next(definitions[ratio & definitions["method"].eq(dropout.ONE_STAGE)].itertuples())
+    assert row[4].value == pytest.approx(whole.estimate)
+    assert f"one model of the rows of {whole.n_sites} sites; only 2 could be fitted alone and pooled" in row[-1].text
+
+
+def test_the_chapter_says_why_planned_endings_rest_on_fewer_clients(study, chapter):
+    planned = pooled(study, **{**HEADLINE, "cause": "planned_ending"})
+    lead = pooled(study, **HEADLINE)
+    assert planned.n_clients < lead.n_clients
+    told = next(sentence for sentence in chapter.findings if "planned endings go with" in sentence)
+    assert f"of {planned.n_clients} of {lead.n_clients} clients: each session has a hazard of planned endings of its own" in told

@@ -32,6 +32,10 @@ def with_tables(study, question, **tables):
     return dataclasses.replace(study, tables={**study.tables, question: {**study.tables[question], **tables}})
 
 
+def of_measures(study):
+    return report_study.only(study, *measurement.QUESTIONS)
+
+
 def block(chapter, id):
     return next(one for one in chapter.blocks if one.id == id)
 
@@ -56,8 +60,8 @@ def test_the_invented_tables_keep_the_contract(study):
             contract.check(table, question, name)
 
 
-def test_one_chapter_answers_both_questions_in_the_order_of_the_argument(study, chapter):
-    built = chapters.build(study)
+def test_one_chapter_answers_both_questions_in_the_order_of_the_argument(chapter):
+    built = report_study.chapters_built()
     assert [one.id for one in built].count("measurement") == 1 and not [one for one in built if one.id == "convergent-validity"]
     parts = [one.id.removeprefix("measurement-") for one in chapter.blocks if isinstance(one, Part)]
     order = ["reliability", "observers", "overlap", "content", "structure", "cores", "invariance", "raters", "composite", "prediction"]
@@ -72,7 +76,7 @@ def test_one_chapter_answers_both_questions_in_the_order_of_the_argument(study, 
     ],
 )
 def test_the_chapter_stands_when_one_question_is_off(study, off, there, gone):
-    given = dataclasses.replace(study, tables={name: tables for name, tables in study.tables.items() if name != off})
+    given = report_study.only(study, *({*measurement.QUESTIONS} - {off}))
     found = next(one for one in chapters.build(given) if one.id == "measurement")
     assert set(there) <= set(ids(found)) and not set(gone) & set(ids(found))
     assert found.findings and found.headlines
@@ -80,12 +84,12 @@ def test_the_chapter_stands_when_one_question_is_off(study, off, there, gone):
 
 
 def test_without_both_questions_there_is_no_chapter(study):
-    given = dataclasses.replace(study, tables={name: one for name, one in study.tables.items() if name not in measurement.QUESTIONS})
+    given = report_study.only(study, "alliance_outcome", "early_gains", "dropout")
     assert "measurement" not in [one.id for one in chapters.build(given)]
 
 
 def test_methods_of_both_questions_are_told_each_sentence_once(study):
-    told = next(one for one in study_page.content(study)["chapters"] if one.id == "measurement").methods
+    told = next(one for one in study_page.content(of_measures(study))["chapters"] if one.id == "measurement").methods
     assert any("Reliability was estimated" in one for one in told) and any(
         "alliance measures" in one or "pairs" in one.lower() for one in told
     )
@@ -148,7 +152,7 @@ def test_very_many_sites_become_one_row_a_measure(study):
     assert len(figure.data.rows) == 3 and all(row[2].text == "All sites, pooled" for row in figure.data.rows)
     assert "reliability.csv" in figure.data.note and "middle 80% of the sites" in figure.note
     assert len(figure.svg) < 200_000
-    few, text = (pages.render_all(one, report_study.TEMPLATES)["index.html"] for one in (study, given))
+    few, text = (pages.render_all(one, report_study.TEMPLATES)["index.html"] for one in map(of_measures, (study, given)))
     assert text.count("<") < few.count("<") + 500
 
 
@@ -199,7 +203,7 @@ def test_overlap_is_told_with_the_mean_of_the_pairs_between_their_ends_and_the_m
     assert first["Mean over sites"].value == mean["estimate"]
 
 
-def test_sets_of_pairs_without_a_number_stand_in_the_note_of_the_table_with_their_reason(study):
+def test_sets_of_pairs_without_a_number_stand_in_the_note_of_the_table_with_their_reason(study, chapter):
     overlap = study.tables["convergent_validity"]["overlap_summary"]
     own = overlap["level"].eq("subscale") & overlap["rater"].eq("client")
     reason = "not estimable: needs at least 2 sites with an estimate; has 1"
@@ -210,7 +214,7 @@ def test_sets_of_pairs_without_a_number_stand_in_the_note_of_the_table_with_thei
     )
     table = block(measurement.build(with_tables(study, "convergent_validity", overlap_summary=silent)), "overlap")
     assert table.note.endswith("Not estimable: subscales, client (needs at least 2 sites with an estimate; has 1).")
-    assert len(table.rows) == len(block(measurement.build(study), "overlap").rows) - 1
+    assert len(table.rows) == len(block(chapter, "overlap").rows) - 1
 
 
 @pytest.mark.parametrize(
@@ -338,7 +342,7 @@ def test_where_raters_disagree_is_told_by_the_middle_of_the_sites_and_shown_by_s
     assert elm["Generalizability, clients’ means"].value == 0.81 and elm["Generalizability, single sessions"].value == 0.78
 
 
-def test_limits_of_reliabilities_below_zero_and_intervals_too_wide_to_tell_are_said_to_be_so(study):
+def test_limits_of_reliabilities_below_zero_and_intervals_too_wide_to_tell_are_said_to_be_so(study, chapter):
     table = study.tables["measurement"]["interrater"]
     own = table["site"].eq(POOLED) & table["form"].eq("ICC(2,k)")
     wide = table.assign(ci_low=table["ci_low"].mask(own, -15.98), ci_high=table["ci_high"].mask(own, 0.999))
@@ -348,7 +352,7 @@ def test_limits_of_reliabilities_below_zero_and_intervals_too_wide_to_tell_are_s
     assert shown[f"{study.level} CI"].text == f"[<{numbers.SPACE}0,{numbers.SPACE}1.00]" and shown[f"{study.level} CI"].value == -15.98
     assert "Interval too wide to say much" in shown["Remark"].text
     assert "15.98" not in " ".join(block(built, "measurement-observers").sentences)
-    assert "too wide" not in " ".join(cell.text for row in block(measurement.build(study), "interrater").rows for cell in row)
+    assert "too wide" not in " ".join(cell.text for row in block(chapter, "interrater").rows for cell in row)
 
 
 def test_labels_too_long_for_a_map_keep_the_rater():
@@ -440,7 +444,7 @@ def test_hostile_text_in_tables_is_only_ever_text(study):
     for name, column in (("reliability", "instrument"), ("structure", "indicator"), ("invariance", "decision"), ("components", "variable")):
         table = study.tables["measurement"][name]
         tables[name] = table.assign(**{column: HOSTILE}, reason=HOSTILE) if name != "structure" else table.assign(indicator=HOSTILE)
-    made = pages.render_all(with_tables(study, "measurement", **tables), report_study.TEMPLATES)
+    made = pages.render_all(of_measures(with_tables(study, "measurement", **tables)), report_study.TEMPLATES)
     for name, text in made.items():
         assert text.count("<script") == 1 and "onerror=alert(1)>" not in text, name
     assert "{{ 7*7 }}" in html.unescape(made["index.html"])

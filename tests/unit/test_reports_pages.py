@@ -18,11 +18,12 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 import report_study
+from alliance.configuration.preregistration import COLUMNS
 from alliance.issues import why_left_out
 from alliance.questions import coverage
 from alliance.questions.contract import POOLED
 from alliance.reports import chapters, diagram, figures, numbers, page, pages, site_page, study_page
-from alliance.reports.chapters import alliance_outcome, common, measurement, published
+from alliance.reports.chapters import alliance_outcome, common, early_gains, measurement, published, therapist_factors
 from alliance.reports.diagram import Edge, Node
 from alliance.reports.elements import Figure, Part, Verdict
 from support import PROJECT
@@ -65,8 +66,13 @@ def study():
 
 
 @pytest.fixture(scope="module")
-def rendered(study):
-    return pages.render_all(study, report_study.TEMPLATES)
+def rendered():
+    return report_study.rendered()
+
+
+@pytest.fixture(scope="module")
+def trees(rendered):
+    return {name: Tree(text) for name, text in rendered.items()}
 
 
 def printed_values(study) -> set[str]:
@@ -100,7 +106,7 @@ def inner_sentences(chapter) -> list[str]:
 def test_every_number_in_a_finding_stands_in_the_tables(study):
     shown = printed_values(study)
     checked = 0
-    for chapter in chapters.build(study):
+    for chapter in report_study.chapters_built():
         for sentence in (*chapter.headlines, *chapter.findings, *inner_sentences(chapter)):
             text = sentence.replace("\N{NO-BREAK SPACE}", " ")
             for name in ("WAI-36", "WAI-SR", "HAq-II", "session 3", *report_study.LABELS.values()):
@@ -111,16 +117,21 @@ def test_every_number_in_a_finding_stands_in_the_tables(study):
     assert checked > 60
 
 
+BUILDERS = {"alliance-outcome": alliance_outcome.build, "early-gains": early_gains.build, "therapists": therapist_factors.build}
+
+
 def chapter_of(study, id):
-    return next(chapter for chapter in chapters.build(study) if chapter.id == id)
+    if study is report_study.study():
+        return next(chapter for chapter in report_study.chapters_built() if chapter.id == id)
+    return BUILDERS[id](study)
 
 
 def block_of(chapter, id):
     return next(block for block in chapter.blocks if block.id == id)
 
 
-def test_alliance_and_outcome_comes_first(study):
-    assert [chapter.id for chapter in chapters.build(study)][:2] == ["alliance-outcome", "early-gains"]
+def test_alliance_and_outcome_comes_first():
+    assert [chapter.id for chapter in report_study.chapters_built()][:2] == ["alliance-outcome", "early-gains"]
 
 
 def test_the_figure_of_the_review_stands_only_beside_forms_that_it_averaged(study):
@@ -246,10 +257,10 @@ def test_the_chapter_on_therapists_tells_training_shares_and_what_could_be_found
     assert any("after_training of the sessions table" in text for text in chapter.missing)
 
 
-def test_the_chapter_on_therapists_stays_small_and_draws_shares_that_add_up(study, rendered):
-    without = {name: tables for name, tables in study.tables.items() if name != "therapist_factors"}
-    smaller = pages.render_all(dataclasses.replace(study, tables=without), report_study.TEMPLATES)
-    assert len(rendered["index.html"].encode()) - len(smaller["index.html"].encode()) < 60_000
+def test_the_chapter_on_therapists_stays_small_and_draws_shares_that_add_up(study):
+    few = report_study.only(study, "early_gains"), report_study.only(study, "early_gains", "therapist_factors")
+    without, with_it = (len(pages.render_all(given, report_study.TEMPLATES)["index.html"].encode()) for given in few)
+    assert 0 < with_it - without < 60_000
     shares = block_of(chapter_of(study, "therapists"), "therapist-shares")
     assert "As it is: therapists 9%, clients 46%, sessions 44%" in shares.alt
     width = float(ElementTree.fromstring(shares.svg).attrib["width"].removesuffix("pt"))
@@ -290,7 +301,7 @@ def test_the_box_on_early_gains_ends_in_the_sentence_that_its_tests_allow(study,
             f"partial r = {numbers.bounded(row['estimate'], 2)}, 95% CI {numbers.interval(row['ci_low'], row['ci_high'])}" in box.conclusion
         )
         assert ("no proof that nothing is left" in box.conclusion) == (decision == "undecided")
-    page_text = pages.render_all(given, report_study.TEMPLATES)["index.html"]
+    page_text = pages.render_all(report_study.only(given, "early_gains"), report_study.TEMPLATES)["index.html"]
     assert f'<p class="conclusion"><strong>{html.escape(box.conclusion, quote=False)}' in page_text
 
 
@@ -335,7 +346,7 @@ def test_a_figure_tells_its_pooled_estimate_in_its_alternative_text(study):
     row = indirect[
         (indirect["site"] == POOLED) & (indirect["model"] == "empathy_alliance_outcome") & (indirect["method"] == "two_stage_reml")
     ].iloc[0]
-    found = [block for chapter in chapters.build(study) for block in chapter.blocks if isinstance(block, Figure)]
+    found = [block for chapter in report_study.chapters_built() for block in chapter.blocks if isinstance(block, Figure)]
     forest = next(block for block in found if block.id == "forest-empathy-alliance-outcome-indirect")
     assert f"{row['estimate']:.2f}".lstrip("0") in forest.alt
     assert all(len(block.alt) > 40 for block in found)
@@ -361,7 +372,7 @@ def test_methods_are_set_like_the_rest_of_the_report(rendered):
     ("count", "said"), [(1, "the chapter “A” names what they need"), (2, "the chapters “A” and “B” name what they need")]
 )
 def test_the_summary_counts_the_chapters_with_gaps(study, count, said):
-    parts = [dataclasses.replace(part, title=title, missing=("x",)) for part, title in zip(chapters.build(study), "AB")][:count]
+    parts = [dataclasses.replace(part, title=title, missing=("x",)) for part, title in zip(report_study.chapters_built(), "AB")][:count]
     assert said in " ".join(study_page.coverage(study, parts))
 
 
@@ -379,9 +390,8 @@ def test_real_data_are_not_called_simulated(study):
     assert all("simulated data" not in text.lower() for text in made.values())
 
 
-def test_pages_are_well_formed_and_load_nothing(rendered):
-    for name, text in rendered.items():
-        tree = Tree(text)
+def test_pages_are_well_formed_and_load_nothing(rendered, trees):
+    for name, tree in trees.items():
         assert tree.open == [], name
         ids = [attributes["id"] for _, attributes in tree.tags if "id" in attributes]
         assert len(ids) == len(set(ids)), name
@@ -393,15 +403,14 @@ def test_pages_are_well_formed_and_load_nothing(rendered):
         assert inside <= set(ids), name
         folder = name.rpartition("/")[0]
         others = {os.path.normpath(os.path.join(folder, anchor.partition("#")[0])) for anchor in anchors if not anchor.startswith("#")}
-        # Scripts for R lie beside the report's folder.
-        others = {other for other in others if not other.startswith("../lavaan/")}
+        # Scripts for R and the comparison of scenarios lie beside the report's folder.
+        others = {other for other in others if not other.startswith("../lavaan/") and other != "../../sensitivity/index.html"}
         assert others <= set(rendered), name
         assert not any("style" in attributes or any(key.startswith("on") for key in attributes) for _, attributes in tree.tags), name
 
 
-def test_tables_have_captions_and_heads_with_scope_and_scroll_in_a_region_of_their_own(rendered):
-    for name, text in rendered.items():
-        tree = Tree(text)
+def test_tables_have_captions_and_heads_with_scope_and_scroll_in_a_region_of_their_own(trees):
+    for name, tree in trees.items():
         assert len(tree.all("caption")) == len(tree.all("table")), name
         assert all(head.get("scope") in ("col", "row") for head in tree.all("th")), name
         regions = [part for part in tree.all("div") if part.get("role") == "region"]
@@ -437,8 +446,8 @@ def test_hostile_text_is_only_ever_text(study):
         assert "{{ 7*7 }}" in html.unescape(text), name
 
 
-def test_equal_data_give_equal_bytes_and_no_clock_or_path(study, rendered):
-    again = pages.render_all(report_study.study(), report_study.TEMPLATES)
+def test_equal_data_give_equal_bytes_and_no_clock_or_path(rendered):
+    again = pages.render_all(report_study.made(), report_study.TEMPLATES)
     assert again == rendered
     for text in rendered.values():
         svgs = [base64.b64decode(found).decode() for found in re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", text)]
@@ -475,7 +484,8 @@ def test_a_study_without_any_site_in_the_results_still_gets_its_pages(study):
 
 
 def test_a_question_without_a_chapter_of_its_own_is_shown_all_the_same(study, monkeypatch):
-    tables = {**study.tables, "convergent_validity": {"overlap_summary": study.tables["convergent_validity"]["overlap_summary"]}}
+    tables = {name: study.tables[name] for name in ("early_gains", "dropout")}
+    tables["convergent_validity"] = {"overlap_summary": study.tables["convergent_validity"]["overlap_summary"]}
     monkeypatch.delitem(chapters.CHAPTERS, measurement.QUESTIONS)
     built = chapters.build(dataclasses.replace(study, tables=tables))
     general = next(chapter for chapter in built if chapter.id == "convergent-validity")
@@ -488,6 +498,7 @@ def test_invisible_characters_are_written_out():
 
 def test_the_command_writes_all_pages_and_removes_those_of_sites_that_are_gone(study, rendered, tmp_path):
     report_study.write(study, tmp_path)
+    (tmp_path / "deviations.csv").write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
     stale = tmp_path / "report" / "sites" / "gone.html"
     stale.parent.mkdir(parents=True)
     stale.write_text("old", encoding="utf-8")
@@ -500,7 +511,7 @@ def test_the_command_writes_all_pages_and_removes_those_of_sites_that_are_gone(s
         *("--issues", tmp_path / "issues.csv", "--config", tmp_path / "options.json", "--constants", tmp_path / "constants.json"),
         *("--provenance", tmp_path / "provenance.json", "--instruments", *sorted((workflow / "instruments").glob("*.yaml"))),
         *("--benchmarks", workflow / "benchmarks.yaml", "--references", workflow / "references.bib"),
-        *("--coverage", workflow / "simulated_coverage.csv"),
+        *("--coverage", workflow / "simulated_coverage.csv", "--preregistration", "null", "--deviations", tmp_path / "deviations.csv"),
         *("--templates", workflow / "templates", "--output", tmp_path / "report"),
     ]
     surroundings = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu", "LC_ALL": "C"}
@@ -512,8 +523,8 @@ def test_the_command_writes_all_pages_and_removes_those_of_sites_that_are_gone(s
     assert written == rendered
 
 
-def test_methods_tell_how_often_their_intervals_held_the_truth_in_simulations(study, rendered):
-    text = " ".join("".join(Tree(rendered["index.html"]).text).split())
+def test_methods_tell_how_often_their_intervals_held_the_truth_in_simulations(study, trees):
+    text = " ".join("".join(trees["index.html"].text).split())
     table = study.tables["convergent_validity"]["pairs"]
     used = set(table.loc[table["status"].eq("estimated"), ["estimate_type", "method"]].itertuples(index=False, name=None))
     assert {("correlation", "cluster_robust"), ("correlation", "two_stage_reml")} <= used
@@ -522,7 +533,8 @@ def test_methods_tell_how_often_their_intervals_held_the_truth_in_simulations(st
     for told in coverage.sentences(known):
         assert told.replace(" %", "%") in text
     assert "95% normal intervals held" not in text
-    assert "In simulation" not in pages.render_all(dataclasses.replace(study, coverage=()), report_study.TEMPLATES)["index.html"]
+    unknown = dataclasses.replace(report_study.only(study, "convergent_validity", "early_gains"), coverage=())
+    assert "In simulation" not in pages.render_all(unknown, report_study.TEMPLATES)["index.html"]
 
 
 def test_long_reasons_are_cut_at_a_word_and_say_how_many_more_there_are():

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import share_tables
 from alliance.configuration.errors import ConfigurationError
 from alliance.configuration.study import Study, keys_changed, load
-from alliance.files import write_json
+from alliance.files import write_csv, write_json
 from alliance.launch.leftovers import record_withdrawals, remove_leftovers, remove_outdated_scenarios
 from alliance.questions import contract, effects, pooled_sites
 from alliance.questions.headlines import Headline, load_headlines
@@ -70,6 +71,7 @@ def test_a_wrong_scenario_is_refused_with_its_name_the_key_and_the_nearest_valid
 def test_a_fault_of_the_configuration_is_not_told_again_for_every_scenario(study_folder):
     config = study_folder / "config.yaml"
     text = config.read_text(encoding="utf-8").replace("leave_out: []", "leave_out: [nowhere]").replace("[core_10, phq_9]", "[core_11]")
+    text = text.replace("{construct: empathy, window: session_1}", "{construct: empathy, window: session_11}")
     config.write_text(text, encoding="utf-8")
     found = faults_of(study_folder, "one:\n  reason: why\n  changes: {report: {decimals: 3}}\n")
     assert found and not [fault for fault in found if "one." in fault]
@@ -318,8 +320,13 @@ def test_the_section_names_the_scenario_that_moves_each_number_most_and_by_how_m
 
 def test_what_does_not_change_and_what_cannot_be_estimated_is_told():
     text = told(computed("base", 0.3), computed("same", 0.3001, np.nan))
-    assert "The same in every scenario, to 2 decimals: “Alliance &amp; outcome”" in text
+    assert "As in base wherever they can be estimated, to 2 decimals: “Alliance &amp; outcome”" in text
     assert "Alliance and dropout, in same: Needs more." in text
+
+
+def test_a_number_that_prints_as_no_effect_has_no_side():
+    text = told(computed("base", 0.003), computed("higher", 0.02), computed("lower", -0.02))
+    assert "It moves most in lower" in text and "other side" not in text
 
 
 def test_a_section_of_base_alone_says_how_to_compute_the_others():
@@ -335,3 +342,34 @@ def test_the_section_is_the_same_for_the_same_table_and_shows_text_as_text():
     text = made()
     assert text == made() and "<script>alert" not in text and "&lt;script&gt;" in text
     assert text.count("<figure") == 1 and "data:image/svg+xml" in text and 'id="scenarios"' in text
+
+
+# Tables that scenarios share
+
+
+def test_scenarios_that_agree_on_what_tables_rest_on_share_them():
+    study = load(PROJECT / "config.yaml")
+
+    def pooled_again(scenario: str) -> set[str]:
+        return {name for name in study.questions if study.pool_digest(scenario, name) != study.pool_digest("base", name)}
+
+    # Early gains read a table of alliance and outcome.
+    assert pooled_again("nonsignificant_as_zero") == {"alliance_outcome", "early_gains"}
+    assert pooled_again("without_largest_site") == pooled_again("strict_missing") == set(study.questions)
+    assert not pooled_again("therapist_alliance") & {"measurement", "convergent_validity"}
+
+
+def test_a_shared_table_differs_in_nothing_but_the_scenario(tmp_path):
+    odd = pd.DataFrame(
+        {
+            "label": ['one, "two"', "'=~", "", "line\nbreak", "naïve"],
+            "scenario": "base",
+            "estimate": [0.1, 1e-17, None, 1 / 3, -0.0],
+            "reason": ["base", "", "a;b", " x ", "not base"],
+        }
+    )
+    write_csv(tmp_path / "base" / "tables" / "dropout" / "hazard.csv", odd)
+    write_csv(tmp_path / "wanted.csv", odd.assign(scenario="late"))
+    given = tmp_path / "base" / "tables" / "dropout" / "hazard.csv"
+    share_tables.main(["--scenario", "late", "--tables", str(given), "--output", str(tmp_path / "late" / "tables")])
+    assert (tmp_path / "late" / "tables" / "dropout" / "hazard.csv").read_bytes() == (tmp_path / "wanted.csv").read_bytes()

@@ -13,12 +13,16 @@ QUESTIONS = (
     "client factors",
     "congruence",
     "convergent validity",
+    "course",
     "dropout",
     "early gains",
+    "interventions",
     "measurement",
     "path models",
     "therapist factors",
 )
+# What tells of the configuration and of the code: they are recorded for every scenario and shown on every page.
+TOLD = {"record provenance", "compare scenarios", "render reports", "render sensitivity"}
 
 
 def rule_of(job: str) -> str:
@@ -32,12 +36,12 @@ def test_a_second_run_says_nothing_to_do(checkout):
     assert result.stdout.strip().splitlines()[-1].startswith("exit status 0:")
 
 
-def test_a_page_that_was_deleted_is_rendered_again(checkout):
-    page = checkout.results / "base" / "report" / "index.html"
+def test_a_page_that_was_deleted_is_rendered_again(small):
+    page = small.results / "base" / "report" / "index.html"
     before = page.read_bytes()
-    checkout.jobs_of_run()
+    small.jobs_of_run()
     page.unlink()
-    assert {rule_of(job) for job in checkout.jobs_of_run()} == {"render reports"}
+    assert {rule_of(job) for job in small.jobs_of_run()} == {"render reports"}
     assert page.read_bytes() == before
 
 
@@ -75,13 +79,13 @@ def test_dropping_a_site_removes_it_everywhere(checkout):
         (
             "tau2: reml ",
             "tau2: paule_mandel ",
-            {"record provenance", "render reports", "write lavaan scripts", *(f"pool {question}" for question in QUESTIONS)},
+            TOLD | {"write lavaan scripts", "estimate multiverse", "pool multiverse"} | {f"pool {question}" for question in QUESTIONS},
         ),
-        ("decimals: 2", "decimals: 3", {"record provenance", "render reports"}),
+        ("decimals: 2", "decimals: 3", TOLD),
         (
             'title: "Demo study of the therapeutic alliance"',
             'title: "Demo"',
-            {"record provenance", "render reports", "write lavaan scripts"},
+            TOLD | {"write lavaan scripts"},
         ),
     ],
 )
@@ -93,16 +97,16 @@ def test_changing_a_key_that_only_late_steps_read_runs_only_these(checkout, old,
 def test_changing_a_key_of_one_question_runs_that_question_only(checkout):
     checkout.rewrite("config.yaml", "timepoint_window: session_3", "timepoint_window: early")
     jobs = checkout.planned_jobs()
-    assert {rule_of(job) for job in jobs} == {"estimate site", "pool convergent validity", "record provenance", "render reports"}
+    assert {rule_of(job) for job in jobs} == TOLD | {"estimate site", "pool convergent validity"}
     assert all("convergent_validity" in job for job in jobs if rule_of(job) == "estimate site")
 
 
-def test_changing_scoring_leaves_cleaning_alone_and_keeps_no_old_scores(checkout):
-    checkout.rewrite("config.yaml", "missing_rule: instrument ", "missing_rule: strict ")
-    rules = {rule_of(job) for job in checkout.jobs_of_run()}
+def test_changing_scoring_leaves_cleaning_alone_and_keeps_no_old_scores(small):
+    small.rewrite("config.yaml", "missing_rule: instrument ", "missing_rule: strict ")
+    rules = {rule_of(job) for job in small.jobs_of_run()}
     assert "clean site" not in rules and {"score site", "estimate site"} <= rules
-    checkout.jobs_of_run()
-    assert len(list((checkout.results / "scores").iterdir())) == 1
+    small.jobs_of_run()
+    assert len(list((small.results / "scores").iterdir())) == 1
 
 
 def test_a_comment_in_the_configuration_runs_nothing(checkout):
@@ -114,14 +118,14 @@ def test_editing_a_question_module_runs_that_question_only(checkout):
     path = checkout.folder / "scripts" / "alliance" / "questions" / "client_factors.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
     jobs = checkout.planned_jobs()
-    assert {rule_of(job) for job in jobs} == {"estimate site", "pool client factors", "record provenance", "render reports"}
+    assert {rule_of(job) for job in jobs} == TOLD | {"estimate site", "pool client factors"}
     assert all("client_factors" in job for job in jobs if rule_of(job) == "estimate site")
 
 
 def test_editing_the_report_code_renders_again_and_computes_nothing(checkout):
     path = checkout.folder / "scripts" / "alliance" / "reports" / "numbers.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
-    assert {rule_of(job) for job in checkout.planned_jobs()} == {"record provenance", "render reports"}
+    assert {rule_of(job) for job in checkout.planned_jobs()} == TOLD
 
 
 def test_a_changed_lock_file_computes_everything_again(checkout):
@@ -132,66 +136,66 @@ def test_a_changed_lock_file_computes_everything_again(checkout):
         assert f"clean site ({site})" in result.stdout
 
 
-def test_why_says_what_would_run_and_runs_nothing(checkout):
-    checkout.rewrite("config.yaml", "decimals: 2", "decimals: 3")
-    before = checkout.bytes_below("base")
-    result = checkout.call("why")
+def test_why_says_what_would_run_and_runs_nothing(small):
+    small.rewrite("config.yaml", "decimals: 2", "decimals: 3")
+    before = small.bytes_below("base")
+    result = small.call("why")
     assert result.returncode == 0 and "record provenance" in result.stdout
-    assert checkout.bytes_below("base") == before
+    assert small.bytes_below("base") == before
 
 
-def test_a_scenario_shares_the_steps_it_agrees_on_and_leaves_nothing_when_it_goes(checkout):
-    (checkout.folder / "scenarios.yaml").write_text(
+def test_a_scenario_shares_the_steps_it_agrees_on_and_leaves_nothing_when_it_goes(small):
+    (small.folder / "scenarios.yaml").write_text(
         "other_variance:\n  reason: test\n  changes:\n    pooling: {tau2: paule_mandel}\n", encoding="utf-8"
     )
-    rules = {rule_of(job) for job in checkout.jobs_of_run("--scenarios", "base other_variance")}
+    rules = {rule_of(job) for job in small.jobs_of_run("--scenarios", "base other_variance")}
     assert not rules & {"clean site", "score site", "estimate site"}
-    assert (checkout.results / "other_variance" / "report" / "index.html").exists()
-    (checkout.folder / "scenarios.yaml").unlink()
-    checkout.jobs_of_run()
-    assert not (checkout.results / "other_variance").exists()
+    assert (small.results / "other_variance" / "report" / "index.html").exists()
+    (small.folder / "scenarios.yaml").unlink()
+    small.jobs_of_run()
+    assert not (small.results / "other_variance").exists()
 
 
-def test_a_site_with_a_fatal_fault_is_left_out_and_the_others_go_on(checkout):
-    bad, *others = checkout.sites()
-    (checkout.folder / "data" / "demo" / bad / "site.yaml").write_text("label: Broken\ndata: rows\ntabels: []\n", encoding="utf-8")
-    result = checkout.call("run")
+def test_a_site_with_a_fatal_fault_is_left_out_and_the_others_go_on(small):
+    bad, *others = small.sites()
+    (small.folder / "data" / "demo" / bad / "site.yaml").write_text("label: Broken\ndata: rows\ntabels: []\n", encoding="utf-8")
+    result = small.call("run")
     assert result.returncode == 3, result.stdout
     assert f"1 of {len(others) + 1} sites not included" in result.stdout and bad in result.stdout
     assert result.stdout.strip().splitlines()[-1].startswith("exit status 3:")
-    page = (checkout.results / "base" / "report" / "index.html").read_text(encoding="utf-8")
+    page = (small.results / "base" / "report" / "index.html").read_text(encoding="utf-8")
     assert f"1 of {len(others) + 1} sites" in page
-    with open(checkout.results / "issues.csv", encoding="utf-8", newline="") as file:
+    with open(small.results / "issues.csv", encoding="utf-8", newline="") as file:
         assert any(row["site"] == bad and row["severity"] == "SITE" for row in csv.DictReader(file))
 
 
-def test_strict_stops_instead_of_leaving_a_site_out(checkout):
-    bad = checkout.sites()[0]
-    (checkout.folder / "data" / "demo" / bad / "site.yaml").write_text("label: Broken\ndata: rows\ntabels: []\n", encoding="utf-8")
-    checkout.rewrite("config.yaml", "strict: false", "strict: true")
-    before = checkout.bytes_below("base")
-    result = checkout.call("run")
+def test_strict_stops_instead_of_leaving_a_site_out(small):
+    bad = small.sites()[0]
+    (small.folder / "data" / "demo" / bad / "site.yaml").write_text("label: Broken\ndata: rows\ntabels: []\n", encoding="utf-8")
+    small.rewrite("config.yaml", "strict: false", "strict: true")
+    before = small.bytes_below("base")
+    result = small.call("run")
     assert result.returncode == 2 and "strict" in result.stdout
-    assert checkout.bytes_below("base") == before
+    assert small.bytes_below("base") == before
 
 
-def test_check_of_one_site_cleans_that_site_only(checkout):
-    site = checkout.sites()[0]
-    shutil.rmtree(checkout.results)
-    shutil.rmtree(checkout.folder / ".snakemake")
-    (checkout.folder / ".id_key").unlink()
-    result = checkout.call("check", "--site", site)
+def test_check_of_one_site_cleans_that_site_only(small):
+    site = small.sites()[0]
+    shutil.rmtree(small.results)
+    shutil.rmtree(small.folder / ".snakemake")
+    (small.folder / ".id_key").unlink()
+    result = small.call("check", "--site", site)
     assert result.returncode == 0, result.stdout
-    assert [path.name for path in (checkout.results / "sites").iterdir()] == [site]
-    assert not (checkout.results / "base").exists()
+    assert [path.name for path in (small.results / "sites").iterdir()] == [site]
+    assert not (small.results / "base").exists()
 
 
-def test_another_id_key_is_refused_while_results_exist(checkout):
-    result = checkout.call("run", ALLIANCE_ID_KEY="another key of sufficient length")
+def test_another_id_key_is_refused_while_results_exist(small):
+    result = small.call("run", ALLIANCE_ID_KEY="another key of sufficient length")
     assert result.returncode == 2 and "make clean" in result.stdout
 
 
-def test_clean_keeps_data_configuration_and_key(checkout):
-    key = (checkout.folder / ".id_key").read_bytes()
-    assert checkout.call("clean").returncode == 0
-    assert not checkout.results.exists() and (checkout.folder / ".id_key").read_bytes() == key and checkout.sites()
+def test_clean_keeps_data_configuration_and_key(small):
+    key = (small.folder / ".id_key").read_bytes()
+    assert small.call("clean").returncode == 0
+    assert not small.results.exists() and (small.folder / ".id_key").read_bytes() == key and small.sites()

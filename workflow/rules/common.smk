@@ -87,6 +87,21 @@ ONE_STAGE_SCENARIO = {
     for scenario in reversed(SCENARIOS + [BASE])
     for question in STUDY.enabled_questions(scenario)
 }
+# Base is computed beside any scenario, since scenarios are compared with it.
+COMPUTED = [scenario for scenario in STUDY.scenarios if scenario == BASE or scenario in SCENARIOS]
+
+
+def pooled_in():
+    """For each scenario of this run and question the first scenario whose tables rest on the same options."""
+    first = {}
+    return {
+        (scenario, question): first.setdefault((question, STUDY.pool_digest(scenario, question)), scenario)
+        for scenario in COMPUTED
+        for question in STUDY.enabled_questions(scenario)
+    }
+
+
+POOLED_IN = pooled_in()
 
 
 def scores_folder(scenario):

@@ -1,4 +1,4 @@
-"""Site summaries to the tables of a question: one job a question and scenario.
+"""Site summaries to the tables of a question: one job a question and all scenarios that agree on what the tables rest on.
 
 Requires: `results/summaries/{question}/{digest}/*/`; the tables of the questions it needs; the review's figures.
 Produces: `results/{scenario}/tables/{question}/*.csv`.
@@ -51,6 +51,22 @@ def summary_folder(question):
     return folder
 
 
+def pooling_scenarios(question):
+    """The scenarios in which a question is pooled, as a regular expression; the others get these tables under their own name."""
+    names = sorted({first for (_, asked), first in POOLED_IN.items() if asked == question})
+    return "|".join(names) or "(?!)"
+
+
+def shared_tables(scenario):
+    """Tables of the questions asked for that a scenario gets from another one."""
+    return [
+        (POOLED_IN[scenario, question], question, table)
+        for question in chosen_questions(scenario)
+        if POOLED_IN[scenario, question] != scenario
+        for table in STUDY.questions[question].tables
+    ]
+
+
 for question in STUDY.questions:
 
     rule:
@@ -69,6 +85,8 @@ for question in STUDY.questions:
             [update(f"results/{{scenario}}/tables/{question}/{table}.csv") for table in STUDY.questions[question].tables],
         log:
             f"results/logs/pool/{{scenario}}_{question}.log",
+        wildcard_constraints:
+            scenario=pooling_scenarios(question),
         params:
             script=script("pool_question.py"),
             question=question,
@@ -81,3 +99,25 @@ for question in STUDY.questions:
             "--summaries {params.summaries:q} --sites {params.sites:q} --site-tables results/sites --needs {params.needs:q} "
             "--tables results/{wildcards.scenario:q}/tables --one-stage {input.one_stage:q} --options {params.options:q} --benchmarks {input.benchmarks:q} "
             "--output results/{wildcards.scenario:q}/tables/{params.question:q} 2> {log:q}"
+
+
+for scenario in COMPUTED:
+    if shared_tables(scenario):
+
+        rule:
+            name:
+                f"share_tables_{scenario}"
+            input:
+                tables=[f"results/{first}/tables/{question}/{table}.csv" for first, question, table in shared_tables(scenario)],
+                code=code("share_tables.py"),
+                lock=LOCK,
+            output:
+                [update(f"results/{scenario}/tables/{question}/{table}.csv") for _, question, table in shared_tables(scenario)],
+            log:
+                f"results/logs/share_tables/{scenario}.log",
+            params:
+                script=script("share_tables.py"),
+                scenario=scenario,
+            shell:
+                "{PYTHON:q} {params.script:q} --scenario {params.scenario:q} --tables {input.tables:q} "
+                "--output results/{params.scenario:q}/tables 2> {log:q}"

@@ -1,8 +1,10 @@
 """Tables to pages, and the record of what they rest on.
 
 Requires: the tables of a scenario, every site's status and faults, the instruments and the references.
-Produces: `results/{scenario}/resolved_config.json`, `constants.json`, `provenance.json` and `report/`.
+Produces: `results/{scenario}/resolved_config.json`, `constants.json`, `provenance.json`, `deviations.csv` and `report/`.
 """
+
+from alliance.configuration.preregistration import leaves, part
 
 
 def tables_of_scenario(wildcards):
@@ -65,6 +67,41 @@ rule record_provenance:
         "--code {input.hashed:q} --lock {input.lock:q} --project {params.project:q} --output results/{wildcards.scenario:q} 2> {log:q}"
 
 
+def registered_of_run(wildcards):
+    """What a scenario has of what was registered; nothing where nothing was, so that no change of the study concerns it."""
+    scenario, registered = wildcards.scenario, STUDY.preregistration
+    if registered is None:
+        return canonical_json({"scenario": scenario, "scenarios": [], "questions": [], "config": {}, "base": None})
+    keys = leaves(registered["config"])
+    return canonical_json(
+        {
+            "scenario": scenario,
+            "scenarios": list(STUDY.scenarios),
+            "questions": STUDY.enabled_questions(scenario),
+            "config": part(STUDY.scenarios[scenario], keys),
+            "base": None if scenario == BASE else part(STUDY.base, keys),
+        }
+    )
+
+
+rule list_deviations:
+    input:
+        statuses=[] if STUDY.preregistration is None else expand("results/sites/{site}/status.json", site=STUDY.sites),
+        code=code("list_deviations.py"),
+        lock=LOCK,
+    output:
+        update("results/{scenario}/deviations.csv"),
+    log:
+        "results/logs/list_deviations/{scenario}.log",
+    params:
+        script=script("list_deviations.py"),
+        preregistration=canonical_json(STUDY.preregistration),
+        run=registered_of_run,
+    shell:
+        "{PYTHON:q} {params.script:q} --preregistration {params.preregistration:q} --run {params.run:q} "
+        "--statuses {input.statuses:q} --output {output:q} 2> {log:q}"
+
+
 rule render_reports:
     input:
         tables=tables_of_scenario,
@@ -78,6 +115,7 @@ rule render_reports:
         config="results/{scenario}/resolved_config.json",
         constants="results/{scenario}/constants.json",
         provenance="results/{scenario}/provenance.json",
+        deviations="results/{scenario}/deviations.csv",
         instruments=instrument_files(),
         benchmarks=BENCHMARKS,
         references=REFERENCES,
@@ -101,9 +139,11 @@ rule render_reports:
         sites=canonical_json(list(STUDY.sites)),
         scores=lambda wildcards: scores_folder(wildcards.scenario),
         templates=TEMPLATES,
+        preregistration=canonical_json(STUDY.preregistration),
     shell:
         "{PYTHON:q} {params.script:q} --scenario {wildcards.scenario:q} --sites {params.sites:q} --site-tables results/sites "
         "--scores {params.scores:q} --tables results/{wildcards.scenario:q}/tables --issues {input.issues:q} "
         "--config {input.config:q} --constants {input.constants:q} --provenance {input.provenance:q} "
+        "--preregistration {params.preregistration:q} --deviations {input.deviations:q} "
         "--instruments {input.instruments:q} --benchmarks {input.benchmarks:q} --references {input.references:q} --coverage {input.coverage:q} "
         "--templates {params.templates:q} --output results/{wildcards.scenario:q}/report 2> {log:q}"

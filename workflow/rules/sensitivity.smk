@@ -9,7 +9,6 @@ Produces: `results/sensitivity/tables/` (scenario_comparison; with a multiverse 
 from alliance.questions.headlines import load_headlines
 
 HEADLINE_TABLES = sorted({(one.question, one.table) for one in load_headlines(Path(HEADLINES))})
-COMPARED = [scenario for scenario in STUDY.scenarios if scenario == BASE or scenario in SCENARIOS]
 
 
 rule compare_scenarios:
@@ -17,12 +16,12 @@ rule compare_scenarios:
     input:
         tables=[
             f"results/{scenario}/tables/{question}/{table}.csv"
-            for scenario in COMPARED
+            for scenario in COMPUTED
             for question, table in HEADLINE_TABLES
             if question in chosen_questions(scenario)
         ],
-        configs=expand("results/{scenario}/resolved_config.json", scenario=COMPARED),
-        provenance=expand("results/{scenario}/provenance.json", scenario=COMPARED),
+        configs=expand("results/{scenario}/resolved_config.json", scenario=COMPUTED),
+        provenance=expand("results/{scenario}/provenance.json", scenario=COMPUTED),
         headlines=HEADLINES,
         code=code("compare_scenarios.py"),
         lock=LOCK,
@@ -32,8 +31,8 @@ rule compare_scenarios:
         "results/logs/compare_scenarios.log",
     params:
         script=script("compare_scenarios.py"),
-        scenarios=canonical_json(COMPARED),
-        questions=canonical_json({scenario: chosen_questions(scenario) for scenario in COMPARED}),
+        scenarios=canonical_json(COMPUTED),
+        questions=canonical_json({scenario: chosen_questions(scenario) for scenario in COMPUTED}),
     shell:
         "{PYTHON:q} {params.script:q} --scenarios {params.scenarios:q} --questions {params.questions:q} --results results "
         "--headlines {input.headlines:q} --output {output:q} 2> {log:q}"
@@ -64,6 +63,7 @@ rule estimate_multiverse:
     input:
         status="results/sites/{site}/status.json",
         scores=lambda wildcards: [f"results/scores/{digest}/{wildcards.site}/scores.parquet" for digest in MULTIVERSE_SCORES],
+        ratings="results/sites/{site}/ratings",
         instruments=instrument_files(),
         code=code_of_multiverse("estimate_multiverse.py"),
         lock=LOCK,
@@ -118,6 +118,7 @@ rule render_sensitivity:
         statuses=expand("results/sites/{site}/status.json", site=STUDY.sites),
         config=f"results/{BASE}/resolved_config.json",
         provenance=f"results/{BASE}/provenance.json",
+        deviations=expand("results/{scenario}/deviations.csv", scenario=COMPUTED),
         references=REFERENCES,
         templates=[from_here(path) for path in sorted((PROJECT / "workflow" / "templates").glob("*"))],
         code=code("render_sensitivity.py"),
@@ -131,7 +132,9 @@ rule render_sensitivity:
         sites=canonical_json(list(STUDY.sites)),
         multiverse=canonical_json(MULTIVERSE_OPTIONS),
         templates=TEMPLATES,
+        preregistration=canonical_json(STUDY.preregistration),
     shell:
         "{PYTHON:q} {params.script:q} --sites {params.sites:q} --site-tables results/sites --tables results/sensitivity/tables "
-        "--config {input.config:q} --multiverse {params.multiverse:q} --provenance {input.provenance:q} --references {input.references:q} "
-        "--templates {params.templates:q} --output {output:q} 2> {log:q}"
+        "--preregistration {params.preregistration:q} --deviations {input.deviations:q} --multiverse {params.multiverse:q} "
+        "--config {input.config:q} --provenance {input.provenance:q} --references {input.references:q} --templates {params.templates:q} "
+        "--output {output:q} 2> {log:q}"

@@ -356,6 +356,7 @@ class ClientFactors(StrictModel):
     raters: list[Rater] = Field(default_factory=list)
     factors: dict[str, Factor] = Field(default_factory=dict)
     severity_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    instrument_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
     unique_shared: list[str] = Field(default_factory=list)
     clients_per_factor: Annotated[float, Field(ge=1, le=100)] = 5.0
     over_time: FactorsOverTime = Field(default_factory=FactorsOverTime)
@@ -498,6 +499,7 @@ class Congruence(StrictModel):
     commensurable: Literal["same_instrument", "percent_of_range"] = "same_instrument"
     centre: Literal["pooled_mean", "midpoint"] = "pooled_mean"
     band: Annotated[float, Field(gt=0, le=2)] = 0.5
+    low_reliability: Annotated[float, Field(ge=0, le=1)] = 0.7
     least_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     axis_bound: Annotated[float, Field(gt=0)] = 0.5
     slope_bound: Annotated[float, Field(gt=0)] = 0.1
@@ -568,6 +570,96 @@ class LeavingTreatment(StrictModel):
         return self
 
 
+class Drop(StrictModel):
+    rule: Literal["drop"]
+    sd: Annotated[float, Field(gt=0, le=10)] = 1.0
+
+
+class ReliableDrop(StrictModel):
+    rule: Literal["reliable_drop"]
+    critical: Annotated[float, Field(gt=0, le=10)] = 1.96
+
+
+class Decline(StrictModel):
+    rule: Literal["decline"]
+    sd: Annotated[float, Field(gt=0, le=10)] = 1.0
+
+
+class VShape(StrictModel):
+    rule: Literal["v_shape"]
+    sd: Annotated[float, Field(gt=0, le=10)] = 2.0
+    recovery: Annotated[float, Field(ge=0, le=10)] = 1.0
+    within: Annotated[int, Field(ge=1, le=20)] = 3
+
+
+class ControlChart(StrictModel):
+    rule: Literal["control_chart"]
+    sigma: Annotated[float, Field(gt=0, le=10)] = 3.0
+    baseline: Annotated[int, Field(ge=3, le=100)] | None = None
+    two_of_three: bool = False
+
+
+class SelfReport(StrictModel):
+    rule: Literal["self_report"]
+    instrument: Name = "psq_rupture"
+    rater: Literal["client", "therapist"] = "client"
+    least_intensity: float = 2.0
+    least_resolution: float = 4.0
+
+
+class Observed(StrictModel):
+    rule: Literal["observed"]
+    codes: Annotated[list[str], Field(min_length=1)]
+    repair_codes: list[str] = Field(default_factory=list)
+    least_intensity: float | None = None
+
+
+Criterion = Annotated[
+    Drop | ReliableDrop | Decline | VShape | ControlChart | SelfReport | Observed,
+    Field(discriminator="rule"),
+]
+
+
+class Repair(StrictModel):
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    within: Annotated[int, Field(ge=1, le=20)] = 3
+
+
+class Coasting(StrictModel):
+    reaches: Share = 0.9
+    share: Share = 0.8
+    sd: Annotated[float, Field(gt=0, le=5)] = 0.5
+
+
+def _rupture_criteria() -> dict[str, Any]:
+    return {"drop": Drop(rule="drop")}
+
+
+class Ruptures(StrictModel):
+    enabled: bool = True
+    headline: Name = "drop"
+    covariates: Literal["intake", "intake and early symptoms"] = "intake and early symptoms"
+    criteria: dict[Name, Criterion] = Field(default_factory=_rupture_criteria)
+    reliability_within: Annotated[float, Field(ge=0, lt=1)] | None = None
+    min_sessions: Annotated[int, Field(ge=3, le=100)] = 4
+    largest_gap: Annotated[int, Field(ge=1, le=20)] = 1
+    repair: Repair = Field(default_factory=Repair)
+    at_the_end: Literal["unrepaired", "left_out"] = "unrepaired"
+    early_until: Annotated[int, Field(ge=1, le=200)] = 5
+    min_group: Annotated[int, Field(ge=3, le=1000)] = 5
+    match_within: Annotated[int, Field(ge=0, le=20)] = 1
+    surrogates: Annotated[int, Field(ge=50, le=5000)] = 200
+    coasting: Coasting = Field(default_factory=Coasting)
+
+    @model_validator(mode="after")
+    def headline_is_a_criterion(self) -> Ruptures:
+        if not self.criteria:
+            raise ValueError("no criterion is given; add one under criteria or set enabled: false")
+        if self.headline not in self.criteria:
+            raise ValueError(f"headline '{self.headline}' is none of the criteria ({', '.join(self.criteria)})")
+        return self
+
+
 class Invariance(StrictModel):
     across: list[Literal["sites", "languages", "raters", "sessions"]] = Field(default_factory=lambda: ["sites", "languages", "raters"])
     cfi_drop: Annotated[float, Field(gt=0, lt=1)] = 0.010
@@ -593,6 +685,107 @@ class Measurement(StrictModel):
     composite: Composite = Field(default_factory=Composite)
 
 
+class CodedEvent(StrictModel):
+    label: Annotated[str, Field(min_length=1)]
+    code: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+    target: str | None = None
+
+
+class Moderation(StrictModel):
+    event: Name
+    by: str
+    outcome: Literal["alliance", "symptoms"] = "alliance"
+
+
+class InitiallyPoor(StrictModel):
+    attention: Name | None = None
+    initial: Annotated[int, Field(ge=2, le=20)] = 3
+    attention_until: Annotated[int, Field(ge=3, le=200)] = 8
+    clients: Annotated[int, Field(ge=12, le=1000)] = 15
+
+    @model_validator(mode="after")
+    def in_order(self) -> InitiallyPoor:
+        if self.attention_until <= self.initial:
+            raise ValueError(f"attention_until must lie after the initial sessions (1 to {self.initial})")
+        return self
+
+
+class RuptureWindows(StrictModel):
+    drop: Annotated[float, Field(gt=0, le=5)] = 1.0
+    sessions: Annotated[int, Field(ge=1, le=10)] = 3
+    recovery: Annotated[float, Field(gt=0, le=1)] = 0.5
+    events_of: Literal["same_session", "session_before"] = "same_session"
+    contrast: list[Name] = Field(default_factory=list)
+    observed: Name | None = None
+
+    @model_validator(mode="after")
+    def two_or_none(self) -> RuptureWindows:
+        if self.contrast and (len(self.contrast) != 2 or self.contrast[0] == self.contrast[1]):
+            raise ValueError("contrast names two different events, or none")
+        return self
+
+
+class Transitions(StrictModel):
+    after: Name | None = None
+    responses: Annotated[list[Name], Field(max_length=6)] = Field(default_factory=list)
+    low: Annotated[float, Field(ge=1)] = 10
+    refuse: Annotated[float, Field(ge=1)] = 3
+
+    @model_validator(mode="after")
+    def has_responses(self) -> Transitions:
+        if self.after and not self.responses:
+            raise ValueError("responses: name at least one event that may follow, or set after: null")
+        return self
+
+
+class Interventions(StrictModel):
+    enabled: bool = True
+    raters: Annotated[list[Rater], Field(min_length=1)] = Field(default_factory=lambda: ["client"])
+    window: Name = "all"
+    phases: list[Name] = Field(default_factory=list)
+    lag: Annotated[int, Field(ge=1, le=10)] = 1
+    equivalence_bound: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    events: dict[Name, CodedEvent] = Field(default_factory=dict)
+    accuracy: list[Name] = Field(default_factory=list)
+    curvilinear: list[Name] = Field(default_factory=list)
+    moderations: dict[Name, Moderation] = Field(default_factory=dict)
+    initially_poor: InitiallyPoor = Field(default_factory=InitiallyPoor)
+    ruptures: RuptureWindows = Field(default_factory=RuptureWindows)
+    transitions: Transitions = Field(default_factory=Transitions)
+
+
+Sessions = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
+
+
+class Course(StrictModel):
+    enabled: bool = True
+    raters: list[Rater] = Field(default_factory=list)
+    curve_sessions: Annotated[int, Field(ge=3, le=200)] = 20
+    knot: Annotated[int, Field(ge=2)] = 3
+    knots: Sessions = Field(default_factory=lambda: [2, 6])
+    slope_bound: Annotated[float, Field(gt=0)] = 0.2
+    outcome_bound: Annotated[float, Field(gt=0)] = 0.1
+    outcome_sessions: Annotated[int, Field(ge=3, le=20)] = 8
+    peak_sessions: Sessions = Field(default_factory=lambda: [1, 5])
+    min_sessions: Annotated[int, Field(ge=4)] = 6
+    averaged: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = Field(default_factory=lambda: [1, 3, 5])
+    periods: Sessions = Field(default_factory=lambda: [3, 8])
+    cycle_sessions: Annotated[int, Field(ge=8)] = 10
+    surrogates: Annotated[int, Field(ge=100, le=10_000)] = 200
+
+    @model_validator(mode="after")
+    def sessions_in_order(self) -> Course:
+        for name, least in (("knots", 2), ("peak_sessions", 1), ("periods", 3)):
+            first, last = getattr(self, name)
+            if not least <= first < last:
+                raise ValueError(f"{name}: the first is at least {least} and smaller than the last")
+        if self.peak_sessions[1] - self.peak_sessions[0] > 9:
+            raise ValueError("peak_sessions: at most ten sessions")
+        if 2 * self.periods[0] > self.cycle_sessions:
+            raise ValueError("cycle_sessions: at least twice the shortest of periods")
+        return self
+
+
 class Questions(StrictModel):
     measurement: Measurement = Field(default_factory=lambda: Measurement(enabled=False))
     convergent_validity: ConvergentValidity = Field(default_factory=lambda: ConvergentValidity(enabled=False))
@@ -603,6 +796,9 @@ class Questions(StrictModel):
     early_gains: EarlyGains = Field(default_factory=lambda: EarlyGains(enabled=False))
     congruence: Congruence = Field(default_factory=lambda: Congruence(enabled=False))
     dropout: LeavingTreatment = Field(default_factory=lambda: LeavingTreatment(enabled=False))
+    interventions: Interventions = Field(default_factory=lambda: Interventions(enabled=False))
+    course: Course = Field(default_factory=lambda: Course(enabled=False))
+    ruptures: Ruptures = Field(default_factory=lambda: Ruptures(enabled=False))
 
     @model_validator(mode="after")
     def early_gains_have_their_contrast(self) -> Questions:
@@ -629,7 +825,7 @@ class MultiverseSection(StrictModel):
     enabled: bool = False
     flips: Annotated[int, Field(ge=100, le=10_000)] = 500
     shuffles: bool = False
-    grids: dict[Literal["alliance_outcome", "within_clients", "dropout"], Grid] = Field(default_factory=dict)
+    grids: dict[Literal["alliance_outcome", "within_clients", "dropout", "rupture_outcome"], Grid] = Field(default_factory=dict)
 
 
 class Configuration(StrictModel):

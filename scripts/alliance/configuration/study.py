@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alliance import withdrawals
+from alliance.configuration import preregistration
 from alliance.configuration.code import PROJECT, SCRIPTS, declarations
 from alliance.configuration.errors import ConfigurationError, Fault, nearest
 from alliance.configuration.model import Configuration
@@ -37,6 +38,7 @@ RESERVED_SCENARIOS = {
     "logs",
     "issues",
 }
+REQUEST = "request.json"
 NOT_IN_SCENARIOS = ("study", "cleaning", "multiverse")
 MULTIVERSE = "multiverse"
 INSTRUMENTS = PROJECT / "workflow" / "instruments"
@@ -134,6 +136,10 @@ class Study:
         All question modules by name.
     instrument_files : dict
         The instrument files by key (a study's own file after the shipped one).
+    withdrawn : dict
+        A digest of the clients who withdrew, by site.
+    preregistration : dict or None
+        What ``prereg.yaml`` holds, values of the configuration as a run resolves them; ``claims`` has the questions of each claim.
     """
 
     folder: Path
@@ -145,6 +151,7 @@ class Study:
     questions: dict[str, Question]
     instrument_files: dict[str, tuple[Path, ...]]
     withdrawn: dict[str, str] = field(default_factory=dict)
+    preregistration: dict[str, Any] | None = None
 
     @property
     def base(self) -> dict[str, Any]:
@@ -187,8 +194,15 @@ class Study:
         return scorings(self.multiverse_options())
 
     def estimate_options(self, scenario: str, question: str) -> dict[str, Any]:
-        """Return what a question's ``estimate`` reads."""
-        return self._options(scenario, self.questions[question].estimate_reads)
+        """Return what a question's ``estimate`` reads.
+
+        ``published_without`` names the study variables that mean something else in a scenario than in the configuration as it stands: a
+        matrix published elsewhere holds none of these.
+        """
+        options = self._options(scenario, self.questions[question].estimate_reads)
+        changed = _changed_variables(self.base, self.scenarios[scenario], question) if scenario != BASE else []
+        read = {key.split(".")[0] for key in self.questions[question].estimate_reads}
+        return options | {"published_without": changed} if changed and read & set(changed) else options
 
     def pool_options(self, scenario: str, question: str) -> dict[str, Any]:
         """Return what a question's ``pool`` and methods sentences read."""
@@ -204,8 +218,46 @@ class Study:
         sites = self.scenarios[scenario]["pooling"]["sites"]
         return digest({"estimate": self.estimate_digest(scenario, question), "sites": sites})
 
+    def pool_digest(self, scenario: str, question: str) -> str:
+        """Return the digest of all options that a question's result tables rest on; scenarios that agree on it have the same tables."""
+        module = self.questions[question]
+        return digest(
+            {
+                "options": self.pool_options(scenario, question),
+                "summaries": self.estimate_digest(scenario, question),
+                "one_stage": self.one_stage_digest(scenario, question) if module.one_stage else "",
+                "needs": {needed: self.pool_digest(scenario, needed) for needed in module.needs},
+            }
+        )
+
     def _options(self, scenario: str, keys: tuple[str, ...]) -> dict[str, Any]:
         return restrict(self.scenarios[scenario], keys) | {"seed": self.base["study"]["seed"]}
+
+
+def _changed_variables(base: dict[str, Any], other: dict[str, Any], question: str) -> list[str]:
+    """Return the study variables that stand for other measures in another configuration, sorted."""
+    from alliance.variables.checks import PROCESS, section
+
+    def measure(config: dict[str, Any], name: str, definition: dict[str, Any]) -> list[Any]:
+        part = {**config[name], **{key: value for key, value in definition.items() if value is not None}}
+        window = config["alliance"]["windows"].get(part.get("window"))
+        return [window, *(part.get(key) for key in ("instruments", "instrument", "scale", "rater", "timepoint"))]
+
+    def differs(name: str, mine: dict[str, Any], theirs: dict[str, Any]) -> bool:
+        return measure(base, name, mine) != measure(other, name, theirs)
+
+    own, before = other["questions"].get(question, {}), base["questions"].get(question, {})
+    changed = {name for name in (*PROCESS, "symptoms", "outcome") if differs(name, {}, {})}
+    if question == "client_factors" and differs("alliance", {"window": before["window"]}, {"window": own["window"]}):
+        changed.add("alliance")
+    changed |= {"intake", "residual_gain", "change"} if "outcome" in changed else set()
+    changed |= {"early_gain"} if "symptoms" in changed else set()
+    if question == "path_models":
+        for name, definition in own["variables"].items():
+            mine, at = before["variables"].get(name), section(definition["construct"])
+            new = mine is None or mine["construct"] != definition["construct"]
+            changed |= {name} if new or (at and differs(at, mine, definition)) else set()
+    return sorted(changed)
 
 
 def scoring_digest(section: dict[str, Any]) -> str:
@@ -287,8 +339,9 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     questions = _question_modules()
     scenarios, reasons = ({BASE: base}, {BASE: "the configuration as it stands"}) if base else ({}, {})
     if base:
-        faults += _cross_checks(base, lines, config_path.name)
-        faults += _multiverse_faults(raw, base, lines, config_path.name)
+        own = _cross_checks(base, lines, config_path.name)
+        # Options of the multiverse would repeat every fault of the configuration that they change.
+        faults += own or _multiverse_faults(raw, base, lines, config_path.name)
         more, why, scenario_faults = _scenarios(folder, raw, base)
         scenarios |= more
         reasons |= why
@@ -305,12 +358,16 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     if base:
         sites, not_sites, found = find_sites(folder, base["study"]["sites_dir"], tuple(instrument_files), config_path.name, lines)
         faults += found
-        faults += _pooled_site_faults(sites, scenarios, config_path.name, lines) if sites and not found else []
+        # A site that answers a request has the hub's configuration, but none of the other sites.
+        if sites and not found and not (folder / REQUEST).exists():
+            faults += _pooled_site_faults(sites, scenarios, config_path.name, lines)
     withdrawn, found = _withdrawn(folder)
+    faults += found
+    registered, found = _preregistration(folder, raw if base else None, list(questions))
     faults += found
     if faults:
         raise ConfigurationError(faults)
-    return Study(folder, config_path.name, scenarios, reasons, sites, not_sites, questions, instrument_files, withdrawn)
+    return Study(folder, config_path.name, scenarios, reasons, sites, not_sites, questions, instrument_files, withdrawn, registered)
 
 
 def _resolved(raw: dict[str, Any], lines: dict[KeyPath, int], name: str) -> dict[str, Any]:
@@ -345,6 +402,7 @@ def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[Ke
     if faults:
         return faults
     bare = {key: value for key, value in raw.items() if key != MULTIVERSE}
+    of_base = checks(base)
     for grid, content in section["grids"].items():
         for node, options in content["nodes"].items():
             for option, changes in options.items():
@@ -361,7 +419,7 @@ def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[Ke
                 if {**merged, MULTIVERSE: None} == {**base, MULTIVERSE: None}:
                     message = "changes nothing, config.yaml says so already: rename the first option to this one, or take this one out"
                     faults.append(Fault(name, _line(lines, above), where, message))
-                found = checks(merged)
+                found = [fault for fault in checks(merged) if fault not in of_base]
                 faults += [Fault(name, _line(lines, above), f"{where}.{'.'.join(map(str, path))}", message) for path, message in found]
     return faults
 
@@ -434,6 +492,8 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
         return {}, {}, error.faults
     if entries is not None and not isinstance(entries, dict):
         return {}, {}, [Fault("scenarios.yaml", 1, "", "is no mapping: write each scenario's name, then `reason:` and `changes:` below it")]
+    # What is wrong with the configuration as it stands is told once, not again for every scenario.
+    of_base = {(fault.key, fault.message) for fault in _cross_checks(base, {}, "")}
     scenarios: dict[str, dict[str, Any]] = {}
     reasons: dict[str, str] = {}
     faults: list[Fault] = []
@@ -461,7 +521,7 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
         except ConfigurationError as error:
             faults += [Fault(f.file, f.line, f"{name}.{f.key}", f.message) for f in error.faults]
             continue
-        found = _cross_checks(merged, shifted, "scenarios.yaml")
+        found = [fault for fault in _cross_checks(merged, shifted, "scenarios.yaml") if (fault.key, fault.message) not in of_base]
         faults += [Fault(f.file, f.line, f"{name}.{f.key}", f.message) for f in found]
         scenarios[name] = merged
         reasons[name] = str(entry.get("reason", ""))
@@ -629,6 +689,28 @@ def _site_folder(folder: Path, sites_dir: str, site: str, instruments: tuple[str
     unknown = set(re.findall(r"\binstrument:\s*[\"']?([A-Za-z0-9_]+)", text)).difference(instruments)
     used = tuple(key for key in instruments if summary or unknown or key in named)
     return SiteFolder(site, f"{sites_dir}/{site}", tuple(files), tuple(listing), used, summary)
+
+
+def _preregistration(folder: Path, raw: dict[str, Any] | None, questions: list[str]) -> tuple[dict[str, Any] | None, list[Fault]]:
+    """Return what was registered, and its faults; keys are checked as if they stood in a sound configuration file."""
+    try:
+        found = preregistration.load(folder)
+    except ConfigurationError as error:
+        return None, error.faults
+    if found is None:
+        return None, []
+    registered, lines = found
+    speak = preregistration.questions_of_claims()
+    faults = preregistration.faults_beside(registered, lines, questions, speak)
+    if raw is not None:
+        within = {at[1:]: line for at, line in lines.items() if at[:1] == ("config",)}
+        try:
+            resolved = _resolved(merge(raw, registered["config"]), within, preregistration.NAME)
+            registered["config"] = preregistration.part(resolved, preregistration.leaves(registered["config"]))
+        except ConfigurationError as error:
+            faults += [Fault(f.file, f.line, f"config.{f.key}", f.message) for f in error.faults]
+    registered["claims"] = {claim: speak.get(claim, []) for claim in registered["confirmatory"]["claims"]}
+    return registered, faults
 
 
 def _withdrawn(folder: Path) -> tuple[dict[str, str], list[Fault]]:

@@ -141,7 +141,7 @@ class Collected:
 class Tables:
     """The tables of a study or of one site, with raw ids; rows are sorted by client.
 
-    ``ratings`` is keyed by ``Collected.name`` and holds ``client_id, therapist_id, timepoint, session, date, rater_no`` and the items
+    ``responses`` are further coded events of some sites. ``ratings`` is keyed by ``Collected.name`` and holds ``client_id, therapist_id, timepoint, session, date, rater_no`` and the items
     ``i1..`` (nullable) or the scales.
     """
 
@@ -152,6 +152,7 @@ class Tables:
     events: pd.DataFrame
     termination: pd.DataFrame
     collected: dict[str, Collected] = field(default_factory=dict)
+    responses: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def measure(course: Course, parameters: Parameters, seed: int, collected: list[Collected], prefixes: list[str]) -> list[Tables]:

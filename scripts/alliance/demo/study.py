@@ -11,10 +11,10 @@ from typing import Any
 
 from alliance import files
 from alliance.configuration.errors import nearest
-from alliance.demo import faults
+from alliance.demo import faults, responses
 from alliance.demo.exports import long_csv, plain_csv, qualtrics, redcap, spss, wide_csv, workbook
 from alliance.demo.measures import Collected, Tables, measure, measure_study
-from alliance.demo.simulate import Size, calibrate, simulate
+from alliance.demo.simulate import Size, calibrate, simulate, stream
 from alliance.demo.truth import Parameters, describe
 
 EVERY_THIRD = (3, 6, 9, 12, 15)
@@ -66,6 +66,8 @@ class DemoSite:
         Writes its export.
     client_traits, therapist_traits : tuple of str
         Which of the traits that only some sites measure it sends.
+    avoidance : bool
+        Whether it codes how clients avoid challenges.
     """
 
     site: str
@@ -73,6 +75,7 @@ class DemoSite:
     writer: ModuleType
     client_traits: tuple[str, ...] = ()
     therapist_traits: tuple[str, ...] = ()
+    avoidance: bool = False
 
     def sent(self, tables: Tables) -> Tables:
         """Return the tables without the traits that the site does not measure."""
@@ -82,12 +85,12 @@ class DemoSite:
 
 
 SITES = (
-    DemoSite("northgate", "NG", long_csv, CLIENT_TRAITS, (*CIRCUMPLEX, "alliance_training")),
-    DemoSite("lindenhof", "LH-", wide_csv, CIRCUMPLEX, (*CIRCUMPLEX, "introject")),
+    DemoSite("northgate", "NG", long_csv, CLIENT_TRAITS, (*CIRCUMPLEX, "alliance_training"), avoidance=True),
+    DemoSite("lindenhof", "LH-", wide_csv, CIRCUMPLEX, (*CIRCUMPLEX, "introject"), avoidance=True),
     DemoSite("westbrook", "WB-", workbook, CIRCUMPLEX, (*CIRCUMPLEX, "introject")),
     DemoSite("fjordvik", "FV", spss, ATTACHMENT, ("introject",)),
     DemoSite("lakeside", "LS-", redcap, CIRCUMPLEX, (*CIRCUMPLEX, "alliance_training")),
-    DemoSite("casa-marisol", "CM", qualtrics, ATTACHMENT, ("alliance_training",)),
+    DemoSite("casa-marisol", "CM", qualtrics, ATTACHMENT, ("alliance_training",), avoidance=True),
 )
 
 
@@ -118,6 +121,8 @@ def write_demo(folder: Path, parameters: Parameters, size: Size, seed: int, with
     tables = measure(simulate(parameters, size, seed), parameters, seed, list(COLLECTED), [site.prefix for site in sites])
     planted = []
     for site, own in zip(sites, tables):
+        if site.avoidance:
+            own.responses = responses.avoidance(own.events, stream(seed, f"avoidance {site.site}"))
         sheets = site.writer.sheets(site.sent(own))
         if with_faults:
             planted += [{"site": site.site, **asdict(fault)} for fault in faults.plant(site.site, sheets)]

@@ -18,28 +18,48 @@ from alliance.files import digest, write_text
 
 RECORD = ".snakemake/last_complete_run"
 PROJECT_PARTS = ("Snakefile", "workflow", "scripts", "profiles", "envs")
-STUDY_FILES = ("scenarios.yaml", "withdrawn.csv")
+STUDY_FILES = ("scenarios.yaml", "withdrawn.csv", "prereg.yaml")
 NOT_RESULTS = {"logs", "__pycache__"}
 
 
-def is_complete(study: Study, targets: Iterable[str]) -> bool:
-    """Return whether the last complete run computed these targets and no file has changed since."""
+def is_complete(study: Study, targets: Iterable[str], given: str) -> bool:
+    """Return whether the last complete run computed these targets and no file has changed since.
+
+    Parameters
+    ----------
+    study : Study
+    targets : iterable of str
+    given : str
+        From :func:`given_files`.
+    """
     record = study.folder / RECORD
-    return record.is_file() and record.read_text(encoding="ascii") == _state(study, targets)
+    return record.is_file() and record.read_text(encoding="ascii") == _state(study, targets, given)
 
 
-def record(study: Study, targets: Iterable[str]) -> None:
-    """Remember that these targets are complete as the files stand now."""
-    write_text(study.folder / RECORD, _state(study, targets))
+def record(study: Study, targets: Iterable[str], given: str) -> None:
+    """Remember that these targets are complete; parameters as in :func:`is_complete`.
+
+    ``given`` is that of the run's start: a file that is replaced while the run goes on is looked at by the next one.
+    """
+    write_text(study.folder / RECORD, _state(study, targets, given))
 
 
-def _state(study: Study, targets: Iterable[str]) -> str:
+def given_files(study: Study) -> str:
+    """Return the digest of all files that a run rests on, as they stand now."""
     section = study.base["study"]
     parts = [PROJECT / name for name in PROJECT_PARTS]
-    parts += [study.folder / name for name in (study.config_file, *STUDY_FILES, section["sites_dir"], "results")]
+    parts += [study.folder / name for name in (study.config_file, *STUDY_FILES, section["sites_dir"])]
     if section["instruments_dir"]:
         parts.append(study.folder / section["instruments_dir"])
-    return digest([sys.version, sorted(targets), [entry for part in parts for entry in _files(part)]])
+    return _digest_of(parts)
+
+
+def _state(study: Study, targets: Iterable[str], given: str) -> str:
+    return digest([sys.version, sorted(targets), given, _digest_of([study.folder / "results"])])
+
+
+def _digest_of(parts: Iterable[Path]) -> str:
+    return digest([entry for part in parts for entry in _files(part)])
 
 
 def _files(root: Path) -> Iterator[list[str | int]]:

@@ -20,6 +20,7 @@ README = """This folder is a study of alliance-pipeline.
 
 config.yaml      every choice of the analysis, commented
 scenarios.yaml   named changes of it, for sensitivity runs
+prereg.example.yaml   an example of what was registered beforehand; rename it to prereg.yaml to use it
 data/            one folder per site, each with a site.yaml
 withdrawn.csv    (yours to add: columns site, client_id) clients who withdrew consent; they are removed everywhere
 results/         everything computed; safe to delete
@@ -59,7 +60,7 @@ def study_config(template: str, values: dict[str, str]) -> str:
 
 
 def start_study(folder: Path) -> list[str]:
-    """Write a study folder: commented configuration, scenarios and an empty folder for sites.
+    """Write a study folder: commented configuration, scenarios, an example of a registration and an empty folder for sites.
 
     Parameters
     ----------
@@ -85,6 +86,8 @@ def start_study(folder: Path) -> list[str]:
     config = folder / "config.yaml"
     write_text(config, study_config(template, OWN_STUDY))
     write_text(folder / "scenarios.yaml", (PROJECT / "scenarios.yaml").read_text(encoding="utf-8"))
+    example = PROJECT / "workflow" / "prereg.example.yaml"
+    write_text(folder / example.name, example.read_text(encoding="utf-8"))
     write_text(folder / "README.txt", README.format(config=shlex.quote(str(config))))
     write_text(folder / ".gitignore", "results/\n.snakemake/\n.id_key\n.run.lock\n")
     return [f"study folder: {folder}", f"next: make new-site NAME=my-clinic CONFIG={shlex.quote(str(config))}"]

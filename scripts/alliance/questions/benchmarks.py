@@ -13,6 +13,7 @@ from alliance.questions.contract import table as table_schema
 
 UNITS = ("r", "r_squared", "share")
 _KEYS = {"question", "table", "where", "value", "unit", "lines", "citation", "note"}
+_OPTIONAL = {"shown"}
 
 
 class BenchmarkError(ValueError):
@@ -29,25 +30,36 @@ class Benchmark:
         Claim id.
     question, table : str
         Table whose rows it stands beside.
-    where : dict of str to str
-        Values that the row's columns must have.
+    where : dict of str to str or list of str
+        Values that the row's columns must have, or one of several.
     value : float or None
         The figure; None where the review gives words only.
     unit : str
         ``r``, ``r_squared`` or ``share``.
     lines, citation, note : str
         Where it stands in the review, whose figure it is, and what must be known when comparing.
+    shown : bool
+        False: rows bear on the claim, but reports show other rows beside what the review says.
     """
 
     claim: str
     question: str
     table: str
-    where: dict[str, str] = field(default_factory=dict)
+    where: dict[str, str | list[str]] = field(default_factory=dict)
     value: float | None = None
     unit: str = "r"
     lines: str = ""
     citation: str = ""
     note: str = ""
+    shown: bool = True
+
+    def rows(self, frame: pd.DataFrame) -> pd.Series:
+        """Return which rows of its table it speaks to."""
+        chosen = pd.Series(True, index=frame.index)
+        for column, value in self.where.items():
+            wanted = [str(one) for one in (value if isinstance(value, list) else [value])]
+            chosen &= frame[column].astype(str).isin(wanted)
+        return chosen
 
 
 def read(path: Path) -> list[Benchmark]:
@@ -76,7 +88,7 @@ def read(path: Path) -> list[Benchmark]:
 
 
 def _faults(entry: dict[str, Any]) -> list[str]:
-    unknown, missing = sorted(set(entry) - _KEYS), sorted(_KEYS - set(entry))
+    unknown, missing = sorted(set(entry) - _KEYS - _OPTIONAL), sorted(_KEYS - set(entry))
     if unknown or missing:
         return [f"unknown keys {unknown}, missing keys {missing}"]
     try:
@@ -86,6 +98,8 @@ def _faults(entry: dict[str, Any]) -> list[str]:
     faults = [f"the table has no column {name}" for name in entry["where"] if name not in schema.columns]
     if entry["unit"] not in UNITS:
         faults.append(f"unit is {entry['unit']}; allowed: {', '.join(UNITS)}")
+    if not isinstance(entry.get("shown", True), bool):
+        faults.append("shown is neither true nor false")
     if entry["value"] is not None and (isinstance(entry["value"], bool) or not isinstance(entry["value"], int | float)):
         faults.append("value is not a number")
     return faults
@@ -94,7 +108,8 @@ def _faults(entry: dict[str, Any]) -> list[str]:
 def fill(frame: pd.DataFrame, benchmarks: list[Benchmark], question: str, name: str) -> pd.DataFrame:
     """Return a result table with ``claim``, ``published`` and ``difference``.
 
-    A row that several figures speak to stands once for each of their claims. Differences are empty where the row has no estimate.
+    A row that several figures speak to stands once for each of their claims; of figures of one claim the first counts. Differences are
+    empty where the row has no estimate.
 
     Parameters
     ----------
@@ -109,10 +124,10 @@ def fill(frame: pd.DataFrame, benchmarks: list[Benchmark], question: str, name: 
         return frame
     matched = pd.Series(False, index=frame.index)
     copies = []
+    told: dict[str, pd.Series] = {}
     for one in relevant:
-        chosen = pd.Series(True, index=frame.index)
-        for column, value in one.where.items():
-            chosen &= frame[column].astype(str).eq(str(value))
+        chosen = one.rows(frame) & ~told.get(one.claim, pd.Series(False, index=frame.index))
+        told[one.claim] = chosen | told.get(one.claim, chosen)
         matched |= chosen
         rows = frame[chosen]
         copies.append(

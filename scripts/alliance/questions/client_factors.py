@@ -13,6 +13,7 @@ import pandas as pd
 from alliance.questions import (
     client_factors_categories,
     client_factors_correlations,
+    client_factors_instruments,
     client_factors_over_time,
     client_factors_unique_shared,
     effects,
@@ -20,8 +21,7 @@ from alliance.questions import (
 from alliance.questions.client_factors_correlations import ASSUMED_CORRELATION, HEADLINE
 from alliance.questions.client_factors_measures import alliance_measure, site_factors, windows_and_raters
 from alliance.questions.contract import POOLED, WITH_NUMBERS, finish
-from alliance.questions.correlations import variances
-from alliance.questions.part import VCOV, Part, largest_counts, stacked
+from alliance.questions.part import largest_counts, summary_fields
 from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
@@ -37,9 +37,11 @@ estimate_reads = (
 )
 pool_reads = ("outcome.rater", "outcome.form", "pooling", "questions.client_factors")
 needs = ()
-tables = ("factors", "categories", "over_time", "unique_shared", "leave_one_out")
+tables = ("factors", "categories", "over_time", "unique_shared", "instruments", "leave_one_out")
 
-UNIQUE_SHARED, OVER_TIME = "unique_shared", "over_time"
+UNIQUE_SHARED, OVER_TIME, INSTRUMENTS = "unique_shared", "over_time", client_factors_instruments.NAME
+OTHERS = "others"
+"""Part whose rows bring a model of their own: other windows and raters, and slopes."""
 
 
 def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
@@ -58,39 +60,27 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     """
     if site.published is not None:
         first = client_factors_correlations.published_headline(site.published, options)
-        parts = {UNIQUE_SHARED: client_factors_unique_shared.published(site.published, options)}
+        parts = {HEADLINE: first, UNIQUE_SHARED: client_factors_unique_shared.published(site.published, options)}
         counts = {"clients": largest_counts(first.rows)["clients"] or 0}
     else:
         wanted = windows_and_raters(options)
         alliances = {one: alliance_measure(site, *one, options) for one in wanted}
         alliance = alliances[wanted[0]]
         own = site_factors(site, options, list(alliances.values()))
-        first = client_factors_correlations.headline(own, alliance, wanted[0][0], options)
         parts = {
-            "": client_factors_correlations.others(own, alliances, options),
+            HEADLINE: client_factors_correlations.headline(own, alliance, wanted[0][0], options),
+            OTHERS: client_factors_correlations.others(own, alliances, options),
             UNIQUE_SHARED: client_factors_unique_shared.estimate(site, own, alliance, options),
             OVER_TIME: client_factors_over_time.estimate(site, own, alliance, options),
+            INSTRUMENTS: client_factors_instruments.estimate(site, own, options),
         }
         therapists = len(set(own.codes.tolist())) if own.therapists_known else None
         counts = {"clients": len(own.clients), "therapists": therapists, "sessions": alliance.n_sessions}
-    rows = [*first.rows, *(row if not name else {**row, "model": name} for name, part in parts.items() for row in part.rows)]
+    fields = summary_fields(parts, own_models=(HEADLINE, OTHERS))
     # Courses over time rest on more sessions than the main window has.
-    counts = counts | {"sessions": max(counts.get("sessions") or 0, largest_counts(rows)["sessions"] or 0)} if rows else counts
-    spread = [*first.variances, *(value for part in parts.values() for value in part.variances)]
-    facts = {key: value for part in (first, *parts.values()) for key, value in part.facts.items()}
-    return SiteSummary(
-        site=site.site,
-        label=site.label,
-        question="client_factors",
-        n=counts,
-        facts=facts,
-        estimates=pd.DataFrame(rows),
-        vcov=stacked([first.covariances, variances(rows, spread), *_covariances(parts)], VCOV),
-    )
-
-
-def _covariances(parts: Mapping[str, Part]) -> list[pd.DataFrame]:
-    return [part.covariances.assign(model=name) for name, part in parts.items() if len(part.covariances)]
+    counts |= {"sessions": max(counts.get("sessions") or 0, fields["n"]["sessions"] or 0)}
+    facts = {key: value for part in parts.values() for key, value in part.facts.items()}
+    return SiteSummary(site=site.site, label=site.label, question="client_factors", facts=facts, **{**fields, "n": counts})
 
 
 def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -108,7 +98,7 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     summaries = sorted(summaries, key=lambda one: one.site)
     gathered = effects.gather(summaries) if summaries else pd.DataFrame()
     factors = left_out = pd.DataFrame()
-    main, of_parts = gathered, {UNIQUE_SHARED: gathered, OVER_TIME: gathered}
+    main, of_parts = gathered, {UNIQUE_SHARED: gathered, OVER_TIME: gathered, INSTRUMENTS: gathered}
     if len(gathered):
         main = effects.scaled(gathered[gathered["model"].eq(HEADLINE)], scale)
         of_parts = {name: gathered[gathered["model"].eq(name)].reset_index(drop=True) for name in of_parts}
@@ -119,9 +109,11 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
         "categories": categories,
         UNIQUE_SHARED: client_factors_unique_shared.pool(of_parts[UNIQUE_SHARED], summaries, options, UNIQUE_SHARED),
         OVER_TIME: client_factors_over_time.pool(of_parts[OVER_TIME], summaries, options),
+        INSTRUMENTS: client_factors_instruments.pool(of_parts[INSTRUMENTS], main, summaries, scale, options),
         "leave_one_out": effects.stack(left_out, categories_left_out),
     }
-    return {name: finish(table, "client_factors", name) for name, table in found.items()}
+    why = (({"estimate_type": "equality_test"}, "a test"),)
+    return {name: finish(effects.say_why_no_interval(table, why), "client_factors", name) for name, table in found.items()}
 
 
 def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Sentence]:
@@ -172,4 +164,5 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         )
         sentences.append(Sentence(text, ("raudenbush_bryk_2002", "bell_mccaffrey_2002")))
     sentences += client_factors_unique_shared.methods(options, tables["unique_shared"])
-    return sentences + client_factors_over_time.methods(options, tables["over_time"])
+    sentences += client_factors_over_time.methods(options, tables["over_time"])
+    return sentences + client_factors_instruments.methods(options, tables[INSTRUMENTS])

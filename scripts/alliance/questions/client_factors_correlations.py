@@ -57,6 +57,7 @@ def headline(own: SiteFactors, alliance: Measure, window: str, options: Mapping[
         part.add(keys | _fields(own, result, position, used[:, position], ratings, alliance.reason or found.reason))
     part.facts = {
         "alliance": alliance.source if not alliance.reason else "",
+        "alliance_instrument": alliance.instrument if not alliance.reason else "",
         "sources": {factor: found.source for factor, found in own.found.items() if not found.reason},
         "left_out_measured_after_alliance": {factor: int(late[:, position].sum()) for position, factor in enumerate(own.factors)},
         "counts_by_category": category_counts(own.factors, result, used, own.therapists, ratings),

@@ -527,9 +527,13 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     if factors:
         text = (
             f"{', '.join(factors)} and the alliance were set beside each other as predictors of the outcome on the same clients: partial "
-            "correlations both ways, and the variance each explains alone and in common (commonality analysis; over sites, what the pooled "
-            "correlations imply)."
+            "correlations both ways, and the variance each explains alone and in common (commonality analysis)."
         )
+        if found["site"].eq(POOLED).any():
+            text += (
+                " Over sites, shares are what all correlations imply that were pooled together, with their covariances; they need not "
+                "follow from the correlations beside them, of which each was pooled by itself."
+            )
         sentences.append(Sentence(text, ("mood_1971", "steiger_1980")))
     if found["quantity"].eq(ADJUSTED).any():
         text = (

@@ -19,9 +19,7 @@ from alliance.questions import (
 )
 from alliance.questions.congruence_dyads import session_table
 from alliance.questions.contract import finish
-from alliance.questions.correlations import variances
-from alliance.questions.moments import COLUMNS
-from alliance.questions.part import VCOV, Part, largest_counts, stacked
+from alliance.questions.part import Part, summary_fields
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
@@ -42,13 +40,26 @@ estimate_reads = (
 pool_reads = ("pooling", "outcome.rater", "symptoms.rater", "questions.congruence")
 needs = ()
 tables = ("agreement", "truth_and_bias", "actor_partner", "response_surface")
+reads_ratings = True
 
+REGION_KINDS = ("mean", "standard_deviation", "correlation")
 PARTS = {
     "agreement": congruence_agreement,
     "truth_and_bias": congruence_truth_and_bias,
     "actor_partner": congruence_actor_partner,
     "response_surface": congruence_response_surface,
 }
+
+NO_INTERVAL = (
+    (
+        {"estimate_type": "random_effect_sd"},
+        "a standard deviation that may be zero has no symmetric error, and its likelihood is not profiled",
+    ),
+    ({"estimate_type": "fit_index"}, "an index of how a model fits these cases"),
+    ({"estimate_type": "akaike_weight"}, "a weight among the models that are compared"),
+    ({"estimate_type": "criterion_met"}, "what the conditions of the claim say together"),
+    *(({"estimate_type": kind, "method": "pooled_covariance"}, "it tells where the cases lie") for kind in REGION_KINDS),
+)
 
 
 def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
@@ -64,17 +75,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     """
     table = session_table(site, options)
     parts: dict[str, Part] = {name: part.estimate(site, table, options) for name, part in PARTS.items()}
-    rows = [{**row, "model": name} for name, part in parts.items() for row in part.rows]
-    spread = [value for part in parts.values() for value in part.variances]
-    return SiteSummary(
-        site=site.site,
-        label=site.label,
-        question="congruence",
-        n=largest_counts(rows),
-        moments=stacked([part.moments for part in parts.values()], COLUMNS),
-        estimates=pd.DataFrame(rows),
-        vcov=stacked([variances(rows, spread), *(part.covariances for part in parts.values())], VCOV),
-    )
+    return SiteSummary(site=site.site, label=site.label, question="congruence", **summary_fields(parts))
 
 
 def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Mapping[str, Any]) -> pd.DataFrame:
@@ -109,7 +110,8 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     for name, part in PARTS.items():
         own = gathered[gathered["model"].eq(name)].reset_index(drop=True)
         further = {"one_stage": tables.get("one_stage")} if name == "response_surface" else {}
-        found[name] = finish(part.pool(own, summaries, options, **further), "congruence", name)
+        rows = effects.say_why_no_interval(part.pool(own, summaries, options, **further), NO_INTERVAL)
+        found[name] = finish(rows, "congruence", name)
     return found
 
 

@@ -1,4 +1,4 @@
-"""How far apart client and therapist are, and who is higher (claim K1)."""
+"""How far apart client and therapist are, who is higher, and how alike their profiles over items are (claims K1, J3)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.questions import effects
+from alliance.questions import congruence_profiles, effects
 from alliance.questions.congruence_dyads import (
     QUESTION,
     Dyads,
@@ -31,7 +31,7 @@ from alliance.statistics.interrater import intraclass
 from alliance.statistics.response_surface import bands
 
 NAME = "agreement"
-KEYS = ["instrument", "instrument_scale", "raters", "window", "statistic", "definition", "unit", "headline", "estimate_type"]
+KEYS = ["instrument", "instrument_scale", "raters", "window", "statistic", "definition", "unit", "headline", "same_rater", "estimate_type"]
 AGREEMENT_ICC, CONCORDANCE = "ICC(2,1)", "concordance"
 DIFFERENCE, LOW, HIGH = "first minus second", "lower limit of agreement", "upper limit of agreement"
 COMMON, OWN = "one mean and SD for both raters", "each rater's own mean and SD"
@@ -39,7 +39,7 @@ LEVELS = {"therapist": "between therapists", "client": "between clients", "resid
 _SCALES = {
     effects.COMPLEMENT: ("icc",),
     "identity": ("mean_difference", "limit_of_agreement"),
-    "fisher_z": ("concordance",),
+    "fisher_z": ("concordance", "profile_likeness", "correlation", "partial_correlation"),
     "logit": ("share",),
 }
 _SHARES = ("variance_share",)
@@ -62,6 +62,9 @@ def estimate(site: SiteData, table: SessionScores, options: Mapping[str, Any]) -
                 found = dyads(site, table, options, scale, window, instrument)
                 headline = "yes" if instrument == PREFERRED and not place and scale == section["scales"][0] else "no"
                 _add(part, found, options, headline)
+    identity = {"raters": ", ".join(raters(options)), "headline": "no", "level": "client"}
+    for row, variance in congruence_profiles.rows(site, table, options, identity):
+        part.add(named(row, KEYS), variance)
     return part
 
 
@@ -176,21 +179,22 @@ def _add_bands(part: Part, keys: Mapping[str, Any], found: Dyads, options: Mappi
 
 def _add_levels(part: Part, keys: Mapping[str, Any], found: Dyads, level: float) -> None:
     """Add where differences of the two raters lie: between therapists, between clients, or between sessions of a client."""
-    from alliance.statistics.multilevel import mixed_model
+    from alliance.statistics.variance_parts import variance_parts
 
     rows = found.rows.assign(difference=found.rows["first"] - found.rows["second"])
     repeated = rows.duplicated("client").any()
     levels = [*(["therapist"] if "therapist" in rows else []), *(["client"] if repeated else [])]
-    wanted = [name for name in ("therapist", "client") if name in levels] + ["residual"]
-    kind = "variance_share"
-    model = mixed_model(rows, "difference", ["1"], levels, level=level) if levels else None
-    for name in wanted:
-        row = _row(keys, f"variance of differences {LEVELS[name] if repeated or name != 'residual' else LEVELS['client']}", kind)
-        if model is None or model.fit is None:
-            part.add(not_estimable(row, "needs clients with several sessions, or known therapists" if model is None else model.reason))
+    residual = "residual" if repeated else "client"
+    split = variance_parts(rows, "difference", levels, residual=residual, level=level) if levels else None
+    parts = {one.part: one for one in split.parts} if split is not None else {}
+    for name in dict.fromkeys([*levels, residual]):
+        row = _row(keys, f"variance of differences {LEVELS[name]}", "variance_share")
+        if name not in parts:
+            part.add(not_estimable(row, "needs clients with several sessions, or known therapists" if split is None else split.reason))
             continue
-        table = model.variances.set_index("level")["variance"]
-        part.add({**row, "estimate": float(table[name] / table.sum()), "method": "mixed_model", **notes(found.note, model.reason)})
+        one = parts[name]
+        limits = {"ci_low": one.ci_low, "ci_high": one.ci_high}
+        part.add({**row, "estimate": one.share, **limits, "method": "mixed_model", **notes(found.note, split.reason)})
 
 
 def pool(gathered: pd.DataFrame, summaries: Sequence[SiteSummary], options: Mapping[str, Any]) -> pd.DataFrame:
@@ -251,6 +255,15 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
             ("shanock_2010",),
         ),
     ]
+    if usable["estimate_type"].eq("profile_likeness").any():
+        text = (
+            f"Whether {first} and {second} endorse the same was asked item by item: the correlation over items of both profiles of "
+            "answers (means over the sessions in which both answered), averaged over clients, as given and less each rater's mean "
+            "profile, since two people are alike already by what most people answer. Errors leave out each therapist, mean profiles "
+            "included. Clients with a profile in which all answers are the same have none. Likeness (less the mean profiles) was related "
+            "to outcome and dropout, also given the mean of both raters' answers."
+        )
+        sentences.append(Sentence(text, ("furr_2008", "wood_furr_2016")))
     if usable["site"].eq("(pooled)").any():
         sentences.append(pooling_sentence(options["pooling"], "Agreement (as ln(1 - ICC)), differences and shares (as logits) were pooled"))
     return sentences

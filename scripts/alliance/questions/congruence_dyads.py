@@ -34,6 +34,8 @@ class Dyads:
         What was compared, in words.
     low, high : float
         Smallest and largest possible rating; NaN where unknown.
+    forms : tuple of str
+        Instrument of the first and of the second rater.
     note : str
         What must be known about the measures; flags every row made of them.
     reason : str
@@ -49,6 +51,7 @@ class Dyads:
     high: float = float("nan")
     note: str = ""
     reason: str = ""
+    forms: tuple[str, str] = ("", "")
 
     @property
     def therapist(self) -> np.ndarray | None:
@@ -231,10 +234,11 @@ def dyads(site: SiteData, table: SessionScores, options: Mapping[str, Any], scal
         if not made.reason and len(made.rows):
             return made
         reasons.append(made.reason or f"needs sessions of window {window} that {first} and {second} both rated on {one}; has none")
-    return Dyads(nothing, instrument, scale, window, reason=reasons[0] if reasons else _lacking(table, options, scale))
+    return Dyads(nothing, instrument, scale, window, reason=reasons[0] if reasons else lacking(table, options, scale))
 
 
-def _lacking(table: SessionScores, options: Mapping[str, Any], scale: str) -> str:
+def lacking(table: SessionScores, options: Mapping[str, Any], scale: str) -> str:
+    """Return what is needed where the two raters have no instrument in common, and what each has."""
     told = []
     for rater in raters(options):
         names = sorted({key[0] for key in table.wide.columns if key[1:] == (scale, rater)})
@@ -289,7 +293,7 @@ def _pair(
     derived = any((name, rater) in table.derived for name, _, rater in keys)
     source = f"{pair[0]} {scale}" if pair[0] == pair[1] else f"{pair[0]} and {pair[1]} {scale}"
     source += " (short form taken from the long one)" if derived else ""
-    return Dyads(frame, instrument, scale, window, source, low, high, note)
+    return Dyads(frame, instrument, scale, window, source, low, high, note, forms=pair)
 
 
 def instruments(site: SiteData, table: SessionScores, options: Mapping[str, Any], scale: str) -> list[str]:

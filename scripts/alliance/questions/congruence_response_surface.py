@@ -23,7 +23,11 @@ from alliance.questions.congruence_dyads import (
     raters,
     session_table,
 )
+from alliance.questions.congruence_reliability import INDEX as RELIABILITY_INDEX
+from alliance.questions.congruence_reliability import KIND as RELIABILITY
+from alliance.questions.congruence_reliability import alliance_items, below, fields_of, reliabilities
 from alliance.questions.contract import POOLED, WITH_NUMBERS
+from alliance.questions.item_answers import ItemAnswers
 from alliance.questions.moments import COLUMNS, Block, matrix_rows, moment_rows, read_block
 from alliance.questions.outcome_levels import MIN_THERAPISTS
 from alliance.questions.part import VCOV, Part, stacked
@@ -263,14 +267,44 @@ def estimate(site: SiteData, table: SessionScores, options: Mapping[str, Any]) -
     part = Part()
     covariances: list[dict[str, Any]] = []
     moments = []
+    answers = alliance_items(site) if any(map(of_alliance, options["questions"][QUESTION]["surfaces"].values())) else {}
     for name, content in options["questions"][QUESTION]["surfaces"].items():
         for level in parts_of(content):
             found = cases(site, table, content, level, options)
             keys = _identity(name, content, level, options)
             moments += _add_surface(part, covariances, keys, content, found, options)
+            _add_reliability(part, keys, content, found, site, table, answers, options)
     part.covariances = pd.DataFrame(covariances, columns=VCOV) if covariances else stacked([], VCOV)
     part.moments = stacked(moments, COLUMNS)
     return part
+
+
+def _add_reliability(
+    part: Part,
+    keys: Mapping[str, Any],
+    content: Mapping[str, Any],
+    found: Cases,
+    site: SiteData,
+    table: SessionScores,
+    answers: Mapping[tuple[str, str], ItemAnswers],
+    options: Mapping[str, Any],
+) -> None:
+    """Add how reliable both ratings, their squares and their product are, in the cases of the surface."""
+    section = options["questions"][QUESTION]
+    result, counts, reason = None, {"n_clients": 0}, found.reason
+    if not reason and not of_alliance(content):
+        counts, reason = found.counts, "needs answers to the items behind both ratings; columns are taken as they were sent"
+    elif not reason:
+        window = section["windows"][0] if keys["part"] == CLIENT else section["session_window"]
+        rated = dyads(site, table, options, section["scales"][0], window)
+        index = pd.Index(found.client, name="client_no")
+        if keys["part"] == WITHIN:
+            index = pd.MultiIndex.from_arrays([found.client, found.controls[:, 0].astype("int64")], names=["client_no", "session"])
+        x, y = (pd.Series(values, index=index) for values in (found.x, found.y))
+        therapist = None if found.therapist is None else pd.Series(found.therapist, index=index)
+        result, counts, reason = reliabilities(site, answers, rated, content, x, y, therapist, keys["part"] == WITHIN, options)
+    for term, (fields, variance) in fields_of(result, counts, reason, found.note, section["low_reliability"]).items():
+        part.add({**_row(keys, term, RELIABILITY, index=RELIABILITY_INDEX), **fields}, variance)
 
 
 def why_not(found: Cases, content: Mapping[str, Any], options: Mapping[str, Any]) -> str:
@@ -481,13 +515,14 @@ def pool(
 ) -> pd.DataFrame:
     """Return the table: rows of the sites; surfaces of coefficients pooled together; models compared within sites; rows of all sites."""
     pooling = options["pooling"]
-    kinds = {"identity": ~gathered["estimate_type"].eq("share"), "logit": gathered["estimate_type"].eq("share")}
+    scales = gathered["estimate_type"].map({"share": "logit", RELIABILITY: effects.COMPLEMENT}).fillna("identity")
     frames = []
-    for scale, chosen in kinds.items():
-        own = effects.scaled(gathered[chosen], scale)
+    for scale in ("identity", "logit", effects.COMPLEMENT):
+        own = effects.scaled(gathered[scales.eq(scale)], scale)
         frames.append(effects.site_rows(own, scale, pooling["level"]))
-        if scale == "logit":
-            frames.append(effects.pooled_rows(own, KEYS, scale, pooling))
+        if scale != "identity":
+            together = effects.pooled_rows(own, KEYS, scale, pooling)
+            frames.append(_low_flagged(together, options) if scale == effects.COMPLEMENT else together)
     pooled: list[dict[str, Any]] = []
     for name, content in options["questions"][QUESTION]["surfaces"].items():
         for part in parts_of(content):
@@ -502,6 +537,16 @@ def pool(
         frames.append(one_stage)
     frames.append(effects.absent_site_rows(summaries, headline_keys(options), "identity"))
     return effects.stack(*frames)
+
+
+def _low_flagged(pooled: pd.DataFrame, options: Mapping[str, Any]) -> pd.DataFrame:
+    """Return pooled reliabilities, low ones flagged."""
+    if pooled.empty:
+        return pooled
+    low = options["questions"][QUESTION]["low_reliability"]
+    told = [below(value, low) if status in WITH_NUMBERS else "" for value, status in zip(pooled["estimate"], pooled["status"], strict=True)]
+    reasons = ["; ".join(text for text in pair if text) for pair in zip(pooled["reason"], told, strict=True)]
+    return pooled.assign(reason=reasons, status=np.where([bool(one) for one in told], "flagged", pooled["status"]))
 
 
 def headline_keys(options: Mapping[str, Any]) -> pd.DataFrame:
@@ -520,7 +565,8 @@ def _pooled_surface(
     from alliance.statistics.multivariate_meta import pool_coefficients
 
     pooling = options["pooling"]
-    usable = mine[mine["status"].isin(WITH_NUMBERS) & mine["term"].isin(COEFFICIENTS) & mine["variance"].notna()]
+    coefficients = mine["term"].isin(COEFFICIENTS) & mine["index"].eq("")
+    usable = mine[mine["status"].isin(WITH_NUMBERS) & coefficients & mine["variance"].notna()]
     sites = sorted(set(usable.loc[usable["term"].eq("b5"), "site"]))
     table = usable.set_index(["site", "term"])
     of_sites = [table.loc[(site, "b5")] for site in sites]
@@ -679,7 +725,11 @@ def _stage(
     if reason:
         return [{**not_estimable(_row(keys, VERDICT, "criterion_met"), reason), "method": ONE_STAGE}]
     told = f"without sites that share no rows: {', '.join(absent)}" if absent else ""
-    rows = surface_rows(keys, content, fitted.b, fitted.vcov, fitted.df, options, fitted.curvature_p, (joined.note, fitted.caution, told))
+    alone = [name for name, one in found if why_not(one, content, options) or fit(one, content, keys["part"]).reason]
+    # Where no site can be fitted alone, that is why the rows are joined at all.
+    few = f"with the rows of {', '.join(alone)}, where no surface could be fitted alone" if 0 < len(alone) < len(found) else ""
+    told = (joined.note, fitted.caution, told, few)
+    rows = surface_rows(keys, content, fitted.b, fitted.vcov, fitted.df, options, fitted.curvature_p, told)
     margin = float(critical_value(options["pooling"]["level"], fitted.df))
     made = []
     for row, variance in rows:
@@ -742,6 +792,13 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
             ("shanock_2010",),
         ),
     ]
+    if usable["estimate_type"].eq(RELIABILITY).any():
+        text = (
+            "How reliable the terms of these regressions are stands beside them: Cronbach's alpha of both ratings (of the clients' mean "
+            "answers, or of deviations within clients) and what it implies for squares and product where ratings are normal; below "
+            f"{section['low_reliability']:g} they are flagged (convention)."
+        )
+        sentences.append(Sentence(text, ("cronbach_1951", "bohrnstedt_marwell_1978")))
     if usable["part"].isin((WITHIN, BETWEEN)).any():
         sentences.append(
             Sentence(

@@ -27,7 +27,7 @@ COLUMN_MEANINGS = {
     "share_missing": "share (0-1) of the clients of the sites behind the number that lack what it needs; empty: not known",
     "method": "how it was computed; closed list below",
     "status": "estimated, flagged (estimated, read the reason), not_estimable, or withheld (too few clients to show)",
-    "reason": "why it is flagged, not estimable or withheld",
+    "reason": "why it is flagged, not estimable or withheld, or why an estimate has no interval",
     "published": "the figure published in the review, where there is one",
     "difference": "estimate minus published",
 }
@@ -84,7 +84,8 @@ ESTIMATE_TYPES = {
     "e_value": "risk ratio with mediator and outcome that an unmeasured confounder would need to undo the path between them (E-value)",
     "e_value_limit": "the same for the limit of the path's interval that is nearer to zero (1: the interval includes zero)",
     "path_difference": "a site's standardised path minus that of all other sites together",
-    "equality_test": "test that paths are equal over sites: chi-squared, its degrees of freedom or its p value, named in `index`",
+    "equality_test": "test that paths (or correlations with several instruments) are equal over sites: chi-squared or F, degrees of "
+    "freedom or p value, named in `index`",
     "modification_index": "chi-squared by which fit would improve at least if one parameter were freed",
     "expected_change": "expected standardised value of that parameter",
     "residual_correlation": "correlation of two variables minus the one the model implies",
@@ -148,6 +149,7 @@ ESTIMATE_TYPES = {
     "component_share": "share (0-1) of the variance of all scores that the first principal component takes",
     "correlation_disattenuated": "correlation corrected for the unreliability of both measures",
     "concordance": "Lin's concordance correlation: how far two raters' scores lie on the line of agreement",
+    "profile_likeness": "mean over clients of the correlation, over items, of two raters' answers (or correlation of their mean profiles)",
     "limit_of_agreement": "limit inside which 95 % of two raters' differences of one session are expected to lie (with its partner)",
     "directional_bias": "how much higher the judge rates than the truth, at the average truth, in SD of both raters",
     "directional_bias_contrast": "difference of two such biases, first minus second",
@@ -155,14 +157,18 @@ ESTIMATE_TYPES = {
     "tracking_contrast": "difference of two such slopes, first minus second",
     "bias_moderated": "change of the directional bias per SD of a moderator (per session for the number of the session)",
     "tracking_moderated": "change of tracking within clients per SD of a moderator (per session for the number of the session)",
-    "random_effect_sd": "standard deviation of an effect over clients or therapists",
+    "random_effect_sd": "standard deviation of an effect (of the log odds in logit models) over clients or therapists",
     "partner_actor_ratio": "partner effect over actor effect (k): 1 both count alike, 0 only one's own rating, -1 their contrast",
     "surface_coefficient": "coefficient of the polynomial regression, or slope or curvature along a line of the response surface",
     "surface_axis": "coordinate of the stationary point, or intercept or slope of a principal axis of the response surface",
+    "term_reliability": "reliability of a rating (alpha), or what it implies for the square or the product that a coefficient belongs to",
     "standard_deviation": "standard deviation, in the unit the row names",
     "share_of_rest": "share of the outcome variance left by the covariates that the alliance explains (squared partial r)",
     "hazard_ratio": "ratio of hazards (chances to leave after a session among those who came to it) for one more unit of the row's term",
-    "odds_ratio": "the same of the odds to leave after a session",
+    "odds_ratio": "ratio of odds for one more unit of the row's term: to leave after a session, or that an event has the row's response",
+    "transition_odds": "odds that an event has the row's response: how often it has for each time it has not",
+    "curvature_standardised": "coefficient of the squared deviation of an amount from its mean, amount and outcome in SD",
+    "turning_point": "amount at which a curve turns or two lines meet, in events an hour",
     "frailty_sd": "standard deviation between therapists of the log hazard (odds) of their clients",
     "cumulative_risk": "share (0-1) of clients who have dropped out up to a session, where planned endings compete",
     "risk_difference": "difference of two such shares",
@@ -170,9 +176,19 @@ ESTIMATE_TYPES = {
     "observed_to_expected": "dropouts observed over those that a model fitted without these clients expects",
     "calibration_slope": "coefficient of the risk so expected; 1: risks are spread as foretold, below 1: foretold too far apart",
     "kappa": "agreement of two definitions beyond chance (Cohen's kappa)",
+    "pabak": "agreement of two criteria corrected for prevalence and bias: twice the share of agreement minus 1",
+    "share_difference": "difference of two shares (0-1)",
+    "predicted_difference": "difference of the outcomes expected at two combinations of predictors, in SD of the site's outcome",
     "specification_quantile": "quantile of the pooled estimates over specifications, named in `statistic`",
     "variance_explained": "share (0-1) of the variance of the pooled estimates over specifications",
     "p_value": "p value of a test, named in `statistic`",
+    "slope_per_ten_sessions": "change of the alliance over ten sessions, in SD of session scores; for curvature: how much this changes "
+    "with the square of ten sessions",
+    "session_number": "number of a session, or of sessions",
+    "autocorrelation": "correlation of deviations from the client's line at sessions that follow each other",
+    "variance": "variance over sessions, in squared SD of session scores",
+    "variance_ratio": "ratio of two such variances; slightly below zero where the first is no more than chance",
+    "synchrony": "mean cosine of the angle between two clients' cycles: 1 in step, 0 each with a time of its own",
 }
 
 METHODS = {
@@ -217,6 +233,8 @@ METHODS = {
     "hazard_frailty": "from one site's rows; discrete-time hazard model with a normal random intercept of therapists, interval by z",
     "hazard_independent": "the same without random intercept: clients taken as independent (therapists few or not known)",
     "hazard_one_stage": "one such model over the rows of all sites that share them; an intercept for every site, therapists random",
+    "logit_random_clients": "from one site's rows; logit model with a normal random intercept of clients, interval by z",
+    "logit_one_stage": "one such model over the rows of all sites that share them; an intercept for every site",
     "aalen_johansen": "from one site's counts by session (Kaplan-Meier, Aalen-Johansen); clients taken as independent",
     "aalen_johansen_clustered": "the same with a standard error that respects therapists, interval by t (therapists - 1)",
     "pooled_counts": "the same from sums of the sites' counts; clients taken as independent",
@@ -226,8 +244,16 @@ METHODS = {
     "over_specifications": "counted or taken over specifications; they rest on the same clients, so there is no interval",
     "sign_flips": "test by flipping the signs of whole therapists' scores at random, the same flips for every specification",
     "shuffled_alliance": "the same with the alliance shuffled over the clients of each site, as tests of specification curves did at first",
+    "profile_likelihood": "where the likelihood of the growth model is largest, interval by likelihood ratio; pooled: sites' likelihoods "
+    "added up",
+    "permutation": "test by permuting each client's sessions at random; pooled: from sums of the sites' counts",
+    "rayleigh": "mean over pairs of clients, with the Rayleigh test of their directions; no standard error",
+    "pooled_sums": "from sums over the clients of all sites, about the means of their sites; no standard error",
     "none": "nothing was computed",
 }
+
+WITHOUT_ERROR = ("n_weighted", "cross_validated", "weighted_by_clients", "over_pairs")
+"""Methods whose meaning says that there is no standard error."""
 
 
 @dataclass(frozen=True)
@@ -312,10 +338,19 @@ _OF_FACTOR = {
     "same_rater": "yes: one person gave all ratings; mixed: some of them; unknown where the factor's rater is not known",
     "window": "sessions of the alliance",
 }
+_INTERVENTION_KEYS = {
+    "event": "event of the configuration (or two, first minus second)",
+    "alliance_rater": "who rated the alliance",
+    "same_rater": "yes: one person coded the events and rated the alliance; mixed: at some sites",
+}
 _WITHOUT_WEIGHT = {
     "bound": "largest correlation, or difference, that counts as none",
     "p_equivalence": "p value of the test that the number lies inside the bounds (two one-sided tests)",
     "decision": "equivalent, different, equivalent_and_different or undecided; never 'no effect' from a test that found none",
+}
+_CRITERION = {
+    "criterion": "criterion of the configuration; empty: does not depend on one",
+    "rule": "its rule",
 }
 _LEFT_OUT = {"site_left_out": "site left out of this pooled row"}
 _SAME_RATER = {"same_rater": "yes: one person rated alliance and outcome, so the correlation holds shared perception too (halo)"}
@@ -886,6 +921,25 @@ TABLES = (
     ),
     Table(
         "client_factors",
+        "instruments",
+        "Whether a client factor goes with the alliance alike whichever instrument measures the alliance.",
+        {
+            **_FACTOR_KEYS,
+            "factor_rater": _OF_FACTOR["factor_rater"],
+            "where": "within_sites (two instruments, the same clients and sessions) or between_sites (sites with other instruments)",
+            "pair": "instruments that are compared on the same clients; (preferred): the first of the configuration that the site has, "
+            "(other): the next; empty: between sites",
+            "alliance_instrument": "instrument of the correlation; empty: a difference, or a test",
+            "contrast": "difference, first minus second (between sites on the scale of pooling); all instruments: the test that none "
+            "differs; empty: one correlation",
+            "index": "of the test: f (chi2 where intervals are normal) or p_value; empty: all else",
+            **_WITHOUT_WEIGHT,
+        },
+        ("correlation", "correlation_contrast", "slope_on_moderator", "equality_test"),
+        numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "client_factors",
         "leave_one_out",
         "The pooled correlation of every factor and the mean of every category, each site left out in turn.",
         {"factor": "client factor; empty for a category", "category": "category of the review", **_LEFT_OUT},
@@ -939,8 +993,20 @@ TABLES = (
         "sudden_gains",
         "Sudden gains and losses between sessions, and the alliance around sudden gains (in SD of the site's session scores, less that of "
         "clients without one at the same sessions).",
-        {"shift": "gain or loss", "statistic": "what is counted or averaged", "rule": "the rule of the site; pooled rows: see the sites"},
+        {
+            "shift": "gain or loss",
+            "statistic": "what is counted or averaged",
+            "rule": "the rule of the site; pooled rows: see the sites",
+            "mean_gain": "alliance of clients with a sudden gain at this place, in SD of the site's session scores about their mean; "
+            "pooled rows: mean over the gains of all sites",
+            "mean_without": "alliance of clients without one at the same sessions, likewise",
+            "n_gains": "sudden gains behind the row",
+            "n_unmatched": "sudden gains with the alliance measured but no client without one to compare with",
+            "n_unmeasured": "sudden gains without the alliance at this place",
+            "n_without": "clients without a sudden gain behind the row",
+        },
         ("share", "mean", "mean_difference"),
+        numbers=("mean_gain", "mean_without"),
     ),
     Table(
         "early_gains",
@@ -960,13 +1026,17 @@ TABLES = (
         {
             **_DYAD_KEYS,
             "window": EFFECT_KEYS["window"],
-            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, or where "
-            "differences lie",
-            "definition": "how ratings were standardised for the bands",
+            "statistic": "ICC(2,1), concordance, the difference (first minus second) with its limits, a band of clients, where "
+            "differences lie, or how alike the two raters' profiles over items are and what that predicts",
+            "definition": "how ratings were standardised for the bands; whether profiles are as given or less each rater's mean profile",
             "unit": "points (mean of the items, or percent of range) or sd (of both raters together at the site)",
             "headline": "yes: the measure that the study is about; no: all others",
+            "same_rater": "mixed: one of the two raters also rated the outcome; no: neither did; empty: the row is about the two alone",
         },
-        ("icc", "concordance", "mean_difference", "limit_of_agreement", "share", "variance_share"),
+        (
+            *("icc", "concordance", "mean_difference", "limit_of_agreement", "share", "variance_share", "profile_likeness"),
+            *("correlation", "partial_correlation"),
+        ),
     ),
     Table(
         "congruence",
@@ -1015,7 +1085,8 @@ TABLES = (
             "part": "client, or session by session: within_client and between_client",
             "term": "b0 to b5, a1 to a5, x0, y0, p10 to p21; a condition of the claim or the verdict on all; a band of cases; a model; "
             "x_mean, ... (where the data lie)",
-            "index": "condition, aicc or weight; empty: the term itself",
+            "index": "condition, aicc, weight, or reliability (of the rating, square or product that b1 to b5 belong to); empty: the term "
+            "itself",
             "same_rater": "mixed: one of the ratings and the outcome were given by one person; unknown: raters of columns are not known",
             "decision": "of a condition: met, not_met, undecided; of the verdict: supported, compatible, not_supported, undecided",
             "bound": "how far from its value a parameter may lie to count as equal (`axis_bound`, `slope_bound`)",
@@ -1023,9 +1094,62 @@ TABLES = (
         },
         (
             *("surface_coefficient", "surface_axis", "criterion_met", "share", "fit_index", "akaike_weight"),
-            *("mean", "standard_deviation", "correlation"),
+            *("mean", "standard_deviation", "correlation", "term_reliability"),
         ),
         numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "interventions",
+        "events",
+        "Coded events of sessions and the alliance of the next: within and between clients, both ways, by kind, in ruptures, by initial level.",
+        {
+            **_INTERVENTION_KEYS,
+            "topic": "frequency, accuracy (intensity of events), in_ruptures, moderation, or initially_poor",
+            "explained": "what follows: the next alliance, the next symptoms (higher is better), or the next event",
+            "term": "what it depends on (event, alliance, accuracy), product and slopes with a moderator, or effect by true initial level",
+            "part": "within_clients, between_clients, between - within (in SD within clients), across_levels, or clients (one row each)",
+            "compared_with": "what a session is compared with: all_sessions of the client, or earlier_sessions (no later one enters)",
+            "moderator": "moderation of the configuration; empty: none",
+            "window": "sessions of `alliance.windows`; rupture: those in rupture windows; empty: see the term",
+            "treatment": "clients of this treatment only; empty: all",
+            "bound": "largest slope that counts as none (`equivalence_bound`)",
+            "p_equivalence": "p value of the test that the slope lies inside the bounds (two one-sided tests)",
+            "decision": "equivalent, different, equivalent_and_different or undecided; never 'no effect' from a test that found none",
+        },
+        ("slope_standardised", "slope_contrast", "interaction_standardised", "mean_difference", "reliability"),
+        numbers=("bound", "p_equivalence"),
+    ),
+    Table(
+        "interventions",
+        "curvilinear",
+        "Is a middle amount of an intervention best? Quadratic regression and the two-lines test, within and between clients.",
+        {
+            **_INTERVENTION_KEYS,
+            "part": "within_clients or between_clients",
+            "term": "linear and quadratic (at the mean amount), turning_point; line_below and line_above the bend, bend; inverted_u: whether "
+            "both lines differ from zero, the one below rising, the one above falling",
+            "window": EFFECT_KEYS["window"],
+            "decision": "of the turning point: inside, outside or undecided (5th to 95th percentile of the amount); of the lines: "
+            "inverted_u, u or not_shown",
+        },
+        ("slope_standardised", "curvature_standardised", "turning_point", "criterion_met"),
+    ),
+    Table(
+        "interventions",
+        "transitions",
+        "What follows a challenge by the alliance before it, what repairs a rupture, and whether drops and coded ruptures agree.",
+        {
+            "topic": "after_event, repair (of a rupture, in the next session), or detection",
+            "after": "event after which a response is looked for; rupture: sessions in rupture windows",
+            "response": "response in the same session, one against another, repaired in the next session, or drop of the alliance",
+            "group": "low, high: clients whose alliance before lies below or above the site's median; kinds of event; their difference; within "
+            "clients, between clients: per SD of the alliance before; of detection: what is told",
+            "model": "counted (groups as wholes) or multilevel (logit model with a random intercept of clients)",
+            "alliance_rater": "who rated the alliance",
+            "same_rater": "yes: one person coded the events and rated the alliance; mixed: at some sites",
+            "n_events": "occasions behind the number",
+        },
+        ("share", "transition_odds", "odds_ratio", "random_effect_sd", "kappa"),
     ),
     Table(
         "dropout",
@@ -1092,6 +1216,130 @@ TABLES = (
         },
         ("observed_to_expected", "calibration_slope", "cumulative_risk"),
         steps=("session",),
+    ),
+    Table(
+        "course",
+        "growth",
+        "How the alliance grows over sessions: the mean curve with the spread of single ones, lines, bends, and slopes with the outcome.",
+        {
+            "alliance_rater": "who rated the alliance",
+            "growth_model": "curve (mean and SD of clients by session), linear, quadratic, piecewise (bend at `questions.course.knot`, "
+            "the knot itself is searched), or outcome (clients' lines and the outcome in one model)",
+            "term": "what is told of it; slopes and curvature are those of the mean curve",
+            "session": "session of the curve; empty: none",
+            "same_rater": "yes: one person rated alliance and outcome; empty: no outcome",
+            "bound": "largest value that counts as none (`slope_bound`, `outcome_bound`)",
+            "p_equivalence": "p value of the test that the number lies inside the bounds (two one-sided tests)",
+            "decision": "equivalent, different, equivalent_and_different or undecided; never 'no change' from a test that found none",
+        },
+        (
+            *("mean", "standard_deviation", "slope_per_ten_sessions", "random_effect_sd", "share", "session_number", "slope_contrast"),
+            "slope_standardised",
+        ),
+        numbers=("bound", "p_equivalence"),
+        steps=("session",),
+    ),
+    Table(
+        "course",
+        "peak",
+        "At which of the first sessions each client's alliance is highest, against sessions that could be exchanged.",
+        {
+            "alliance_rater": "who rated the alliance",
+            "statistic": "clients who peak (at the session), mean of the session (less the client's mean over all), mean session "
+            "of the peak, or sessions alike (test that all sessions are the peak equally often)",
+            "session": "session; empty: all",
+            "expected": "what sessions that could be exchanged would give",
+            "p_permutation": "p value of the permutation test that this session is the peak as often as any other",
+        },
+        ("share", "mean_difference", "session_number", "p_value"),
+        numbers=("expected", "p_permutation"),
+        steps=("session",),
+    ),
+    Table(
+        "course",
+        "variability",
+        "How much the alliance varies within clients, how long deviations last, and how little of it the mean curve shows.",
+        {
+            "alliance_rater": "who rated the alliance",
+            "statistic": "SD around the own line, RMSSD (successive differences), autocorrelation, variance of the mean curve and single "
+            "curves and their ratio, reliability of the mean of some sessions, or RMSSD with the outcome (given intake and mean alliance)",
+            "sessions": "how many sessions are averaged, for reliability",
+            "same_rater": "yes: one person rated alliance and outcome; empty: no outcome",
+        },
+        ("standard_deviation", "autocorrelation", "variance", "variance_ratio", "reliability_between", "partial_correlation"),
+    ),
+    Table(
+        "course",
+        "cycles",
+        "Whether clients' alliance goes up and down in cycles, beyond what series without cycles show, and whether clients do so in step.",
+        {
+            "alliance_rater": "who rated the alliance",
+            "surrogates": "series without cycles that are compared: white_noise, or autoregressive (with the site's autocorrelation)",
+            "statistic": "clients with a cycle (p at most .05 against the surrogates), power beyond surrogates (share of the variance "
+            "around the own line that the strongest cycle takes), cycles in step, or period of the strongest cycle",
+            "expected": "what series without cycles, or cycles each with a time of its own, would give",
+            "p_phases": "p value of the Rayleigh test that cycles of clients are not in step",
+        },
+        ("share", "mean_difference", "synchrony", "session_number"),
+        numbers=("expected", "p_phases"),
+    ),
+    Table(
+        "ruptures",
+        "criteria",
+        "Ruptures by several criteria side by side: shares of clients and sessions, depth, length and repair, and what the ratings allow.",
+        {
+            **_CRITERION,
+            "rated_by": "who gave the ratings, reports or codes",
+            "statistic": "what is counted or averaged, in words",
+            "unit": "what is counted (clients, sessions, ruptures), or the unit of a mean",
+        },
+        ("share", "mean"),
+    ),
+    Table(
+        "ruptures",
+        "base_rates",
+        "Shares of clients and of sessions with a rupture beside those that noise alone gives, and the difference.",
+        {
+            **_CRITERION,
+            "rated_by": "who gave the ratings",
+            "surrogates": "noise with each client's mean and SD: shuffled (the own ratings in random order) or autoregressive (normal "
+            "values with the site's autocorrelation of neighbouring sessions)",
+            "unit": "clients or sessions",
+            "statistic": "observed, noise, or excess (observed minus noise)",
+            "p_noise": "share of the surrogates of a site with as many ruptures as observed or more; rows of excess at sites only",
+        },
+        ("share", "share_difference"),
+        numbers=("p_noise",),
+    ),
+    Table(
+        "ruptures",
+        "agreement",
+        "How far two criteria agree about clients and about sessions, and which ruptures of one the other sees too.",
+        {
+            "criterion": "criterion of the configuration",
+            "compared_with": "the other criterion",
+            "unit": "clients, sessions, or ruptures (of the first criterion)",
+            "statistic": "agreement (share on which both agree), kappa, pabak, or also seen (share of the first's ruptures that the other "
+            "sees within `questions.ruptures.match_within` sessions)",
+            "same_rater": "yes: both criteria rest on one person's ratings, so that errors are shared",
+        },
+        ("share", "kappa", "pabak"),
+    ),
+    Table(
+        "ruptures",
+        "outcome",
+        "Outcome and dropout after repaired, unrepaired and no ruptures, early and late, and with a flat, very high alliance.",
+        {
+            **_CRITERION,
+            "outcome": "outcome (higher is better) or dropout",
+            "topic": "pattern (repaired, unrepaired, none), damage_time (early, late), severity (clients with ruptures), number (per ten "
+            "judged sessions), coasting (level and variability of the alliance, without criterion)",
+            "term": "contrast or predictor; of dropout: what was known after each session",
+            "covariates": "what is held constant; of dropout also the number of the session (with early symptoms: only later sessions)",
+            "same_rater": "yes: one person gave the ratings or codes and the outcome (or judged the ending)",
+            "n_events": "dropouts behind the number",
+        },
+        ("standardised_mean_difference", "slope_standardised", "predicted_difference", "hazard_ratio"),
     ),
 )
 
@@ -1176,9 +1424,26 @@ DESCRIPTIVE = {
         **dict.fromkeys(("n_events", "n_at_risk"), COUNT),
         **dict.fromkeys(("events_per_parameter", "p_boundary", "ci_low", "ci_high"), NUMBER),
     },
+    "interventions": {
+        **dict.fromkeys(("topic", "event", "explained", "term", "part", "compared_with", "moderator", "window", "treatment"), TEXT),
+        **dict.fromkeys(("after", "response", "group", "transition_model", "alliance_rater", "same_rater", "decision"), TEXT),
+        **dict.fromkeys(("ci_low", "ci_high"), NUMBER),
+        "n_events": COUNT,
+    },
     "multiverse": {**dict.fromkeys(("score", "score_sd", "ci_low", "ci_high", "df"), NUMBER), "n_scores": COUNT},
+    "course": {
+        **dict.fromkeys(("alliance_rater", "growth_model", "term", "session", "sessions", "same_rater", "statistic", "surrogates"), TEXT),
+        **dict.fromkeys(("p_permutation", "p_phases", "resultant", "ci_low", "ci_high", "df"), NUMBER),
+    },
+    "ruptures": {
+        **dict.fromkeys(("criterion", "rule", "rated_by", "statistic", "unit", "surrogates", "compared_with", "same_rater"), TEXT),
+        **dict.fromkeys(("outcome", "topic", "term", "covariates"), TEXT),
+        **dict.fromkeys(("p_noise", "ci_low", "ci_high"), NUMBER),
+        "n_events": COUNT,
+    },
     "client_factors": {
         **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
+        **dict.fromkeys(("where", "pair", "alliance_instrument", "index"), TEXT),
         "n_factors": NUMBER,
     },
     "alliance_outcome": {
@@ -1203,6 +1468,8 @@ DESCRIPTIVE = {
             TEXT,
         ),
         **dict.fromkeys(("denominator", "category", "rule"), TEXT),
+        **dict.fromkeys(("n_gains", "n_unmatched", "n_unmeasured", "n_without"), COUNT),
+        **dict.fromkeys(("mean_gain", "mean_without"), NUMBER),
         "ci_low": NUMBER,
         "ci_high": NUMBER,
     },
@@ -1248,6 +1515,10 @@ _COUNTS = (
     "n_at_risk",
     "n_specifications",
     "n_units",
+    "n_gains",
+    "n_unmatched",
+    "n_unmeasured",
+    "n_without",
 )
 _NUMBERS = ("estimate", "std_error", "ci_low", "ci_high", "share_missing", "published", "difference", *HETEROGENEITY)
 NUMBERS_OF_ESTIMATE = ("estimate", "std_error", "ci_low", "ci_high", "difference", *HETEROGENEITY)

@@ -13,7 +13,7 @@ from alliance.questions import dropout_models as models
 from alliance.questions import dropout_periods as spans
 from alliance.questions import dropout_pooling, effects
 from alliance.questions.contract import POOLED, finish
-from alliance.questions.part import Part, largest_counts
+from alliance.questions.part import Part, summary_fields
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
@@ -34,6 +34,14 @@ needs = ()
 tables = ("hazard", "survival", "definitions", "calibration")
 
 SUMMARIES_ONLY = "not estimable: needs sessions and endings of single clients; the site published summaries only"
+NO_INTERVAL = {
+    "calibration": (({"statistic": "predicted"}, "the mean of what the model expects of these clients"),),
+    "survival": (
+        ({"estimate_type": "cumulative_risk", "estimate": 0.0}, "nobody has dropped out yet"),
+        ({"estimate_type": "share_in_treatment", "estimate": 1.0}, "nobody has left yet"),
+        ({"estimate_type": "share_in_treatment", "estimate": 0.0}, "nobody is left"),
+    ),
+}
 _KEYS = {
     "hazard": [name for name in dropout_pooling.HAZARD_KEYS if name != "same_rater"],
     "survival": dropout_pooling.SURVIVAL_KEYS,
@@ -76,15 +84,10 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     }.items():
         for row in rows:
             _add(part, name, row, site.published is not None)
-    return SiteSummary(
-        site=site.site,
-        label=site.label,
-        question="dropout",
-        n={**largest_counts(part.rows), "clients": len(found.clients)},
-        facts={**part.facts, "reason": SUMMARIES_ONLY if site.published is not None else ""},
-        estimates=pd.DataFrame(part.rows),
-        vcov=_variances(part),
-    )
+    fields = summary_fields({"dropout": part}, own_models=("dropout",))
+    fields["n"] |= {"clients": len(found.clients)}
+    facts = {**part.facts, "reason": SUMMARIES_ONLY if site.published is not None else ""}
+    return SiteSummary(site=site.site, label=site.label, question="dropout", facts=facts, **fields)
 
 
 def _raw(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,15 +105,6 @@ def _add(part: Part, table: str, row: Mapping[str, Any], published: bool) -> Non
         own |= dict.fromkeys(("estimate", "ci_low", "ci_high", "p_boundary"))
     variance = row.get("variance", np.nan) if row["status"] in ("estimated", "flagged") else np.nan
     part.add({"level": "client", **own, "model": table, "parameter": named}, variance)
-
-
-def _variances(part: Part) -> pd.DataFrame:
-    rows = [
-        {"model": row["model"], "parameter1": row["parameter"], "parameter2": row["parameter"], "cov": value}
-        for row, value in zip(part.rows, part.variances)
-        if np.isfinite(value)
-    ]
-    return pd.DataFrame(rows, columns=["model", "parameter1", "parameter2", "cov"])
 
 
 def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Mapping[str, Any]) -> pd.DataFrame:
@@ -179,7 +173,8 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     """
     summaries = sorted(summaries, key=lambda one: one.site)
     found = dropout_pooling.tables_of(effects.gather(summaries), summaries, options, tables)
-    return {name: finish(found[name], "dropout", name) for name in found}
+    told = {name: effects.say_why_no_interval(found[name], NO_INTERVAL.get(name, ())) for name in found}
+    return {name: finish(told[name], "dropout", name) for name in found}
 
 
 def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Sentence]:

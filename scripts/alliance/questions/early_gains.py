@@ -37,6 +37,7 @@ tables = ("partial", "hypotheses", "sudden_gains", "change_categories")
 
 SUMMARIES_ONLY = "not estimable: needs sessions of single clients; the site published summaries only"
 INTAKE, INTAKE_AND_GAIN = "intake", "intake and early symptoms"
+AROUND_MEANS, AROUND_COUNTS = ("mean_gain", "mean_without"), ("n_gains", "n_unmatched", "n_unmeasured", "n_without")
 SQUARES = {"partial_correlation": "share_of_rest", "semipartial_correlation": "r_squared_change"}
 _KEYS = {
     "partial": ["window", "alliance_rater", "outcome_rater", "same_rater", "items", "covariates", "estimate_type"],
@@ -508,6 +509,8 @@ def _around(site: SiteData, shifts: pd.DataFrame, judged: pd.Index, options: Map
                 "method": ("cluster_jackknife" if not row["reason"] else "client_jackknife") if estimated else "none",
                 "status": row["status"],
                 "reason": row["reason"] if estimated else f"not estimable: {row['reason']}",
+                **{name: row[name] for name in AROUND_MEANS if estimated},
+                **{name: int(row[name]) for name in AROUND_COUNTS},
             }
         )
     return rows
@@ -530,6 +533,7 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     for name, keys in _KEYS.items():
         chosen = gathered[gathered["model"].eq(name)] if len(gathered) else gathered
         found[name] = _rows(chosen, keys, summaries, options) if len(chosen) else pd.DataFrame()
+    found["sudden_gains"] = _with_gains(found["sudden_gains"])
     found["partial"] = effects.stack(found["partial"], effects.squared(found["partial"], SQUARES))
     found["hypotheses"] = _hypotheses(found["hypotheses"], found["partial"], tables["alliance_outcome/timing"], options)
     return {name: finish(found[name], "early_gains", name) for name in found}
@@ -549,6 +553,22 @@ def _rows(chosen: pd.DataFrame, keys: Sequence[str], summaries: Sequence[SiteSum
             effects.absent_site_rows(summaries, pooled[list(keys)], scale),
         ]
     return effects.stack(*parts)
+
+
+def _with_gains(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of sudden gains with what stands behind the alliance around them: sums over sites, and means over their gains."""
+    if table.empty or "n_gains" not in table:
+        return table
+    table = table.reset_index(drop=True)
+    sites = table[table["site"].ne(POOLED) & table["status"].isin(WITH_NUMBERS) & table["estimate_type"].eq("mean_difference")]
+    for at in table.index[table["site"].eq(POOLED) & table["estimate_type"].eq("mean_difference") & table["status"].isin(WITH_NUMBERS)]:
+        own = sites[sites["statistic"].eq(table.at[at, "statistic"]) & sites["std_error"].notna()]
+        gains = own["n_gains"].astype(float)
+        for name in AROUND_COUNTS:
+            table.at[at, name] = int(own[name].astype(float).sum())
+        for name in AROUND_MEANS:
+            table.at[at, name] = float((gains * own[name].astype(float)).sum() / gains.sum())
+    return table
 
 
 STATEMENTS = {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.questions.contract import CLUSTERED, HETEROGENEITY, POOLED, WITH_NUMBERS
+from alliance.questions.contract import CLUSTERED, HETEROGENEITY, POOLED, WITH_NUMBERS, WITHOUT_ERROR
 from alliance.questions.pooled_sites import LEFT_OUT
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
@@ -347,6 +347,32 @@ def squared(rows: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
         ci_low=squares.min(axis=1, skipna=False).where(~((low <= 0) & (high >= 0)), 0.0),
         ci_high=squares.max(axis=1, skipna=False),
     )
+
+
+def without_interval(rows: pd.DataFrame) -> np.ndarray:
+    """Return which estimates have no interval although their method would allow for one, shape (rows,)."""
+    numbers = rows["status"].isin(WITH_NUMBERS) & rows["ci_low"].isna() & ~rows["method"].isin(WITHOUT_ERROR)
+    return numbers.to_numpy(dtype=bool)
+
+
+def say_why_no_interval(rows: pd.DataFrame, why: Sequence[tuple[Mapping[str, str], str]]) -> pd.DataFrame:
+    """Return rows of which every estimate without an interval says why.
+
+    Parameters
+    ----------
+    rows : DataFrame
+    why : sequence of (mapping, str)
+        Values of columns, and why such rows have no interval, in words; the first that fits a row counts.
+    """
+    if rows.empty or "ci_low" not in rows:
+        return rows
+    left = without_interval(rows)
+    reasons = rows["reason"].astype(object).where(rows["reason"].notna(), "").to_numpy(copy=True)
+    for keys, words in (*why, ({}, "its standard error is zero or not known")):
+        fits = left & np.logical_and.reduce([left, *(rows[name].eq(value).to_numpy(dtype=bool) for name, value in keys.items())])
+        reasons[fits] = [f"{told}; no interval: {words}" if told else f"no interval: {words}" for told in reasons[fits]]
+        left = left & ~fits
+    return rows.assign(reason=reasons)
 
 
 def stack(*frames: pd.DataFrame) -> pd.DataFrame:

@@ -20,9 +20,7 @@ from alliance.questions import (
     measurement_structure,
 )
 from alliance.questions.contract import finish
-from alliance.questions.correlations import variances
-from alliance.questions.moments import COLUMNS
-from alliance.questions.part import VCOV, Part, largest_counts, stacked
+from alliance.questions.part import Part, summary_fields
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
@@ -71,18 +69,12 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         Not used.
     """
     parts: dict[str, Part] = {name: part.estimate(site, options) for name, part in PARTS.items()}
-    rows = [{**row, "model": name} for name, part in parts.items() for row in part.rows]
-    spread = [value for part in parts.values() for value in part.variances]
-    covariances = [part.covariances.assign(model=name) for name, part in parts.items()]
     return SiteSummary(
         site=site.site,
         label=site.label,
         question="measurement",
-        n=largest_counts(rows),
         facts={"language": site.facts.get("language"), **{name: part.facts for name, part in parts.items() if part.facts}},
-        moments=stacked([part.moments for part in parts.values()], COLUMNS),
-        estimates=pd.DataFrame(rows),
-        vcov=stacked([variances(rows, spread), *covariances], VCOV),
+        **summary_fields(parts),
     )
 
 

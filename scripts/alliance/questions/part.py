@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from alliance.questions.moments import no_moments
+from alliance.questions.correlations import variances
+from alliance.questions.moments import COLUMNS, no_moments
 from alliance.questions.summary import COUNTED
 
 VCOV = ["model", "parameter1", "parameter2", "cov"]
@@ -42,6 +43,30 @@ class Part:
         """Add one row with the variance of its estimate."""
         self.rows.append(dict(row))
         self.variances.append(float(variance))
+
+
+def summary_fields(parts: Mapping[str, Part], own_models: Collection[str] = ()) -> dict[str, Any]:
+    """Return ``n``, ``moments``, ``estimates`` and ``vcov`` of a site's summary from all its parts.
+
+    Parameters
+    ----------
+    parts : mapping of str to Part
+        By name, which is the ``model`` of a part's rows and covariances.
+    own_models : collection of str
+        Parts whose rows and covariances bring a ``model`` of their own.
+    """
+    rows, spread, covariances = [], [], []
+    for name, part in parts.items():
+        kept = name in own_models
+        rows += [row if kept else {**row, "model": name} for row in part.rows]
+        spread += part.variances
+        covariances.append(part.covariances if kept else part.covariances.assign(model=name))
+    return {
+        "n": largest_counts(rows),
+        "moments": stacked([part.moments for part in parts.values()], COLUMNS),
+        "estimates": pd.DataFrame(rows),
+        "vcov": stacked([variances(rows, spread), *covariances], VCOV),
+    }
 
 
 def largest_counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, int | None]:

@@ -23,9 +23,7 @@ from alliance.questions import (
     path_models_technique,
 )
 from alliance.questions.contract import finish
-from alliance.questions.correlations import variances
-from alliance.questions.moments import COLUMNS
-from alliance.questions.part import VCOV, Part, largest_counts, stacked
+from alliance.questions.part import Part, summary_fields
 from alliance.questions.path_models_sent import sent_by
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
@@ -94,18 +92,12 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         "comparison": path_models_comparison.estimate(fits, options),
         **{name: part.estimate(site, options) for name, part in PARTS.items()},
     }
-    rows = [row if name in ("models", "indirect") else {**row, "model": name} for name, part in parts.items() for row in part.rows]
-    spread = [value for part in parts.values() for value in part.variances]
-    covariances = [part.covariances if name == "models" else part.covariances.assign(model=name) for name, part in parts.items()]
     return SiteSummary(
         site=site.site,
         label=site.label,
         question="path_models",
-        n=largest_counts(rows),
         facts={name: part.facts for name, part in parts.items() if part.facts},
-        moments=stacked([part.moments for part in parts.values()], COLUMNS),
-        estimates=pd.DataFrame(rows),
-        vcov=stacked([variances(rows, spread), *covariances], VCOV),
+        **summary_fields(parts, own_models=("models", "indirect")),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from alliance.questions.contract import COLUMN_MEANINGS, ESTIMATE_TYPES, HETEROGENEITY_MEANINGS, METHODS, POOLED, TABLES, Table
 from alliance.questions.coverage import Coverage, sentences
@@ -14,8 +14,20 @@ def _listing(meanings: dict[str, str], heading: str) -> list[str]:
     return [f"| {heading} | meaning |", "| --- | --- |", *(f"| `{name}` | {meaning} |" for name, meaning in meanings.items()), ""]
 
 
-def text(coverage: Sequence[Coverage], sensitivity: Sequence[Table] = ()) -> str:
-    """Return the page as Markdown, with what simulations showed beside the methods; last the tables over scenarios, ``sensitivity``."""
+def text(
+    coverage: Sequence[Coverage], sensitivity: Sequence[Table] = (), beside: Mapping[str, tuple[str, Mapping[str, str]]] | None = None
+) -> str:
+    """Return the page as Markdown.
+
+    Parameters
+    ----------
+    coverage : sequence of Coverage
+        What simulations showed, told beside the methods.
+    sensitivity : sequence of Table
+        Tables over scenarios.
+    beside : mapping or None
+        Files that are no tables of estimates: by their path what they hold, and their columns with what these mean.
+    """
     simulated = {method: " ".join(sentences([one for one in coverage if one.method == method])) for method in METHODS}
     methods = {method: f"{meaning}. {simulated[method]}" if simulated[method] else meaning for method, meaning in METHODS.items()}
     lines = [
@@ -43,6 +55,8 @@ def text(coverage: Sequence[Coverage], sensitivity: Sequence[Table] = ()) -> str
         lines += [f"## `{table.question}/{table.name}.csv`", "", *_described(table)]
     for table in sensitivity:
         lines += [f"## `results/sensitivity/tables/{table.name}.csv`", "", *_described(table)]
+    for path, (description, columns) in (beside or {}).items():
+        lines += [f"## `{path}`", "", description, "", *_listing(dict(columns), "column")]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,11 @@ class Published:
 
     moments: pd.DataFrame
     effects: pd.DataFrame
+
+    def without(self, variables: Collection[str]) -> Published:
+        """Return the figures that do not concern some study variables; effects, whose variables are not named, go with the first of them."""
+        concerned = self.moments["var1"].isin(list(variables)) | self.moments["var2"].isin(list(variables))
+        return Published(self.moments[~concerned], self.effects.iloc[:0] if len(variables) else self.effects)
 
 
 class Ratings(Mapping[str, pd.DataFrame]):

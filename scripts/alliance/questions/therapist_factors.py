@@ -10,8 +10,7 @@ import pandas as pd
 
 from alliance.questions import effects, therapist_factors_effects, therapist_factors_variance
 from alliance.questions.contract import POOLED, finish
-from alliance.questions.correlations import variances
-from alliance.questions.part import VCOV, Part, largest_counts, stacked
+from alliance.questions.part import Part, summary_fields
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
@@ -32,6 +31,10 @@ pool_reads = ("pooling", "alliance.rater", "alliance.scale", "questions.therapis
 needs = ()
 tables = ("effects", "variance")
 
+NO_INTERVAL = (
+    ({"estimate_type": "variance_share"}, "what therapists, all clients alike or some kinds of client, leave; their shares have one"),
+    ({"estimate_type": "reliability_of_means"}, "the share between therapists that it follows from has none"),
+)
 PARTS = {"effects": therapist_factors_effects, "variance": therapist_factors_variance}
 
 
@@ -48,17 +51,9 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     """
     found = sample(site, options)
     parts: dict[str, Part] = {name: part.estimate(found, options, site.published is not None) for name, part in PARTS.items()}
-    rows = [{**row, "model": name, "parameter": PARTS[name].parameter(row)} for name, part in parts.items() for row in part.rows]
-    spread = [value for part in parts.values() for value in part.variances]
-    covariances = [part.covariances.assign(model=name) for name, part in parts.items() if len(part.covariances)]
-    return SiteSummary(
-        site=site.site,
-        label=site.label,
-        question="therapist_factors",
-        n=largest_counts(rows),
-        estimates=pd.DataFrame(rows),
-        vcov=stacked([variances(rows, spread), *covariances], VCOV),
-    )
+    for name, part in parts.items():
+        part.rows = [{**row, "parameter": PARTS[name].parameter(row)} for row in part.rows]
+    return SiteSummary(site=site.site, label=site.label, question="therapist_factors", **summary_fields(parts))
 
 
 def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Mapping[str, Any]) -> pd.DataFrame:
@@ -112,7 +107,8 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     for name, part in PARTS.items():
         own = gathered[gathered["model"].eq(name)].reset_index(drop=True)
         beside = together_rows[together_rows["model"].eq(name)].drop(columns="model").reset_index(drop=True)
-        found[name] = finish(part.pool(own, summaries, options, beside), "therapist_factors", name)
+        rows = effects.say_why_no_interval(part.pool(own, summaries, options, beside), NO_INTERVAL)
+        found[name] = finish(rows, "therapist_factors", name)
     return found
 
 

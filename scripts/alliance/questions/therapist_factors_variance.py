@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from alliance.questions import effects
@@ -241,7 +242,7 @@ def _reliability(
     found: Sample, frame: pd.DataFrame, window: str, reason: str, options: Mapping[str, Any], one_stage: bool
 ) -> dict[str, Any]:
     """Return the reliability of the mean of a therapist's clients, median over therapists."""
-    from alliance.statistics.multilevel import mixed_model, reliability_of_means
+    from alliance.statistics.multilevel import mixed_model, reliability_of_means, variance_shares
 
     row = {
         **_key(BY_CLIENT, CONSTANT, "", NONE, window, "reliability_of_means", options),
@@ -257,11 +258,23 @@ def _reliability(
     if model.fit is None:
         return absent(row, model.reason)
     between, within = (float(value) for value in model.variances["variance"].iloc[-2:])
-    median = reliability_of_means(between, within, frame.groupby("therapist").size()).median
+    sizes = frame.groupby("therapist").size()
+    median = reliability_of_means(between, within, sizes).median
+    level = options["pooling"]["level"]
+    if one_stage:
+        split = variance_parts(frame, "alliance", ("therapist",), residual="client", site="site", intervals=("therapist",), level=level)
+        ends = (split.parts[0].ci_low, split.parts[0].ci_high) if split.parts else ()
+    else:
+        share = variance_shares(frame, "alliance", ["therapist"], residual="client", level=level).iloc[0]
+        ends = (share["ci_low"], share["ci_high"])
+    # The reliability of a mean of so many clients grows with the share between therapists, so that its interval is that of the share.
+    limits = [reliability_of_means(end, 1 - end, sizes).median for end in ends if np.isfinite(end)]
+    limits = dict(zip(("ci_low", "ci_high"), limits, strict=True)) if len(limits) == 2 else {}
     low = median < LOW_RELIABILITY
     return {
         **row,
         "estimate": median,
+        **limits,
         "method": "one_stage" if one_stage else "mixed_model",
         "status": "flagged" if low else "estimated",
         "reason": f"below {LOW_RELIABILITY:g}: therapists cannot be told apart by the means of their clients" if low else "",

@@ -129,7 +129,8 @@ class Verdict:
 class Chapter:
     """What one or several questions of the configuration found, as it is told to a reader.
 
-    ``question`` is what the reader asks, ``sources`` are the questions of the configuration whose methods are told.
+    ``question`` is what the reader asks, ``sources`` are the questions of the configuration whose methods are told, ``standing`` says what
+    of it was registered.
     """
 
     id: str
@@ -142,6 +143,7 @@ class Chapter:
     limits: tuple[str, ...] = ()
     headlines: tuple[str, ...] = ()
     missing: tuple[str, ...] = field(default=())
+    standing: str = ""
 
 
 def slug(text: str) -> str:

@@ -58,6 +58,10 @@ class ReportData:
         Bibliography by key.
     coverage : sequence of Coverage
         How often intervals held the truth in simulations.
+    preregistration : mapping or None
+        What was registered; None where nothing was.
+    deviations : DataFrame
+        What was registered beside what this scenario has.
     """
 
     scenario: str
@@ -72,6 +76,8 @@ class ReportData:
     benchmarks: Sequence[Benchmark] = ()
     references: Mapping[str, Reference] = field(default_factory=dict)
     coverage: Sequence[Coverage] = ()
+    preregistration: Mapping[str, Any] | None = None
+    deviations: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def decimals(self) -> int:
@@ -192,6 +198,8 @@ def read(
     benchmarks: Path,
     references: Path,
     coverage: Path,
+    preregistration: Mapping[str, Any] | None,
+    deviations: Path,
 ) -> ReportData:
     """Read everything that a scenario's pages are made from."""
     options = read_json(config)
@@ -209,7 +217,15 @@ def read(
         benchmarks=published.read(benchmarks),
         references=bibliography.parse(Path(references).read_text(encoding="utf-8")),
         coverage=simulated.read(coverage),
+        preregistration=preregistration,
+        deviations=read_deviations(deviations),
     )
+
+
+def read_deviations(path: Path) -> pd.DataFrame:
+    """Read ``deviations.csv``: all text, empty where there is none."""
+    cells = pd.read_csv(path, dtype=object, keep_default_na=False, encoding="utf-8")
+    return pd.DataFrame({name: _unprotected(cells[name]) for name in cells}, dtype=object)
 
 
 def question_module(question: str) -> Any:

@@ -21,11 +21,13 @@ TITLES = {
     "alliance_outcome": "Alliance and outcome",
     "within_clients": "Alliance and symptoms within clients",
     "dropout": "Alliance and dropout",
+    "rupture_outcome": "Unrepaired ruptures and outcome",
 }
 AXES = {
     "alliance_outcome": "Correlation of alliance and outcome",
     "within_clients": "Symptoms of the next session (better: up), SD",
     "dropout": "Hazard ratio of dropout, per SD of the alliance",
+    "rupture_outcome": "Outcome after an unrepaired rupture, SD",
 }
 LIMITS = (
     "All specifications rest on the same clients. That many of them agree is no replication, and their share is not a probability.",

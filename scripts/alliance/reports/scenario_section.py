@@ -64,7 +64,7 @@ def scenario_chapter(table: pd.DataFrame, decimals: int, level: str) -> Chapter:
     findings = [f"{common.plural(len(scenarios) - 1, 'scenario')} stand beside the configuration as it stands ({BASE})."]
     findings += [one.sentence() for one in told]
     if same:
-        findings.append(f"The same in every scenario, to {common.plural(decimals, 'decimal')}: {listed(same)}.")
+        findings.append(f"As in {BASE} wherever they can be estimated, to {common.plural(decimals, 'decimal')}: {listed(same)}.")
     folds = [
         Fold(f"{SECTION}-{slug(question)}", f"Scenario by scenario: {common.words(question).lower()}", tuple(_figures(own, level)))
         for question in dict.fromkeys(one.question for one in told)
@@ -134,13 +134,15 @@ class _Headline:
         text += f"It moves most in {most.scenario}, to {self.form(most.estimate)} ({self.change(most)})"
         values = [row.estimate for row in self.numbers]
         text += f"; over all scenarios it lies between {self.form(min(values))} and {self.form(max(values))}"
-        sides = {row.estimate > self.null for row in self.numbers}
-        if len(sides) > 1:
-            other = [row.scenario for row in self.scenarios if (row.estimate > self.null) != (self.base.estimate > self.null)]
+        if other := [row.scenario for row in self.scenarios if self._side(row) * self._side(self.base) < 0]:
             text += f", and lies on the other side of {self.null:g} in {listed(other)}"
         if turned := self._decided_otherwise():
             text += f". Unlike in {BASE}, the interval {turned}"
         return f"{text}."
+
+    def _side(self, row: Any) -> int:
+        """Return on which side of no effect a value lies as it is printed: 1, -1, or 0 where it prints as no effect."""
+        return 0 if self.form(row.estimate) == self.form(self.null) else 1 if row.estimate > self.null else -1
 
     def _decided_otherwise(self) -> str:
         """Return in which scenarios the interval holds or leaves out no effect where that of base does not."""

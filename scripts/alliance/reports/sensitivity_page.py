@@ -13,6 +13,7 @@ from alliance.reports.elements import Chapter, slug
 from alliance.reports.inputs import ReportData, head
 from alliance.reports.multiverse_chapter import methods, multiverse_chapter
 from alliance.reports.page import Section, environment, render
+from alliance.reports.registration import registration_chapter
 from alliance.reports.scenario_section import scenario_chapter
 from alliance.sensitivity.specifications import multiverses
 
@@ -55,6 +56,8 @@ def _content(data: ReportData, options: Mapping[str, Any]) -> dict[str, Any]:
     chapters: list[Chapter] = [scenario_chapter(data.tables["sensitivity"]["scenario_comparison"], data.decimals, data.level)]
     found = multiverses(options) if options else []
     chapters += [multiverse_chapter(data, one, options) for one in found]
+    scenarios = list(dict.fromkeys(data.tables["sensitivity"]["scenario_comparison"]["scenario"]))
+    chapters.append(registration_chapter(data.preregistration, data.deviations, scenarios))
     sentences = [sentence for one in found for sentence in methods(one, options)]
     told = [headline for chapter in chapters for headline in chapter.headlines]
     return {

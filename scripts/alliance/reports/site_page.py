@@ -13,8 +13,10 @@ from alliance.reports.chapters import (
     client_factors,
     common,
     congruence,
+    course,
     dropout,
     early_gains,
+    interventions,
     measurement_overlap,
     measurement_reliability,
     path_models,
@@ -48,6 +50,13 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
         "Client factors and early alliance",
     ),
     "congruence": (congruence.site_rows, None, congruence.statistic_name, "Client and therapist of the same sessions"),
+    "interventions": (
+        interventions.site_rows,
+        None,
+        lambda row: common.words(row.event),
+        "Coded events and the alliance one session later, within clients",
+    ),
+    "course": (course.site_rows, None, course.row_name, "Course of the alliance"),
     "dropout": (dropout.site_rows, None, dropout.estimate_name, "First-session alliance and dropout (hazard ratio)"),
 }
 
@@ -106,11 +115,11 @@ def estimate_tables(data: ReportData, site: str) -> list[Table]:
 
 def _beside(data: ReportData, table: pd.DataFrame, site: str, label: Any, title: str, id: str) -> Table:
     pooled = {}
-    for row in common.pooled_rows(table).itertuples():
+    for row in common.tuples(common.pooled_rows(table)):
         if row.method != "two_stage_sem":
             pooled.setdefault(_identity(row, label), row)
     rows = []
-    for row in common.select(table, site=site).itertuples():
+    for row in common.tuples(common.select(table, site=site)):
         beside = pooled.get(_identity(row, label))
         rows.append(
             (

@@ -11,7 +11,7 @@ import pandas as pd
 
 from alliance.issues import Severity, why_left_out
 from alliance.questions.sentences import Sentence
-from alliance.reports import chapters, figures, methods_text, numbers
+from alliance.reports import chapters, figures, methods_text, numbers, registration
 from alliance.reports.bibliography import listing
 from alliance.reports.chapters import common
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Table, listed, number_cell, text_cell
@@ -26,7 +26,14 @@ def content(data: ReportData) -> dict[str, Any]:
     """Return what the template of the study page draws."""
     told = {question: methods_text.of_question(data, question) for question in data.tables if data.tables[question]}
     around = methods_text.general(data)
-    parts = [replace(chapter, methods=methods_text.printed(data, _sentences(told, chapter))) for chapter in chapters.build(data)]
+    parts = [
+        replace(
+            chapter,
+            methods=methods_text.printed(data, _sentences(told, chapter)),
+            standing=registration.standing(data.preregistration, chapter.sources),
+        )
+        for chapter in chapters.build(data)
+    ]
     return {
         "cards": cards(data),
         "headlines": [headline for chapter in parts for headline in chapter.headlines],
@@ -36,6 +43,7 @@ def content(data: ReportData) -> dict[str, Any]:
         "measures": measures_table(data),
         "chapters": parts,
         "conduct": methods_text.printed(data, around),
+        "registration": registration.registration_chapter(data.preregistration, data.deviations, [data.scenario]),
         "exclusions": exclusion_sentences(data),
         "faults": fault_table(data),
         "reproducibility": reproducibility(data),
@@ -58,6 +66,7 @@ def sections(content: dict[str, Any]) -> list[Section]:
         Section("measures", "Measures"),
         *(Section(chapter.id, chapter.title) for chapter in content["chapters"]),
         Section("conduct", "How the study was run"),
+        Section(registration.SECTION, registration.TITLE),
         Section("exclusions", "Errors and exclusions"),
         Section("reproducibility", "Reproducibility"),
         Section("references", "References"),

@@ -33,7 +33,7 @@ SCENARIO_COMPARISON = Table(
     numbers=("base_estimate", "change"),
 )
 
-_MULTIVERSE = {"multiverse": "effect whose specifications these are: alliance_outcome, within_clients or dropout"}
+_MULTIVERSE = {"multiverse": "effect whose specifications these are: alliance_outcome, within_clients, dropout or rupture_outcome"}
 
 SPECIFICATIONS = Table(
     SENSITIVITY,
@@ -48,7 +48,7 @@ SPECIFICATIONS = Table(
         "p_flips": "p value of no effect in this specification, by sign flips of therapists",
         "p_adjusted": "the same given that the strongest of all specifications was looked for",
     },
-    (*FORM_TYPES, "slope_standardised", "hazard_ratio"),
+    (*FORM_TYPES, "slope_standardised", "hazard_ratio", "standardised_mean_difference"),
     numbers=("p_flips", "p_adjusted"),
     steps=("specification",),
 )

@@ -85,6 +85,25 @@ TARGETS = {
             "hazard_ratio",
             "log_ratio",
         ),
+        Target(
+            "rupture_outcome",
+            "unrepaired ruptures against none, and outcome",
+            "rupture_specifications",
+            "ruptures",
+            "outcome",
+            (
+                "alliance",
+                "outcome",
+                "symptoms",
+                "early_gain.window",
+                "pooling.min_clients",
+                "pooling.level",
+                "questions.ruptures",
+            ),
+            ("pooling",),
+            "standardised_mean_difference",
+            "identity",
+        ),
     )
 }
 SCORING = "scoring"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from alliance.statistics.distributions import critical_value
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from alliance.statistics.multilevel import MixedModel
 
 PARTS = ("start", "change")
 
@@ -74,7 +77,7 @@ class GrowthEffects:
         return estimate - margin, estimate + margin
 
 
-def working_variances(rows: pd.DataFrame) -> Working:
+def working_variances(rows: pd.DataFrame, fixed: Sequence[str] = ("1", "time")) -> Working:
     """Return the variances of a growth model without any characteristic of clients (REML).
 
     Parameters
@@ -82,23 +85,29 @@ def working_variances(rows: pd.DataFrame) -> Working:
     rows : DataFrame
         ``score, time, client`` and, where therapists are known, ``therapist``; one row a session. Where too few clients have three
         sessions for slopes of their own, clients differ in their intercepts alone.
+    fixed : sequence of str
+        Columns that give the mean curve; ``"1"`` is the intercept.
     """
     from alliance.statistics.multilevel import mixed_model
 
     levels = ["therapist", "client"] if "therapist" in rows else ["client"]
     reason = ""
     for random in ({"client": ("1", "time")}, {"client": ("1",)}):
-        model = mixed_model(rows, "score", ["1", "time"], levels, random=random)
+        model = mixed_model(rows, "score", list(fixed), levels, random=random)
         if model.fit is not None:
-            found = {(row.level, row.term1, row.term2): row.variance for row in model.variances.itertuples()}
-            size = len(random["client"])
-            client = np.zeros((2, 2))
-            for i, one in enumerate(("1", "time")[:size]):
-                for j, two in enumerate(("1", "time")[:size]):
-                    client[i, j] = found.get(("client", one, two), found.get(("client", two, one), 0.0))
-            return Working(client, float(found.get(("therapist", "1", "1"), 0.0)), float(model.residual_variance))
+            return working_of(model)
         reason = reason or model.reason
     return Working(np.full((2, 2), np.nan), np.nan, np.nan, reason)
+
+
+def working_of(model: MixedModel) -> Working:
+    """Return the variances of a fitted model with lines of ``client`` on ``time`` and, where known, intercepts of ``therapist``."""
+    found = {(row.level, row.term1, row.term2): row.variance for row in model.variances.itertuples()}
+    client = np.zeros((2, 2))
+    for i, one in enumerate(("1", "time")):
+        for j, two in enumerate(("1", "time")):
+            client[i, j] = found.get(("client", one, two), found.get(("client", two, one), 0.0))
+    return Working(client, float(found.get(("therapist", "1", "1"), 0.0)), float(model.residual_variance))
 
 
 def growth_effects(

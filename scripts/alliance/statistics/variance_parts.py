@@ -177,6 +177,9 @@ def profiled_share(model: MixedModel, index: int, shares: np.ndarray, level: flo
 
     share = float(shares[index])
     low, high, step = 0.0, 1.0, 0.05
+    if not excess(share) < 0:
+        # Without variance of what a row is, as where no client's ratings change, the likelihood has no maximum to profile from.
+        return float("nan"), float("nan")
     if share > 1e-6 and excess(1e-7) > 0:
         low = float(brentq(excess, 1e-7, share, xtol=1e-6, rtol=1e-6))
     upper = min(share + step, (1 + share) / 2)

@@ -70,6 +70,8 @@ def checks(config: Mapping[str, Any]) -> list[Found]:
         *_measurement_faults(config),
         *_congruence_faults(config),
         *_dropout_faults(config),
+        *_intervention_faults(config),
+        *_rupture_faults(config),
     ]
 
 
@@ -118,6 +120,10 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
         uses.append(((*base, "session_window"), questions["congruence"]["session_window"]))
     if questions["dropout"]["enabled"]:
         uses.append((("questions", "dropout", "window"), questions["dropout"]["window"]))
+    if questions["interventions"]["enabled"]:
+        base = ("questions", "interventions")
+        uses.append(((*base, "window"), questions["interventions"]["window"]))
+        uses += [((*base, "phases", position), name) for position, name in enumerate(questions["interventions"]["phases"])]
     for path, name in uses:
         if name is not None and name not in windows:
             yield path, f"there is no window '{name}' in alliance.windows{nearest(name, windows)}"
@@ -352,6 +358,14 @@ def _congruence_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             yield (content["outcome"], "instruments"), f"surface {name} needs one; list some or drop questions.congruence.surfaces.{name}"
 
 
+def _rupture_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    if not config["questions"]["ruptures"]["enabled"]:
+        return
+    for needed in ("alliance", "outcome"):
+        if not config[needed].get("instruments"):
+            yield (needed, "instruments"), "ruptures needs one; list some or set questions.ruptures.enabled: false"
+
+
 def _dropout_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     question = config["questions"]["dropout"]
     if not question["enabled"]:
@@ -363,3 +377,41 @@ def _dropout_faults(config: Mapping[str, Any]) -> Iterator[Found]:
             if column in CONSTRUCTS:
                 path = ("questions", "dropout", "combinations", name, role)
                 yield path, f"'{column}' is a construct; name a column of the {role}s table"
+
+
+def _intervention_faults(config: Mapping[str, Any]) -> Iterator[Found]:
+    question = config["questions"]["interventions"]
+    if not question["enabled"]:
+        return
+    base = ("questions", "interventions")
+    if not config["alliance"].get("instruments"):
+        yield (
+            ("alliance", "instruments"),
+            "interventions needs an alliance instrument; list one or set questions.interventions.enabled: false",
+        )
+    events = question["events"]
+    if not events:
+        yield (*base, "events"), "no event is given; add one or set enabled: false"
+        return
+    uses: list[tuple[tuple[Any, ...], str | None]] = [
+        ((*base, "initially_poor", "attention"), question["initially_poor"]["attention"]),
+        ((*base, "ruptures", "observed"), question["ruptures"]["observed"]),
+        ((*base, "transitions", "after"), question["transitions"]["after"]),
+    ]
+    lists = {
+        (*base, "accuracy"): question["accuracy"],
+        (*base, "curvilinear"): question["curvilinear"],
+        (*base, "ruptures", "contrast"): question["ruptures"]["contrast"],
+        (*base, "transitions", "responses"): question["transitions"]["responses"],
+    }
+    uses += [((*path, position), name) for path, names in lists.items() for position, name in enumerate(names)]
+    for name, content in question["moderations"].items():
+        path = (*base, "moderations", name)
+        uses.append(((*path, "event"), content["event"]))
+        if content["by"] != "session" and content["by"].split(".")[0] != "alliance":
+            uses.append(((*path, "by"), content["by"]))
+        if content["outcome"] == "symptoms" and not config["symptoms"].get("instruments"):
+            yield ("symptoms", "instruments"), f"moderation {name} needs one; list some or drop questions.interventions.moderations.{name}"
+    for path, name in uses:
+        if name is not None and name not in events:
+            yield path, f"'{name}' is none of questions.interventions.events{nearest(name, events)}"

@@ -483,7 +483,7 @@ def _events(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any
     return _averaged(frame, construct, name, False, "", "", "observer", "session", "an hour")
 
 
-def event_rates(site: Site, construct: str) -> tuple[pd.DataFrame, str]:
+def event_rates(site: Site, construct: str, target: str = "") -> tuple[pd.DataFrame, str]:
     """Return how often coders saw an event in every coded session, an hour of it, and why there is nothing.
 
     Parameters
@@ -492,6 +492,8 @@ def event_rates(site: Site, construct: str) -> tuple[pd.DataFrame, str]:
     construct : str
         ``events.<code>``: counts every code that is it or begins with it and ``_``. A coded session without such a row counts as none;
         sessions of unknown length count as one hour.
+    target : str
+        Count only events about this; empty: all.
 
     Returns
     -------
@@ -500,17 +502,58 @@ def event_rates(site: Site, construct: str) -> tuple[pd.DataFrame, str]:
     str
         Empty where there are sessions.
     """
-    code, rows, keys = construct.removeprefix(EVENTS_PREFIX), site.events, ["client_no", "session"]
-    nothing = pd.DataFrame(columns=[*keys, "score"])
-    if rows.empty:
-        return nothing, "no coded events"
-    wanted = rows["code"].eq(code) | rows["code"].str.startswith(f"{code}_")
-    if not wanted.any():
-        return nothing, f"no events coded {code}"
+    keys = ["client_no", "session"]
+    rows, wanted, reason = _coded(site, construct, target)
+    if reason:
+        return pd.DataFrame(columns=[*keys, "score"]), reason
     length = rows["exposure"].astype("float64").fillna(60.0) if "exposure" in rows else pd.Series(60.0, index=rows.index)
     rate = rows["count"].astype("float64").fillna(0.0).where(wanted, 0.0) / (length / 60.0)
     frame = rows[keys].assign(score=rate).dropna().astype({"client_no": "int64", "session": "int64"})
     return frame.groupby(keys, as_index=False)["score"].sum(), ""
+
+
+def event_counts(site: Site, construct: str, target: str = "") -> tuple[pd.DataFrame, str]:
+    """Return how often coders saw an event in every coded session, whatever its length; arguments and columns as :func:`event_rates`."""
+    keys = ["client_no", "session"]
+    rows, wanted, reason = _coded(site, construct, target)
+    if reason:
+        return pd.DataFrame(columns=[*keys, "score"]), reason
+    count = rows["count"].astype("float64").fillna(0.0).where(wanted, 0.0)
+    frame = rows[keys].assign(score=count).dropna().astype({"client_no": "int64", "session": "int64"})
+    return frame.groupby(keys, as_index=False)["score"].sum(), ""
+
+
+def event_intensities(site: Site, construct: str, target: str = "") -> tuple[pd.DataFrame, str]:
+    """Return the mean intensity of an event (such as the accuracy of interpretations) in every session that had it, weighted by counts.
+
+    Arguments and columns as :func:`event_rates`; sessions without the event, or without its intensity, have no row.
+    """
+    keys = ["client_no", "session"]
+    rows, wanted, reason = _coded(site, construct, target)
+    if reason or "intensity" not in rows:
+        return pd.DataFrame(columns=[*keys, "score"]), reason or "no intensity of events"
+    count, intensity = rows["count"].astype("float64").fillna(0.0), rows["intensity"].astype("float64")
+    kept = wanted & count.gt(0) & intensity.notna() & rows[keys].notna().all(axis=1)
+    if not kept.any():
+        return pd.DataFrame(columns=[*keys, "score"]), f"no intensity of events coded {construct.removeprefix(EVENTS_PREFIX)}"
+    frame = rows.loc[kept, keys].astype("int64").assign(weight=count[kept], total=(count * intensity)[kept])
+    sums = frame.groupby(keys, as_index=False)[["weight", "total"]].sum()
+    return sums[keys].assign(score=sums["total"] / sums["weight"]), ""
+
+
+def _coded(site: Site, construct: str, target: str) -> tuple[pd.DataFrame, pd.Series, str]:
+    """Return the rows of coded events, which of them are the one that is meant, and why none is."""
+    code, rows = construct.removeprefix(EVENTS_PREFIX), site.events
+    if rows.empty:
+        return rows, pd.Series(dtype=bool), "no coded events"
+    wanted = rows["code"].eq(code) | rows["code"].str.startswith(f"{code}_")
+    if not wanted.any():
+        return rows, wanted, f"no events coded {code}"
+    if target:
+        if "target" not in rows or not (wanted & rows["target"].eq(target)).any():
+            return rows, wanted, f"no events coded {code} about {target}"
+        wanted = wanted & rows["target"].eq(target)
+    return rows, wanted.fillna(False).astype(bool), ""
 
 
 def _single_score(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any]) -> Measure:

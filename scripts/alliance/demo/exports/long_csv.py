@@ -43,6 +43,7 @@ def sheets(tables: Tables) -> list[Sheet]:
         _core(r["core_10_client"]),
         _outcomes(tables),
         sheet_of("coded_events.csv", text_frame(tables.events).rename(columns={"client_id": "PID"})),
+        sheet_of("coded_avoidance.csv", text_frame(tables.responses).rename(columns={"client_id": "PID"})),
         sheet_of("endings.csv", text_frame(tables.termination).rename(columns={"client_id": "PID"})),
     ]
     return found

@@ -42,6 +42,7 @@ def sheets(tables: Tables) -> list[Sheet]:
         sheet_of("terapeutas.csv", text_frame(tables.therapists)),
         sheet_of("sesiones.csv", text_frame(tables.sessions)),
         sheet_of("codificacion.csv", text_frame(tables.events)),
+        sheet_of("codificacion_evitacion.csv", text_frame(tables.responses)),
         sheet_of("finales.csv", text_frame(tables.termination)),
     ]
 

@@ -23,6 +23,7 @@ CODE = {
     "repair": "Reparatur",
     "challenge": "Konfrontation",
     "involvement": "Beteiligung",
+    "avoidance": "Vermeidung",
     "interpretation_wish_response_of_other": "Deutung Wunsch",
     "interpretation_response_of_self": "Deutung Selbst",
 }
@@ -64,8 +65,7 @@ def sheets(tables: Tables) -> list[Sheet]:
     """Return the files of the site."""
     clients = tables.clients.assign(gender=tables.clients["gender"].map(GENDER), treatment=tables.clients["treatment"].map(TREATMENT))
     therapists = text_frame(tables.therapists, decimal=",").rename(columns=THERAPIST_COLUMNS)
-    events = tables.events.assign(code=tables.events["code"].map(CODE), target=tables.events["target"].map(TARGET))
-    events = text_frame(events, decimal=",").set_axis(["Patient-Nr", "Sitzung", "Kode", "Anzahl", "Stärke", "Bezug", "Minuten"], axis=1)
+    events, responses = (_coded(frame) for frame in (tables.events, tables.responses))
     endings = tables.termination.assign(reason=tables.termination["reason"].map(REASON))
     return [
         sheet_of("patienten.csv", text_frame(clients, "", ",", DATE).rename(columns=CLIENT_COLUMNS)),
@@ -73,6 +73,7 @@ def sheets(tables: Tables) -> list[Sheet]:
         _course(tables),
         _before_after(tables),
         sheet_of("ereignisse.csv", events),
+        sheet_of("vermeidung.csv", responses),
         sheet_of("abschluss.csv", text_frame(endings).set_axis(["Patient-Nr", "Letzte Sitzung", "Beendigung", "Urteil von"], axis=1)),
     ]
 
@@ -80,6 +81,11 @@ def sheets(tables: Tables) -> list[Sheet]:
 def render(found: list[Sheet]) -> dict[str, bytes]:
     """Return the bytes of every file."""
     return {sheet.file: csv_bytes(sheet, ";", "cp1252", "\r\n") for sheet in found}
+
+
+def _coded(events: pd.DataFrame) -> pd.DataFrame:
+    coded = events.assign(code=events["code"].map(CODE), target=events["target"].map(TARGET))
+    return text_frame(coded, decimal=",").set_axis(["Patient-Nr", "Sitzung", "Kode", "Anzahl", "Stärke", "Bezug", "Minuten"], axis=1)
 
 
 def _course(tables: Tables) -> Sheet:

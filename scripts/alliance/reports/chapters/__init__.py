@@ -6,9 +6,11 @@ from alliance.reports.chapters import (
     alliance_outcome,
     client_factors,
     congruence,
+    course,
     dropout,
     early_gains,
     general,
+    interventions,
     measurement,
     path_models,
     therapist_factors,
@@ -24,7 +26,9 @@ CHAPTERS = {
     (client_factors.QUESTION,): client_factors.build,
     (therapist_factors.QUESTION,): therapist_factors.build,
     (congruence.QUESTION,): congruence.build,
+    (course.QUESTION,): course.build,
     (dropout.QUESTION,): dropout.build,
+    (interventions.QUESTION,): interventions.build,
 }
 """What builds a chapter, by the questions it draws on, in the order of the page."""
 

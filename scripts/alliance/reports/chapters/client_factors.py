@@ -41,7 +41,7 @@ def build(data: ReportData) -> Chapter:
     compared = common.pooled_rows(categories, estimate_type="correlation_contrast")
     contrasts = [(category_words(row.category), row) for row in compared.itertuples()]
     left_out = tables["leave_one_out"]
-    over_time, beside = (common.table_of(data, QUESTION, name) for name in ("over_time", "unique_shared"))
+    over_time, beside, instruments = (common.table_of(data, QUESTION, name) for name in ("over_time", "unique_shared", "instruments"))
     findings = [
         *(told(data, row, left_out) for row in means),
         common.contrast_list(data, "Differences of categories", contrasts),
@@ -50,6 +50,7 @@ def build(data: ReportData) -> Chapter:
         *client_factors_parts.beside_sentences(data, beside),
         *client_factors_parts.together_sentences(data, beside),
         *client_factors_parts.time_sentences(data, over_time),
+        *client_factors_parts.instrument_sentences(data, instruments),
     ]
     return Chapter(
         id="client-factors",
@@ -66,6 +67,7 @@ def build(data: ReportData) -> Chapter:
             *client_factors_parts.measured_figure(data, factors),
             *client_factors_parts.beside_blocks(data, beside),
             *client_factors_parts.time_blocks(data, over_time),
+            *client_factors_parts.instrument_blocks(data, instruments),
             Fold("factors-sites-fold", "Factors site by site", (site_factor_table(data, factors),)),
             *client_factors_parts.more_blocks(data, every),
         ),
@@ -90,7 +92,7 @@ def benchmark_name(table: str, row: Any) -> str:
     """Return what a published figure is about."""
     if table == "factors":
         return common.words(row.factor)
-    if table == "over_time":
+    if table in ("over_time", "instruments"):
         return ""
     if table == "unique_shared":
         return client_factors_parts.beside_name(row) if numbers.known(row.published) else ""

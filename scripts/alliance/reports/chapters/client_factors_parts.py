@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from alliance.questions.client_factors_instruments import ANOTHER, BETWEEN, OTHER, P_VALUE, WITHIN
 from alliance.questions.client_factors_over_time import CHANGE, FIRST, LATER, SECOND, START, verdict
 from alliance.questions.client_factors_unique_shared import (
     ADJUSTED,
@@ -28,6 +29,7 @@ from alliance.questions.client_factors_unique_shared import (
     UNIQUE_ALLIANCE,
     UNIQUE_FACTOR,
 )
+from alliance.questions.outcome_measures import PREFERRED
 from alliance.reports import figures_factors, numbers
 from alliance.reports.chapters import common
 from alliance.reports.elements import Cell, Column, Figure, Fold, Table, listed, number_cell, slug
@@ -130,7 +132,7 @@ def measured_figure(data: ReportData, factors: pd.DataFrame) -> list[Figure]:
 
 
 def _row(table: pd.DataFrame, **keys: str) -> Any:
-    found = [row for row in common.pooled_rows(table, **keys).itertuples() if common.has_number(row)]
+    found = [row for row in common.tuples(common.pooled_rows(table, **keys)) if common.has_number(row)]
     return found[0] if found else None
 
 
@@ -321,6 +323,71 @@ def time_blocks(data: ReportData, table: pd.DataFrame) -> list[Fold]:
         "correlations, their differences, and a partial correlation.",
     )
     return [Fold("factors-time-fold", "Every factor over time", (shown,))]
+
+
+def _of_another(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the pooled difference of another instrument and the preferred one, by factor."""
+    pooled = common.pooled_rows(table, where=WITHIN, contrast=ANOTHER)
+    return {row.factor: row for row in pooled.sort_values("factor", kind="stable").itertuples() if common.has_number(row)}
+
+
+def instrument_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
+    """Return whether factors go with the alliance alike when another instrument measures it, on the same clients and over sites."""
+    found = _of_another(table)
+    if not found:
+        return []
+    bound = numbers.bounded(next(iter(found.values())).bound, data.decimals)
+    counted = {
+        "equal within it": sum(row.decision in ("equivalent", "equivalent_and_different") for row in found.values()),
+        "different": sum(row.decision == "different" for row in found.values()),
+        "undecided": sum(row.decision == "undecided" for row in found.values()),
+    }
+    farthest = max(found.values(), key=lambda row: abs(row.estimate))
+    text = (
+        f"Does it hold with another instrument of the alliance? (The review’s study of object relations used its own.) At sites with two "
+        f"instruments, the same clients and sessions, correlations of {common.plural(len(found), 'factor')} were compared with ±{bound} as "
+        f"bound: {'; '.join(f'{words} {number}' for words, number in counted.items() if number)}. Farthest apart: "
+        f"{common.words(farthest.factor)}, by {_told(data, farthest)}."
+    )
+    tests = common.pooled_rows(table, where=BETWEEN, index=P_VALUE)
+    tests = [row for row in tests.itertuples() if common.has_number(row)]
+    if tests:
+        differing = sum(row.estimate < 0.05 for row in tests)
+        text += (
+            f" Sites whose alliance comes from different instruments: means differ (p below .05) for {differing} of "
+            f"{common.plural(len(tests), 'factor')}; sites differ in much else."
+        )
+    return [text]
+
+
+def instrument_blocks(data: ReportData, table: pd.DataFrame) -> list[Fold]:
+    """Return the table of every factor with the preferred and with another instrument of the alliance."""
+    found = _of_another(table)
+    terms = common.pooled_rows(table, where=WITHIN, pair=ANOTHER, contrast="")
+    rows = tuple(
+        (
+            Cell(common.words(factor)),
+            *(_short(data, _row(terms, factor=factor, alliance_instrument=name)) for name in (PREFERRED, OTHER)),
+            _short(data, row),
+            _sites(row),
+            Cell(DECISIONS.get(row.decision, row.decision).split(":")[0]),
+        )
+        for factor, row in found.items()
+    )
+    if not rows:
+        return []
+    shown = Table(
+        id="factors-instruments",
+        caption="Client factors with two instruments of the alliance on the same clients and sessions, pooled over sites",
+        columns=(
+            *(Column("Factor"), Column("Preferred instrument", True, optional=True), Column("Another", True, optional=True)),
+            *(Column("Another minus preferred", True), Column("Sites", True), Column("Difference")),
+        ),
+        rows=rows,
+        note=f"Correlations with {data.level} intervals. Preferred: the first instrument of the configuration that a site has; another: "
+        "the next. Every two instruments stand in the tables of the results. Differences hold those of the instruments’ reliability.",
+    )
+    return [Fold("factors-instruments-fold", "With another instrument of the alliance", (shown,))]
 
 
 def _short(data: ReportData, row: Any) -> Cell:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import namedtuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,7 @@ BOUNDED_TYPES = frozenset(
         "slope_standardised",
         "slope_contrast",
         "interaction_standardised",
+        "curvature_standardised",
         "slope_change",
         "reliability_of_means",
         "alpha",
@@ -73,7 +76,7 @@ BOUNDED_TYPES = frozenset(
         "kappa",
     }
 )
-RATIO_TYPES = frozenset({"hazard_ratio", "odds_ratio", "observed_to_expected"})
+RATIO_TYPES = frozenset({"hazard_ratio", "odds_ratio", "observed_to_expected", "transition_odds"})
 PERCENT_TYPES = frozenset(
     {
         "share",
@@ -163,6 +166,18 @@ def table_of(data: ReportData, question: str, name: str) -> pd.DataFrame:
 def select(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
     """Return the rows that have the given values in the given columns."""
     return table[_having(table, keys)]
+
+
+def tuples(table: pd.DataFrame) -> Iterator[Any]:
+    """Yield the rows as ``DataFrame.itertuples`` does, in a fraction of its time where few rows have many columns."""
+    made = _row_type(tuple(table.columns))
+    for index, values in zip(table.index, table.to_numpy(dtype=object)):
+        yield made(index, *values)
+
+
+@functools.cache
+def _row_type(columns: tuple[str, ...]) -> Any:
+    return namedtuple("Row", ("Index", *columns), rename=True)
 
 
 def _having(table: pd.DataFrame, keys: Mapping[str, str]) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.issues import brief
+from alliance.questions.congruence_profiles import AS_GIVEN, LESS_MEAN, LIKENESS, WITH_OUTCOME, WITH_STAYING
 from alliance.questions.invariance_rows import may_compare
 from alliance.reports import numbers
 from alliance.reports.chapters import common
@@ -57,6 +58,7 @@ def build(data: ReportData) -> Chapter:
     findings = [
         higher,
         agreement_sentence(data, tables["agreement"]),
+        likeness_sentence(data, tables["agreement"]),
         tracking_sentence(data, tables["truth_and_bias"]),
         scale_sentence(data, tables["truth_and_bias"]),
         moderator_sentence(data, tables["truth_and_bias"]),
@@ -158,6 +160,27 @@ def agreement_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
             f"{numbers.decimal(low.estimate, data.decimals)} and {numbers.decimal(high.estimate, data.decimals)} SD."
         )
     return " ".join(part for part in (text, common.spread_sentence(data, row), common.caution(row)) if part)
+
+
+def likeness_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
+    """Return how alike the two raters' answers are over items, and what that predicts."""
+    first, second = raters(data)
+    own = headline_rows(agreement, data)
+    whole, beyond = (one_row(own, statistic=LIKENESS, definition=definition) for definition in (AS_GIVEN, LESS_MEAN))
+    if whole is None or beyond is None or not (common.has_number(whole) and common.has_number(beyond)):
+        return ""
+    text = (
+        f"Do both endorse the same? Over the items of a form, the answers of a {first} and the {second} correlate by "
+        f"{numbers.bounded(whole.estimate, data.decimals)} {common.interval_text(whole, data.decimals)} on average; less what {first}s and "
+        f"{second}s answer on average, by {numbers.bounded(beyond.estimate, data.decimals)} {common.interval_text(beyond, data.decimals)} "
+        f"({common.plural(beyond.n_sites, 'site')}, {common.plural(beyond.n_clients, 'client')})."
+    )
+    told = []
+    for statistic, words in ((WITH_OUTCOME, "the outcome given intake"), (WITH_STAYING, "staying in treatment")):
+        row = one_row(own, statistic=statistic)
+        if row is not None and common.has_number(row):
+            told.append(f"{words} by {numbers.bounded(row.estimate, data.decimals)} {common.interval_text(row, data.decimals)}")
+    return f"{text} Such likeness goes with {' and '.join(told)}." if told else text
 
 
 def tracking_sentence(data: ReportData, table: pd.DataFrame) -> str:
@@ -496,6 +519,21 @@ def condition_words(data: ReportData, own: pd.DataFrame, row: Any) -> str:
     )
 
 
+def reliability_words(data: ReportData, table: pd.DataFrame, name: str, part: str) -> str:
+    """Return how reliable both ratings, their squares and their product are, and which are low."""
+    rows = common.pooled_rows(table, surface=name, part=part, index="reliability")
+    found = {row.term: row for row in rows.itertuples() if common.has_number(row)}
+    if not found:
+        return "not known: needs answers to items"
+    words = {"b1": "x", "b2": "y", "b3": "x²", "b4": "x y", "b5": "y²"}
+    low = data.options["questions"][QUESTION]["low_reliability"]
+    told = (
+        f"{words[term]} {numbers.bounded(row.estimate, data.decimals)}{' (low)' if row.estimate < low else ''}"
+        for term, row in sorted(found.items())
+    )
+    return ", ".join(told)
+
+
 def details(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Fold]:
     """Return the conditions of every claim, and simpler models, for the reader who opens them."""
     table = tables["response_surface"]
@@ -507,16 +545,18 @@ def details(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Fold]:
         best = weights[weights["status"].isin(["estimated", "flagged"])].sort_values("estimate", ascending=False, kind="stable").head(3)
         models = "; ".join(f"{row.term} {numbers.bounded(row.estimate, data.decimals)}" for row in best.itertuples())
         if told:
-            rows.append((Cell(label(data, name, part)), Cell("; ".join(told)), Cell(models or numbers.UNKNOWN, models)))
+            cells = (Cell("; ".join(told)), Cell(reliability_words(data, table, name, part)), Cell(models or numbers.UNKNOWN, models))
+            rows.append((Cell(label(data, name, part)), *cells))
     if not rows:
         return []
     section = data.options["questions"][QUESTION]
-    heads = (Column("Surface"), Column("Conditions", wide=True), Column("Models with most support", wide=True))
+    heads = (Column("Surface"), Column("Conditions", wide=True), Column("Reliability of terms", wide=True))
+    heads = (*heads, Column("Models with most support", wide=True))
     note = (
         f"Equalities are shown where the parameter lies inside {section['axis_bound']:g} (axes) or {section['slope_bound']:g} (slopes) of "
         "the "
-        "value. Support is by Akaike weights of models of the sites’ rows: null, first only, second only, additive, interaction, squared "
-        "difference, rising ridge, full."
+        "value. Error draws coefficients of less reliable terms towards zero. Support is by Akaike weights of models of the sites’ rows: "
+        "null, first only, second only, additive, interaction, squared difference, rising ridge, full."
     )
     made = Table("congruence-conditions", "Conditions of the claims and simpler models", heads, tuple(rows), note=note)
     return [Fold("congruence-details", "Conditions of each claim and simpler models", (made,))]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.questions.contract import POOLED
+from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.reports import figures, figures_dropout, numbers
 from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Table, listed, number_cell
@@ -84,10 +84,38 @@ def main(data: ReportData) -> dict[str, str]:
 
 
 def preferred(table: pd.DataFrame, **keys: str) -> Any:
-    """Return the pooled row of some keys: that of the sites' estimates, else of all rows at once; None where there is none."""
+    """Return the pooled row of some keys: that of most sites, of the sites' estimates rather than of all rows at once where both have as
+    many; None where there is none."""
     rows = list(common.pooled_rows(table, **keys).itertuples())
-    rows.sort(key=lambda row: (not common.has_number(row), row.method == ONE_STAGE))
+    rows.sort(key=lambda row: (not common.has_number(row), -_sites(row), row.method == ONE_STAGE))
     return rows[0] if rows else None
+
+
+def _sites(row: Any) -> float:
+    return float(row.n_sites) if numbers.known(row.n_sites) else 0.0
+
+
+def chosen_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the pooled rows of which each stands for its keys as :func:`preferred` says; the headline's keys keep both."""
+    keys = ["definition", "cause", "hazard_model", "link", "therapists", "term", "session", "estimate_type"]
+    known = table.assign(_stage=table["method"].eq(ONE_STAGE), _sites=table["n_sites"].astype("float64").fillna(0.0))
+    known = known.assign(_none=~known["status"].isin(WITH_NUMBERS))
+    best = ~known.sort_values(["_none", "_sites", "_stage"], ascending=[True, False, True], kind="stable").duplicated(keys)
+    both = table["hazard_model"].eq("first_session") & table["cause"].eq("dropout")
+    return table[best.reindex(table.index) | both]
+
+
+def whole(table: pd.DataFrame, row: Any, **keys: str) -> str:
+    """Return in words that a row is of all rows in one model, since fewer sites could be pooled; empty where it is not."""
+    if row is None or row.method != ONE_STAGE:
+        return ""
+    pooled = [one for one in common.pooled_rows(table, **keys).itertuples() if one.method != ONE_STAGE]
+    few = max((int(_sites(one)) for one in pooled), default=0)
+    return (
+        f"one model of the rows of {common.plural(row.n_sites, 'site')}; only {few} could be fitted alone and pooled"
+        if few
+        else f"one model of the rows of {common.plural(row.n_sites, 'site')}"
+    )
 
 
 def value(data: ReportData, row: Any) -> str:
@@ -195,11 +223,24 @@ def competing_sentence(data: ReportData, hazard: pd.DataFrame) -> str:
     )
     parts = []
     if planned is not None and common.has_number(planned):
-        parts.append(f"planned endings go with the first-session alliance by a hazard ratio of {value(data, planned)}")
+        parts.append(
+            f"planned endings go with the first-session alliance by a hazard ratio of {value(data, planned)}{fewer(data, hazard, planned)}"
+        )
     if whole is not None and common.has_number(whole):
         parts.append(f"with clients who ended as planned kept at risk, the ratio of dropout is {value(data, whole)}")
     text = "; ".join(parts)
     return f"Beside dropout, {text}." if text else ""
+
+
+def fewer(data: ReportData, hazard: pd.DataFrame, planned: Any) -> str:
+    """Return why planned endings rest on fewer clients than dropout; empty where they do not."""
+    row = preferred(hazard, hazard_model="first_session", cause="dropout", term=FIRST, link="cloglog", therapists="frailty", **main(data))
+    if row is None or not (numbers.known(row.n_clients) and numbers.known(planned.n_clients)) or planned.n_clients >= row.n_clients:
+        return ""
+    return (
+        f" (of {numbers.count(planned.n_clients)} of {numbers.count(row.n_clients)} clients: each session has a hazard of planned endings "
+        "of its own, so that sessions after which nobody ended as planned, and clients who came to such sessions alone, say nothing of it)"
+    )
 
 
 def phase_sentence(data: ReportData, hazard: pd.DataFrame) -> str:
@@ -208,7 +249,9 @@ def phase_sentence(data: ReportData, hazard: pd.DataFrame) -> str:
     outcome = preferred(hazard, hazard_model="phase_one", cause="outcome", term="failed")
     parts = []
     if leaving is not None and common.has_number(leaving):
-        parts.append(f"they later left by a hazard ratio of {value(data, leaving)} ({common.sureness(leaving)})")
+        keys = {"hazard_model": "phase_one", "cause": "dropout", "term": "failed", **main(data)}
+        said = "; ".join(text for text in (common.sureness(leaving), whole(hazard, leaving, **keys)) if text)
+        parts.append(f"they later left by a hazard ratio of {value(data, leaving)} ({said})")
     if outcome is not None and common.has_number(outcome):
         parts.append(f"their outcome at the same intake level differs by {value(data, outcome)} SD ({common.sureness(outcome)})")
     if not parts:
@@ -405,8 +448,8 @@ def model_table(data: ReportData, hazard: pd.DataFrame) -> Table:
     """Return the pooled ratios and risks of the main definition."""
     chosen = common.pooled_rows(hazard)
     chosen = chosen[chosen["definition"].isin([*main(data).values(), ""]) & chosen["term"].map(told_in_table).astype(bool)]
-    # Over all rows at once only the headline and the spread between therapists; all others stand in the results' files.
-    chosen = chosen[chosen["method"].ne(ONE_STAGE) | (chosen["hazard_model"].eq("first_session") & chosen["cause"].eq("dropout"))]
+    # Both over sites and over all rows at once only for the headline; all others stand in the results' files.
+    chosen = chosen_rows(chosen)
     order = [*MODELS, "combination"]
     rows, emphasised = [], set()
     shown = sorted(
@@ -467,6 +510,7 @@ def definition_table(data: ReportData, definitions: pd.DataFrame) -> Table:
     for name in names:
         share = preferred(pooled, definition=name, estimate_type="share")
         ratio = preferred(pooled, definition=name, estimate_type="hazard_ratio")
+        stage = whole(pooled, ratio, definition=name, estimate_type="hazard_ratio")
         cells = [Cell(common.words(name) + (" (main)" if name == main(data)["definition"] else ""))]
         for row, digits in ((share, 0), (ratio, data.decimals)):
             known = row is not None and common.has_number(row)
@@ -483,7 +527,8 @@ def definition_table(data: ReportData, definitions: pd.DataFrame) -> Table:
             cells.append(
                 number_cell(common.estimate_text(row, data.decimals) if known else numbers.UNKNOWN, row.estimate if known else None)
             )
-        cells.append(Cell(said := common.remark(ratio) if ratio is not None else "", said))
+        said = "; ".join(text for text in (stage, common.remark(ratio) if ratio is not None else "") if text)
+        cells.append(Cell(said, said))
         rows.append(tuple(cells))
     return Table(
         id="dropout-definitions",
@@ -499,7 +544,8 @@ def definition_table(data: ReportData, definitions: pd.DataFrame) -> Table:
             Column("Remark", wide=True, optional=True),
         ),
         rows=tuple(rows),
-        note="Shares are of clients known to have dropped out or not. The hazard ratio is for one more SD of first-session alliance.",
+        note="Shares are of clients known to have dropped out or not. The hazard ratio is for one more SD of first-session alliance, "
+        "pooled over sites, or of one model of all rows where that holds more sites.",
         empty="No site could tell who dropped out.",
     )
 

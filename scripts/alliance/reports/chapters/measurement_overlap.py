@@ -55,11 +55,11 @@ def overlap_rows(data: ReportData, level: str, rater: str, kind: str = "all") ->
     for name in ENDS:
         own = common.select(rows, estimate_type=f"r_squared_{name}")
         bases = ("sites", "pairs") if name == "mean" else ("pairs",)
-        choice = [row for basis in bases for row in common.select(own, basis=basis).itertuples()]
+        choice = [row for basis in bases for row in common.tuples(common.select(own, basis=basis))]
         if choice:
             found[name] = next((row for row in choice if common.has_number(row)), choice[0])
     over_pairs = common.select(rows, estimate_type="r_squared_mean", basis="pairs")
-    return found | ({"pairs_mean": next(over_pairs.itertuples())} if len(over_pairs) else {})
+    return found | ({"pairs_mean": next(common.tuples(over_pairs))} if len(over_pairs) else {})
 
 
 def overlap_sentence(data: ReportData, level: str) -> str:

@@ -186,8 +186,8 @@ def missing(data: ReportData) -> tuple[str, ...]:
     def add(rows: pd.DataFrame, keys: tuple[str, ...], name: Any) -> None:
         pooled = common.pooled_rows(rows)
         for _, own in common.rows_by(pooled, keys) if len(pooled) else ():
-            if not any(common.has_number(row) for row in own.itertuples()):
-                row = next(own.itertuples())
+            if not any(common.has_number(row) for row in common.tuples(own)):
+                row = next(common.tuples(own))
                 silent.append((name(row), row.reason))
 
     parameters = rows_of(data, "parameters")

@@ -74,7 +74,7 @@ def told_row(rows: pd.DataFrame) -> Any:
         return None
     place = {name: position for position, name in enumerate(PREFERENCE)}
     ranked = known.assign(_n=-known["n_clients"].astype("float64").fillna(0), _method=known["method"].map(place).fillna(len(place)))
-    return next(ranked.sort_values(["_n", "_method"], kind="stable").itertuples())
+    return next(common.tuples(ranked.sort_values(["_n", "_method"], kind="stable").iloc[:1]))
 
 
 def lagged(data: ReportData, pair: str, model: str) -> dict[tuple[str, str], Any]:

@@ -33,14 +33,13 @@ def rows_of(data: ReportData, question: str, name: Callable[[str, Any], str]) ->
         From the name of a table and one of its rows to what the row is about; empty leaves the row out.
     """
     rows: list[tuple[Cell, ...]] = []
-    for one in (figure for figure in data.benchmarks if figure.question == question):
+    for one in (figure for figure in data.benchmarks if figure.question == question and figure.shown):
         estimates = data.tables.get(question, {}).get(one.table)
         if estimates is None:
             continue
         found = common.pooled_rows(estimates, claim=one.claim)
-        for column, value in one.where.items():
-            found = found[found[column].astype(str) == value]
-        for row in found[found["method"] != "two_stage_sem"].itertuples():
+        found = found[one.rows(found)]
+        for row in common.tuples(found[found["method"] != "two_stage_sem"]):
             if row.estimate_type.endswith("_unstandardised") or row.estimate_type.startswith("covariance"):
                 continue
             about = name(one.table, row)

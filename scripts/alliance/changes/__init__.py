@@ -1,0 +1,1 @@
+"""What changed since the run before: headline numbers, and what they rest on."""

@@ -1,0 +1,104 @@
+"""Ruptures and repairs: several criteria side by side, beside noise, and what follows from them (claims D6, D8, D9, G3 to G5, G8, G9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alliance.questions import effects, ruptures_pooling
+from alliance.questions.contract import finish
+from alliance.questions.part import VCOV, Part, largest_counts
+from alliance.questions.ruptures_agreement import agreement_rows
+from alliance.questions.ruptures_criteria import base_rate_rows, criteria_rows
+from alliance.questions.ruptures_outcome import outcome_rows
+from alliance.questions.ruptures_sample import sample
+from alliance.questions.sentences import Sentence
+from alliance.questions.site_data import SiteData
+from alliance.questions.summary import SiteSummary
+
+estimate_reads = (
+    "alliance.instruments",
+    "alliance.scale",
+    "alliance.rater",
+    "alliance.window",
+    "alliance.windows",
+    "outcome",
+    "symptoms",
+    "early_gain",
+    "dropout",
+    "pooling.min_clients",
+    "pooling.level",
+    "questions.ruptures",
+    "questions.dropout.events_per_parameter",
+)
+pool_reads = ("pooling", "alliance.rater", "questions.ruptures")
+needs = ()
+reads_ratings = True
+tables = ("criteria", "base_rates", "agreement", "outcome")
+
+SUMMARIES_ONLY = "not estimable: needs sessions of single clients; the site published summaries only"
+
+
+def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
+    """Return what one site says about ruptures.
+
+    Parameters
+    ----------
+    site : SiteData
+    options : mapping
+        The keys of ``estimate_reads``.
+    constants : mapping
+        Not used.
+    """
+    found = sample(site, options)
+    part = Part(facts={"measures": found.facts, "reason": SUMMARIES_ONLY if site.published is not None else ""})
+    for table, rows in {
+        "criteria": criteria_rows(found, options),
+        "base_rates": base_rate_rows(found, options),
+        "agreement": agreement_rows(found, options),
+        "outcome": outcome_rows(site, found, options),
+    }.items():
+        for row in rows:
+            named = "; ".join(f"{key}={row[key]}" for key in ruptures_pooling.NAMING[table] if row.get(key))
+            own = {name: value for name, value in row.items() if name != "variance"}
+            if row["status"] == "not_estimable":
+                own |= {"estimate": None, "ci_low": None, "ci_high": None}
+                own |= {"reason": SUMMARIES_ONLY} if site.published is not None else {}
+            variance = row.get("variance", np.nan) if row["status"] != "not_estimable" else np.nan
+            part.add({"level": "client", **own, "model": table, "parameter": named}, variance)
+    known = [(row, value) for row, value in zip(part.rows, part.variances) if np.isfinite(value)]
+    vcov = [{"model": r["model"], "parameter1": r["parameter"], "parameter2": r["parameter"], "cov": value} for r, value in known]
+    return SiteSummary(
+        site=site.site,
+        label=site.label,
+        question="ruptures",
+        n={**largest_counts(part.rows), "clients": len(found.clients)},
+        facts=part.facts,
+        estimates=pd.DataFrame(part.rows),
+        vcov=pd.DataFrame(vcov, columns=VCOV),
+    )
+
+
+def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return the tables of the question; see the results dictionary.
+
+    Parameters
+    ----------
+    summaries : list of SiteSummary
+    options : mapping
+        The keys of ``pool_reads``.
+    tables : mapping
+        Not used.
+    """
+    summaries = sorted(summaries, key=lambda one: one.site)
+    gathered = effects.gather(summaries)
+    found = ruptures_pooling.tables_of(gathered, summaries, options)
+    return {name: finish(frame, "ruptures", name) for name, frame in found.items()}
+
+
+def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Sentence]:
+    """Return what was done in this run, with citation keys."""
+    return ruptures_pooling.methods(options, tables)
