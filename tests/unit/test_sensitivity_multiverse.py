@@ -108,7 +108,7 @@ def test_sites_are_asked_once_for_what_differs_in_the_pooling_alone():
 def test_the_shipped_multiverse_is_whole_configurations_that_load():
     study = load(PROJECT / "config.yaml")
     found = multiverses(study.multiverse_options())
-    assert [one.target.name for one in found] == ["alliance_outcome", "within_clients", "dropout"]
+    assert [one.target.name for one in found] == ["alliance_outcome", "within_clients", "dropout", "rupture_outcome"]
     assert len(found[0].specifications) > 1000 and sum(rule.count for rule in found[0].removed) > 0
     assert all(rule.count for one in found for rule in one.removed)
     # JSON of the options sorts keys; the first option stays the first.

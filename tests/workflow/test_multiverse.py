@@ -18,6 +18,17 @@ MAIN = {
         "levels",
         {"part": "within_client", "explained": "symptoms of the next session", "contrast": ""},
     ),
+    "rupture_outcome": (
+        "ruptures",
+        "outcome",
+        {
+            "criterion": "drop",
+            "outcome": "outcome",
+            "topic": "pattern",
+            "term": "unrepaired - none",
+            "covariates": "intake and early symptoms",
+        },
+    ),
     "dropout": (
         "dropout",
         "hazard",
@@ -52,6 +63,9 @@ def test_the_first_specification_is_the_main_result_of_the_same_run(two_sites: C
         chosen = main["site"].eq("(pooled)") & main["method"].ne("one_stage") & main["status"].ne("not_estimable")
         for column, value in where.items():
             chosen &= main[column].eq(value)
+        if first["status"] == "not_estimable":
+            assert not chosen.any(), name
+            continue
         [row] = [row for _, row in main[chosen].iterrows()]
         assert first[SAME].astype(float).tolist() == pytest.approx(row[SAME].astype(float).tolist(), rel=1e-12, nan_ok=True), name
         rest = own[~own["status"].isin(["estimated", "flagged"])]
