@@ -398,7 +398,8 @@ def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[Ke
     section = base[MULTIVERSE]
     if section["enabled"] and not section["grids"]:
         path = (MULTIVERSE, "grids")
-        message = "the multiverse is empty: declare a grid (alliance_outcome, within_clients or dropout), or set multiverse.enabled: false"
+        names = "alliance_outcome, within_clients, dropout or rupture_outcome"
+        message = f"the multiverse is empty: declare a grid ({names}), or set multiverse.enabled: false"
         return [Fault(name, _line(lines, path), ".".join(path), message)]
     faults = [Fault(name, _line(lines, path), ".".join(map(str, path)), message) for path, message in grid_faults(section)]
     if faults:
