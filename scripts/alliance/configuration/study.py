@@ -197,10 +197,12 @@ class Study:
         """Return what a question's ``estimate`` reads.
 
         ``published_without`` names the study variables that mean something else in a scenario than in the configuration as it stands: a
-        matrix published elsewhere holds none of these.
+        matrix published elsewhere holds none of these. Where no key that the question reads is changed, nothing is for it.
         """
         options = self._options(scenario, self.questions[question].estimate_reads)
-        changed = _changed_variables(self.base, self.scenarios[scenario], question) if scenario != BASE else []
+        if options == self._options(BASE, self.questions[question].estimate_reads):
+            return options
+        changed = _changed_variables(self.base, self.scenarios[scenario], question)
         read = {key.split(".")[0] for key in self.questions[question].estimate_reads}
         return options | {"published_without": changed} if changed and read & set(changed) else options
 

@@ -188,6 +188,9 @@ ESTIMATE_TYPES = {
     "autocorrelation": "correlation of deviations from the client's line at sessions that follow each other",
     "variance": "variance over sessions, in squared SD of session scores",
     "variance_ratio": "ratio of two such variances; slightly below zero where the first is no more than chance",
+    "dominance": "share of the outcome variance that a component brings, averaged over all sets of the others (general dominance)",
+    "dominance_contrast": "difference of two such shares, first minus second",
+    "r_squared_others": "share of a component's variance that the other components explain",
     "synchrony": "mean cosine of the angle between two clients' cycles: 1 in step, 0 each with a time of its own",
 }
 
@@ -1101,7 +1104,8 @@ TABLES = (
     Table(
         "interventions",
         "events",
-        "Coded events of sessions and the alliance of the next: within and between clients, both ways, by kind, in ruptures, by initial level.",
+        "Coded events of sessions and the alliance of the next: within and between clients, both ways, by kind, "
+        "in ruptures, by initial level.",
         {
             **_INTERVENTION_KEYS,
             "topic": "frequency, accuracy (intensity of events), in_ruptures, moderation, or initially_poor",
@@ -1126,7 +1130,8 @@ TABLES = (
         {
             **_INTERVENTION_KEYS,
             "part": "within_clients or between_clients",
-            "term": "linear and quadratic (at the mean amount), turning_point; line_below and line_above the bend, bend; inverted_u: whether "
+            "term": "linear and quadratic (at the mean amount), turning_point; line_below and line_above the bend, bend; "
+            "inverted_u: whether "
             "both lines differ from zero, the one below rising, the one above falling",
             "window": EFFECT_KEYS["window"],
             "decision": "of the turning point: inside, outside or undecided (5th to 95th percentile of the amount); of the lines: "
@@ -1137,19 +1142,20 @@ TABLES = (
     Table(
         "interventions",
         "transitions",
-        "What follows a challenge by the alliance before it, what repairs a rupture, and whether drops and coded ruptures agree.",
+        "What follows a challenge by the alliance before it, and what repairs a rupture.",
         {
-            "topic": "after_event, repair (of a rupture, in the next session), or detection",
+            "topic": "after_event, or repair (of a rupture, in the next session)",
             "after": "event after which a response is looked for; rupture: sessions in rupture windows",
-            "response": "response in the same session, one against another, repaired in the next session, or drop of the alliance",
-            "group": "low, high: clients whose alliance before lies below or above the site's median; kinds of event; their difference; within "
-            "clients, between clients: per SD of the alliance before; of detection: what is told",
+            "response": "response in the same session, one against another, or repaired in the next session",
+            "group": "low, high: occasions on which the client's alliance before lies below or above the site's median; kinds "
+            "of event; their difference; within "
+            "clients, between clients: per SD of the alliance before",
             "model": "counted (groups as wholes) or multilevel (logit model with a random intercept of clients)",
             "alliance_rater": "who rated the alliance",
             "same_rater": "yes: one person coded the events and rated the alliance; mixed: at some sites",
             "n_events": "occasions behind the number",
         },
-        ("share", "transition_odds", "odds_ratio", "random_effect_sd", "kappa"),
+        ("share", "transition_odds", "odds_ratio", "random_effect_sd"),
     ),
     Table(
         "dropout",
@@ -1216,6 +1222,35 @@ TABLES = (
         },
         ("observed_to_expected", "calibration_slope", "cumulative_risk"),
         steps=("session",),
+    ),
+    Table(
+        "components",
+        "dominance",
+        "What each component of the alliance brings to the outcome beyond the intake level, by phase of treatment.",
+        {
+            "alliance_rater": "who rated the alliance",
+            "phase": "phase of treatment (window of `questions.components.phases`)",
+            "quantity": "dominance, together (what all components add to the intake level), or shared with the other components",
+            "component": "scale of the alliance",
+            "contrast": "which components are compared, first minus second; empty: none",
+            "same_rater": "yes: one person rated alliance and outcome",
+        },
+        ("dominance", "dominance_contrast", "r_squared_change", "r_squared_others"),
+    ),
+    Table(
+        "components",
+        "by_phase",
+        "How each component goes with the outcome and with what the therapist offers by phase, on the same clients, and how it changes.",
+        {
+            "topic": "outcome (r given intake), level (of the component itself, in SD of clients in the first phase), or condition",
+            "condition": "condition that the therapist offers; empty: none",
+            "alliance_rater": "who rated the alliance",
+            "component": "scale of the alliance, or a contrast of scales",
+            "phase": "phase of treatment; empty: a contrast of phases",
+            "contrast": "which phases are compared, first minus second; empty: none",
+            "same_rater": "yes: one person gave both ratings; mixed: at some sites; empty: one rating alone",
+        },
+        ("partial_correlation", "correlation", "correlation_contrast", "mean_difference"),
     ),
     Table(
         "course",
@@ -1423,6 +1458,10 @@ DESCRIPTIVE = {
         **dict.fromkeys(("group", "compared_with", "validation", "statistic"), TEXT),
         **dict.fromkeys(("n_events", "n_at_risk"), COUNT),
         **dict.fromkeys(("events_per_parameter", "p_boundary", "ci_low", "ci_high"), NUMBER),
+    },
+    "components": {
+        **dict.fromkeys(("alliance_rater", "phase", "quantity", "component", "contrast", "same_rater", "topic", "condition"), TEXT),
+        **dict.fromkeys(("ci_low", "ci_high"), NUMBER),
     },
     "interventions": {
         **dict.fromkeys(("topic", "event", "explained", "term", "part", "compared_with", "moderator", "window", "treatment"), TEXT),
