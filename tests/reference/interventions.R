@@ -152,16 +152,6 @@ site_values <- function(s, e) {
   }
   out$group <- fit(cbind(successes, trials - successes) ~ group + (1 | client))
   out$parts <- fit(cbind(successes, trials - successes) ~ within + between + (1 | client))
-  # Drops and coded ruptures.
-  spread <- within_sd(s$alliance, s$client)
-  previous <- at(s, "alliance", s$client, s$session - 1)
-  k <- s[!is.na(previous), ]
-  k$drop <- as.numeric(previous[!is.na(previous)] - k$alliance >= spread)
-  observed <- count_of(e, e$code == "rupture")
-  k$coded <- as.numeric(at(observed, "value", k$client, k$session) > 0)
-  k <- k[!is.na(k$coded), ]
-  # A drop inside a window that has begun is no new start: taken from the windows themselves.
-  out$judged <- nrow(k)
   # Attention by true initial level.
   now <- rate(e, interpretation & e$target == "here_and_now")
   first3 <- s[s$session <= 3, ]

@@ -139,12 +139,6 @@ def test_attention_by_true_initial_level_is_that_of_r(tables, expected, site):
         assert row["std_error"] * scale == pytest.approx(found["se"][place], **EXACT), term
 
 
-@pytest.mark.parametrize("site", SITES)
-def test_sessions_that_could_be_a_drop_are_all_judged(tables, expected, site):
-    rows_of_site = tables["transitions"][tables["transitions"]["topic"].eq("detection") & tables["transitions"]["site"].eq(site)]
-    assert set(rows_of_site["n_sessions"]) == {expected[site]["judged"]}
-
-
 def test_pooled_slopes_are_means_of_the_sites(tables):
     keys = {**LAGGED, "explained": "alliance", "part": "within_clients", "compared_with": "all_sessions"}
     own = [one(tables["events"], site, **keys) for site in SITES]

@@ -29,7 +29,7 @@ def rows(clients=90, therapists=12, sessions=10, seed=1, curve=-0.06, challenge=
     random = np.random.default_rng(seed)
     level, rate = random.standard_normal(clients), np.exp(0.3 * random.standard_normal(clients))
     alliance = random.standard_normal(clients)
-    frames, coded = [], []
+    frames, coded, change = [], [], np.zeros(clients)
     for session in range(1, sessions + 1):
         client = np.arange(1, clients + 1)
         interpretations, challenges = random.poisson(3 * rate), random.poisson(1.0, clients)
@@ -37,14 +37,13 @@ def rows(clients=90, therapists=12, sessions=10, seed=1, curve=-0.06, challenge=
         accurate = random.standard_normal(clients)
         answered = random.binomial(challenges, 1 / (1 + np.exp(-involvement * (level + alliance))))
         avoided = random.binomial(challenges - answered, 0.7)
+        torn = random.random(clients) < 0.12
+        alliance = 0.3 * alliance + change + 0.8 * random.standard_normal(clients) - 1.5 * torn
         change = curve * ((interpretations - 3.0) ** 2 - 3) + challenge * (challenges - 1)
         change += accuracy * accurate * (kind == 0) * (interpretations > 0)
-        torn = random.random(clients) < 0.12
-        alliance = 0.3 * alliance + 0.8 * random.standard_normal(clients) - 1.5 * torn
         frames.append(
             pd.DataFrame({"client": client, "session": session, "alliance": level + alliance, "symptoms": random.standard_normal(clients)})
         )
-        alliance = alliance + change
         base = {"client": client, "session": session, "exposure": 50.0, "target": "", "intensity": np.nan}
         intensity = np.where(interpretations > 0, 4 + accurate, np.nan)
         target = np.where(interpretations > 0, np.array(["here_and_now", "outside"], dtype=object)[about], "")

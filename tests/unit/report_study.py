@@ -17,6 +17,7 @@ from alliance.instruments import load_registry
 from alliance.issues import Issue, Severity
 from alliance.questions import benchmarks, coverage
 from alliance.questions import dropout as questions_dropout
+from alliance.questions import ruptures as questions_ruptures
 from alliance.questions.contract import HETEROGENEITY, POOLED, finish
 from alliance.questions.summary import SiteSummary
 from alliance.reports import bibliography, chapters, pages
@@ -24,6 +25,7 @@ from alliance.reports.elements import Chapter
 from alliance.reports.inputs import ReportData
 from support import PROJECT
 from unit.leaving_site import leaving
+from unit.ruptured_site import ruptured
 
 TEMPLATES = PROJECT / "workflow" / "templates"
 SITES = ("birch", "cedar", "elm", "oak", "rowan", "willow")
@@ -413,6 +415,19 @@ def dropout() -> dict[str, pd.DataFrame]:
     return {name: table.assign(scenario="base") for name, table in filled.items()}
 
 
+def ruptures() -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on ruptures, computed from simulated sites; one site without an answer."""
+    options = configuration.load(PROJECT / "config.yaml").scenarios["base"] | {"seed": 1}
+    question = options["questions"]["ruptures"] | {"surrogates": 50, "reliability_within": 0.8}
+    options = options | {"questions": options["questions"] | {"ruptures": question}}
+    sites = [ruptured(name, n=70 + 5 * number, therapists=11, seed=60 + number) for number, name in enumerate(SITES[:-1])]
+    summaries = [questions_ruptures.estimate(site, options, {}) for site in sites]
+    summaries.append(SiteSummary(SITES[-1], "ruptures", status="missing", reason="sent no summary"))
+    tables = questions_ruptures.pool(summaries, options, {})
+    filled = {name: benchmarks.fill(table, PUBLISHED, "ruptures", name) for name, table in tables.items()}
+    return {name: table.assign(scenario="base") for name, table in filled.items()}
+
+
 def factors_over_time(draw: random.Random, of_factor: dict[str, str]) -> list[dict[str, Any]]:
     """Return rows of growth and of the two phases, of one factor and of the mean of a category."""
     rows: list[dict[str, Any]] = []
@@ -699,6 +714,72 @@ def congruence(draw: random.Random) -> dict[str, pd.DataFrame]:
     return {name: finished(pd.DataFrame(rows), "congruence", name) for name, rows in tables.items()}
 
 
+def interventions(draw: random.Random) -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on interventions; challenges are followed by a weaker alliance, a middle amount is best."""
+    rater = {"alliance_rater": "client", "same_rater": "no"}
+    base = {**rater, "topic": "frequency", "explained": "alliance", "term": "event", "window": "all", "treatment": ""}
+    events, curves, transitions = [], [], []
+    for event, centre in (("interpretations", 0.0), ("here_and_now", 0.05), ("challenges", -0.3), ("involvement", 0.3)):
+        for part, compared in (("within_clients", "all_sessions"), ("within_clients", "earlier_sessions"), ("between_clients", "")):
+            keys = {**base, "event": event, "part": part, "compared_with": compared}
+            kept = {"decision": "different" if abs(centre) > 0.2 else "undecided", "bound": 0.1, "p_equivalence": 0.4}
+            events += [row | kept for row in estimates(keys, "slope_standardised", centre, draw)]
+        keys = {**base, "event": event, "explained": "event", "term": "alliance", "part": "within_clients", "compared_with": "all_sessions"}
+        events += estimates(keys, "slope_standardised", 0.02, draw)
+        keys = {**base, "event": event, "part": "within_clients", "compared_with": "all_sessions", "window": "early"}
+        events += estimates(keys, "slope_standardised", centre, draw)
+    for event, kind in (("wish_and_response", "slope_standardised"), ("wish_and_response - others", "slope_contrast")):
+        keys = {**base, "topic": "accuracy", "event": event, "term": "accuracy", "part": "within_clients", "compared_with": "all_sessions"}
+        events += estimates(keys, kind, 0.25, draw)
+    keys = {**base, "topic": "in_ruptures", "event": "here_and_now - outside", "part": "within_clients", "window": "rupture"}
+    events += estimates(keys, "slope_contrast", 0.3, draw)
+    keys = {**base, "topic": "moderation", "event": "interpretations", "moderator": "timing", "part": "within_clients"}
+    events += estimates({**keys, "term": "event x moderator"}, "interaction_standardised", 0.1, draw)
+    keys = {**base, "topic": "initially_poor", "event": "here_and_now", "part": "clients", "window": ""}
+    for term, centre in (
+        ("attention, initial level - 1 SD", 0.3),
+        ("gain of the lowest third", 0.5),
+        ("gain of the lowest third that noise alone brings", 0.4),
+    ):
+        kind = "slope_standardised" if term.startswith("attention") else "mean_difference"
+        events += estimates({**keys, "term": term}, kind, centre, draw)
+    events.append(
+        absent(
+            {**base, "event": "avoidance", "part": "within_clients", "compared_with": "all_sessions"},
+            "slope_standardised",
+            POOLED,
+            "not estimable: needs at least 2 sites with an estimate; has 0",
+        )
+    )
+    for part in ("within_clients", "between_clients"):
+        keys = {**rater, "event": "interpretations", "part": part, "window": "all"}
+        for term, kind, centre in (
+            ("linear", "slope_standardised", 0.0),
+            ("quadratic", "curvature_standardised", -0.3),
+            ("line_below", "slope_standardised", 0.4),
+            ("line_above", "slope_standardised", -0.4),
+        ):
+            curves += estimates({**keys, "term": term}, kind, centre, draw)
+        blank = {"ci_low": math.nan, "ci_high": math.nan, "std_error": math.nan, "decision": "inverted_u", "estimate": 1.0}
+        curves += [row | blank for row in estimates({**keys, "term": "inverted_u"}, "criterion_met", 0.9, draw)]
+        bend = {"estimate": 3.4, "decision": ""}
+        curves += [row | blank | bend for row in estimates({**keys, "term": "bend"}, "turning_point", 0.9, draw) if row["site"] != POOLED]
+    for topic, after, response, groups in (
+        ("after_event", "challenges", "involvement", ("low", "high")),
+        ("repair", "rupture", "repaired", ("outside", "here_and_now")),
+    ):
+        keys = {**rater, "topic": topic, "after": after, "response": response, "model": "counted", "n_events": 240}
+        for group, share in zip(groups, (0.35, 0.6), strict=True):
+            transitions += [row | {"scale": "logit"} for row in estimates({**keys, "group": group}, "share", share, draw)]
+        contrast = f"{groups[1]} - {groups[0]}"
+        for model in ("counted", "multilevel"):
+            rows = estimates({**keys, "group": contrast, "model": model}, "odds_ratio", 0.5, draw)
+            ratio = {"estimate": 2.5, "ci_low": 1.6, "ci_high": 3.9, "scale": "log", "prediction_low": 1.2, "prediction_high": 5.0}
+            transitions += [row | (ratio if row["site"] == POOLED else {"scale": "log"}) for row in rows]
+    tables = {"events": events, "curvilinear": curves, "transitions": transitions}
+    return {name: finished(pd.DataFrame(rows), "interventions", name) for name, rows in tables.items()}
+
+
 def statuses() -> list[dict[str, Any]]:
     """Return every site's status; the last site is left out."""
     made = []
@@ -839,7 +920,9 @@ def made(seed: int = 1) -> ReportData:
             "alliance_outcome": alliance_outcome(draw),
             "early_gains": early_gains(draw),
             "dropout": dropout(),
+            "ruptures": ruptures(),
             "congruence": congruence(random.Random(seed + 3)),
+            "interventions": interventions(random.Random(seed + 4)),
         },
         scale_moments=scale_moments(draw),
         instruments=load_registry([PROJECT / "workflow" / "instruments"]),

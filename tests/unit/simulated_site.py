@@ -232,12 +232,9 @@ OPTIONS = {
             },
             "initially_poor": {"attention": "here_and_now", "initial": 3, "attention_until": 6, "clients": 15},
             "ruptures": {
-                "drop": 1.0,
-                "sessions": 3,
-                "recovery": 0.5,
+                "criterion": "drop",
                 "events_of": "same_session",
                 "contrast": ["here_and_now", "outside"],
-                "observed": "observed_ruptures",
             },
             "transitions": {"after": "challenges", "responses": ["involvement", "avoidance"], "low": 10, "refuse": 3},
         },

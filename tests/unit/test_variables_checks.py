@@ -33,6 +33,8 @@ def test_a_sound_configuration_has_no_faults(config):
         (("questions", "client_factors", "window"), "al", "did you mean 'all'"),
         (("questions", "measurement", "windows", 1), "lat", "did you mean 'late'"),
         (("questions", "therapist_factors", "windows", 0), "erly", "did you mean 'early'"),
+        (("questions", "interventions", "window"), "al", "did you mean 'all'"),
+        (("questions", "interventions", "phases", 0), "erly", "did you mean 'early'"),
     ],
 )
 def test_an_unknown_window_is_named_with_the_nearest_valid_one(config, path, value, message):
@@ -234,3 +236,36 @@ def test_the_window_and_the_combinations_of_dropout_are_checked(config):
     assert "name a column of the clients table" in found["questions", "dropout", "combinations", "odd", "client"]
     question["enabled"] = False
     assert checks(config) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("accuracy", 0), "wish_and_respons", "did you mean 'wish_and_response'"),
+        (("curvilinear", 0), "interpretation", "did you mean 'interpretations'"),
+        (("initially_poor", "attention"), "here_and_nw", "did you mean 'here_and_now'"),
+        (("ruptures", "contrast", 1), "outsid", "did you mean 'outside'"),
+        (("ruptures", "criterion"), "observed", "no criterion of ratings"),
+        (("ruptures", "criterion"), "reliable_drop", "no criterion of ratings"),
+        (("transitions", "after"), "challenge", "did you mean 'challenges'"),
+        (("transitions", "responses", 0), "involvment", "did you mean 'involvement'"),
+        (("moderations", "client_response", "by"), "involvment", "did you mean 'involvement'"),
+        (("moderations", "timing", "event"), "interpretation", "did you mean 'interpretations'"),
+    ],
+)
+def test_an_unknown_event_of_the_interventions_is_named_with_the_nearest_valid_one(config, path, value, message):
+    target = config["questions"]["interventions"]
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    found = checks(config)
+    assert [at for at, _ in found] == [("questions", "interventions", *path)]
+    assert message in found[0][1]
+
+
+def test_interventions_need_an_event_and_moderations_of_symptoms_an_instrument(config):
+    config["symptoms"]["instruments"] = []
+    config["questions"]["interventions"]["moderations"] = {"hard": {"event": "challenges", "by": "alliance.task", "outcome": "symptoms"}}
+    assert any("moderation hard needs one" in message for _, message in checks(config))
+    config["questions"]["interventions"]["events"] = {}
+    assert any("no event is given" in message for _, message in checks(config))

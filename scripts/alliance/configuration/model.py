@@ -711,12 +711,9 @@ class InitiallyPoor(StrictModel):
 
 
 class RuptureWindows(StrictModel):
-    drop: Annotated[float, Field(gt=0, le=5)] = 1.0
-    sessions: Annotated[int, Field(ge=1, le=10)] = 3
-    recovery: Annotated[float, Field(gt=0, le=1)] = 0.5
+    criterion: Name = "drop"
     events_of: Literal["same_session", "session_before"] = "same_session"
     contrast: list[Name] = Field(default_factory=list)
-    observed: Name | None = None
 
     @model_validator(mode="after")
     def two_or_none(self) -> RuptureWindows:

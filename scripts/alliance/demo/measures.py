@@ -141,7 +141,8 @@ class Collected:
 class Tables:
     """The tables of a study or of one site, with raw ids; rows are sorted by client.
 
-    ``responses`` are further coded events of some sites. ``ratings`` is keyed by ``Collected.name`` and holds ``client_id, therapist_id, timepoint, session, date, rater_no`` and the items
+    ``responses`` are further coded events of some sites.
+    ``ratings`` is keyed by ``Collected.name`` and holds ``client_id, therapist_id, timepoint, session, date, rater_no`` and the items
     ``i1..`` (nullable) or the scales.
     """
 

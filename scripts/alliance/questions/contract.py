@@ -1104,7 +1104,8 @@ TABLES = (
     Table(
         "interventions",
         "events",
-        "Coded events of sessions and the alliance of the next: within and between clients, both ways, by kind, in ruptures, by initial level.",
+        "Coded events of sessions and the alliance of the next: within and between clients, both ways, by kind, "
+        "in ruptures, by initial level.",
         {
             **_INTERVENTION_KEYS,
             "topic": "frequency, accuracy (intensity of events), in_ruptures, moderation, or initially_poor",
@@ -1129,7 +1130,8 @@ TABLES = (
         {
             **_INTERVENTION_KEYS,
             "part": "within_clients or between_clients",
-            "term": "linear and quadratic (at the mean amount), turning_point; line_below and line_above the bend, bend; inverted_u: whether "
+            "term": "linear and quadratic (at the mean amount), turning_point; line_below and line_above the bend, bend; "
+            "inverted_u: whether "
             "both lines differ from zero, the one below rising, the one above falling",
             "window": EFFECT_KEYS["window"],
             "decision": "of the turning point: inside, outside or undecided (5th to 95th percentile of the amount); of the lines: "
@@ -1140,19 +1142,20 @@ TABLES = (
     Table(
         "interventions",
         "transitions",
-        "What follows a challenge by the alliance before it, what repairs a rupture, and whether drops and coded ruptures agree.",
+        "What follows a challenge by the alliance before it, and what repairs a rupture.",
         {
-            "topic": "after_event, repair (of a rupture, in the next session), or detection",
+            "topic": "after_event, or repair (of a rupture, in the next session)",
             "after": "event after which a response is looked for; rupture: sessions in rupture windows",
-            "response": "response in the same session, one against another, repaired in the next session, or drop of the alliance",
-            "group": "low, high: clients whose alliance before lies below or above the site's median; kinds of event; their difference; within "
-            "clients, between clients: per SD of the alliance before; of detection: what is told",
+            "response": "response in the same session, one against another, or repaired in the next session",
+            "group": "low, high: occasions on which the client's alliance before lies below or above the site's median; kinds "
+            "of event; their difference; within "
+            "clients, between clients: per SD of the alliance before",
             "model": "counted (groups as wholes) or multilevel (logit model with a random intercept of clients)",
             "alliance_rater": "who rated the alliance",
             "same_rater": "yes: one person coded the events and rated the alliance; mixed: at some sites",
             "n_events": "occasions behind the number",
         },
-        ("share", "transition_odds", "odds_ratio", "random_effect_sd", "kappa"),
+        ("share", "transition_odds", "odds_ratio", "random_effect_sd"),
     ),
     Table(
         "dropout",

@@ -1,4 +1,4 @@
-"""What therapists do in sessions and how the alliance goes on: events, amounts, and what follows what (claims G3, G6 to G8, H1 to H6, H10, J6).
+"""What therapists do in sessions and how the alliance goes on (claims G3, G6, G7, H1 to H6, H10, J6).
 
 The parts lie in modules of their own, one a table; ``interventions_sessions`` puts events and the alliance of sessions side by side.
 """
@@ -29,6 +29,10 @@ estimate_reads = (
     "pooling.min_sites",
     "pooling.level",
     "questions.interventions",
+    "questions.ruptures.criteria",
+    "questions.ruptures.largest_gap",
+    "questions.ruptures.min_sessions",
+    "questions.ruptures.repair",
 )
 pool_reads = ("pooling", "questions.interventions")
 needs = ()

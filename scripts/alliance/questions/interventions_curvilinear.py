@@ -88,9 +88,14 @@ def _add_curve(part: Part, coded: CodedSessions, name: str, rater: str, level: s
         _missing(part, base, (*LINES, BEND, VERDICT), lines.reason)
         return
     _found(part, base, LINES, lines.found, coded.level)
-    _add(part, {**base, "term": BEND, "estimate": lines.bend, **_how(lines.found)})
+    how = _how(lines.found)
+    chosen, decided = (
+        "; ".join(text for text in (how["reason"], told) if text)
+        for told in ("no interval: set by the data", "no interval: a decision on both lines")
+    )
+    _add(part, {**base, "term": BEND, "estimate": lines.bend, **how, "reason": chosen})
     met = float(lines.verdict == VERDICT)
-    _add(part, {**base, "term": VERDICT, "estimate": met, "decision": lines.verdict, **_how(lines.found)})
+    _add(part, {**base, "term": VERDICT, "estimate": met, "decision": lines.verdict, **how, "reason": decided})
 
 
 def _how(found: Any) -> dict[str, Any]:
@@ -165,7 +170,7 @@ def _verdicts(pooled: pd.DataFrame, pooling: Mapping[str, Any]) -> pd.DataFrame:
         low, high = found["ci_low"], found["ci_high"]
         verdict = VERDICT if low[LOWER] > 0 and high[UPPER] < 0 else "u" if high[LOWER] < 0 and low[UPPER] > 0 else "not_shown"
         cautious = found["status"].eq("flagged").any()
-        reason = "; ".join(sorted({text for text in found["reason"] if text}))
+        reason = "; ".join([*sorted({text for text in found["reason"] if text}), "no interval: a decision on both lines"])
         status = {"status": "flagged" if cautious else "estimated", "reason": reason}
         rows.append({**row, "estimate": float(verdict == VERDICT), "decision": verdict, **status})
     return pd.DataFrame(rows)
@@ -178,9 +183,11 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         return []
     sentences = [
         Sentence(
-            "Whether a middle amount of an intervention is best was asked by a quadratic regression (turning point with Fieller's interval, "
+            "Whether a middle amount of an intervention is best was asked by a quadratic regression (turning point "
+            "with Fieller's interval, "
             "compared with the 5th and 95th percentile of the amount) and by the two-lines test: a curve turns only where the line below a "
-            "bend and the line above it have opposite signs, both beyond chance. The bend was set by the Robin Hood algorithm, with a natural "
+            "bend and the line above it have opposite signs, both beyond chance. The bend was set by the Robin Hood "
+            "algorithm, with a natural "
             "cubic spline as the smooth curve. Within clients every client has an intercept, and the alliance of the same session and the "
             "number of the session are held constant; between clients means were regressed.",
             ("simonsohn_2018", "fieller_1954"),

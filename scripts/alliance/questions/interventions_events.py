@@ -1,4 +1,4 @@
-"""What follows events in a session, and what they follow: the next session's alliance, within and between clients (claims H1 to H6, G3, G6, J6)."""
+"""Events in a session and the alliance of the next, both ways, within and between clients (claims H1 to H6, G3, G6, J6)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.interventions_sessions import KEYS as OF_SESSION
 from alliance.questions.interventions_sessions import QUESTION, CodedSessions, counts, enough, rupture_windows, within_sd
 from alliance.questions.part import Part
+from alliance.questions.ruptures_sample import settings
 from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.jackknife import Jackknifed
@@ -40,7 +41,9 @@ _POOR = {
     "gain_low_beyond_noise": ("gain of the lowest third beyond noise", "mean_difference"),
     "reliability": ("reliability of the initial level", "reliability"),
 }
-_MODERATED = ((2, "event x moderator", WITHIN, INTERACTION), (3, "event x moderator", ACROSS, INTERACTION)) + (
+_MODERATED = (
+    (2, "event x moderator", WITHIN, INTERACTION),
+    (3, "event x moderator", ACROSS, INTERACTION),
     (4, "event, moderator - 1 SD", WITHIN, SLOPE),
     (5, "event, moderator + 1 SD", WITHIN, SLOPE),
 )
@@ -226,8 +229,8 @@ def _add_accuracy(part: Part, coded: CodedSessions, rater: str) -> None:
 def ruptures_of(coded: CodedSessions, rater: str) -> tuple[pd.DataFrame, str]:
     """Return the sessions in rupture windows of a rater's alliance, and why there are none."""
     alliance, reason = coded.alliance(rater)
-    rule = coded.section["ruptures"]
-    return rupture_windows(alliance, rule["drop"], rule["sessions"], rule["recovery"]), reason
+    rule = coded.options["questions"]["ruptures"]["criteria"][coded.section["ruptures"]["criterion"]]
+    return rupture_windows(alliance, rule, settings(coded.options)), reason
 
 
 def at_events(windows: pd.DataFrame, coded: CodedSessions) -> pd.DataFrame:
@@ -253,7 +256,7 @@ def _add_ruptures(part: Part, coded: CodedSessions, rater: str) -> None:
     if reason:
         add_missing(part, rows, reason)
         return
-    frame = at_events(windows.dropna(subset=["next_alliance"]), coded)
+    frame = at_events(windows, coded)
     for place, (one, _) in enumerate(frames):
         spread = within_sd(one["event"], one["client"])
         own = one["event"] - one.groupby("client")["event"].transform("mean")
@@ -446,10 +449,13 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
     after = "the next session" if section["lag"] == 1 else f"{section['lag']} sessions later"
     sentences = [
         Sentence(
-            "Coded events (an hour of session; a coded session without the event counts as none) were related within clients to the alliance "
+            "Coded events (an hour of session; a coded session without the event counts as none) were related within "
+            "clients to the alliance "
             f"of {after}, the alliance of the same session and the number of the session held constant, and the alliance likewise to later "
-            "events. Deviations are from the mean of all sessions of a client; since that mean holds what came later, which biases slopes by "
-            "about one over the number of sessions, the same was estimated with deviations from the mean of later sessions, instrumented by "
+            "events. Deviations are from the mean of all sessions of a client; since that mean holds what came later, "
+            "which biases slopes by "
+            "about one over the number of sessions, the same was estimated with deviations from the mean of later "
+            "sessions, instrumented by "
             "those from earlier ones.",
             ("nickell_1981", "arellano_bover_1995", "hayakawa_2009"),
         )
@@ -467,9 +473,9 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         rule = section["ruptures"]
         sentences.append(
             Sentence(
-                f"A rupture window began where the alliance fell by {rule['drop']:g} SD within clients from one session to the next and "
-                f"ended after {rule['sessions']} sessions or when {100 * rule['recovery']:.0f} % of the drop was regained (conventions). Inside "
-                f"these windows the next alliance was regressed on events {_WHEN[rule['events_of']]}, above a client's own mean, the depth of "
+                f"Ruptures were found by the criterion {rule['criterion']} of the question on ruptures (a convention). "
+                "While a rupture lasted, "
+                f"the next alliance was regressed on events {_WHEN[rule['events_of']]}, above a client's own mean, the depth of "
                 "the drop held constant, so that the return to the mean is the same for the kinds of event that are compared."
             )
         )
@@ -478,7 +484,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         sentences.append(
             Sentence(
                 f"Initial alliance is the mean of sessions 1 to {rule['initial']}, attention that of the sessions after these up to "
-                f"{rule['attention_until']}, later alliance the mean after that. So that a chance low start is not taken for a poor alliance, "
+                f"{rule['attention_until']}, later alliance the mean after that. So that a chance low start is not taken "
+                "for a poor alliance, "
                 "observed initial levels were replaced by expected true ones (regression calibration with the variance within clients).",
                 ("carroll_ruppert_stefanski_crainiceanu_2006",),
             )

@@ -156,52 +156,43 @@ def within_sd(values: pd.Series, clients: pd.Series) -> float:
     return spread if spread > 0 else float("nan")
 
 
-def rupture_windows(alliance: pd.DataFrame, drop: float, length: int, recovery: float) -> pd.DataFrame:
-    """Return the sessions inside rupture windows, by a plain rule: a drop from one session to the next.
-
-    A window begins in the session in which the alliance has fallen by at least ``drop`` standard deviations within clients since the session
-    before, and holds it and the next ones, ``length`` in all, until the alliance has regained ``recovery`` of the drop. A session that is
-    missing ends it. Windows do not overlap.
+def rupture_windows(alliance: pd.DataFrame, rule: Mapping[str, Any], shared: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the sessions of ruptures after which the alliance could be regained in the next one, by a rule for ratings.
 
     Parameters
     ----------
     alliance : DataFrame
         ``client, session, alliance``.
-    drop : float
-        SD within clients.
-    length : int
-        Sessions.
-    recovery : float
-        Share (0-1) of the drop.
+    rule : mapping
+        A criterion of ``questions.ruptures.criteria``.
+    shared : mapping
+        What all criteria share: further arguments of :func:`alliance.statistics.ruptures.ruptures`.
 
     Returns
     -------
     DataFrame
-        ``client, session, alliance, before`` (level before the drop), ``depth`` (how far below it), ``start`` (whether the window begins),
-        ``next_alliance`` and ``repaired`` (whether the next session regains enough; NaN where the next session is not rated).
+        ``client, session, alliance, before`` (level before the fall), ``depth`` (how far below it), ``next_alliance`` and ``repaired``
+        (1: the rupture is repaired in the next session, 0: it is not). Only sessions whose next one is rated and still in the time
+        for repair.
     """
-    columns = [*KEYS, "alliance", "before", "depth", "start", "next_alliance", "repaired"]
-    rows = alliance.sort_values(KEYS, ignore_index=True)
-    spread = within_sd(rows["alliance"], rows["client"]) if len(rows) else float("nan")
-    if not spread > 0:
+    from alliance.statistics.ruptures import onsets, ruptures, scale, series
+
+    columns = [*KEYS, "alliance", "before", "depth", "next_alliance", "repaired"]
+    rows: list[tuple[Any, ...]] = []
+    found = series(*(alliance[name].to_numpy() for name in (*KEYS, "alliance")))
+    sd = scale(found)
+    if not sd.within > 0:
         return pd.DataFrame(columns=columns)
-    client, session, level = (rows[name].to_numpy() for name in (*KEYS, "alliance"))
-    follows = np.r_[False, (client[1:] == client[:-1]) & (session[1:] == session[:-1] + 1)]
-    found: list[tuple[Any, ...]] = []
-    at = 1
-    while at < len(rows):
-        if not follows[at] or level[at - 1] - level[at] < drop * spread:
-            at += 1
-            continue
-        before, goal = level[at - 1], level[at - 1] - (1 - recovery) * (level[at - 1] - level[at])
-        here = at
-        while here < at + length:
-            rated = here + 1 < len(rows) and bool(follows[here + 1])
-            after = level[here + 1] if rated else np.nan
-            repaired = float(after >= goal) if rated else np.nan
-            found.append((client[here], session[here], level[here], before, before - level[here], here == at, after, repaired))
-            here += 1
-            if not rated or repaired == 1:
+    seen, began = ruptures(rule, found, sd, **shared), onsets(rule, found, sd, shared["largest_gap"])
+    for start, client in np.argwhere(seen.starts):
+        before, repaired_at = began.before[start, client], seen.repairs_at[start, client]
+        last = repaired_at or began.begins[start, client] + seen.length[start, client] - 1
+        for at in range(start, len(found.values) - 1):
+            session, following = found.sessions[at, client], found.sessions[at + 1, client]
+            if not found.rated[at + 1, client] or following > last:
                 break
-        at = here
-    return pd.DataFrame(found, columns=columns)
+            if following == session + 1:
+                level = found.values[at, client]
+                outcome = found.values[at + 1, client], float(following == repaired_at)
+                rows.append((found.clients[client], session, level, before, before - level, *outcome))
+    return pd.DataFrame(rows, columns=columns).sort_values(KEYS, ignore_index=True)

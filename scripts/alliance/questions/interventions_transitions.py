@@ -1,4 +1,4 @@
-"""What follows a challenge, and what repairs a rupture: shares, transition odds and multilevel logit models; who sees a rupture (G6 to G8, H6)."""
+"""What follows a challenge, and what repairs a rupture: shares, transition odds and multilevel logit models (claims G7, H6)."""
 
 from __future__ import annotations
 
@@ -20,22 +20,15 @@ from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 
 NAME = "transitions"
-AFTER, REPAIR, DETECTION = "after_event", "repair", "detection"
+AFTER, REPAIR = "after_event", "repair"
 LOW, HIGH, DIFFERENCE, GROUP_WITHIN, GROUP_BETWEEN = "low", "high", "high - low", "within clients", "between clients"
 COUNTED, MULTILEVEL = "counted", "multilevel"
-SHARE, ODDS, RATIO, SPREAD, KAPPA = "share", "transition_odds", "odds_ratio", "random_effect_sd", "kappa"
+SHARE, ODDS, RATIO, SPREAD = "share", "transition_odds", "odds_ratio", "random_effect_sd"
 KEYS = ["topic", "after", "response", "group", "model", "alliance_rater"]
 POOL_KEYS = [*KEYS, "estimate_type"]
 SCALES = {SHARE: "logit", ODDS: effects.RATIO, RATIO: effects.RATIO}
 NOT_POOLED = SPREAD
 AGAINST = " against "
-# Statistics of who sees a rupture, in the order in which they are computed.
-SEEN = (
-    ("coded of those in a drop", SHARE),
-    ("drop of those coded", SHARE),
-    ("kappa", KAPPA),
-    ("kappa, prevalence and bias adjusted", KAPPA),
-)
 ONE_STAGE = "logit_one_stage"
 
 
@@ -71,7 +64,6 @@ def estimate(coded: CodedSessions) -> Part:
         for keys, trials in every_trials(coded, rater):
             _add_counted(part, coded, keys, trials)
             _add_multilevel(part, coded, keys, trials)
-        _add_detection(part, coded, rater)
     return part
 
 
@@ -150,7 +142,7 @@ def repairs(coded: CodedSessions, rater: str) -> Trials:
     reason = reason or next((told for _, told in frames if told), "")
     if reason:
         return Trials(empty, groups, predictors, reason)
-    frame = at_events(windows.dropna(subset=["repaired"]), coded)[[*OF_SESSION, "repaired"]]
+    frame = at_events(windows, coded)[[*OF_SESSION, "repaired"]]
     for name, (one, _) in zip(("first", "second"), frames, strict=True):
         frame = frame.merge(one.rename(columns={"event": name}), on=OF_SESSION, how="inner")
     frame = frame[(frame["first"] > 0) | (frame["second"] > 0)]
@@ -295,7 +287,8 @@ def logit_rows(
             numbers = {"estimate": ratio, "ci_low": float(np.exp(one["ci_low"])), "ci_high": float(np.exp(one["ci_high"]))}
             found.append(({**row, **numbers, **how}, float(one["std_error"]) ** 2 * ratio**2))
         if len(rows) > len(columns):
-            found.append(({**rows[-1], "estimate": float(model.frailty_sd or 0.0), **how}, float("nan")))
+            told = "; ".join(text for text in (notes, "no interval: a standard deviation near zero has none by z") if text)
+            found.append(({**rows[-1], "estimate": float(model.frailty_sd or 0.0), **how, "reason": told}, float("nan")))
     return found
 
 
@@ -309,59 +302,6 @@ def _add_multilevel(part: Part, coded: CodedSessions, keys: Mapping[str, Any], t
         return
     for row, variance in logit_rows(keys, trials, section["refuse"], section["low"], coded.level):
         _add(part, {**row, **fields}, variance)
-
-
-def _add_detection(part: Part, coded: CodedSessions, rater: str) -> None:
-    """Add how far drops of the alliance and ruptures that observers coded agree, session by session."""
-    from alliance.statistics.covariance import cluster_codes, cluster_sums
-    from alliance.statistics.jackknife import jackknife
-
-    name = coded.section["ruptures"]["observed"]
-    if not name:
-        return
-    keys = {"topic": DETECTION, "after": name, "alliance_rater": rater, "same_rater": coded.same_rater(name, rater)}
-    rows = [_row({**keys, "response": "drop of the alliance"}, group, COUNTED, kind) for group, kind in SEEN]
-    windows, reason = ruptures_of(coded, rater)
-    event, told = coded.event(name, "count")
-    alliance, _ = coded.alliance(rater)
-    reason = reason or told
-    if reason:
-        _missing(part, rows, reason)
-        return
-    judged = alliance.merge(alliance[OF_SESSION].assign(session=alliance["session"] + 1), on=OF_SESSION, how="inner")[OF_SESSION]
-    starts = windows.loc[windows["start"].astype(bool), OF_SESSION].assign(drop=1.0)
-    frame = event.merge(judged, on=OF_SESSION, how="inner").merge(starts, on=OF_SESSION, how="left").fillna({"drop": 0.0})
-    frame = frame.assign(coded=(frame["event"] > 0).astype(float))
-    fields = {**counts(frame, coded.therapists), "n_events": int(frame["coded"].sum()) if len(frame) else 0}
-    told = enough(frame, 1, coded.min_clients, "coded sessions whose alliance and that of the session before were rated")
-    if told:
-        _missing(part, [{**row, **fields} for row in rows], told)
-        return
-    codes, count = cluster_codes(frame["client"].to_numpy())
-    seen, dropped = (frame[column].to_numpy(dtype=float) for column in ("coded", "drop"))
-    sums = cluster_sums(np.column_stack([seen * dropped, seen, dropped, np.ones(len(frame))]), codes, count)
-
-    def agreement(total: np.ndarray) -> np.ndarray:
-        both, first, second, n = (total[:, place] for place in range(4))
-        observed = (n - first - second + 2 * both) / n
-        expected = (first * second + (n - first) * (n - second)) / n**2
-        return np.column_stack([both / second, both / first, (observed - expected) / (1 - expected), 2 * observed - 1])
-
-    therapists = coded.therapist_of(np.unique(frame["client"]))
-    found = jackknife(sums, agreement, len(SEEN), therapists, min_rows=coded.min_clients)
-    if found.reason:
-        _missing(part, [{**row, **fields} for row in rows], "needs sessions with a drop and sessions with a coded rupture")
-        return
-    low, high = found.interval(coded.level)
-    how = {"method": found.method, "status": "flagged" if found.caution else "estimated", "reason": found.caution}
-    for place, row in enumerate(rows):
-        limits = (0.0, 1.0) if row["estimate_type"] == SHARE else (-1.0, 1.0)
-        numbers = {
-            "estimate": float(found.estimate[place]),
-            "ci_low": float(max(low[place], limits[0])),
-            "ci_high": float(min(high[place], limits[1])),
-        }
-        _add(part, {**row, **fields, **numbers, **how}, float(found.vcov[place, place]))
 
 
 def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Mapping[str, Any]) -> pd.DataFrame:
@@ -466,24 +406,16 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         return []
     sentences = [
         Sentence(
-            "Whether a response follows was counted among all occasions; clients were grouped by their mean alliance in the sessions before, "
+            "Whether a response follows was counted among all occasions; clients were grouped by their mean alliance "
+            "in the sessions before, "
             "at the site's median. Beside shares and odds stand logit models with a normal random intercept of clients (adaptive "
             "quadrature), at each site and over the rows of all sites that share them with an intercept for every site; their odds ratios "
-            "are those of one client, the counted ones those of groups. Errors of counts leave out each therapist, those of the models take "
+            "are those of one client, the counted ones those of groups. Errors of counts leave out each therapist, "
+            "those of the models take "
             "therapists as alike.",
             ("pinheiro_bates_1995",),
         )
     ]
-    if found["topic"].eq(DETECTION).any():
-        sentences.append(
-            Sentence(
-                "How far drops of the alliance and coded ruptures agree was told by Cohen's kappa and, since ruptures are rare, by kappa "
-                "adjusted for prevalence and bias.",
-                ("cohen_1960", "byrt_bishop_carlin_1993"),
-            )
-        )
     if (found["site"].eq(POOLED) & found["method"].ne(ONE_STAGE)).any():
-        sentences.append(
-            pooling_sentence(options["pooling"], "Shares were pooled as logits, odds and odds ratios as logarithms, kappas as they are,")
-        )
+        sentences.append(pooling_sentence(options["pooling"], "Shares were pooled as logits, odds and odds ratios as logarithms,"))
     return sentences

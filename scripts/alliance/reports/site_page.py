@@ -21,6 +21,7 @@ from alliance.reports.chapters import (
     measurement_overlap,
     measurement_reliability,
     path_models,
+    ruptures,
 )
 from alliance.reports.elements import Cell, Column, Table, listed, number_cell, slug
 from alliance.reports.inputs import EXCLUDED, ReportData
@@ -60,6 +61,7 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
     "course": (course.site_rows, None, course.row_name, "Course of the alliance"),
     "components": (components.site_rows, None, components.row_name, "Components of the alliance"),
     "dropout": (dropout.site_rows, None, dropout.estimate_name, "First-session alliance and dropout (hazard ratio)"),
+    "ruptures": (ruptures.site_rows, None, ruptures.criterion_name, "Clients with at least one rupture, by criterion"),
 }
 
 

@@ -105,10 +105,34 @@ class Multiverse:
 
 
 def options_of(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the multiverse reads of a resolved configuration: its own section and the keys of the effects it varies."""
-    grids = configuration["multiverse"]["grids"]
-    keys = {key for name in grids for key in (*TARGETS[name].reads, *TARGETS[name].pool_reads)}
-    return restrict(dict(configuration), ("multiverse", SCORING, *sorted(keys)))
+    """Return what the multiverse reads of a resolved configuration: its own section and the keys of the effects it varies.
+
+    Grids, nodes and options stand as lists of pairs, since their order counts and JSON of the options sorts mappings.
+    """
+    section = configuration["multiverse"]
+    keys = {key for name in section["grids"] for key in (*TARGETS[name].reads, *TARGETS[name].pool_reads)}
+    ordered = [
+        [name, {"nodes": _paired(grid["nodes"], 2), "exclude": [_paired(rule, 2) for rule in grid["exclude"]]}]
+        for name, grid in section["grids"].items()
+    ]
+    return restrict(dict(configuration), (SCORING, *sorted(keys))) | {"multiverse": {**section, "grids": ordered}}
+
+
+def _paired(value: Any, levels: int) -> Any:
+    """Return a mapping, and mappings down to a number of levels, as lists of pairs."""
+    if not isinstance(value, Mapping) or not levels:
+        return value
+    return [[name, _paired(content, levels - 1)] for name, content in value.items()]
+
+
+def _grids(options: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the grids of :func:`options_of` as mappings."""
+    found = []
+    for name, grid in options["multiverse"]["grids"]:
+        rules = [dict(rule) for rule in grid["exclude"]]
+        nodes = {node: dict(choices) for node, choices in grid["nodes"]}
+        found.append((name, {"nodes": nodes, "exclude": [{**rule, "when": dict(rule["when"])} for rule in rules]}))
+    return found
 
 
 def multiverses(options: Mapping[str, Any]) -> list[Multiverse]:
@@ -119,7 +143,7 @@ def multiverses(options: Mapping[str, Any]) -> list[Multiverse]:
     options : mapping
         From :func:`options_of`, with ``seed``.
     """
-    return [_multiverse(options, TARGETS[name], grid) for name, grid in options["multiverse"]["grids"].items()]
+    return [_multiverse(options, TARGETS[name], grid) for name, grid in _grids(options)]
 
 
 def _multiverse(options: Mapping[str, Any], target: Target, grid: Mapping[str, Any]) -> Multiverse:
@@ -151,7 +175,7 @@ def scorings(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return every different section ``scoring`` that specifications can ask for, that of the configuration first."""
     base = dict(options[SCORING])
     found = {canonical_json(base): base}
-    for grid in options["multiverse"]["grids"].values():
+    for _, grid in _grids(options):
         own = [
             [changes.get(SCORING, {}) for changes in choices.values()]
             for choices in grid["nodes"].values()

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from alliance.statistics.correlation import MIN_CLUSTERS
-from alliance.statistics.covariance import cluster_codes, cluster_sums
+from alliance.statistics.covariance import cluster_sums
 from alliance.statistics.jackknife import Jackknifed, jackknife
 from alliance.statistics.normal_equations import solved
-from alliance.statistics.two_level import of_clients, sorted_codes
+from alliance.statistics.two_level import of_clients
 
 ALL, PRIOR = "all", "prior"
 SESSIONS = {ALL: 2, PRIOR: 3}
@@ -159,13 +159,13 @@ def whole_sessions(
     labels = np.asarray(clients)[complete]
     if not len(labels):
         return rows[:0], np.zeros(0, dtype=int), None
-    codes, count = cluster_codes(labels)
-    enough = np.bincount(codes, minlength=count)[codes] >= fewest
+    codes = np.unique(labels, return_inverse=True)[1]
+    enough = np.bincount(codes)[codes] >= fewest
     order = np.argsort(codes[enough], kind="stable")
     kept = np.flatnonzero(complete)[enough][order]
     if not len(kept):
         return rows[:0], np.zeros(0, dtype=int), None
-    client, _ = sorted_codes(np.asarray(clients)[kept])
+    client = np.unique(codes[enough][order], return_inverse=True)[1]
     therapist = None if therapists is None else of_clients(np.asarray(therapists)[kept], client, int(client.max()) + 1)
     return rows[kept], client, therapist
 
@@ -177,12 +177,12 @@ def client_means(rows: np.ndarray, client: np.ndarray) -> np.ndarray:
 
 
 def forward_deviations(rows: np.ndarray, client: np.ndarray) -> np.ndarray:
-    """Return what each session differs by from the mean of the client's later sessions, times sqrt(m / (m + 1)) with m of these; last: 0."""
+    """Return what sessions differ by from the mean of the client's m later ones, times sqrt(m / (m + 1)); of the last: 0."""
     return _deviations(rows[::-1], client[::-1])[::-1]
 
 
 def backward_deviations(rows: np.ndarray, client: np.ndarray) -> np.ndarray:
-    """Return what each session differs by from the mean of the client's earlier sessions, times sqrt(m / (m + 1)); first: 0."""
+    """Return what sessions differ by from the mean of the client's m earlier ones, times sqrt(m / (m + 1)); of the first: 0."""
     return _deviations(rows, client)
 
 

@@ -32,6 +32,9 @@ _SECTION = {
     "early_gain": "symptoms",
 }
 
+RATED_RULES = ("drop", "decline", "v_shape", "control_chart")
+"""Rules for ruptures that need nothing but the ratings of sessions."""
+
 Found = tuple[tuple[str, ...], str]
 
 
@@ -398,7 +401,6 @@ def _intervention_faults(config: Mapping[str, Any]) -> Iterator[Found]:
         return
     uses: list[tuple[tuple[Any, ...], str | None]] = [
         ((*base, "initially_poor", "attention"), question["initially_poor"]["attention"]),
-        ((*base, "ruptures", "observed"), question["ruptures"]["observed"]),
         ((*base, "transitions", "after"), question["transitions"]["after"]),
     ]
     lists = {
@@ -418,3 +420,11 @@ def _intervention_faults(config: Mapping[str, Any]) -> Iterator[Found]:
     for path, name in uses:
         if name is not None and name not in events:
             yield path, f"'{name}' is none of questions.interventions.events{nearest(name, events)}"
+    if question["ruptures"]["contrast"]:
+        name, criteria = question["ruptures"]["criterion"], config["questions"]["ruptures"]["criteria"]
+        usable = [key for key, rule in criteria.items() if rule["rule"] in RATED_RULES]
+        if name not in usable:
+            yield (
+                (*base, "ruptures", "criterion"),
+                f"'{name}' is no criterion of ratings in questions.ruptures.criteria{nearest(name, usable)}",
+            )

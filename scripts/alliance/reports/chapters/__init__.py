@@ -14,6 +14,7 @@ from alliance.reports.chapters import (
     interventions,
     measurement,
     path_models,
+    ruptures,
     therapist_factors,
 )
 from alliance.reports.elements import Chapter
@@ -30,6 +31,7 @@ CHAPTERS = {
     (course.QUESTION,): course.build,
     (components.QUESTION,): components.build,
     (dropout.QUESTION,): dropout.build,
+    (ruptures.QUESTION,): ruptures.build,
     (interventions.QUESTION,): interventions.build,
 }
 """What builds a chapter, by the questions it draws on, in the order of the page."""

@@ -35,7 +35,8 @@ LIMITS = (
     "Differences between clients (who get more of an intervention) are not effects of it: clients, therapists and treatments differ too.",
     "A drop of the alliance from one session to the next is partly chance and would partly be regained whatever happens; kinds of "
     "interpretation are compared only inside such drops, where this is alike for all.",
-    "Whether challenges confirm or break what a client expects of others (interpersonal complementarity) is not looked at: it needs codes of "
+    "Whether challenges confirm or break what a client expects of others (interpersonal complementarity) is "
+    "not looked at: it needs codes of "
     "the interpersonal circumplex for both people.",
 )
 
@@ -53,7 +54,6 @@ def build(data: ReportData) -> Chapter:
         response_sentence(data, transitions),
         rupture_sentence(data, events, transitions),
         poor_sentence(data, events),
-        detection_sentence(data, transitions),
     ]
     return Chapter(
         id="interventions",
@@ -178,7 +178,8 @@ def curve_sentence(data: ReportData, curves: pd.DataFrame, part: str) -> str:
         verdict, bend = (first_row(curves, term=term, **keys) for term in ("inverted_u", "quadratic"))
         if verdict is not None and common.has_number(verdict):
             lines = [first_row(curves, term=term, **keys) for term in ("line_below", "line_above")]
-            text = f"{event_name(data, name).lower()}: {CURVES[verdict.decision]} by the two-lines test (slope below the bend {shown(data, lines[0])}, "
+            text = f"{event_name(data, name).lower()}: {CURVES[verdict.decision]} by the two-lines test "
+            text += f"(slope below the bend {shown(data, lines[0])}, "
             text += f"above it {shown(data, lines[1])})"
             if known(bend):
                 text += f"; the squared term is {shown(data, bend)}"
@@ -206,7 +207,8 @@ def response_sentence(data: ReportData, table: pd.DataFrame) -> str:
         ratio = transition(data, table, group="high - low", model="multilevel", **keys)
         if low is None or high is None:
             continue
-        text = f"{event_name(data, response).lower()} follows {common.estimate_text(low, data.decimals)} of {event_name(data, after).lower()} where "
+        answer, challenge = (event_name(data, name).lower() for name in (response, after))
+        text = f"{answer} follows {common.estimate_text(low, data.decimals)} of {challenge} where "
         text += f"the alliance before was weak and {common.estimate_text(high, data.decimals)} where it was strong"
         if known(ratio):
             text += f" (odds ratio for one client {shown(data, ratio)})"
@@ -256,20 +258,6 @@ def poor_sentence(data: ReportData, events: pd.DataFrame) -> str:
     return text + "."
 
 
-def detection_sentence(data: ReportData, table: pd.DataFrame) -> str:
-    """Return how far drops and coded ruptures agree."""
-    keys = {"topic": "detection"}
-    seen, dropped, kappa = (
-        transition(data, table, group=group, **keys) for group in ("drop of those coded", "coded of those in a drop", "kappa")
-    )
-    if seen is None or dropped is None or kappa is None:
-        return ""
-    return (
-        f"Of the sessions in which observers coded a rupture, the {rater(data)}’s alliance dropped in {common.estimate_text(seen, data.decimals)}; of "
-        f"the drops, observers coded {common.estimate_text(dropped, data.decimals)} (kappa {shown(data, kappa)}): each sees what the other misses."
-    )
-
-
 def event_figure(data: ReportData, events: pd.DataFrame) -> list[Figure]:
     """Return the pooled effects of events on the next alliance."""
     # Of kinds of interpretation it is their accuracy that is told.
@@ -290,8 +278,8 @@ def event_figure(data: ReportData, events: pd.DataFrame) -> list[Figure]:
             title="Events and the alliance one session later, within clients",
             alt=f"Forest plot of pooled slopes with {data.level} intervals: {told}.",
             svg=figures.forest(rows, **arguments, narrow=True),
-            note="To the right: more of it than the client usually gets is followed by a better alliance. The alliance of the session itself "
-            "is held constant.",
+            note="To the right: more of it than the client usually gets is followed by a better alliance. The alliance of the session "
+            "itself is held constant.",
         )
     ]
 
@@ -387,8 +375,6 @@ def transition_name(data: ReportData, row: Any) -> str:
     """Return what follows what, as it is read."""
     if row.topic == "repair":
         return "Repair in a rupture"
-    if row.topic == "detection":
-        return "Drop of the alliance and coded rupture"
     first, _, second = row.response.partition(" against ")
     response = event_name(data, first) + (f" rather than {event_name(data, second).lower()}" if second else "")
     return f"{response} after {event_name(data, row.after).lower()}"
@@ -398,7 +384,7 @@ def transition_table(data: ReportData, table: pd.DataFrame) -> Table:
     """Return shares of both groups and the odds ratios between them, pooled."""
     rows = []
     chosen = common.pooled_rows(table, alliance_rater=rater(data))
-    chosen = chosen[chosen["topic"].ne("detection") & chosen["model"].eq("counted") & chosen["estimate_type"].eq("odds_ratio")]
+    chosen = chosen[chosen["model"].eq("counted") & chosen["estimate_type"].eq("odds_ratio")]
     for row in chosen.itertuples():
         keys = {"topic": row.topic, "after": row.after, "response": row.response}
         names = ("low", "high") if row.topic == "after_event" else tuple(reversed(row.group.split(" - ")))
@@ -433,7 +419,8 @@ def transition_table(data: ReportData, table: pd.DataFrame) -> Table:
             Column("Occasions", True),
         ),
         tuple(rows),
-        note="Odds ratios: second group over first; above 1: more often in the second. For one client: logit model in which clients differ.",
+        note="Odds ratios: second group over first; above 1: more often in the second. For one client: logit model in which clients "
+        "differ.",
         empty="No transition is configured.",
     )
 
