@@ -195,6 +195,13 @@ OPTIONS = {
             "phase_one": {"sessions": [3, 5], "rule": "lowest_third", "amount": None},
             "combinations": {"affiliation": {"client": "affiliation", "therapist": "affiliation"}},
         },
+        "components": {
+            "enabled": True,
+            "scales": ["task", "bond", "goal"],
+            "phases": {"early": "early", "late": "late"},
+            "contrast": {"mean_of": ["task", "goal"], "against": "bond"},
+            "conditions": ["empathy"],
+        },
         "interventions": {
             "enabled": True,
             "raters": ["client"],

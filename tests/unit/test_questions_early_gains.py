@@ -269,8 +269,8 @@ def test_the_alliance_around_sudden_gains_stands_beside_that_of_clients_without_
     known = around[around["status"].isin(("estimated", "flagged"))]
     sites = known[known["site"].ne(POOLED)]
     assert len(sites) and (sites["mean_gain"] - sites["mean_without"]).to_numpy() == pytest.approx(sites["estimate"].to_numpy())
-    for row in known[known["site"].eq(POOLED)].itertuples():
-        own = sites[sites["statistic"].eq(row.statistic) & sites["std_error"].notna()]
-        assert row.n_gains == own["n_gains"].sum() and row.n_without == own["n_without"].sum()
-        assert row.mean_gain == pytest.approx(np.average(own["mean_gain"], weights=own["n_gains"]))
+    for pooled in known[known["site"].eq(POOLED)].itertuples():
+        own = sites[sites["statistic"].eq(pooled.statistic) & sites["std_error"].notna()]
+        assert pooled.n_gains == own["n_gains"].sum() and pooled.n_without == own["n_without"].sum()
+        assert pooled.mean_gain == pytest.approx(np.average(own["mean_gain"], weights=own["n_gains"]))
     assert around.loc[~around["status"].isin(("estimated", "flagged")), ["mean_gain", "mean_without"]].isna().all(axis=None)

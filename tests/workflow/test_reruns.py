@@ -11,6 +11,7 @@ import pytest
 QUESTIONS = (
     "alliance outcome",
     "client factors",
+    "components",
     "congruence",
     "convergent validity",
     "course",
@@ -19,6 +20,7 @@ QUESTIONS = (
     "interventions",
     "measurement",
     "path models",
+    "ruptures",
     "therapist factors",
 )
 # What tells of the configuration and of the code: they are recorded for every scenario and shown on every page.

@@ -783,6 +783,26 @@ class Course(StrictModel):
         return self
 
 
+class ComponentContrast(StrictModel):
+    mean_of: Annotated[list[Name], Field(min_length=1)] = Field(default_factory=lambda: ["task", "goal"])
+    against: Name = "bond"
+
+
+class Components(StrictModel):
+    enabled: bool = True
+    scales: Annotated[list[Name], Field(min_length=2, max_length=6)] = Field(default_factory=lambda: ["task", "bond", "goal"])
+    phases: Annotated[dict[Name, Name], Field(min_length=1)] = Field(default_factory=lambda: {"early": "early"})
+    contrast: ComponentContrast = Field(default_factory=ComponentContrast)
+    conditions: list[Condition] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def contrast_of_these_scales(self) -> Components:
+        unknown = sorted({*self.contrast.mean_of, self.contrast.against} - set(self.scales))
+        if unknown:
+            raise ValueError(f"contrast names {', '.join(unknown)}, which is none of scales ({', '.join(self.scales)})")
+        return self
+
+
 class Questions(StrictModel):
     measurement: Measurement = Field(default_factory=lambda: Measurement(enabled=False))
     convergent_validity: ConvergentValidity = Field(default_factory=lambda: ConvergentValidity(enabled=False))
@@ -795,6 +815,7 @@ class Questions(StrictModel):
     dropout: LeavingTreatment = Field(default_factory=lambda: LeavingTreatment(enabled=False))
     interventions: Interventions = Field(default_factory=lambda: Interventions(enabled=False))
     course: Course = Field(default_factory=lambda: Course(enabled=False))
+    components: Components = Field(default_factory=lambda: Components(enabled=False))
     ruptures: Ruptures = Field(default_factory=lambda: Ruptures(enabled=False))
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ import pandas as pd
 from alliance.questions.contract import finish
 from alliance.questions.contract import table as table_schema
 
-UNITS = ("r", "r_squared", "share")
+UNITS = ("r", "r_squared", "share", "sd", "session")
 _KEYS = {"question", "table", "where", "value", "unit", "lines", "citation", "note"}
 _OPTIONAL = {"shown"}
 
@@ -35,7 +35,7 @@ class Benchmark:
     value : float or None
         The figure; None where the review gives words only.
     unit : str
-        ``r``, ``r_squared`` or ``share``.
+        ``r``, ``r_squared``, ``share``, ``sd`` or ``session`` (a session's number).
     lines, citation, note : str
         Where it stands in the review, whose figure it is, and what must be known when comparing.
     shown : bool

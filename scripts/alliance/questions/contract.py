@@ -188,6 +188,9 @@ ESTIMATE_TYPES = {
     "autocorrelation": "correlation of deviations from the client's line at sessions that follow each other",
     "variance": "variance over sessions, in squared SD of session scores",
     "variance_ratio": "ratio of two such variances; slightly below zero where the first is no more than chance",
+    "dominance": "share of the outcome variance that a component brings, averaged over all sets of the others (general dominance)",
+    "dominance_contrast": "difference of two such shares, first minus second",
+    "r_squared_others": "share of a component's variance that the other components explain",
     "synchrony": "mean cosine of the angle between two clients' cycles: 1 in step, 0 each with a time of its own",
 }
 
@@ -1221,6 +1224,35 @@ TABLES = (
         steps=("session",),
     ),
     Table(
+        "components",
+        "dominance",
+        "What each component of the alliance brings to the outcome beyond the intake level, by phase of treatment.",
+        {
+            "alliance_rater": "who rated the alliance",
+            "phase": "phase of treatment (window of `questions.components.phases`)",
+            "quantity": "dominance, together (what all components add to the intake level), or shared with the other components",
+            "component": "scale of the alliance",
+            "contrast": "which components are compared, first minus second; empty: none",
+            "same_rater": "yes: one person rated alliance and outcome",
+        },
+        ("dominance", "dominance_contrast", "r_squared_change", "r_squared_others"),
+    ),
+    Table(
+        "components",
+        "by_phase",
+        "How each component goes with the outcome and with what the therapist offers by phase, on the same clients, and how it changes.",
+        {
+            "topic": "outcome (r given intake), level (of the component itself, in SD of clients in the first phase), or condition",
+            "condition": "condition that the therapist offers; empty: none",
+            "alliance_rater": "who rated the alliance",
+            "component": "scale of the alliance, or a contrast of scales",
+            "phase": "phase of treatment; empty: a contrast of phases",
+            "contrast": "which phases are compared, first minus second; empty: none",
+            "same_rater": "yes: one person gave both ratings; mixed: at some sites; empty: one rating alone",
+        },
+        ("partial_correlation", "correlation", "correlation_contrast", "mean_difference"),
+    ),
+    Table(
         "course",
         "growth",
         "How the alliance grows over sessions: the mean curve with the spread of single ones, lines, bends, and slopes with the outcome.",
@@ -1426,6 +1458,10 @@ DESCRIPTIVE = {
         **dict.fromkeys(("group", "compared_with", "validation", "statistic"), TEXT),
         **dict.fromkeys(("n_events", "n_at_risk"), COUNT),
         **dict.fromkeys(("events_per_parameter", "p_boundary", "ci_low", "ci_high"), NUMBER),
+    },
+    "components": {
+        **dict.fromkeys(("alliance_rater", "phase", "quantity", "component", "contrast", "same_rater", "topic", "condition"), TEXT),
+        **dict.fromkeys(("ci_low", "ci_high"), NUMBER),
     },
     "interventions": {
         **dict.fromkeys(("topic", "event", "explained", "term", "part", "compared_with", "moderator", "window", "treatment"), TEXT),

@@ -12,6 +12,7 @@ from alliance.reports.chapters import (
     alliance_outcome,
     client_factors,
     common,
+    components,
     congruence,
     course,
     dropout,
@@ -20,6 +21,7 @@ from alliance.reports.chapters import (
     measurement_overlap,
     measurement_reliability,
     path_models,
+    ruptures,
 )
 from alliance.reports.elements import Cell, Column, Table, listed, number_cell, slug
 from alliance.reports.inputs import EXCLUDED, ReportData
@@ -57,7 +59,9 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
         "Coded events and the alliance one session later, within clients",
     ),
     "course": (course.site_rows, None, course.row_name, "Course of the alliance"),
+    "components": (components.site_rows, None, components.row_name, "Components of the alliance"),
     "dropout": (dropout.site_rows, None, dropout.estimate_name, "First-session alliance and dropout (hazard ratio)"),
+    "ruptures": (ruptures.site_rows, None, ruptures.criterion_name, "Clients with at least one rupture, by criterion"),
 }
 
 

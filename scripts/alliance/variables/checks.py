@@ -121,6 +121,9 @@ def _window_faults(config: Mapping[str, Any]) -> Iterator[Found]:
         base = ("questions", "congruence")
         uses += [((*base, "windows", position), name) for position, name in enumerate(questions["congruence"]["windows"])]
         uses.append(((*base, "session_window"), questions["congruence"]["session_window"]))
+    if questions["components"]["enabled"]:
+        base = ("questions", "components", "phases")
+        uses += [((*base, phase), name) for phase, name in questions["components"]["phases"].items()]
     if questions["dropout"]["enabled"]:
         uses.append((("questions", "dropout", "window"), questions["dropout"]["window"]))
     if questions["interventions"]["enabled"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alliance.reports.chapters import (
     alliance_outcome,
     client_factors,
+    components,
     congruence,
     course,
     dropout,
@@ -13,6 +14,7 @@ from alliance.reports.chapters import (
     interventions,
     measurement,
     path_models,
+    ruptures,
     therapist_factors,
 )
 from alliance.reports.elements import Chapter
@@ -27,7 +29,9 @@ CHAPTERS = {
     (therapist_factors.QUESTION,): therapist_factors.build,
     (congruence.QUESTION,): congruence.build,
     (course.QUESTION,): course.build,
+    (components.QUESTION,): components.build,
     (dropout.QUESTION,): dropout.build,
+    (ruptures.QUESTION,): ruptures.build,
     (interventions.QUESTION,): interventions.build,
 }
 """What builds a chapter, by the questions it draws on, in the order of the page."""

@@ -74,15 +74,19 @@ BOUNDED_TYPES = frozenset(
         "expected_change",
         "akaike_weight",
         "kappa",
+        "pabak",
     }
 )
 RATIO_TYPES = frozenset({"hazard_ratio", "odds_ratio", "observed_to_expected", "transition_odds"})
 PERCENT_TYPES = frozenset(
     {
         "share",
+        "share_difference",
         "variance_share",
         "share_of_rest",
         "r_squared_change",
+        "dominance",
+        "r_squared_others",
         "r_squared_shared",
         "r_squared_total",
         "r_squared_adjusted",
