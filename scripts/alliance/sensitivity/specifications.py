@@ -153,6 +153,8 @@ def _multiverse(options: Mapping[str, Any], target: Target, grid: Mapping[str, A
     read = restrict(dict(options), target.reads)
     found: list[Specification] = []
     requests: dict[str, dict[str, Any]] = {}
+    asked = touching(nodes, (*target.reads, SCORING))
+    known: dict[tuple[str, ...], str] = {}
     for number, choices, hit in _combinations(grid):
         if hit is not None:
             counts[hit] += 1
@@ -160,13 +162,15 @@ def _multiverse(options: Mapping[str, Any], target: Target, grid: Mapping[str, A
         changes: dict[str, Any] = {}
         for node, option in choices.items():
             changes = merge(changes, nodes[node][option])
-        request = {
-            "options": restrict(merge(read, changes), target.reads),
-            SCORING: merge(dict(options[SCORING]), changes.get(SCORING, {})),
-        }
-        key = digest({"target": target.name, "request": request, "seed": options.get("seed")})
-        requests.setdefault(key, request)
-        found.append(Specification(number, choices, changes, key))
+        of_site = tuple(choices[node] for node in asked)
+        if of_site not in known:
+            request = {
+                "options": restrict(merge(read, changes), target.reads),
+                SCORING: merge(dict(options[SCORING]), changes.get(SCORING, {})),
+            }
+            known[of_site] = digest({"target": target.name, "request": request, "seed": options.get("seed")})
+            requests.setdefault(known[of_site], request)
+        found.append(Specification(number, choices, changes, known[of_site]))
     removed = [Removed(when, reason, count) for (when, reason), count in zip(rules, counts)]
     return Multiverse(target, {node: list(choices) for node, choices in nodes.items()}, nodes, found, removed, requests)
 
@@ -218,13 +222,13 @@ def faults(section: Mapping[str, Any]) -> list[Fault]:
 
 def _site_questions(target: Target, grid: Mapping[str, Any]) -> int:
     """Return how many different combinations of options that sites read remain."""
-    read = (*target.reads, SCORING)
-    own = {
-        node
-        for node, choices in grid["nodes"].items()
-        if any(_within(key, read) for changes in choices.values() for key in dotted(changes))
-    }
-    return len({tuple(choices[node] for node in choices if node in own) for _, choices, hit in _combinations(grid) if hit is None})
+    own = touching(grid["nodes"], (*target.reads, SCORING))
+    return len({tuple(choices[node] for node in own) for _, choices, hit in _combinations(grid) if hit is None})
+
+
+def touching(nodes: Mapping[str, Mapping[str, Any]], roots: Sequence[str]) -> list[str]:
+    """Return the nodes of which an option changes a key that is one of some keys or below one."""
+    return [name for name, choices in nodes.items() if any(_within(key, roots) for changes in choices.values() for key in dotted(changes))]
 
 
 def _within(key: str, roots: Sequence[str]) -> bool:
