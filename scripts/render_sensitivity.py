@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--site-tables", required=True, type=Path, help="folder with one folder of cleaned tables a site")
     parser.add_argument("--tables", required=True, type=Path, help="folder of the tables of sensitivity")
     parser.add_argument("--config", required=True, type=Path, help="resolved configuration of base")
+    parser.add_argument("--multiverse", required=True, type=json.loads, help="what the multiverse reads, as JSON; {}: no multiverse")
     parser.add_argument("--provenance", required=True, type=Path)
     parser.add_argument("--preregistration", required=True, type=json.loads, help="what was registered, as JSON; null: nothing")
     parser.add_argument("--deviations", required=True, nargs="+", type=Path, help="one file a scenario")
@@ -38,7 +39,7 @@ def main() -> None:
         preregistration=given.preregistration,
         deviations=pd.concat([inputs.read_deviations(path) for path in given.deviations], ignore_index=True),
     )
-    write_text(given.output, sensitivity_page(data, given.templates))
+    write_text(given.output, sensitivity_page(data, given.multiverse, given.templates))
 
 
 if __name__ == "__main__":

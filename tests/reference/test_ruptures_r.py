@@ -15,8 +15,7 @@ from alliance.questions import dropout_periods as spans
 from alliance.questions import ruptures
 from alliance.statistics import ruptures as rules
 from alliance.variables.client import attended_sessions
-from statistics_reference import REFERENCE
-from test_statistics_r import needs_examples, needs_r
+from needed import EXAMPLES, needs_examples, needs_r
 from unit.ruptured_site import ruptured
 from unit.simulated_site import OPTIONS
 
@@ -158,7 +157,7 @@ def test_leaving_in_and_after_ruptures_equals_glm_where_clients_are_taken_as_ind
 
 @needs_examples
 def test_the_control_chart_of_the_reference_values_is_found():
-    published = json.loads((REFERENCE / "reference-values.json").read_text(encoding="utf-8"))["control_chart_XmR"]
+    published = json.loads(EXAMPLES.read_text(encoding="utf-8"))["control_chart_XmR"]
     ratings = published["x"]
     client, session = np.ones(len(ratings), dtype=int), np.arange(1, len(ratings) + 1)
     series = rules.series(client, session, ratings)

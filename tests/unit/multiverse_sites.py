@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from alliance.files import canonical_json
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.sensitivity import multiverse
-from alliance.sensitivity.specifications import scorings
+from alliance.sensitivity.specifications import options_of, scorings
 from unit.simulated_site import OPTIONS
 from unit.test_questions_alliance_outcome import treated
 
@@ -32,10 +33,10 @@ def options(
     """Return what one multiverse reads: the options of the simulated sites, with a grid; ``more`` are changes of the configuration."""
     made = merge(merge(copy.deepcopy(OPTIONS), QUICK), more)
     grids = {target: {"nodes": dict(nodes), "exclude": list(exclude)}}
-    return made | {
-        "scoring": {"missing_rule": "instrument"},
-        "multiverse": {"enabled": True, "flips": flips, "shuffles": False, "grids": grids},
-    }
+    section = {"enabled": True, "flips": flips, "shuffles": False, "grids": grids}
+    given = options_of(made | {"scoring": {"missing_rule": "instrument"}, "multiverse": section})
+    # As a job is given them.
+    return json.loads(canonical_json({**made, **{name: given[name] for name in ("scoring", "multiverse")}}))
 
 
 def sites(names: str = "abc", therapists: int = 12, **more: Any) -> list[SiteData]:

@@ -17,6 +17,7 @@ from alliance.instruments import load_registry
 from alliance.issues import Issue, Severity
 from alliance.questions import benchmarks, coverage
 from alliance.questions import dropout as questions_dropout
+from alliance.questions import ruptures as questions_ruptures
 from alliance.questions.contract import HETEROGENEITY, POOLED, finish
 from alliance.questions.summary import SiteSummary
 from alliance.reports import bibliography, chapters, pages
@@ -24,6 +25,7 @@ from alliance.reports.elements import Chapter
 from alliance.reports.inputs import ReportData
 from support import PROJECT
 from unit.leaving_site import leaving
+from unit.ruptured_site import ruptured
 
 TEMPLATES = PROJECT / "workflow" / "templates"
 SITES = ("birch", "cedar", "elm", "oak", "rowan", "willow")
@@ -410,6 +412,19 @@ def dropout() -> dict[str, pd.DataFrame]:
     beside = {"one_stage": questions_dropout.one_stage(iter(sites), list(SITES), options)}
     tables = questions_dropout.pool(summaries, options, beside)
     filled = {name: benchmarks.fill(table, PUBLISHED, "dropout", name) for name, table in tables.items()}
+    return {name: table.assign(scenario="base") for name, table in filled.items()}
+
+
+def ruptures() -> dict[str, pd.DataFrame]:
+    """Return the tables of the question on ruptures, computed from simulated sites; one site without an answer."""
+    options = configuration.load(PROJECT / "config.yaml").scenarios["base"] | {"seed": 1}
+    question = options["questions"]["ruptures"] | {"surrogates": 50, "reliability_within": 0.8}
+    options = options | {"questions": options["questions"] | {"ruptures": question}}
+    sites = [ruptured(name, n=70 + 5 * number, therapists=11, seed=60 + number) for number, name in enumerate(SITES[:-1])]
+    summaries = [questions_ruptures.estimate(site, options, {}) for site in sites]
+    summaries.append(SiteSummary(SITES[-1], "ruptures", status="missing", reason="sent no summary"))
+    tables = questions_ruptures.pool(summaries, options, {})
+    filled = {name: benchmarks.fill(table, PUBLISHED, "ruptures", name) for name, table in tables.items()}
     return {name: table.assign(scenario="base") for name, table in filled.items()}
 
 
@@ -905,6 +920,7 @@ def made(seed: int = 1) -> ReportData:
             "alliance_outcome": alliance_outcome(draw),
             "early_gains": early_gains(draw),
             "dropout": dropout(),
+            "ruptures": ruptures(),
             "congruence": congruence(random.Random(seed + 3)),
             "interventions": interventions(random.Random(seed + 4)),
         },

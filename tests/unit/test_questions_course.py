@@ -216,3 +216,13 @@ def test_a_site_of_200_clients_takes_under_two_seconds(sites):
     begun = time.process_time()
     course.estimate(site, OPTIONS, {})
     assert time.process_time() - begun < 2
+
+
+def test_sessions_that_lie_on_one_side_of_a_knot_leave_the_curve_straight_there(sites):
+    late = dataclasses.replace(sites[0], scores=sites[0].scores[~sites[0].scores["session"].isin([1, 2, 3, 4])])
+    table = sound(tables_of([late], whole=False))["growth"]
+    found = row(table, site="a", growth_model=growth.PIECEWISE, term=growth.KNOT)
+    assert found["status"] == "flagged" and found["ci_low"] == 2.0
+    assert row(table, site="a", growth_model=growth.PIECEWISE, term=growth.BEFORE)["status"] == "not_estimable"
+    profile = np.array(course.estimate(late, OPTIONS, {}).facts["sums"]["client"]["knots"])
+    assert profile[growth.knots(OPTIONS) <= 5] == pytest.approx(0) and (profile[growth.knots(OPTIONS) > 5] > 0).all()

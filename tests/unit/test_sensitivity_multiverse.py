@@ -10,6 +10,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from alliance.configuration.errors import ConfigurationError
 from alliance.configuration.study import load, merge
 from alliance.files import canonical_json
@@ -107,9 +108,13 @@ def test_sites_are_asked_once_for_what_differs_in_the_pooling_alone():
 def test_the_shipped_multiverse_is_whole_configurations_that_load():
     study = load(PROJECT / "config.yaml")
     found = multiverses(study.multiverse_options())
-    assert [one.target.name for one in found] == ["alliance_outcome", "within_clients", "dropout"]
+    assert [one.target.name for one in found] == ["alliance_outcome", "within_clients", "dropout", "rupture_outcome"]
     assert len(found[0].specifications) > 1000 and sum(rule.count for rule in found[0].removed) > 0
     assert all(rule.count for one in found for rule in one.removed)
+    # JSON of the options sorts keys; the first option stays the first.
+    again = multiverses(json.loads(canonical_json(study.multiverse_options())))
+    assert [spec.words for one in again for spec in one.specifications] == [spec.words for one in found for spec in one.specifications]
+    assert found[0].specifications[0].words.startswith("rater=client; form_of_the_measure=first_choice; window=early; outcome=main;")
     base = {name: value for name, value in study.base.items() if name != "multiverse"}
     random = np.random.default_rng(1)
     for one in found:
@@ -196,6 +201,16 @@ def test_a_multiverse_without_grids_with_an_unknown_one_or_with_too_much_is_refu
     few = {name: many[name] for name in list(many)[:4]}
     [fault] = faults_of(study_folder, {"alliance_outcome": {"nodes": few}}, flips=5000)
     assert "256 different estimates of a site with 5000 flipped scores each are more than" in fault and "at most 3125" in fault
+
+
+def test_the_example_for_methodologists_is_valid(study_folder):
+    text = (PROJECT / "docs" / "multiverse.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    section = yaml.safe_load(example)["multiverse"]
+    study = load_with(study_folder, section["grids"], flips=section["flips"])
+    [found] = multiverses(study.multiverse_options())
+    assert len(found.specifications) == 48 and [rule.count for rule in found.removed] == [16]
+    assert [one["missing_rule"] for one in study.multiverse_scorings()] == ["instrument", "strict"]
 
 
 def test_a_multiverse_that_is_switched_off_asks_nothing(study_folder):

@@ -130,10 +130,11 @@ rule render_sensitivity:
     params:
         script=script("render_sensitivity.py"),
         sites=canonical_json(list(STUDY.sites)),
+        multiverse=canonical_json(MULTIVERSE_OPTIONS),
         templates=TEMPLATES,
         preregistration=canonical_json(STUDY.preregistration),
     shell:
         "{PYTHON:q} {params.script:q} --sites {params.sites:q} --site-tables results/sites --tables results/sensitivity/tables "
-        "--preregistration {params.preregistration:q} --deviations {input.deviations:q} "
+        "--preregistration {params.preregistration:q} --deviations {input.deviations:q} --multiverse {params.multiverse:q} "
         "--config {input.config:q} --provenance {input.provenance:q} --references {input.references:q} --templates {params.templates:q} "
         "--output {output:q} 2> {log:q}"

@@ -197,10 +197,12 @@ class Study:
         """Return what a question's ``estimate`` reads.
 
         ``published_without`` names the study variables that mean something else in a scenario than in the configuration as it stands: a
-        matrix published elsewhere holds none of these.
+        matrix published elsewhere holds none of these. Where no key that the question reads is changed, nothing is for it.
         """
         options = self._options(scenario, self.questions[question].estimate_reads)
-        changed = _changed_variables(self.base, self.scenarios[scenario], question) if scenario != BASE else []
+        if options == self._options(BASE, self.questions[question].estimate_reads):
+            return options
+        changed = _changed_variables(self.base, self.scenarios[scenario], question)
         read = {key.split(".")[0] for key in self.questions[question].estimate_reads}
         return options | {"published_without": changed} if changed and read & set(changed) else options
 
@@ -396,7 +398,8 @@ def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[Ke
     section = base[MULTIVERSE]
     if section["enabled"] and not section["grids"]:
         path = (MULTIVERSE, "grids")
-        message = "the multiverse is empty: declare a grid (alliance_outcome, within_clients or dropout), or set multiverse.enabled: false"
+        names = "alliance_outcome, within_clients, dropout or rupture_outcome"
+        message = f"the multiverse is empty: declare a grid ({names}), or set multiverse.enabled: false"
         return [Fault(name, _line(lines, path), ".".join(path), message)]
     faults = [Fault(name, _line(lines, path), ".".join(map(str, path)), message) for path, message in grid_faults(section)]
     if faults:

@@ -60,7 +60,7 @@ class Published:
     effects: pd.DataFrame
 
     def without(self, variables: Collection[str]) -> Published:
-        """Return the figures that do not concern some study variables; effects, whose variables are not named, go with the first of them."""
+        """Return the figures that do not concern some study variables; effects do not name theirs, so they go with any."""
         concerned = self.moments["var1"].isin(list(variables)) | self.moments["var2"].isin(list(variables))
         return Published(self.moments[~concerned], self.effects.iloc[:0] if len(variables) else self.effects)
 

@@ -63,7 +63,7 @@ def panel(rows: Sequence[Beside], *, axis: str, kinds: Sequence[str]) -> bytes:
             places = [(x(share), top + step * place + 0.31) for place, share in enumerate(values) if numbers.known(share)]
             if places:
                 axes.plot(*zip(*places), marker=marker, markersize=size, markeredgewidth=2, color=color, linestyle="none", zorder=4)
-        legend = (("o", BLUE, "Observed"), ("|", ORANGE, kinds[0]), ("x", GREY, kinds[1]))
+        legend = (("o", BLUE, "Found"), ("|", ORANGE, kinds[0]), ("x", GREY, kinds[1]))
         for place, (marker, color, text) in enumerate(legend):
             y = bottom + 0.48 + 0.26 * place
             axes.plot([0.28], [y], marker=marker, markersize=7, markeredgewidth=2, color=color, linestyle="none")

@@ -15,23 +15,25 @@ from alliance.reports.multiverse_chapter import methods, multiverse_chapter
 from alliance.reports.page import Section, environment, render
 from alliance.reports.registration import registration_chapter
 from alliance.reports.scenario_section import scenario_chapter
-from alliance.sensitivity.specifications import Multiverse, multiverses, options_of
+from alliance.sensitivity.specifications import multiverses
 
 NO_MULTIVERSE = "The configuration declares no multiverse (section `multiverse` of config.yaml)."
 
 
-def sensitivity_page(data: ReportData, templates: Path) -> str:
+def sensitivity_page(data: ReportData, asked: Mapping[str, Any], templates: Path) -> str:
     """Return the page.
 
     Parameters
     ----------
     data : ReportData
         Of scenario ``base``, with the tables of ``results/sensitivity/tables/`` as those of question ``sensitivity``.
+    asked : mapping
+        What the multiverse reads (:func:`alliance.sensitivity.specifications.options_of`); empty where there is none.
     templates : Path
         Folder of the templates.
     """
     made = environment(templates)
-    content = _content(data)
+    content = _content(data, asked)
     sections = [
         Section("summary", "Summary"),
         *(Section(chapter.id, chapter.title) for chapter in content["chapters"]),
@@ -50,10 +52,9 @@ def sensitivity_page(data: ReportData, templates: Path) -> str:
     )
 
 
-def _content(data: ReportData) -> dict[str, Any]:
+def _content(data: ReportData, options: Mapping[str, Any]) -> dict[str, Any]:
     chapters: list[Chapter] = [scenario_chapter(data.tables["sensitivity"]["scenario_comparison"], data.decimals, data.level)]
-    found = _multiverses(data.options)
-    options = options_of(data.options) if found else {}
+    found = multiverses(options) if options else []
     chapters += [multiverse_chapter(data, one, options) for one in found]
     scenarios = list(dict.fromkeys(data.tables["sensitivity"]["scenario_comparison"]["scenario"]))
     chapters.append(registration_chapter(data.preregistration, data.deviations, scenarios))
@@ -66,11 +67,6 @@ def _content(data: ReportData) -> dict[str, Any]:
         "options": [(f"option-changes-{slug(one.target.name)}", one.target.label, _json(one.changes)) for one in found],
         "references": listing(dict(data.references), methods_text.cited_keys(sentences)),
     }
-
-
-def _multiverses(options: Mapping[str, Any]) -> list[Multiverse]:
-    section = options["multiverse"]
-    return multiverses(options_of(options)) if section["enabled"] and section["grids"] else []
 
 
 def _json(value: Any) -> str:

@@ -19,7 +19,7 @@ from alliance.questions.summary import SiteSummary
 from alliance.sensitivity.contract import NODE_INFLUENCE, SPECIFICATIONS, SUMMARY, finish
 from alliance.sensitivity.multiverse import FLIPS as FLIPPED
 from alliance.sensitivity.multiverse import SHUFFLES as SHUFFLED
-from alliance.sensitivity.specifications import Multiverse, multiverses
+from alliance.sensitivity.specifications import Multiverse, multiverses, touching
 from alliance.statistics.node_influence import node_influence
 from alliance.statistics.sign_flips import FEW_UNITS, STEPS, JointTest, joint_test
 
@@ -92,9 +92,15 @@ def _specification_rows(
 ) -> tuple[pd.DataFrame, list[frozenset[str]]]:
     """Return one row a specification, and the sites that each of them leaves out of pooling."""
     ways: dict[str, tuple[dict[str, Any], list[int]]] = {}
+    varied = touching(one.changes, one.target.pool_reads)
+    known: dict[tuple[str, ...], str] = {}
     for position, specification in enumerate(one.specifications):
-        chosen = one.pool_options(options, specification)
-        ways.setdefault(canonical_json(chosen), (chosen, []))[1].append(position)
+        of_pooling = tuple(specification.choices[node] for node in varied)
+        if of_pooling not in known:
+            chosen = one.pool_options(options, specification)
+            known[of_pooling] = canonical_json(chosen)
+            ways.setdefault(known[of_pooling], (chosen, []))
+        ways[known[of_pooling]][1].append(position)
     frames = []
     without: list[frozenset[str]] = [frozenset()] * len(one.specifications)
     for chosen, places in ways.values():

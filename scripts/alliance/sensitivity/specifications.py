@@ -105,10 +105,34 @@ class Multiverse:
 
 
 def options_of(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the multiverse reads of a resolved configuration: its own section and the keys of the effects it varies."""
-    grids = configuration["multiverse"]["grids"]
-    keys = {key for name in grids for key in (*TARGETS[name].reads, *TARGETS[name].pool_reads)}
-    return restrict(dict(configuration), ("multiverse", SCORING, *sorted(keys)))
+    """Return what the multiverse reads of a resolved configuration: its own section and the keys of the effects it varies.
+
+    Grids, nodes and options stand as lists of pairs, since their order counts and JSON of the options sorts mappings.
+    """
+    section = configuration["multiverse"]
+    keys = {key for name in section["grids"] for key in (*TARGETS[name].reads, *TARGETS[name].pool_reads)}
+    ordered = [
+        [name, {"nodes": _paired(grid["nodes"], 2), "exclude": [_paired(rule, 2) for rule in grid["exclude"]]}]
+        for name, grid in section["grids"].items()
+    ]
+    return restrict(dict(configuration), (SCORING, *sorted(keys))) | {"multiverse": {**section, "grids": ordered}}
+
+
+def _paired(value: Any, levels: int) -> Any:
+    """Return a mapping, and mappings down to a number of levels, as lists of pairs."""
+    if not isinstance(value, Mapping) or not levels:
+        return value
+    return [[name, _paired(content, levels - 1)] for name, content in value.items()]
+
+
+def _grids(options: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the grids of :func:`options_of` as mappings."""
+    found = []
+    for name, grid in options["multiverse"]["grids"]:
+        rules = [dict(rule) for rule in grid["exclude"]]
+        nodes = {node: dict(choices) for node, choices in grid["nodes"]}
+        found.append((name, {"nodes": nodes, "exclude": [{**rule, "when": dict(rule["when"])} for rule in rules]}))
+    return found
 
 
 def multiverses(options: Mapping[str, Any]) -> list[Multiverse]:
@@ -119,7 +143,7 @@ def multiverses(options: Mapping[str, Any]) -> list[Multiverse]:
     options : mapping
         From :func:`options_of`, with ``seed``.
     """
-    return [_multiverse(options, TARGETS[name], grid) for name, grid in options["multiverse"]["grids"].items()]
+    return [_multiverse(options, TARGETS[name], grid) for name, grid in _grids(options)]
 
 
 def _multiverse(options: Mapping[str, Any], target: Target, grid: Mapping[str, Any]) -> Multiverse:
@@ -129,6 +153,8 @@ def _multiverse(options: Mapping[str, Any], target: Target, grid: Mapping[str, A
     read = restrict(dict(options), target.reads)
     found: list[Specification] = []
     requests: dict[str, dict[str, Any]] = {}
+    asked = touching(nodes, (*target.reads, SCORING))
+    known: dict[tuple[str, ...], str] = {}
     for number, choices, hit in _combinations(grid):
         if hit is not None:
             counts[hit] += 1
@@ -136,13 +162,15 @@ def _multiverse(options: Mapping[str, Any], target: Target, grid: Mapping[str, A
         changes: dict[str, Any] = {}
         for node, option in choices.items():
             changes = merge(changes, nodes[node][option])
-        request = {
-            "options": restrict(merge(read, changes), target.reads),
-            SCORING: merge(dict(options[SCORING]), changes.get(SCORING, {})),
-        }
-        key = digest({"target": target.name, "request": request, "seed": options.get("seed")})
-        requests.setdefault(key, request)
-        found.append(Specification(number, choices, changes, key))
+        of_site = tuple(choices[node] for node in asked)
+        if of_site not in known:
+            request = {
+                "options": restrict(merge(read, changes), target.reads),
+                SCORING: merge(dict(options[SCORING]), changes.get(SCORING, {})),
+            }
+            known[of_site] = digest({"target": target.name, "request": request, "seed": options.get("seed")})
+            requests.setdefault(known[of_site], request)
+        found.append(Specification(number, choices, changes, known[of_site]))
     removed = [Removed(when, reason, count) for (when, reason), count in zip(rules, counts)]
     return Multiverse(target, {node: list(choices) for node, choices in nodes.items()}, nodes, found, removed, requests)
 
@@ -151,7 +179,7 @@ def scorings(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return every different section ``scoring`` that specifications can ask for, that of the configuration first."""
     base = dict(options[SCORING])
     found = {canonical_json(base): base}
-    for grid in options["multiverse"]["grids"].values():
+    for _, grid in _grids(options):
         own = [
             [changes.get(SCORING, {}) for changes in choices.values()]
             for choices in grid["nodes"].values()
@@ -194,13 +222,13 @@ def faults(section: Mapping[str, Any]) -> list[Fault]:
 
 def _site_questions(target: Target, grid: Mapping[str, Any]) -> int:
     """Return how many different combinations of options that sites read remain."""
-    read = (*target.reads, SCORING)
-    own = {
-        node
-        for node, choices in grid["nodes"].items()
-        if any(_within(key, read) for changes in choices.values() for key in dotted(changes))
-    }
-    return len({tuple(choices[node] for node in choices if node in own) for _, choices, hit in _combinations(grid) if hit is None})
+    own = touching(grid["nodes"], (*target.reads, SCORING))
+    return len({tuple(choices[node] for node in own) for _, choices, hit in _combinations(grid) if hit is None})
+
+
+def touching(nodes: Mapping[str, Mapping[str, Any]], roots: Sequence[str]) -> list[str]:
+    """Return the nodes of which an option changes a key that is one of some keys or below one."""
+    return [name for name, choices in nodes.items() if any(_within(key, roots) for changes in choices.values() for key in dotted(changes))]
 
 
 def _within(key: str, roots: Sequence[str]) -> bool:

@@ -54,10 +54,11 @@ def knot_profile(
     Returns
     -------
     ndarray, shape (k,)
+        0 at a knot before or after all sessions, where the curve is the straight line.
     """
     score, time, knots = (np.asarray(values, dtype=float) for values in (score, time, knots))
     client = np.asarray(client, dtype=int)
-    n, count = int(client.max()) + 1, len(knots)
+    n = int(client.max()) + 1
     z = np.column_stack([np.ones(len(time)), time])
     x = np.column_stack([z, np.maximum(time[:, None] - knots, 0.0), score])
     size = x.shape[1]
@@ -74,12 +75,13 @@ def knot_profile(
         weight = working.therapist / (1 + working.therapist * sums[:, 0])
         products = products - (sums * weight[:, None]).T @ sums
 
-    def explained(columns: list[int]) -> float:
-        rows = np.array(columns)
-        return float(products[rows, -1] @ np.linalg.solve(products[rows[:, None], rows], products[rows, -1]))
-
-    straight = explained([0, 1])
-    return np.array([(explained([0, 1, 2 + knot]) - straight) / 2 for knot in range(count)])
+    # What knots and score hold beside the straight line.
+    line = np.linalg.solve(products[:2, :2], products[:2, 2:])
+    beside = products[2:, 2:] - products[2:, :2] @ line
+    size_of = np.diagonal(products)[2:-1]
+    own, with_score = np.diagonal(beside)[:-1], beside[:-1, -1]
+    bends = own > 1e-9 * size_of
+    return np.where(bends, with_score**2 / np.where(bends, own, 1.0), 0.0) / 2
 
 
 def best_knot(knots: ArrayLike, profile: ArrayLike, level: float = 0.95) -> Knot:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -52,15 +53,21 @@ def node_influence(choices: pd.DataFrame, values: ArrayLike) -> NodeInfluence | 
     columns = {node: _dummies(choices[node]) for node in choices}
     products = {pair: _products(columns[pair[0]], columns[pair[1]]) for pair in combinations(choices, 2)}
 
-    def explained(parts: list[np.ndarray]) -> float:
-        design = np.column_stack([np.ones(len(y)), *parts])
-        left = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
-        return 1 - float(left @ left) / whole
+    # Columns of zeros and ones: their products are exact, and small beside the columns themselves.
+    design = np.column_stack([np.ones(len(y)), *columns.values(), *products.values()])
+    gram, with_y = design.T @ design, design.T @ y
+    ends = np.cumsum([1, *(part.shape[1] for part in (*columns.values(), *products.values()))])
+    place = dict(zip([*columns, *products], (np.arange(*ends_of) for ends_of in pairwise(ends))))
 
-    mains = list(columns.values())
+    def explained(parts: Sequence[object]) -> float:
+        chosen = np.concatenate([[0], *(place[part] for part in parts)]).astype(int)
+        inverse = np.linalg.pinv(gram[np.ix_(chosen, chosen)], rcond=1e-10, hermitian=True)
+        return float(with_y[chosen] @ inverse @ with_y[chosen]) / whole
+
+    mains = list(columns)
     all_main = explained(mains)
-    main = {node: all_main - explained([part for other, part in columns.items() if other != node]) for node in columns}
-    pairs = {pair: explained([*mains, product]) - all_main for pair, product in products.items()}
+    main = {node: all_main - explained([other for other in mains if other != node]) for node in columns}
+    pairs = {pair: explained([*mains, pair]) - all_main for pair in products}
     total = {}
     for node in choices:
         others = [other for other in choices if other != node]
@@ -73,7 +80,7 @@ def node_influence(choices: pd.DataFrame, values: ArrayLike) -> NodeInfluence | 
         total=pd.Series(total),
         pairs=pd.Series(list(pairs.values()), index=index, dtype="float64").clip(lower=0.0),
         all_main=all_main,
-        all_pairs=explained([*mains, *products.values()]),
+        all_pairs=explained([*mains, *products]),
     )
 
 

@@ -86,6 +86,7 @@ PERCENT_TYPES = frozenset(
         "share_of_rest",
         "r_squared_change",
         "dominance",
+        "dominance_contrast",
         "r_squared_others",
         "r_squared_shared",
         "r_squared_total",

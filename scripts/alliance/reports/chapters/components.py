@@ -37,7 +37,11 @@ def build(data: ReportData) -> Chapter:
         findings=findings(data, tables, lead),
         blocks=(
             dominance_table(data, tables["dominance"]),
-            Fold("components-phases", "Components in the phases of treatment", (phase_table(data, tables["by_phase"]),)),
+            Fold(
+                "components-phases",
+                "Components in the phases of treatment",
+                (phase_table(data, tables["by_phase"]), condition_table(data, tables["by_phase"])),
+            ),
             *published.tables(data, QUESTION, lambda table, row: row_name(row)),
         ),
         limits=LIMITS,
@@ -141,8 +145,8 @@ def dominance_table(data: ReportData, table: pd.DataFrame) -> Table:
 
 
 def phase_table(data: ReportData, table: pd.DataFrame) -> Table:
-    """Return components by phase: with the outcome, their level, and with conditions that the therapist offers."""
-    rows = list(common.pooled_rows(table).itertuples())
+    """Return components by phase with the outcome, and their level."""
+    rows = [row for row in common.pooled_rows(table).itertuples() if row.topic != components.CONDITION]
     return Table(
         id="components-by-phase",
         caption="Components by phase, over all sites, on the same clients",
@@ -150,6 +154,34 @@ def phase_table(data: ReportData, table: pd.DataFrame) -> Table:
         rows=tuple((Cell(row_name(row)), *common.estimate_cells(data, row)) for row in rows),
         note="With the outcome: r given intake. Level: in SD of clients in the first phase.",
         empty="No site has the components of the alliance in several phases.",
+    )
+
+
+def condition_table(data: ReportData, table: pd.DataFrame) -> Table:
+    """Return how components go with conditions that the therapist offers, phases side by side."""
+    phases = list(components.phases(data.options))
+    own = common.pooled_rows(table, topic=components.CONDITION, contrast="")
+    rows = []
+    for (condition, component), group in common.rows_by(own, ["condition", "component"]):
+        of_phase = {row.phase: row for row in group.itertuples()}
+        cells = [Cell(common.words(condition)), Cell(common.words(component))]
+        for phase in phases:
+            row = of_phase.get(phase)
+            known = row is not None and common.has_number(row)
+            text = f"{common.estimate_text(row, data.decimals)} {common.interval_text(row, data.decimals)}" if known else numbers.UNKNOWN
+            cells.append(number_cell(text, row.estimate if known else None))
+        rows.append((*cells, common.count_cell(group["n_clients"].iloc[0])))
+    return Table(
+        id="components-conditions",
+        caption="What the therapist offers and components of the alliance, r by phase on the same clients, over all sites",
+        columns=(
+            Column("Condition"),
+            Column("Component"),
+            *(Column(f"{common.words(phase)} ({data.level} CI)", True) for phase in phases),
+            Column("Clients", True),
+        ),
+        rows=tuple(rows),
+        empty="No site has conditions that the therapist offers beside the components.",
     )
 
 

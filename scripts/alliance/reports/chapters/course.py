@@ -49,7 +49,7 @@ def build(data: ReportData) -> Chapter:
                 "Single clients: variability and cycles",
                 (variability_table(data, tables["variability"]), cycle_table(data, tables["cycles"])),
             ),
-            *published.tables(data, QUESTION, lambda table, row: row_name(row)),
+            *published.tables(data, QUESTION, lambda table, row: published_name(row, rater)),
         ),
         limits=LIMITS,
         missing=tuple(
@@ -85,6 +85,17 @@ def row_name(row: Any) -> str:
     return ", ".join([name, *(one for one in extra if one), row.alliance_rater])
 
 
+def published_name(row: Any, rater: str) -> str:
+    """Return what a row beside a published figure is about: rows of the main rater, pooled from sites; empty leaves a row out."""
+    return row_name(row) if row.alliance_rater == rater and row.method != "one_stage" else ""
+
+
+def shown(data: ReportData, table: pd.DataFrame) -> list[Any]:
+    """Return the pooled rows for a table: all of the main rater, those with a number of the others."""
+    rater = data.options["alliance"]["rater"]
+    return [row for row in common.pooled_rows(table).itertuples() if row.alliance_rater == rater or common.has_number(row)]
+
+
 def value(data: ReportData, row: Any) -> str:
     """Return an estimate with its interval as printed."""
     interval = f", {data.level} CI {common.interval_text(row, data.decimals)}" if numbers.known(row.ci_low) else ""
@@ -95,14 +106,14 @@ def slope_sentence(data: ReportData, row: Any) -> str:
     """Return whether the alliance grows on average, in one sentence that claims no more than interval and equivalence test show."""
     bound = data.options["questions"][QUESTION]["slope_bound"]
     behind = f"{common.plural(row.n_sites, 'site')}, {common.plural(row.n_clients, 'client')}"
-    shown = f"mean change over ten sessions {value(data, row)} SD, {behind}"
+    numbers_told = f"mean change over ten sessions {value(data, row)} SD, {behind}"
     direction = "rises" if row.estimate > 0 else "falls"
     words = {
         "equivalent": f"On average over clients the alliance stays where it is: any change is smaller than ±{bound:g} SD over ten sessions",
         "equivalent_and_different": f"On average over clients the alliance {direction}, but by less than {bound:g} SD over ten sessions",
         "different": f"On average over clients the alliance {direction}",
     }
-    return f"{words.get(row.decision, 'Whether the alliance changes on average over clients stays open')} ({shown})."
+    return f"{words.get(row.decision, 'Whether the alliance changes on average over clients stays open')} ({numbers_told})."
 
 
 def findings(data: ReportData, tables: dict[str, pd.DataFrame], rater: str) -> tuple[str, ...]:
@@ -191,9 +202,9 @@ def peak_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
         else f"No session among {first} to {last} stands out as the peak"
     )
     return (
-        f"{words} (permutation test, p {numbers.p_value(test.estimate)}): most clients, "
-        f"{common.estimate_text(most, 0)}, peak at session {numbers.count(most.session)}, where {numbers.percent(most.expected)} would by "
-        "chance alone."
+        f"{words} (permutation test, p {numbers.p_value(test.estimate)}): the largest share, "
+        f"{common.estimate_text(most, 0)}, has its peak at session {numbers.count(most.session)}, against {numbers.percent(most.expected)} "
+        "by chance alone."
     )
 
 
@@ -209,10 +220,10 @@ def lasting_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
     if lasting is not None and common.has_number(lasting):
         parts.append(f"deviations from the client's line carry over to the next session by {value(data, lasting)}")
     if reliable:
-        shown = " and ".join(
+        told = " and ".join(
             f"of {row.sessions} session{'s' if row.sessions != '1' else ''} {common.estimate_text(row, data.decimals)}" for row in reliable
         )
-        parts.append(f"as a measure of the client's usual alliance, the mean {shown} is reliable")
+        parts.append(f"as a measure of the client's usual alliance, the reliability of the mean is {told}")
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
@@ -308,7 +319,7 @@ def _table(data: ReportData, id: str, caption: str, rows: list[Any], note: str =
 
 def growth_table(data: ReportData, table: pd.DataFrame) -> Table:
     """Return the pooled rows of the growth models."""
-    rows = [row for row in common.pooled_rows(table).itertuples() if row.growth_model != growth.CURVE and not _doubled(table, row)]
+    rows = [row for row in shown(data, table) if row.growth_model != growth.CURVE and not _doubled(table, row)]
     note = (
         "Slopes are changes over ten sessions in SD of session scores. The session of the knot is searched; slopes before and after are "
         "those at the session of the configuration."
@@ -325,7 +336,7 @@ def _doubled(table: pd.DataFrame, row: Any) -> bool:
 
 def peak_table(data: ReportData, table: pd.DataFrame) -> Table:
     """Return where clients peak, with what chance would give."""
-    rows = [row for row in common.pooled_rows(table).itertuples() if row.statistic != series.DEPARTURE]
+    rows = [row for row in shown(data, table) if row.statistic != series.DEPARTURE]
     return Table(
         id="course-peaks",
         caption="Where clients' alliance is highest",
@@ -379,7 +390,7 @@ def variability_table(data: ReportData, table: pd.DataFrame) -> Table:
 def cycle_table(data: ReportData, table: pd.DataFrame) -> Table:
     """Return the pooled rows on cycles."""
     note = f"Series without cycles would give {numbers.percent(series.LEVEL)} of clients with one, and no power beyond surrogates."
-    return _table(data, "course-cycles", "Cycles", list(common.pooled_rows(table).itertuples()), note)
+    return _table(data, "course-cycles", "Cycles", shown(data, table), note)
 
 
 def site_rows(data: ReportData) -> pd.DataFrame:

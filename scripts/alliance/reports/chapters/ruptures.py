@@ -193,9 +193,8 @@ def detection_sentence(data: ReportData, tables: dict[str, pd.DataFrame]) -> str
                 f"({name_of(lead).lower()}{by_chance(data, tables['criteria'], lead)})"
             )
         if reverse is not None:
-            parts.append(
-                f"of those that the ratings show, observers coded {value(data, reverse)}{by_chance(data, tables['criteria'], other).replace(';', ',')}"
-            )
+            chance = by_chance(data, tables["criteria"], other).replace(";", ",")
+            parts.append(f"of those that the ratings show, observers coded {value(data, reverse)}{chance}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
@@ -275,8 +274,8 @@ def noise_panel(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Figur
             title="Clients with at least one rupture, by criterion, beside noise",
             alt=f"Shares of clients with at least one rupture by criterion, each beside the shares that noise gives. {told}.",
             svg=figures_ruptures.panel(lines, axis="Clients with a rupture", kinds=list(NOISE.values())),
-            note=f"Pooled over sites, {data.level} intervals. Random order: the client’s own ratings shuffled. Noise: normal values with the "
-            "client’s mean and spread and the site’s autocorrelation. Reports and codes have no base rate of noise.",
+            note=f"Pooled over sites, {data.level} intervals. Random order: the client’s own ratings shuffled. Noise: normal values with "
+            "the client’s mean and spread and the site’s autocorrelation. Reports and codes have no base rate of noise.",
             data=Table(
                 id="ruptures-noise-table",
                 caption="Clients and sessions with a rupture, and what noise gives of clients",
@@ -303,8 +302,8 @@ def pattern_table(data: ReportData, outcome: pd.DataFrame) -> Table:
         chosen,
         "ruptures-outcome",
         f"Outcome after repaired, unrepaired and no ruptures, at the same {held(data)}",
-        "Positive: the first group has the better outcome, in SD of the outcome given what is held constant. A rupture that was not followed "
-        "long enough counts as the configuration says (`at_the_end`).",
+        "Positive: the first group has the better outcome, in SD of the outcome given what is held constant. A rupture that was not "
+        "followed long enough counts as the configuration says (`at_the_end`).",
     )
 
 
@@ -319,7 +318,7 @@ def further_table(data: ReportData, outcome: pd.DataFrame) -> Table:
         pooled[own & (of_dropout | of_outcome)],
         "ruptures-further",
         f"Damage times, depth and length, dropout, coasting ({name_of(headline_criterion(data)).lower()})",
-        "Outcome in SD; dropout as hazard ratios of what was known after each session, intake level and number of the session held constant.",
+        "Outcome in SD; dropout as hazard ratios of what was known after each session, intake and number of the session held constant.",
         topic=True,
     )
 
@@ -346,11 +345,15 @@ def estimates_table(data: ReportData, chosen: pd.DataFrame, id: str, caption: st
 
 
 def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
-    """Return kappa and PABAK of every two criteria."""
+    """Return kappa and PABAK of the headline's criterion, of codes and of reports with every other."""
     rows = []
     pooled = common.pooled_rows(agreement)
+    others = data.options["questions"][QUESTION]["criteria"]
+    shown = {headline_criterion(data), *(name for name, rule in others.items() if rule["rule"] in ("observed", "self_report"))}
     for pair in pooled[["criterion", "compared_with"]].drop_duplicates().itertuples(index=False):
         keys = {"criterion": pair.criterion, "compared_with": pair.compared_with}
+        if not {pair.criterion, pair.compared_with} & shown:
+            continue
         found = [
             row_of(agreement, **keys, unit=unit, statistic=statistic)
             for unit, statistic in ((counted.CLIENTS, "kappa"), (counted.SESSIONS, "kappa"), (counted.SESSIONS, "pabak"))
@@ -364,7 +367,7 @@ def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
         rows.append((Cell(name_of(pair.criterion)), Cell(name_of(pair.compared_with)), *cells))
     return Table(
         id="ruptures-agreement",
-        caption="Agreement of every two criteria, over sites",
+        caption="Agreement of criteria, over sites",
         columns=(
             Column("Criterion"),
             Column("With"),
@@ -373,7 +376,8 @@ def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
             Column("PABAK, sessions", True),
         ),
         rows=tuple(rows),
-        note="PABAK: twice the share of agreement minus 1; kappa falls where ruptures are rare. Two criteria of the same ratings share errors.",
+        note="PABAK: twice the share of agreement minus 1; kappa falls where ruptures are rare. Criteria of the same ratings share errors. "
+        "Further pairs stand in the results’ files.",
         empty="No two criteria could be compared.",
     )
 
@@ -414,7 +418,7 @@ def benchmark_name(data: ReportData, table: str, row: Any) -> str:
         return ""
     if table == "agreement":
         return f"{criterion_name(row)} with {name_of(row.compared_with).lower()}: kappa, {row.unit}" if row.unit == counted.SESSIONS else ""
-    if row.topic == outcomes.DAMAGE and row.term != outcomes.TIMES[2]:
+    if row.topic != outcomes.PATTERN or outcomes.PATTERNS[0] == row.term:
         return ""
     return f"{TOPICS[row.topic]}: {row.term.replace(' - ', ' against ')} ({row.outcome})"
 

@@ -161,12 +161,16 @@ def _ratio(parts: np.ndarray, therapist: np.ndarray, moved: tuple[rules.Series, 
     chosen = used if moved is None else np.ones(len(parts), dtype=bool)
     found = rules.jackknifed_ratio(parts[chosen], therapist[chosen], moved)
     share, error = float(found.estimate[0]), float(found.std_error[0])
-    if not 0 < share < 1 or not error > 0:
-        return [share, np.nan, np.nan, error]
+    n = int(used.sum())
     if by_client:
-        return [share, *rules.score_interval(found, int((parts[:, 1] > 0).sum()), LEVEL), error]
-    margin = float(critical_value(LEVEL, found.df)) * error / (share * (1 - share))
-    centre = np.log(share / (1 - share))
+        return [share, *rules.score_interval(found, n, LEVEL), error]
+    if 0 < share < 1 and error > 0:
+        centre, error_of_logit = np.log(share / (1 - share)), error / (share * (1 - share))
+    else:
+        # None or all: half a client on either side, as in the tables.
+        centre = np.log((share * n + 0.5) / ((1 - share) * n + 0.5))
+        error_of_logit = np.sqrt(1 / (share * n + 0.5) + 1 / ((1 - share) * n + 0.5))
+    margin = float(critical_value(LEVEL, found.df)) * error_of_logit
     return [share, 1 / (1 + np.exp(margin - centre)), 1 / (1 + np.exp(-margin - centre)), error]
 
 
