@@ -39,7 +39,9 @@ def main() -> None:
     left_out = pooled_sites.left_out(list(statuses.values()), given.pooled_sites)
     statuses = {site: status for site, status in statuses.items() if site not in left_out}
     module = importlib.import_module(f"alliance.questions.{given.question}")
-    write_csv(given.output, module.one_stage(sites_with_rows(given, statuses), list(statuses), given.options))
+    fitted = module.one_stage(sites_with_rows(given, statuses), list(statuses), given.options)
+    # Where no model could be fitted there may be no columns either; a file without a header cannot be read.
+    write_csv(given.output, fitted if len(fitted.columns) else fitted.reindex(columns=["site"]))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ CLIENTS, THERAPISTS, FLIPS = 200, 25, 500
 FAST_LIMIT, FLIPS_LIMIT = 5.0, 180.0
 CLOSED = {
     "rater": {"client": {}, "therapist": {"alliance": {"rater": "therapist"}}},
-    "window": {"early": {}, **{name: {"alliance": {"window": name}} for name in ("session_1", "session_3", "all")}},
+    "window": {"early": {}, **{name: {"alliance": {"window": name}} for name in ("sessions_2_to_5", "session_3", "all")}},
     "change": {
         "intake_held_constant": {},
         **{name: {"outcome": {"form": name}} for name in ("residual_gain", "change", "zero_order")},

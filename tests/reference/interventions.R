@@ -152,6 +152,58 @@ site_values <- function(s, e) {
   }
   out$group <- fit(cbind(successes, trials - successes) ~ group + (1 | client))
   out$parts <- fit(cbind(successes, trials - successes) ~ within + between + (1 | client))
+  # Ruptures by the drop rule, client by client, and kinds of interpretation in the session after which repair is judged.
+  spread <- within_sd(s$alliance, s$client)
+  windows <- NULL
+  for (one in split(s, s$client)) {
+    one <- one[order(one$session), ]
+    open <- FALSE
+    if (nrow(one) < 4) next
+    for (k in seq_len(nrow(one))[-1]) {
+      value <- one$alliance[k]; session <- one$session[k]
+      if (open) {
+        if (session - lowest_at > 3) {
+          open <- FALSE
+        } else {
+          back <- FALSE
+          if (value < lowest) { lowest <- value; lowest_at <- session } else back <- value >= lowest + .5 * (before - lowest)
+          previous <- one$session[k - 1]
+          if (session == previous + 1) {
+            windows <- rbind(windows, data.frame(client = one$client[1], session = session, depth = before - one$alliance[k - 1],
+                                                 change = value - before, repaired = as.numeric(back)))
+          }
+          if (back) open <- FALSE
+        }
+      }
+      if (!open && session == one$session[k - 1] + 1 && one$alliance[k - 1] - value >= spread) {
+        open <- TRUE; before <- one$alliance[k - 1]; lowest <- value; lowest_at <- session
+      }
+    }
+  }
+  targets <- lapply(c("here_and_now", "outside"), function(t) {
+    one <- rate(e, interpretation & e$target == t)
+    one$own <- (one$value - ave(one$value, one$client)) / within_sd(one$value, one$client)
+    one
+  })
+  windows$now <- at(targets[[1]], "own", windows$client, windows$session)
+  windows$then <- at(targets[[2]], "own", windows$client, windows$session)
+  windows$any_now <- at(targets[[1]], "value", windows$client, windows$session) > 0
+  windows$any_then <- at(targets[[2]], "value", windows$client, windows$session) > 0
+  windows <- windows[!is.na(windows$now), ]
+  windows$therapist <- as.numeric(therapist[as.character(windows$client)])
+  torn <- function(d) {
+    b <- coef(lm(I(change / spread) ~ now + then + I(depth / spread) + session, d))[c("now", "then")]
+    unname(c(b, b[1] - b[2]))
+  }
+  out$torn <- jack(windows, torn)[1:2]
+  spoken <- windows[windows$any_now | windows$any_then, ]
+  odds <- function(d) {
+    p <- c(mean(d$repaired[!d$any_now]), mean(d$repaired[d$any_now]))
+    c(qlogis(p), diff(qlogis(p)))
+  }
+  out$repaired <- jack(spoken, odds)[1:2]
+  model <- glmer(repaired ~ any_now + (1 | client), spoken, family = binomial, nAGQ = 25, control = glmerControl(optimizer = "bobyqa", tolPwrss = 1e-10, optCtrl = list(rhoend = 1e-9)))
+  out$repair_model <- list(estimate = unname(fixef(model)[2]), se = unname(sqrt(diag(as.matrix(vcov(model, use.hessian = TRUE))))[2]))
   # Attention by true initial level.
   now <- rate(e, interpretation & e$target == "here_and_now")
   first3 <- s[s$session <= 3, ]

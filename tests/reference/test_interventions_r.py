@@ -139,6 +139,25 @@ def test_attention_by_true_initial_level_is_that_of_r(tables, expected, site):
         assert row["std_error"] * scale == pytest.approx(found["se"][place], **EXACT), term
 
 
+@pytest.mark.parametrize("site", SITES)
+def test_kinds_of_interpretation_in_ruptures_are_those_of_r(tables, expected, site):
+    found = expected[site]["torn"]
+    for place, event in enumerate(("here_and_now", "outside", "here_and_now - outside")):
+        assert_row(one(tables["events"], site, topic="in_ruptures", event=event), found["estimate"][place], found["se"][place])
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_repairs_by_kind_of_interpretation_are_those_of_r(tables, expected, site):
+    counted, model = expected[site]["repaired"], expected[site]["repair_model"]
+    for place, group in enumerate(("outside", "here_and_now")):
+        row = one(tables["transitions"], site, topic="repair", group=group, estimate_type="share")
+        assert_row(row, 1 / (1 + np.exp(-counted["estimate"][place])), counted["se"][place])
+    row = one(tables["transitions"], site, topic="repair", group="here_and_now - outside", model="counted")
+    assert_row(row, np.exp(counted["estimate"][2]), counted["se"][2])
+    row = one(tables["transitions"], site, topic="repair", group="here_and_now - outside", model="multilevel")
+    assert_row(row, np.exp(model["estimate"]), model["se"], **SEARCHED)
+
+
 def test_pooled_slopes_are_means_of_the_sites(tables):
     keys = {**LAGGED, "explained": "alliance", "part": "within_clients", "compared_with": "all_sessions"}
     own = [one(tables["events"], site, **keys) for site in SITES]

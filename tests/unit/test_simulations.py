@@ -12,7 +12,8 @@ from alliance.questions import contract, coverage
 from alliance.simulations import framework, tables
 from alliance.simulations.clients import clustered_normal, therapists_of_clients
 from alliance.simulations.framework import IDENTITY, SINGLE_SITE, Intervals
-from alliance.simulations.topics import alliance_outcome, category_means, change, imputation, levels, mediation, path_models
+from alliance.simulations.topics import alliance_outcome, category_means, change, imputation, joint_test, levels, mediation, path_models
+from alliance.statistics import sign_flips
 from alliance.statistics.covariance import regression
 from alliance.statistics.multilevel_mediation import multilevel_mediation
 from support import PROJECT
@@ -287,3 +288,25 @@ def test_only_what_a_question_reports_is_told():
     of_contrast = [("correlation_contrast", "difference_of_means")]
     assert coverage.of_rows([contrast], of_contrast, "guarded_hartung_knapp") == [contrast]
     assert coverage.of_rows([contrast], of_contrast, "z") == []
+
+
+def test_what_a_joint_test_accepts_in_simulation_is_where_its_p_is_above_5_percent():
+    random = np.random.default_rng(8)
+    for scale in (0.5, 1.0, 1.5, 2.0, 2.5):
+        z, flips = scale * random.standard_normal(6) + 0.4, random.standard_normal((joint_test.FLIPS, 6))
+        p = sign_flips.joint_test(z, flips)
+        expected = {"any specification": p.p_any, "median": p.p_median, "share excluding zero": p.p_share}
+        for name, statistic in joint_test.STATISTICS.items():
+            found = joint_test._accepted(name, "sign_flips", "acceptance", [statistic(np.vstack([z[None, :], flips]))])
+            assert (found.low[0] <= 0 <= found.high[0]) == (expected[name] > 0.05), (scale, name)
+
+
+def test_flips_keep_the_size_of_the_joint_tests_and_shuffles_do_not_where_therapists_differ():
+    table = tables.read(tables.path_of(FOLDER, "joint_test"))
+    none = table[table["partial_r"].eq("0")]
+    rejected = (1 - none["coverage"]).groupby([none["method"], none["icc"]]).max()
+    assert (rejected["sign_flips"] <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / none["runs"].min())).all()
+    assert rejected["shuffled_alliance", "0.2"] > 0.09
+    power = table[table["interval"].eq("power") & table["method"].eq("sign_flips")]
+    assert len(power) == 3 and (1 - power["coverage"]).between(0.3, 0.95).all()
+    assert "power" not in {one.interval for one in coverage.read(SUMMARY)}

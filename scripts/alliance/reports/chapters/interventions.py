@@ -30,8 +30,7 @@ CURVES = {
 LIMITS = (
     "Nobody assigned interventions: therapists choose them for what they see. That an event is followed by a change does not show that it "
     "caused it.",
-    "Only some clients and sessions are coded, and how well coders agree is not known here.",
-    "Events an hour are compared as the coders counted them; sites may code differently.",
+    "Only some clients are coded, how well coders agree is not known here, and sites may code differently.",
     "Differences between clients (who get more of an intervention) are not effects of it: clients, therapists and treatments differ too.",
     "A drop of the alliance from one session to the next is partly chance and would partly be regained whatever happens; kinds of "
     "interpretation are compared only inside such drops, where this is alike for all.",
@@ -260,8 +259,9 @@ def poor_sentence(data: ReportData, events: pd.DataFrame) -> str:
 
 def event_figure(data: ReportData, events: pd.DataFrame) -> list[Figure]:
     """Return the pooled effects of events on the next alliance."""
-    # Of kinds of interpretation it is their accuracy that is told.
-    names = [name for name in section(data)["events"] if name not in section(data)["accuracy"]]
+    # What clients answer is no intervention, and of kinds of interpretation it is their accuracy that is told.
+    others = {*section(data)["accuracy"], *section(data)["transitions"]["responses"]}
+    names = [name for name in section(data)["events"] if name not in others]
     found = [(event_name(data, name), slope_of(data, events, name)) for name in names]
     rows = [
         ForestRow(name, row.estimate, row.ci_low, row.ci_high, weight=float(row.n_clients) if numbers.known(row.n_clients) else 1.0)
@@ -426,57 +426,35 @@ def transition_table(data: ReportData, table: pd.DataFrame) -> Table:
 
 
 def details(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Fold]:
-    """Return moderation, stages and treatments, and attention by initial level, for the reader who opens them."""
-    events = tables["events"]
-    blocks = [
-        table
-        for table in (
-            _short(data, events, "moderation", "Products: does the effect of an event depend on something else?", _moderated_name),
-            _short(data, events, "initially_poor", "Attention to the relationship by the true initial alliance", _poor_name),
-            _stages(data, events),
-        )
-        if table.rows
-    ]
-    return [Fold("interventions-details", "What effects depend on: session, treatment, alliance at first", tuple(blocks))] if blocks else []
-
-
-def _moderated_name(data: ReportData, row: Any) -> str:
-    about = f"{event_name(data, row.event)}, {common.words(row.moderator).lower()}"
-    where = " (client’s mean)" if row.part == "across_levels" else ""
-    return f"{about}{where}: next {row.explained}"
-
-
-def _poor_name(data: ReportData, row: Any) -> str:
-    return common.words(row.term)
-
-
-def _short(data: ReportData, events: pd.DataFrame, topic: str, caption: str, name: Any) -> Table:
-    chosen = common.pooled_rows(events, topic=topic, alliance_rater=rater(data))
-    # Slopes at values of a moderator follow from slope and product.
-    chosen = chosen[~chosen["term"].str.startswith("event, moderator")]
+    """Return moderation, attention by initial level, stages and treatments, for the reader who opens them."""
+    events = common.pooled_rows(tables["events"], alliance_rater=rater(data))
     rows = tuple(
-        (Cell(name(data, row)), number(data, row), common.count_cell(row.n_sites), common.count_cell(row.n_clients))
-        for row in chosen.itertuples()
-        if common.has_number(row)
+        (Cell(name), number(data, row), common.count_cell(row.n_sites), common.count_cell(row.n_clients))
+        for row in events.itertuples()
+        for name in (_dependence(data, row),)
+        if name and common.has_number(row)
     )
+    if not rows:
+        return []
     heads = (Column("What"), Column(f"Estimate ({data.level} CI)", True), Column("Sites", True), Column("Clients", True))
-    return Table(f"interventions-{topic.replace('_', '-')}", caption, heads, rows)
+    caption = "Products with a moderator, attention by initial alliance, and the next alliance by stage and treatment"
+    table = Table("interventions-dependence", caption, heads, rows)
+    return [Fold("interventions-details", "What effects depend on: session, treatment, alliance at first", (table,))]
 
 
-def _stages(data: ReportData, events: pd.DataFrame) -> Table:
-    """Return the effects of the events that are looked at more closely, by phase and treatment; the others stand in the results' files."""
-    rows = []
-    main = section(data)["window"]
+def _dependence(data: ReportData, row: Any) -> str:
+    """Return what a row tells of what effects depend on; empty where it tells something else, or what follows from other rows."""
+    name = event_name(data, row.event)
+    if row.topic == "moderation" and row.term == "event x moderator":
+        where = " (client’s mean)" if row.part == "across_levels" else ""
+        return f"{name} × {common.words(row.moderator).lower()}{where}: next {row.explained}"
+    if row.topic == "initially_poor" and not row.term.endswith(("as observed", "beyond noise")):
+        return common.words(row.term)
     closely = {*section(data)["curvilinear"], section(data)["transitions"]["after"]}
-    chosen = common.pooled_rows(events, topic="frequency", explained="alliance", part=WITHIN, compared_with="all_sessions")
-    for row in chosen[chosen["window"].ne(main) | chosen["treatment"].ne("")].itertuples():
-        if row.alliance_rater != rater(data) or row.event not in closely or not common.has_number(row):
-            continue
-        where = f"treatment: {row.treatment}" if row.treatment else f"sessions: {common.words(row.window).lower()}"
-        cells = (Cell(event_name(data, row.event)), Cell(where), number(data, row))
-        rows.append((*cells, common.count_cell(row.n_sites), common.count_cell(row.n_clients)))
-    heads = (Column("Event"), Column("Where"), Column(f"Slope ({data.level} CI)", True), Column("Sites", True), Column("Clients", True))
-    return Table("interventions-stages", "Events and the next alliance by stage and treatment", heads, tuple(rows))
+    within = row.topic == "frequency" and row.explained == "alliance" and row.part == WITHIN and row.compared_with == "all_sessions"
+    if within and row.event in closely and (row.treatment or row.window != section(data)["window"]):
+        return f"{name}, {row.treatment or common.words(row.window).lower()}"
+    return ""
 
 
 def site_rows(data: ReportData) -> pd.DataFrame:
