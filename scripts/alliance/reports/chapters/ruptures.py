@@ -345,11 +345,11 @@ def estimates_table(data: ReportData, chosen: pd.DataFrame, id: str, caption: st
 
 
 def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
-    """Return kappa and PABAK of the headline's criterion, of codes and of reports with every other."""
+    """Return kappa and PABAK of codes and reports with every other criterion."""
     rows = []
     pooled = common.pooled_rows(agreement)
     others = data.options["questions"][QUESTION]["criteria"]
-    shown = {headline_criterion(data), *(name for name, rule in others.items() if rule["rule"] in ("observed", "self_report"))}
+    shown = {name for name, rule in others.items() if rule["rule"] in ("observed", "self_report")}
     for pair in pooled[["criterion", "compared_with"]].drop_duplicates().itertuples(index=False):
         keys = {"criterion": pair.criterion, "compared_with": pair.compared_with}
         if not {pair.criterion, pair.compared_with} & shown:
@@ -367,7 +367,7 @@ def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
         rows.append((Cell(name_of(pair.criterion)), Cell(name_of(pair.compared_with)), *cells))
     return Table(
         id="ruptures-agreement",
-        caption="Agreement of criteria, over sites",
+        caption="Agreement of codes and reports with other criteria, over sites",
         columns=(
             Column("Criterion"),
             Column("With"),
@@ -376,15 +376,15 @@ def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
             Column("PABAK, sessions", True),
         ),
         rows=tuple(rows),
-        note="PABAK: twice the share of agreement minus 1; kappa falls where ruptures are rare. Criteria of the same ratings share errors. "
-        "Further pairs stand in the results’ files.",
+        note="PABAK: twice the share of agreement minus 1; kappa falls where ruptures are rare. "
+        "Pairs of criteria of the same ratings stand in the results’ files.",
         empty="No two criteria could be compared.",
     )
 
 
 def criteria_table(data: ReportData, criteria: pd.DataFrame) -> Table:
     """Return repair, depth and length by criterion."""
-    wanted = (*counted.OF_CLIENTS[1:3], counted.OF_RUPTURES, counted.NOT_FOLLOWED, counted.DEPTH, counted.LENGTH)
+    wanted = (counted.OF_RUPTURES, counted.DEPTH, counted.LENGTH)
     rows = []
     for criterion in dict.fromkeys(common.pooled_rows(criteria, statistic=counted.WITH_RUPTURE)["criterion"]):
         found = [row_of(criteria, criterion=criterion, statistic=statistic) for statistic in wanted]
@@ -398,10 +398,7 @@ def criteria_table(data: ReportData, criteria: pd.DataFrame) -> Table:
         caption="Repair, depth and length, over sites",
         columns=(
             Column("Criterion"),
-            Column("Clients: all repaired", True),
-            Column("Clients: one unrepaired", True),
             Column("Ruptures repaired", True),
-            Column("Not followed to the end", True),
             Column("Depth", True),
             Column("Length (sessions)", True),
         ),
