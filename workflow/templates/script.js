@@ -126,8 +126,8 @@
     const tools = document.createElement("div");
     tools.className = "tools";
     const vector = button("Download SVG", () => {
-      const bytes = Uint8Array.from(atob(image.src.split(",")[1]), (letter) => letter.charCodeAt(0));
-      save(new Blob([bytes], { type: "image/svg+xml" }), figure.dataset.file + ".svg");
+      const drawing = decodeURIComponent(image.src.slice(image.src.indexOf(",") + 1));
+      save(new Blob([drawing], { type: "image/svg+xml" }), figure.dataset.file + ".svg");
     });
     vector.setAttribute("aria-label", "Download SVG: " + title);
     const pixels = button("Download PNG", () => {

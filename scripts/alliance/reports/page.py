@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+_PATH = re.compile(r' d="([^"]*)"')
+_UNQUOTED = "=:/;,.-()'!*@$+?[]{}|~^"
 INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 BASE_SCENARIO = "base"
 
@@ -65,8 +69,10 @@ def _finalize(value: Any) -> Any:
 
 
 def svg_address(svg: bytes) -> str:
-    """Return an SVG drawing as a ``data:`` address."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
+    """Return an SVG drawing as a ``data:`` address that may stand in ``src`` and ``srcset``, a quarter shorter than in base64."""
+    # An address in `srcset` ends at the first blank, and paths separate by commas as well.
+    text = _PATH.sub(lambda found: f' d="{found[1].strip().replace(" ", ",")}"', svg.decode("utf-8")).replace('"', "'")
+    return "data:image/svg+xml," + quote(text, safe=_UNQUOTED)
 
 
 def environment(templates: Path) -> Environment:
@@ -79,7 +85,7 @@ def environment(templates: Path) -> Environment:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters["svg_address"] = svg_address
+    made.filters["svg_address"] = lambda svg: Markup(svg_address(svg))
     made.globals["assets"] = _assets(templates)
     return made
 
