@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import r_script
 from alliance.configuration.study import load
+from alliance.files import write_json
 from alliance.portable.lavaan import LavaanModel, lavaan_script
 from alliance.questions import path_models
 from alliance.questions.path_models_pooling import pooled_fits
@@ -88,13 +89,22 @@ def summaries() -> list[SiteSummary]:
     return found
 
 
+def written(summaries: list[SiteSummary], folder: Path) -> list[str]:
+    """Write the files of sites that all take part, and return where the script finds them."""
+    for summary in summaries:
+        summary.write(folder / "summaries" / summary.site)
+        write_json(
+            folder / "sites" / summary.site / "status.json",
+            {"site": summary.site, "status": "ok", "counts": {"clients": summary.n["clients"]}},
+        )
+    return ["--summaries", str(folder / "summaries"), "--site-tables", str(folder / "sites")]
+
+
 @pytest.fixture(scope="module")
 def scripts(summaries, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("lavaan")
-    for summary in summaries:
-        summary.write(folder / "summaries" / summary.site)
     call = ["--scenario", "base", "--study", json.dumps({"title": "Müller's study\nof three", "simulated": True})]
-    call += ["--summaries", str(folder / "summaries"), "--sites", json.dumps([summary.site for summary in summaries])]
+    call += [*written(summaries, folder), "--sites", json.dumps([summary.site for summary in summaries])]
     assert write_lavaan_scripts([*call, "--options", json.dumps(options()), "--output", str(folder / "lavaan")]) == 0
     return folder / "lavaan"
 
@@ -199,9 +209,7 @@ def test_a_script_says_what_it_is_and_how_to_run_it(scripts):
 
 def test_a_site_with_few_clients_is_not_shown(summaries, scripts, tmp_path):
     strict = options(min_clients=100)
-    for summary in summaries:
-        summary.write(tmp_path / "summaries" / summary.site)
-    call = ["--scenario", "base", "--study", json.dumps({"title": "T", "simulated": False}), "--summaries", str(tmp_path / "summaries")]
+    call = ["--scenario", "base", "--study", json.dumps({"title": "T", "simulated": False}), *written(summaries, tmp_path)]
     call += ["--sites", json.dumps(["east", "north", "west"]), "--options", json.dumps(strict), "--output", str(tmp_path / "lavaan")]
     assert write_lavaan_scripts(call) == 0
     text = (tmp_path / "lavaan" / "partial.R").read_text(encoding="utf-8")
