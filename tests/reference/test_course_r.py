@@ -87,7 +87,7 @@ def test_the_knot_and_its_interval_are_those_of_the_likelihood_that_lme4_maximis
     assert row["estimate"] == pytest.approx(expected.estimate, abs=0.101)
     assert (row["ci_low"], row["ci_high"]) == (pytest.approx(expected.low, abs=0.15), pytest.approx(expected.high, abs=0.15))
     summary = course.estimate(next(one for one in SITES if one.site == site), OPTIONS, {})
-    profile = np.array(summary.facts["sums"]["client"]["knots"])
+    profile = np.array(summary.facts["sums"]["rated_by_client"]["knots"])
     assert profile - profile.max() == pytest.approx(np.array(of_r[site]["profile"]) - max(of_r[site]["profile"]), abs=0.1)
 
 

@@ -224,5 +224,5 @@ def test_sessions_that_lie_on_one_side_of_a_knot_leave_the_curve_straight_there(
     found = row(table, site="a", growth_model=growth.PIECEWISE, term=growth.KNOT)
     assert found["status"] == "flagged" and found["ci_low"] == 2.0
     assert row(table, site="a", growth_model=growth.PIECEWISE, term=growth.BEFORE)["status"] == "not_estimable"
-    profile = np.array(course.estimate(late, OPTIONS, {}).facts["sums"]["client"]["knots"])
+    profile = np.array(course.estimate(late, OPTIONS, {}).facts["sums"]["rated_by_client"]["knots"])
     assert profile[growth.knots(OPTIONS) <= 5] == pytest.approx(0) and (profile[growth.knots(OPTIONS) > 5] > 0).all()

@@ -70,7 +70,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         course = site_course(site, rater, options)
         clients = max(clients, len(course.clients))
         told, facts = rows_of(course, options)
-        part.facts[rater] = facts
+        part.facts[pooling.sums_of(rater)] = facts
         for table, rows in told.items():
             for row in rows:
                 _add(part, table, row, published)

@@ -32,6 +32,11 @@ _ALONE = {"growth": growth.NOT_POOLED, "peak": ("p_value",), "cycles": ("synchro
 _FROM_ROWS = "needs the sessions of at least two sites in one model; sites that send summaries share none"
 
 
+def sums_of(rater: str) -> str:
+    """Return the key of a rater's sums in a site's facts; a bare name of a person would be taken for rows by the check of summaries."""
+    return f"rated_by_{rater}"
+
+
 def nobody(rater: str) -> Course:
     """Return a course without clients, from which every row that a site could have follows."""
     rows = pd.DataFrame({"client": [], "session": [], "score": [], "time": []})
@@ -114,7 +119,7 @@ def _growth(frame: pd.DataFrame, usable: Sequence[SiteSummary], one_stage: pd.Da
         else one_stage
     )
     raters = list(dict.fromkeys(frame["alliance_rater"]))
-    sums = {rater: [(one.site, one.facts.get("sums", {}).get(rater, {}), one.n) for one in usable] for rater in raters}
+    sums = {rater: [(one.site, one.facts.get("sums", {}).get(sums_of(rater), {}), one.n) for one in usable] for rater in raters}
     frames = [frame, together]
     for rater in raters:
         frames += [_spread(rater, sums[rater], options), _knot(rater, frame, sums[rater], options)]
@@ -205,7 +210,7 @@ def _peaks(frame: pd.DataFrame, usable: Sequence[SiteSummary], options: Mapping[
     frame = _expected(frame, {series.PEAKING: 1 / size, series.PEAK_MEAN: (first + last) / 2, series.DEPARTURE: 0.0})
     rows = []
     for rater in dict.fromkeys(frame["alliance_rater"]):
-        own = [facts for one in usable if (facts := one.facts.get("sums", {}).get(rater, {})).get("peaks")]
+        own = [facts for one in usable if (facts := one.facts.get("sums", {}).get(sums_of(rater), {})).get("peaks")]
         keys = {"alliance_rater": rater, "statistic": series.EXCHANGEABLE, "session": "", "estimate_type": "p_value"}
         if len(own) < options["pooling"]["min_sites"]:
             rows.append(
