@@ -20,7 +20,7 @@ from support import PROJECT
 
 INSTRUMENT_FILES = sorted((PROJECT / "workflow" / "instruments").glob("*.yaml"))
 ESTIMATE = {**restrict(OPTIONS, client_factors.estimate_reads), "seed": 7}
-POOL = {**restrict(OPTIONS, client_factors.pool_reads), "seed": 7}
+POOL = {**restrict(OPTIONS, (*client_factors.estimate_reads, *client_factors.pool_reads)), "seed": 7}
 DIGEST = digest(ESTIMATE)
 
 
@@ -33,7 +33,8 @@ def run(script: str, *arguments: object) -> None:
 
 def write_site(folder: Path, site: str, **status) -> None:
     data = simulated(site, n=60, therapists=12, seed=len(site))
-    write_json(folder / "sites" / site / "status.json", {"site": site, "label": f"Clinic {site}", "data": "rows", "status": "ok", **status})
+    usual = {"site": site, "label": f"Clinic {site}", "data": "rows", "status": "ok", "counts": {"clients": 60}}
+    write_json(folder / "sites" / site / "status.json", {**usual, **status})
     if status.get("data", "rows") == "rows":
         write_parquet(folder / "sites" / site / "clients.parquet", data.clients)
         write_parquet(folder / "scores" / site / "scores.parquet", data.scores)
@@ -53,6 +54,7 @@ def pool(folder: Path, sites: list[str]) -> dict[str, pd.DataFrame]:
     output = folder / "base" / "tables" / "client_factors"
     run(
         "pool_question.py", "--question", "client_factors", "--scenario", "base", "--summaries", folder / "summaries",
+        "--site-tables", folder / "sites",
         "--sites", json.dumps(sites), "--needs", "[]", "--tables", folder / "base" / "tables", "--options", json.dumps(POOL),
         "--benchmarks", PROJECT / "workflow" / "benchmarks.yaml", "--output", output,
     )  # fmt: skip
@@ -77,7 +79,8 @@ def test_sites_are_estimated_excluded_missing_or_taken_as_sent_and_pooled_with_p
     sent = tmp_path / "sites" / "home" / "summaries" / "client_factors" / DIGEST
     estimate(tmp_path, "home")
     shutil.copytree(tmp_path / "summaries" / "home", sent)
-    write_json(tmp_path / "sites" / "home" / "status.json", {"site": "home", "label": "Home", "data": "summary", "status": "ok"})
+    home = {"site": "home", "label": "Home", "data": "summary", "status": "ok", "counts": {"clients": 60}}
+    write_json(tmp_path / "sites" / "home" / "status.json", home)
     rows = pd.read_csv(tmp_path / "summaries" / "home" / "estimates.csv")
     taken = estimate(tmp_path, "home")
     assert taken.estimates["estimate"].tolist() == pytest.approx(rows["estimate"].tolist(), rel=0, abs=0, nan_ok=True)

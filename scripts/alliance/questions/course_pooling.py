@@ -29,7 +29,7 @@ KEYS = {
 _SCALES = {"standard_deviation": effects.RATIO, "reliability_between": effects.COMPLEMENT}
 _ALONE = {"growth": growth.NOT_POOLED, "peak": ("p_value",), "cycles": ("synchrony",)}
 """Kinds of estimates that are pooled by another way than by their standard errors."""
-_FROM_ROWS = "needs the sessions of at least two sites in one model; sites that send summaries share none"
+_FROM_ROWS = "needs the rows of several sites in one model of sessions; sites that send summaries share none"
 
 
 def sums_of(rater: str) -> str:
