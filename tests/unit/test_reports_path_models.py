@@ -449,7 +449,8 @@ def test_operators_survive_the_way_through_a_file(tmp_path, study):
     path = tmp_path / "parameters.csv"
     write_csv(path, table)
     assert "'=~" in path.read_text(encoding="utf-8")
-    pd.testing.assert_frame_equal(inputs.read_table(path, "path_models"), table)
+    types = contract.table_types(contract.table("path_models", "parameters"))
+    pd.testing.assert_frame_equal(contract.typed(inputs.read_table(path, "path_models"), types), table)
 
 
 def shipped(study):
