@@ -309,15 +309,20 @@ def outcome_rows(course: Course, options: Mapping[str, Any]) -> list[dict[str, A
     )
     who = np.flatnonzero(used)
     clusters = {"clusters": [course.codes(who)]} if course.clustered else {}
-    found = fit_structural(
-        parse_structural(outcome_syntax(waves)),
-        rows=frame.reset_index(drop=True),
-        missing="ml",
-        errors="robust",
-        level=options["pooling"]["level"],
-        **clusters,
-    )
     counts = course.counts(who, int(wide.loc[used, waves].notna().sum().sum()))
+    try:
+        found = fit_structural(
+            parse_structural(outcome_syntax(waves)),
+            rows=frame.reset_index(drop=True),
+            missing="ml",
+            errors="robust",
+            level=options["pooling"]["level"],
+            **clusters,
+        )
+    except np.linalg.LinAlgError:
+        # Sessions that hardly any client was rated in together leave covariances that nothing in the data tells.
+        reason = f"too few clients were rated in the same sessions to tell the covariances of {len(waves)} sessions"
+        return [absent(one, reason, counts) for one in named.values()]
     if found.fit is None or found.status == "not_estimable":
         return [absent(one, found.reason, counts) for one in named.values()]
     paths = found.parameters[found.parameters["op"].eq("~") & found.parameters["lhs"].eq("outcome")].set_index("rhs")
