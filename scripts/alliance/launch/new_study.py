@@ -14,6 +14,8 @@ OWN_STUDY = {
     "title": '"My study of the therapeutic alliance"',
     "simulated": "false",
     "authors": '["Family name, First name"]',
+    "released": "null",
+    "licence": "null",
     "sites_dir": "data",
 }
 README = """This folder is a study of alliance-pipeline.

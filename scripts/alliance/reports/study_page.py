@@ -319,7 +319,7 @@ def reproducibility(data: ReportData) -> list[tuple[str, str]]:
         ("Instruments", str(given["instruments_digest"])),
         ("Packages", str(given["lock_digest"])),
         ("Seed", str(given["seed"])),
-        ("Authors", listed([str(author) for author in data.options["study"].get("authors", [])]) or numbers.UNKNOWN),
+        ("Authors", listed([author["name"] for author in data.options["study"].get("authors", [])]) or numbers.UNKNOWN),
     ]
     return facts
 
