@@ -105,14 +105,27 @@ def write_csv(path: Path, table: pd.DataFrame, mode: int | None = None) -> None:
 
     ``mode`` as in :func:`replacing`.
     """
+    with replacing(path, mode) as temporary:
+        _harmless(table).to_csv(temporary, **_CSV)
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """Return what :func:`write_csv` writes."""
+    return _harmless(table).to_csv(None, **_CSV)
+
+
+_CSV: dict[str, Any] = {"index": False, "lineterminator": "\n", "float_format": "%.17g"}
+
+
+def _harmless(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose text no spreadsheet would run."""
     from alliance.issues import safe_cell
 
     table = table.copy()
     for name in table.columns:
         if table[name].dtype == object or str(table[name].dtype).startswith("str"):
             table[name] = table[name].map(safe_cell, na_action="ignore")
-    with replacing(path, mode) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.17g")
+    return table
 
 
 def remove_partial_files(folder: Path) -> int:

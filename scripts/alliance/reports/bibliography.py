@@ -52,6 +52,16 @@ def parse(text: str) -> dict[str, Reference]:
     return references
 
 
+def sources(text: str) -> dict[str, str]:
+    """Return each entry of a bibliography as it is written there, by key."""
+    found: dict[str, str] = {}
+    position = 0
+    while match := ENTRY.search(text, position):
+        _, position = _fields(text, match.end(), match.group(2))
+        found[match.group(2)] = text[match.start() : position]
+    return found
+
+
 def _fields(text: str, position: int, key: str) -> tuple[dict[str, str], int]:
     fields: dict[str, str] = {}
     while match := FIELD.match(text, position):

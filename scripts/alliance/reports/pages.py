@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from alliance.reports import dictionary_page, quality_page, site_page, study_page
 from alliance.reports.inputs import ReportData, head
 from alliance.reports.page import environment, render
 
 
-def render_all(data: ReportData, templates: Path) -> dict[str, str]:
+def render_all(
+    data: ReportData, templates: Path, drawn: Callable[[str, Mapping[str, Any]], None] | None = None
+) -> dict[str, str]:
     """Return every page of a scenario.
 
     Parameters
@@ -17,6 +21,8 @@ def render_all(data: ReportData, templates: Path) -> dict[str, str]:
     data : ReportData
     templates : Path
         Folder of the templates.
+    drawn : callable or None
+        Takes the address of each page and what it draws, for those who need its parts too.
 
     Returns
     -------
@@ -32,9 +38,13 @@ def render_all(data: ReportData, templates: Path) -> dict[str, str]:
         ("dictionary", dictionary_page, "Data dictionary"),
     ):
         content = module.content(data)
+        if drawn is not None:
+            drawn(f"{key}.html", content)
         pages[f"{key}.html"] = render(made, f"{key}.html.j2", top, title=title, current=key, sections=module.sections(content), **content)
     for status in data.statuses:
         content = site_page.content(data, status)
+        if drawn is not None:
+            drawn(f"sites/{status['site']}.html", content)
         pages[f"sites/{status['site']}.html"] = render(
             made,
             "site.html.j2",

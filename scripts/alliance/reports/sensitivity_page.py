@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from alliance.sensitivity.specifications import multiverses
 NO_MULTIVERSE = "The configuration declares no multiverse (section `multiverse` of config.yaml)."
 
 
-def sensitivity_page(data: ReportData, asked: Mapping[str, Any], templates: Path) -> str:
+def sensitivity_page(
+    data: ReportData, asked: Mapping[str, Any], templates: Path, drawn: Callable[[str, Mapping[str, Any]], None] | None = None
+) -> str:
     """Return the page.
 
     Parameters
@@ -31,9 +33,13 @@ def sensitivity_page(data: ReportData, asked: Mapping[str, Any], templates: Path
         What the multiverse reads (:func:`alliance.sensitivity.specifications.options_of`); empty where there is none.
     templates : Path
         Folder of the templates.
+    drawn : callable or None
+        As in :func:`alliance.reports.pages.render_all`.
     """
     made = environment(templates)
     content = _content(data, asked)
+    if drawn is not None:
+        drawn("index.html", content)
     sections = [
         Section("summary", "Summary"),
         *(Section(chapter.id, chapter.title) for chapter in content["chapters"]),

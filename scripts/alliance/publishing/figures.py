@@ -1,0 +1,68 @@
+"""Figures of the pages as files of their own: SVG with title and description, and the numbers they draw."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+from xml.sax.saxutils import escape
+
+from alliance.issues import safe_cell
+from alliance.reports.elements import Figure, Table
+from alliance.reports.page import visible
+
+FOLDER = "figures"
+
+
+def figures_in(content: Any) -> Iterator[Figure]:
+    """Yield every figure inside what a page draws, in the page's order."""
+    if isinstance(content, Figure):
+        yield content
+    elif isinstance(content, Mapping):
+        for part in content.values():
+            yield from figures_in(part)
+    elif isinstance(content, list | tuple):
+        for part in content:
+            yield from figures_in(part)
+    elif is_dataclass(content) and not isinstance(content, Table | type):
+        for field in fields(content):
+            yield from figures_in(getattr(content, field.name))
+
+
+def figure_files(content: Any, page: str) -> dict[str, bytes]:
+    """Return the figures of a page and their data, by address inside the bundle.
+
+    Parameters
+    ----------
+    content : mapping
+        What the page draws.
+    page : str
+        Folder of the page's figures.
+    """
+    made = {}
+    for figure in figures_in(content):
+        stem = f"{FOLDER}/{page}/{figure.id}"
+        made[f"{stem}.svg"] = named(figure)
+        if figure.data is not None and figure.data.rows:
+            made[f"{stem}.csv"] = data_csv(figure.data).encode("utf-8")
+    return made
+
+
+def named(figure: Figure) -> bytes:
+    """Return a drawing that says what it shows where it stands alone."""
+    text = figure.svg.decode("utf-8")
+    start = text.index(">", text.index("<svg")) + 1
+    told = f"<title>{escape(visible(figure.title))}</title><desc>{escape(visible(figure.alt))}</desc>"
+    return (text[:start] + told + text[start:] + "\n").encode("utf-8")
+
+
+def data_csv(table: Table) -> str:
+    """Return a printed table as CSV: numbers in full precision, words as printed."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([safe_cell(column.label) for column in table.columns])
+    for row in table.rows:
+        writer.writerow([safe_cell(cell.text if cell.value is None else cell.value) for cell in row])
+    return out.getvalue()
