@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
+from alliance.configuration.publishing import Publish
 from alliance.configuration.validation import StrictModel
 
 Rater = Literal["client", "therapist", "observer"]
@@ -868,3 +869,4 @@ class Configuration(StrictModel):
     questions: Questions = Field(default_factory=Questions)
     multiverse: MultiverseSection = Field(default_factory=MultiverseSection)
     report: Report = Field(default_factory=Report)
+    publish: Publish = Field(default_factory=Publish)
