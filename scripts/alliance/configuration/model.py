@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import date
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
+from alliance.configuration.publishing import Publish
 from alliance.configuration.validation import StrictModel
 
 Rater = Literal["client", "therapist", "observer"]
@@ -45,9 +45,6 @@ def _ascending(pair: list[int]) -> list[int]:
     return pair
 
 
-Licence = Literal["CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC0-1.0", "ODC-By-1.0", "ODbL-1.0", "PDDL-1.0"]
-
-
 def _orcid(text: str) -> str:
     """Refuse an ORCID whose check digit (ISO 7064, MOD 11-2) is not the one of its digits."""
     if not re.fullmatch(r"\d{4}-\d{4}-\d{4}-\d{3}[\dX]", text):
@@ -59,16 +56,6 @@ def _orcid(text: str) -> str:
     if "0123456789X"[(12 - total % 11) % 11] != last:
         raise ValueError("is no ORCID: its last digit does not fit the others; check for a slip")
     return text
-
-
-def _date(text: str) -> str:
-    """Refuse what is no day of the calendar."""
-    try:
-        if date.fromisoformat(text).isoformat() == text:
-            return text
-    except ValueError:
-        pass
-    raise ValueError("must be a day as YYYY-MM-DD")
 
 
 class Author(StrictModel):
@@ -87,12 +74,6 @@ class Study(StrictModel):
     title: str
     simulated: bool = False
     authors: list[Author] = Field(default_factory=list)
-    description: str | None = None
-    keywords: list[str] = Field(default_factory=list)
-    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_-]{0,30}$")] | None = None
-    released: Annotated[str, AfterValidator(_date)] | None = None
-    licence: Licence | None = None
-    doi: Annotated[str, Field(pattern=r"^10\.\d{4,9}/\S+$")] | None = None
     sites_dir: RelativePath
     instruments_dir: RelativePath | None = None
     seed: Annotated[int, Field(ge=0)] = 1993
@@ -913,3 +894,4 @@ class Configuration(StrictModel):
     questions: Questions = Field(default_factory=Questions)
     multiverse: MultiverseSection = Field(default_factory=MultiverseSection)
     report: Report = Field(default_factory=Report)
+    publish: Publish = Field(default_factory=Publish)

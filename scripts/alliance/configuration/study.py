@@ -17,6 +17,7 @@ from alliance.configuration import preregistration
 from alliance.configuration.code import PROJECT, SCRIPTS, declarations
 from alliance.configuration.errors import ConfigurationError, Fault, nearest
 from alliance.configuration.model import Configuration
+from alliance.configuration.publishing import PUBLISH, Publish
 from alliance.configuration.strict_yaml import KeyPath, load_file
 from alliance.configuration.validation import parse
 from alliance.files import digest
@@ -39,8 +40,13 @@ RESERVED_SCENARIOS = {
     "issues",
 }
 REQUEST = "request.json"
-NOT_IN_SCENARIOS = ("study", "cleaning", "multiverse")
 MULTIVERSE = "multiverse"
+NOT_IN_SCENARIOS = {
+    "study": "paths, seed and cleaning are the same for all",
+    "cleaning": "paths, seed and cleaning are the same for all",
+    MULTIVERSE: "it varies the configuration as it stands",
+    PUBLISH: "a study is published by one rule",
+}
 INSTRUMENTS = PROJECT / "workflow" / "instruments"
 QUESTION_MODULES = SCRIPTS / "alliance" / "questions"
 JUNK = re.compile(r"\.|~\$|Thumbs\.db\Z|desktop\.ini\Z", re.IGNORECASE)
@@ -140,6 +146,8 @@ class Study:
         A digest of the clients who withdrew, by site.
     preregistration : dict or None
         What ``prereg.yaml`` holds, values of the configuration as a run resolves them; ``claims`` has the questions of each claim.
+    publish : dict
+        Section ``publish``, kept apart from ``scenarios``: no number rests on it, so that no digest may.
     """
 
     folder: Path
@@ -152,6 +160,7 @@ class Study:
     instrument_files: dict[str, tuple[Path, ...]]
     withdrawn: dict[str, str] = field(default_factory=dict)
     preregistration: dict[str, Any] | None = None
+    publish: dict[str, Any] = field(default_factory=dict)
 
     @property
     def base(self) -> dict[str, Any]:
@@ -369,11 +378,17 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     faults += found
     if faults:
         raise ConfigurationError(faults)
-    return Study(folder, config_path.name, scenarios, reasons, sites, not_sites, questions, instrument_files, withdrawn, registered)
+    return Study(folder, config_path.name, scenarios, reasons, sites, not_sites, questions, instrument_files, withdrawn, registered, _publish(raw))
 
 
 def _resolved(raw: dict[str, Any], lines: dict[KeyPath, int], name: str) -> dict[str, Any]:
-    return parse(Configuration, raw, lines, name).model_dump(by_alias=True, exclude_none=False)
+    """Return a configuration with defaults filled in, without the section that no result rests on."""
+    return parse(Configuration, raw, lines, name).model_dump(by_alias=True, exclude_none=False, exclude={PUBLISH})
+
+
+def _publish(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return the section ``publish`` with defaults filled in, of a configuration without faults."""
+    return parse(Publish, raw.get(PUBLISH), {}, "").model_dump()
 
 
 def _cross_checks(config: dict[str, Any], lines: dict[KeyPath, int], name: str) -> list[Fault]:
@@ -514,9 +529,7 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
             fault("changes nothing; name a key of config.yaml and its new value, or remove the scenario", "changes")
         refused = [key for key in NOT_IN_SCENARIOS if key in entry["changes"]]
         for key in refused:
-            same = "paths, seed and cleaning are the same for all"
-            same = "it varies the configuration as it stands" if key == MULTIVERSE else same
-            fault(f"'{key}' cannot differ between scenarios ({same})", "changes", key)
+            fault(f"'{key}' cannot differ between scenarios ({NOT_IN_SCENARIOS[key]})", "changes", key)
         changes = {key: value for key, value in entry["changes"].items() if key not in refused}
         shifted = {at[2:]: line for at, line in lines.items() if at[:2] == (name, "changes")}
         try:
@@ -705,6 +718,10 @@ def _preregistration(folder: Path, raw: dict[str, Any] | None, questions: list[s
     registered, lines = found
     speak = preregistration.questions_of_claims()
     faults = preregistration.faults_beside(registered, lines, questions, speak)
+    if PUBLISH in registered["config"]:
+        del registered["config"][PUBLISH]
+        message = "how a study is published is no choice of the analysis; take it out of the registration"
+        faults.append(Fault(preregistration.NAME, lines.get(("config", PUBLISH), 0), f"config.{PUBLISH}", message))
     if raw is not None:
         within = {at[1:]: line for at, line in lines.items() if at[:1] == ("config",)}
         try:

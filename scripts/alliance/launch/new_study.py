@@ -14,8 +14,6 @@ OWN_STUDY = {
     "title": '"My study of the therapeutic alliance"',
     "simulated": "false",
     "authors": '["Family name, First name"]',
-    "released": "null",
-    "licence": "null",
     "sites_dir": "data",
 }
 README = """This folder is a study of alliance-pipeline.
@@ -56,6 +54,8 @@ def study_config(template: str, values: dict[str, str]) -> str:
         )
         if not count:
             raise ValueError(f"the template has no key study.{key}")
+    # The day and the licence of what is published are the study's own to choose.
+    template = re.sub(r"(?m)^(  (?:released|licence): )\S+", r"\1null", template)
     opening = "# A study's configuration. Every key says why it is there, its unit and what it may hold.\n"
     body = template[template.index("\nstudy:") :]
     return opening + "# Paths are relative to this file's folder and never leave it.\n" + body
