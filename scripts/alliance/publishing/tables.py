@@ -151,7 +151,7 @@ def data_package(tables: Sequence[Published], files: Mapping[str, bytes], about:
 
 def _resource(table: Published, content: bytes) -> dict[str, Any]:
     return {
-        "name": slug(f"{table.question}-{table.name}").replace("_", "-"),
+        "name": slug(f"{table.question}-{table.name}"),
         "path": table.path,
         "profile": "tabular-data-resource",
         "title": f"{table.question.replace('_', ' ')}: {table.name.replace('_', ' ')}",

@@ -1,0 +1,155 @@
+"""What differs between the bundle that was published last and a new one."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from alliance.publishing.tables import HEADLINES, STUDY, Published
+from alliance.questions import contract
+from alliance.reports import numbers
+
+ALIKE = 1e-9
+"""Relative difference up to which two numbers count as the same."""
+
+_SHOWN = ("estimate", "ci_low", "ci_high")
+_TYPES = {"string": contract.TEXT, "number": contract.NUMBER, "integer": contract.COUNT}
+
+
+class UnreadableBundle(Exception):
+    """The bundle published last cannot be read; the message says why."""
+
+
+@dataclass(frozen=True)
+class LastBundle:
+    """What was published last: version, columns and rows of its tables by question and name."""
+
+    version: str
+    columns: Mapping[str, tuple[str, ...]]
+    tables: Mapping[str, pd.DataFrame]
+
+    def of_scenario(self, scenario: str) -> dict[str, pd.DataFrame]:
+        """Return the result tables of one scenario, with all columns that they had."""
+        chosen = {key: table for key, table in self.tables.items() if not key.startswith((f"{STUDY}/", "sensitivity/")) and "scenario" in table}
+        parts = {key: table[table["scenario"].eq(scenario)].reset_index(drop=True) for key, table in chosen.items()}
+        return {key: part for key, part in parts.items() if len(part)}
+
+    @property
+    def over_scenarios(self) -> dict[str, pd.DataFrame]:
+        """The tables over scenarios, by ``sensitivity/<table>``."""
+        return {key: table for key, table in self.tables.items() if key.startswith("sensitivity/")}
+
+
+def read_last(path: Path) -> LastBundle:
+    """Read the tables of a bundle, a folder or its archive.
+
+    Raises
+    ------
+    UnreadableBundle
+        Where it is missing, holds no data package, or a table of it cannot be read.
+    """
+    try:
+        if path.is_dir():
+            return _read(lambda name: (path / name).read_bytes())
+        with zipfile.ZipFile(path) as archive:
+            # Everything stands in one folder of the archive.
+            within = {name.split("/", 1)[-1]: name for name in archive.namelist()}
+            return _read(lambda name: archive.read(within[name]))
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+        raise UnreadableBundle(f"cannot be read as a bundle of make publish ({type(error).__name__}: {error})") from None
+
+
+def _read(content: Callable[[str], bytes]) -> LastBundle:
+    import io
+
+    package = json.loads(content("datapackage.json"))
+    columns, tables = {}, {}
+    for resource in package["resources"]:
+        key = resource["path"].removeprefix("tables/").removesuffix(".csv")
+        types = {field["name"]: _TYPES[field["type"]] for field in resource["schema"]["fields"]}
+        cells = pd.read_csv(io.BytesIO(content(resource["path"])), dtype=object, keep_default_na=False, encoding="utf-8")
+        columns[key] = tuple(cells.columns)
+        tables[key] = contract.typed(cells.replace("", None), types)
+    return LastBundle(str(package.get("version", "")), columns, tables)
+
+
+def changes_markdown(before: LastBundle | None, tables: Sequence[Published], version: str, decimals: int) -> str:
+    """Return ``CHANGES.md``: headline numbers that differ, and tables and columns that are new or gone.
+
+    Counts of clients are not told, since their differences could tell of one of them.
+
+    Parameters
+    ----------
+    before : LastBundle or None
+        None where nothing was published before.
+    tables : sequence of Published
+    version : str
+        Version of the new bundle.
+    decimals : int
+        Decimals of printed numbers.
+    """
+    lines = [f"# Changes{f' in version {version}' if version else ''}", ""]
+    if before is None:
+        return "\n".join([*lines, "No bundle was published before, so there is nothing to compare with."]) + "\n"
+    since = f"version {before.version}" if before.version else "the bundle before"
+    lines += [f"Compared with {since}.", "", "## Headline numbers", ""]
+    now = next(table.rows for table in tables if table.key == f"{STUDY}/{HEADLINES}")
+    lines += _headline_lines(before.tables.get(f"{STUDY}/{HEADLINES}"), now, decimals)
+    lines += ["", "## Tables and columns", "", *_shape_lines(before.columns, {table.key: tuple(table.rows.columns) for table in tables})]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _headline_lines(before: pd.DataFrame | None, now: pd.DataFrame, decimals: int) -> list[str]:
+    old = {} if before is None else {(row.scenario, row.headline): row for row in before.itertuples()}
+    new = {(row.scenario, row.headline): row for row in now.itertuples()}
+    rows = []
+    for key in [*new, *(key for key in old if key not in new)]:
+        first, second = old.get(key), new.get(key)
+        if first is not None and second is not None and _same(first, second):
+            continue
+        label = (second if second is not None else first).label
+        rows.append(f"| {key[0]} | {_cell(label)} | {_printed(first, decimals)} | {_printed(second, decimals)} |")
+    if not rows:
+        return [f"None of {len(new)} headline numbers differs."]
+    told = f"{len(rows)} of {len({*old, *new})} headline numbers differ."
+    return [told, "", "| scenario | number | before | now |", "| --- | --- | --- | --- |", *rows]
+
+
+def _same(first: Any, second: Any) -> bool:
+    def alike(name: str) -> bool:
+        one, other = getattr(first, name), getattr(second, name)
+        if pd.isna(one) or pd.isna(other):
+            return bool(pd.isna(one) and pd.isna(other))
+        return math.isclose(one, other, rel_tol=ALIKE, abs_tol=1e-12)
+
+    return first.status == second.status and all(alike(name) for name in _SHOWN)
+
+
+def _printed(row: Any, decimals: int) -> str:
+    if row is None:
+        return "not there"
+    if row.status not in contract.WITH_NUMBERS:
+        return row.status.replace("_", " ")
+    estimate, low, high = (getattr(row, name) for name in _SHOWN)
+    interval = "" if pd.isna(low) or pd.isna(high) else f" [{numbers.decimal(low, decimals)}, {numbers.decimal(high, decimals)}]"
+    return f"{numbers.decimal(estimate, decimals)}{interval}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _shape_lines(before: Mapping[str, Sequence[str]], now: Mapping[str, Sequence[str]]) -> list[str]:
+    lines = [f"- new table `{key}`" for key in now if key not in before]
+    lines += [f"- table `{key}` is gone" for key in before if key not in now]
+    for key in (key for key in now if key in before):
+        lines += [f"- `{key}`: new column `{name}`" for name in now[key] if name not in before[key]]
+        lines += [f"- `{key}`: column `{name}` is gone" for name in before[key] if name not in now[key]]
+    return lines or ["All tables have the columns they had."]
