@@ -34,7 +34,7 @@ rule all:
     """Reports, R scripts and the comparison of the scenarios asked for (SCENARIOS; base by default)."""
     default_target: True
     input:
-        expand("results/{scenario}/report/index.html", scenario=SCENARIOS),
+        expand("results/{scenario}/report/{page}", scenario=SCENARIOS, page=["index.html", "tables.xlsx"]),
         lavaan_scripts(),
         "results/sensitivity/index.html",
         "results/issues.csv",

@@ -1,4 +1,4 @@
-"""Render the pages of a scenario: study, sites, data quality, data dictionary."""
+"""Render the pages of a scenario: study, sites, data quality, data dictionary, checklist."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ def main() -> None:
     parser.add_argument("--benchmarks", required=True, type=Path)
     parser.add_argument("--references", required=True, type=Path)
     parser.add_argument("--coverage", required=True, type=Path, help="coverage of intervals in simulations")
+    parser.add_argument("--guide", required=True, type=Path, help="folder of what the report is held against")
+    parser.add_argument("--headlines", required=True, type=Path)
+    parser.add_argument("--workbook", default="", help="address of the workbook with all tables, as seen from the study page")
     parser.add_argument("--templates", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
     given = parser.parse_args()
@@ -48,6 +51,9 @@ def main() -> None:
         coverage=given.coverage,
         preregistration=given.preregistration,
         deviations=given.deviations,
+        guide=given.guide,
+        headlines=given.headlines,
+        workbook=given.workbook,
     )
     rendered = pages.render_all(data, given.templates)
     for name, text in rendered.items():

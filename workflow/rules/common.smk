@@ -47,6 +47,7 @@ LOCK = from_here(PROJECT / "envs" / "requirements.lock")
 TEMPLATES = from_here(PROJECT / "workflow" / "templates")
 BENCHMARKS = from_here(PROJECT / "workflow" / "benchmarks.yaml")
 HEADLINES = from_here(PROJECT / "workflow" / "headlines.yaml")
+GUIDE = from_here(PROJECT / "workflow" / "guide")
 REFERENCES = from_here(PROJECT / "workflow" / "references.bib")
 COVERAGE = from_here(PROJECT / "workflow" / "simulated_coverage.csv")
 

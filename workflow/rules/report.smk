@@ -120,6 +120,8 @@ rule render_reports:
         benchmarks=BENCHMARKS,
         references=REFERENCES,
         coverage=COVERAGE,
+        headlines=HEADLINES,
+        guide=[from_here(path) for path in sorted((PROJECT / "workflow" / "guide").glob("*.yaml"))],
         templates=[from_here(path) for path in sorted((PROJECT / "workflow" / "templates").glob("*"))],
         code=code("render_reports.py"),
         question_code=lambda wildcards: [
@@ -131,6 +133,7 @@ rule render_reports:
         study=update("results/{scenario}/report/index.html"),
         quality=update("results/{scenario}/report/quality.html"),
         dictionary=update("results/{scenario}/report/dictionary.html"),
+        checklist=update("results/{scenario}/report/checklist.html"),
         sites=update(directory("results/{scenario}/report/sites")),
     log:
         "results/logs/render_reports/{scenario}.log",
@@ -139,6 +142,7 @@ rule render_reports:
         sites=canonical_json(list(STUDY.sites)),
         scores=lambda wildcards: scores_folder(wildcards.scenario),
         templates=TEMPLATES,
+        guide=GUIDE,
         preregistration=canonical_json(STUDY.preregistration),
     shell:
         "{PYTHON:q} {params.script:q} --scenario {wildcards.scenario:q} --sites {params.sites:q} --site-tables results/sites "
@@ -146,4 +150,23 @@ rule render_reports:
         "--config {input.config:q} --constants {input.constants:q} --provenance {input.provenance:q} "
         "--preregistration {params.preregistration:q} --deviations {input.deviations:q} "
         "--instruments {input.instruments:q} --benchmarks {input.benchmarks:q} --references {input.references:q} --coverage {input.coverage:q} "
+        "--guide {params.guide:q} --headlines {input.headlines:q} --workbook tables.xlsx "
         "--templates {params.templates:q} --output results/{wildcards.scenario:q}/report 2> {log:q}"
+
+
+rule write_workbook:
+    input:
+        tables=tables_of_scenario,
+        config="results/{scenario}/resolved_config.json",
+        provenance="results/{scenario}/provenance.json",
+        code=code("write_workbook.py"),
+        lock=LOCK,
+    output:
+        update("results/{scenario}/report/tables.xlsx"),
+    log:
+        "results/logs/write_workbook/{scenario}.log",
+    params:
+        script=script("write_workbook.py"),
+    shell:
+        "{PYTHON:q} {params.script:q} --scenario {wildcards.scenario:q} --tables results/{wildcards.scenario:q}/tables "
+        "--config {input.config:q} --provenance {input.provenance:q} --output {output:q} 2> {log:q}"

@@ -74,6 +74,8 @@ class Study(StrictModel):
     title: str
     simulated: bool = False
     authors: list[Author] = Field(default_factory=list)
+    year: Annotated[int, Field(ge=1990, le=9999)] | None = None
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_-]{0,30}$")] | None = None
     sites_dir: RelativePath
     instruments_dir: RelativePath | None = None
     seed: Annotated[int, Field(ge=0)] = 1993
@@ -851,8 +853,21 @@ class Questions(StrictModel):
         return self
 
 
+class Statements(StrictModel):
+    eligibility: str | None = None
+    recruitment: str | None = None
+    sample_size: str | None = None
+    rater_training: str | None = None
+    masking: str | None = None
+    ethics: str | None = None
+    interpretation: str | None = None
+    funding: str | None = None
+    interests: str | None = None
+
+
 class Report(StrictModel):
     decimals: Annotated[int, Field(ge=1, le=4)] = 2
+    statements: Statements = Field(default_factory=Statements)
 
 
 class ExclusionRule(StrictModel):

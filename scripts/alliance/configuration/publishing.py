@@ -80,7 +80,6 @@ class Publish(StrictModel):
     min_df: Annotated[int, Field(ge=0, le=1000)] | None = None
     max_therapist_share: Annotated[float, Field(gt=0, le=1)] | None = None
     min_site_clients: Annotated[int, Field(ge=0, le=10_000)] | None = None
-    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_-]{0,30}$")] | None = None
     released: Annotated[str, AfterValidator(_date)] | None = None
     licence: Licence | None = None
     doi: Annotated[str, Field(pattern=r"^10\.\d{4,9}/\S+$")] | None = None

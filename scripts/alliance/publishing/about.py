@@ -96,7 +96,7 @@ def about(study: Mapping[str, Any], publish: Mapping[str, Any], n_sites: int, qu
     return About(
         title=study["title"],
         description=publish.get("description") or _description(study["title"], simulated, n_sites, questions),
-        version=publish.get("version") or "",
+        version=study.get("version") or "",
         released=publish.get("released") or "",
         authors=tuple(Author(one["name"], one.get("affiliation") or "", one.get("orcid") or "") for one in study["authors"]),
         keywords=tuple(publish.get("keywords") or ()),

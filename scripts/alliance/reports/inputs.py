@@ -20,7 +20,9 @@ from alliance.questions import coverage as simulated
 from alliance.questions.benchmarks import Benchmark
 from alliance.questions.coverage import Coverage
 from alliance.reports import bibliography
+from alliance.reports import guide as report_guide
 from alliance.reports.bibliography import Reference
+from alliance.reports.guide import Guide
 from alliance.reports.numbers import level
 from alliance.reports.page import LeftOut, StudyHead
 
@@ -62,6 +64,10 @@ class ReportData:
         What was registered; None where nothing was.
     deviations : DataFrame
         What was registered beside what this scenario has.
+    guide : Guide
+        What the report is held against; empty: no priorities, no checklist.
+    workbook : str
+        Address of the workbook with all tables, as seen from the study page; empty: there is none.
     """
 
     scenario: str
@@ -78,6 +84,8 @@ class ReportData:
     coverage: Sequence[Coverage] = ()
     preregistration: Mapping[str, Any] | None = None
     deviations: pd.DataFrame = field(default_factory=pd.DataFrame)
+    guide: Guide = field(default_factory=Guide)
+    workbook: str = ""
 
     @property
     def decimals(self) -> int:
@@ -200,8 +208,11 @@ def read(
     coverage: Path,
     preregistration: Mapping[str, Any] | None,
     deviations: Path,
+    guide: Path | None = None,
+    headlines: Path | None = None,
+    workbook: str = "",
 ) -> ReportData:
-    """Read everything that a scenario's pages are made from."""
+    """Read everything that a scenario's pages are made from; without a guide the study page has no priorities and there is no checklist."""
     options = read_json(config)
     questions = [name for name, chosen in options["questions"].items() if chosen.get("enabled")]
     return ReportData(
@@ -219,6 +230,8 @@ def read(
         coverage=simulated.read(coverage),
         preregistration=preregistration,
         deviations=read_deviations(deviations),
+        guide=report_guide.read(guide, headlines) if guide is not None and headlines is not None else Guide(),
+        workbook=workbook,
     )
 
 

@@ -115,7 +115,9 @@ PAGES = (
     ("index", "index.html", "Study"),
     ("quality", "quality.html", "Data quality"),
     ("dictionary", "dictionary.html", "Data dictionary"),
+    ("checklist", "checklist.html", "Checklist"),
     ("sensitivity", "../../sensitivity/index.html", "Sensitivity"),
+    ("overview", "../../index.html", "All reports"),
 )
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from alliance.reports import dictionary_page, quality_page, site_page, study_page
+from alliance.reports import checklist_page, dictionary_page, quality_page, reviewer, site_page, study_page
 from alliance.reports.inputs import ReportData, head
 from alliance.reports.page import environment, render
+
+CHECKLIST = "checklist.html"
 
 
 def render_all(
@@ -53,6 +55,20 @@ def render_all(
             current="site",
             sections=site_page.sections(content),
             root="../",
+            **content,
+        )
+    if data.guide.items or data.guide.faults:
+        addresses = checklist_page.titles({name: text for name, text in pages.items() if "/" not in name})
+        content = checklist_page.content(data, checklist_page.resolve(data, addresses), reviewer.check_all(data), addresses)
+        if drawn is not None:
+            drawn(CHECKLIST, content)
+        pages[CHECKLIST] = render(
+            made,
+            "checklist.html.j2",
+            top,
+            title="Checklist",
+            current="checklist",
+            sections=checklist_page.sections(content),
             **content,
         )
     return pages

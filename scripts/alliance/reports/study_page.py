@@ -11,7 +11,7 @@ import pandas as pd
 
 from alliance.issues import Severity, why_left_out
 from alliance.questions.sentences import Sentence
-from alliance.reports import chapters, figures, methods_text, numbers, registration
+from alliance.reports import chapters, citation, figures, methods_text, numbers, registration, reviewer, summary
 from alliance.reports.bibliography import listing
 from alliance.reports.chapters import common
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Table, listed, number_cell, text_cell
@@ -19,6 +19,7 @@ from alliance.reports.inputs import EXCLUDED, ReportData
 from alliance.reports.page import Section
 
 STATUS_WORDS = {"ok": "in order", "warnings": "with warnings", EXCLUDED: "left out"}
+NOT_TESTABLE = "What the review says and no data here can test"
 COUNTED = ("clients", "therapists", "sessions", "ratings")
 
 
@@ -34,10 +35,21 @@ def content(data: ReportData) -> dict[str, Any]:
         )
         for chapter in chapters.build(data)
     ]
+    flagged = [(one.fault.fault, one.found.sentence) for one in reviewer.check_all(data) if one.flagged]
     return {
         "cards": cards(data),
         "headlines": [headline for chapter in parts for headline in chapter.headlines],
-        "coverage": coverage(data, parts),
+        "priorities": summary.priorities(data, parts),
+        "how_sure": summary.how_sure(data, flagged),
+        "flagged": flagged,
+        "coverage": [*coverage(data, parts), *summary.left_out(data)],
+        "not_testable": data.guide.not_testable,
+        "missing_data": summary.missing_data(data),
+        "diagnostics": summary.diagnostics(data),
+        "statements": statements(data),
+        "workbook": data.workbook,
+        "citation": (citation.apa(data), citation.bibtex(data)),
+        "checklist": bool(data.guide.items or data.guide.faults),
         "sites": sites_table(data),
         "flow": flow_figure(data),
         "measures": measures_table(data),
@@ -51,6 +63,25 @@ def content(data: ReportData) -> dict[str, Any]:
         "inputs": input_table(data),
         "references": references(data, [*around, *(sentence for sentences in told.values() for sentence in sentences)]),
     }
+
+
+STATEMENTS = {
+    "eligibility": "Who could take part",
+    "recruitment": "Recruitment",
+    "sample_size": "Sample size",
+    "rater_training": "Training of raters",
+    "masking": "What raters knew",
+    "ethics": "Ethics",
+    "interpretation": "What the results mean",
+    "funding": "Funding",
+    "interests": "Conflicts of interest",
+}
+
+
+def statements(data: ReportData) -> list[tuple[str, str]]:
+    """Return what the authors state in the configuration, as names and texts."""
+    said = data.options["report"].get("statements") or {}
+    return [(label, str(said[key])) for key, label in STATEMENTS.items() if said.get(key)]
 
 
 def _sentences(told: Mapping[str, Sequence[Sentence]], chapter: Chapter) -> list[Sentence]:
@@ -68,6 +99,9 @@ def sections(content: dict[str, Any]) -> list[Section]:
         Section("conduct", "How the study was run"),
         Section(registration.SECTION, registration.TITLE),
         Section("exclusions", "Errors and exclusions"),
+        *([Section("not-testable", NOT_TESTABLE)] if content["not_testable"] else []),
+        *([Section("statements", "Statements of the authors")] if content["statements"] else []),
+        Section("downloads", "Downloads and citation"),
         Section("reproducibility", "Reproducibility"),
         Section("references", "References"),
     ]
@@ -339,7 +373,11 @@ def input_table(data: ReportData) -> Table:
     return Table("input-files", "Files received", (Column("Site"), Column("File"), Column("SHA-256")), rows)
 
 
+REVIEW, STANDARD, CEILING = "horvath_luborsky_1993", "appelbaum_2018", ("terwee_2007",)
+
+
 def references(data: ReportData, sentences: Sequence[Sentence]) -> list[str]:
     """Return the reference list of everything cited on the page."""
     benchmarks = [figure.citation for figure in data.benchmarks if figure.question in data.tables]
-    return listing(dict(data.references), [*methods_text.cited_keys(sentences), *benchmarks])
+    around = (REVIEW, *((STANDARD, *CEILING) if data.guide.items else ()))
+    return listing(dict(data.references), [*methods_text.cited_keys(sentences), *benchmarks, *around])

@@ -236,12 +236,17 @@ def interval_text(row: Any, decimals: int, low: str = "ci_low", high: str = "ci_
     """Return an interval of a row as printed, a limit of a reliability below zero as that; a dash where there is no interval."""
     ends = getattr(row, low), getattr(row, high)
     if row.estimate_type in PERCENT_TYPES:
-        return (
-            f"[{numbers.percent(ends[0])},{numbers.SPACE}{numbers.percent(ends[1])}]" if all(map(numbers.known, ends)) else numbers.UNKNOWN
-        )
+        return percent_interval(row, low, high)
     if row.estimate_type in RELIABILITY_TYPES and all(map(numbers.known, ends)) and ends[0] < 0:
         return f"[{BELOW_ZERO},{numbers.SPACE}{numbers.bounded(ends[1], decimals)}]"
     return numbers.interval(*ends, decimals, row.estimate_type in BOUNDED_TYPES)
+
+
+def percent_interval(row: Any, low: str = "ci_low", high: str = "ci_high") -> str:
+    """Return an interval of shares in percent; a dash where there is none."""
+    ends = getattr(row, low), getattr(row, high)
+    known = all(map(numbers.known, ends))
+    return f"[{numbers.percent(ends[0])},{numbers.SPACE}{numbers.percent(ends[1])}]" if known else numbers.UNKNOWN
 
 
 def estimate_columns(data: ReportData, label: str, *, pooled: bool = True) -> tuple[Column, ...]:
