@@ -21,7 +21,7 @@ PIPELINE  := @$(PY) scripts/pipeline.py
 # Without bytecode every start would compile the library again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test check lint why clean request send export new-study new-site demo bench simulate dictionary lock environment
+.PHONY: help run test check lint why clean request send export publish verify-bundle snakemake-report new-study new-site demo bench simulate dictionary lock environment
 
 help:
 	@echo "make run        compute the study and its reports      (CONFIG= CORES= SCENARIOS=\"a b\"|all QUESTIONS= PROFILE=)"
@@ -35,6 +35,9 @@ help:
 	@echo "make request    what a site that keeps its rows must answer (SITE= CONFIG= SCENARIOS=)"
 	@echo "make send       gather the answer to a request, without rows (CONFIG=)"
 	@echo "make export     scores for SPSS, Stata, jamovi, Mplus  (FORMAT=sav|csv|dta CONFIG= SCENARIOS=)"
+	@echo "make publish    bring the study up to date and bundle what may be given away (CONFIG= SCENARIOS=)"
+	@echo "make verify-bundle  check a bundle: hashes, tables, links, leaks (DIR=)"
+	@echo "make snakemake-report  Snakemake's own report of the run, with captions, beside results/ (CONFIG= SCENARIOS=)"
 	@echo "make demo       write the demo study's files again"
 	@echo "make bench      print speed and memory ratios"
 	@echo "make simulate   run the simulations of bias and coverage that the code has changed (CORES= TOPIC=)"
@@ -63,6 +66,15 @@ send: environment
 
 export: environment
 	$(PIPELINE) export $(STUDY) --scenarios "$(SCENARIOS)" --format "$(FORMAT)"
+
+publish: environment
+	$(PIPELINE) publish $(STUDY) --scenarios "$(SCENARIOS)"
+
+snakemake-report: environment
+	$(PIPELINE) snakemake-report $(STUDY) --scenarios "$(SCENARIOS)"
+
+verify-bundle: environment
+	$(PIPELINE) verify-bundle --config "$(CONFIG)" --folder "$(DIR)"
 
 new-study: environment
 	$(PIPELINE) new-study --folder "$(DIR)"

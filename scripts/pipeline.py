@@ -26,6 +26,7 @@ from alliance.portable import FOLDER, FORMATS
 from alliance.provenance import ID_KEY_FILE, ensure_id_key
 
 SHOWN_ISSUES = 20
+SNAKEMAKE_REPORT = "snakemake-report.html"
 
 
 def say(text: str = "") -> None:
@@ -101,7 +102,9 @@ def show_issues(study: Study, sites: list[str]) -> None:
         say(f"... and {len(issues) - SHOWN_ISSUES} more; all are in results/sites/<site>/issues.csv")
 
 
-def snakemake(study: Study, given: argparse.Namespace, targets: list[str], lock: RunLock, dry_run: bool = False) -> snakemake_run.Outcome:
+def snakemake(
+    study: Study, given: argparse.Namespace, targets: list[str], lock: RunLock, dry_run: bool = False, report: str = ""
+) -> snakemake_run.Outcome:
     """Call Snakemake for some targets of the study."""
     profile = Path(given.profile) if given.profile else PROJECT / "profiles" / "default"
     call = snakemake_run.command(
@@ -113,6 +116,7 @@ def snakemake(study: Study, given: argparse.Namespace, targets: list[str], lock:
         getattr(given, "questions", None) or [],
         str(profile.resolve()),
         dry_run,
+        report,
     )
     assert lock.handle is not None
     return snakemake_run.run(call, (lambda text: None) if dry_run else say, lock.handle)
@@ -304,10 +308,21 @@ def why(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
 
 
 def clean(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
-    """Delete everything computed; data, configuration and the key for ids stay."""
-    for name in ("results", ".snakemake"):
-        shutil.rmtree(study.folder / name, ignore_errors=True)
+    """Delete everything computed; data, configuration, the key for ids and what was published stay."""
+    results = study.folder / "results"
+    published = results / last_run.PUBLISHED
+    for path in (results, study.folder / ".snakemake"):
+        if path == results and published.is_dir():
+            for part in sorted(results.iterdir()):
+                if part != published:
+                    shutil.rmtree(part) if part.is_dir() and not part.is_symlink() else part.unlink()
+            continue
+        shutil.rmtree(path, ignore_errors=True)
     say(f"Removed results/ and .snakemake/; data, configuration and {ID_KEY_FILE} are as they were.")
+    if published.is_dir():
+        say(
+            f"Kept {published}: the next bundle is compared with it, so that differences give no client away."
+        )
     return ExitStatus.DONE
 
 
@@ -368,7 +383,62 @@ def export(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus
     return ExitStatus.SITE_LEFT_OUT if excluded else ExitStatus.DONE
 
 
-COMMANDS = {"run": run, "check": check, "why": why, "clean": clean, "request": request, "send": send, "export": export}
+def publish(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
+    """Bring the study up to date and write what may be given away into results/publish/."""
+    from alliance.launch import publish_bundle
+
+    if faults := publish_bundle.faults(study):
+        raise ConfigurationError(faults)
+    status = run(study, given, lock)
+    if status not in (ExitStatus.DONE, ExitStatus.SITE_LEFT_OUT):
+        return status
+    assert lock.handle is not None
+    result = publish_bundle.build(study, given.scenarios, lock.handle)
+    say(result.stdout.rstrip())
+    if result.returncode not in (ExitStatus.DONE, ExitStatus.REFUSED):
+        say("The bundle could not be built; the one that was published before stands as it was.")
+        return ExitStatus.FAILED
+    if result.returncode == ExitStatus.REFUSED:
+        say("Nothing was published; the bundle that was published before stands as it was.")
+        return ExitStatus.REFUSED
+    say(f"published: {study.folder / publish_bundle.FOLDER}")
+    return status
+
+
+def snakemake_report(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
+    """Bring the study up to date and write Snakemake's own report of it beside results/."""
+    status = run(study, given, lock)
+    if status not in (ExitStatus.DONE, ExitStatus.SITE_LEFT_OUT):
+        return status
+    outcome = snakemake(study, given, ["all"], lock, report=SNAKEMAKE_REPORT)
+    if ended := end_of_run(study, outcome):
+        return ended
+    say(f"report of Snakemake: {study.folder / SNAKEMAKE_REPORT} (for yourselves: no disclosure control was applied to it)")
+    return status
+
+
+def verify_bundle(folder: Path | None, config: Path) -> tuple[ExitStatus, str]:
+    """Check a bundle: hashes, tables, links, leaks."""
+    import verify_bundle as verification
+    from alliance.launch.publish_bundle import FOLDER as BUNDLE
+
+    status = verification.report(folder or config.resolve().parent / BUNDLE)
+    if status == verification.UNREADABLE:
+        return ExitStatus.NOT_STARTED, "name the folder of a bundle: make verify-bundle DIR=path/to/bundle"
+    return ExitStatus(status), "see the places above" if status else ""
+
+
+COMMANDS = {
+    "run": run,
+    "check": check,
+    "why": why,
+    "clean": clean,
+    "request": request,
+    "send": send,
+    "export": export,
+    "publish": publish,
+    "snakemake-report": snakemake_report,
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -386,8 +456,10 @@ def arguments() -> argparse.Namespace:
         command.add_argument("--config", type=Path, default=Path("config.yaml"), help="the study's configuration file")
         command.add_argument("--cores", type=int, default=os.cpu_count() or 1)
         command.add_argument("--profile", default="", help="a Snakemake profile, such as profiles/slurm")
-        if name in ("run", "why", "request", "export"):
+        if name in ("run", "why", "request", "export", "publish", "snakemake-report"):
             command.add_argument("--scenarios", type=str.split, default=[], help="names from scenarios.yaml in one argument, or all")
+        if name in ("publish", "snakemake-report"):
+            command.set_defaults(questions=[])
         if name == "run":
             command.add_argument("--questions", type=str.split, default=[], help="questions in one argument; tables only, no report")
         if name == "export":
@@ -400,6 +472,9 @@ def arguments() -> argparse.Namespace:
     site.add_argument("--config", type=Path, default=Path("config.yaml"), help="the study's configuration file")
     site.add_argument("--name", default="", help="the new site's id")
     site.add_argument("--file", default="", help="data file to guess the column map from; default: the first one in the site's folder")
+    verify = commands.add_parser("verify-bundle", help="Check a published bundle: hashes, tables, links, leaks.")
+    verify.add_argument("--folder", type=str, default="", help="the bundle; default: the one in the study's results/publish")
+    verify.add_argument("--config", type=Path, default=Path("config.yaml"), help="the study's configuration file")
     return parser.parse_args()
 
 
@@ -417,6 +492,8 @@ def execute(given: argparse.Namespace) -> tuple[ExitStatus, str]:
         for text in start_site(given.config, given.name, Path(given.file) if given.file else None):
             say(text)
         return ExitStatus.DONE, ""
+    if given.command == "verify-bundle":
+        return verify_bundle(Path(given.folder) if given.folder else None, given.config)
     if given.cores < 1:
         raise ConfigurationError([Fault("command line", 0, "CORES", "must be 1 or more")])
     if given.command == "request" and not given.site:
@@ -433,6 +510,7 @@ def execute(given: argparse.Namespace) -> tuple[ExitStatus, str]:
         status = COMMANDS[given.command](study, given, lock)
     advice = {
         ExitStatus.SITE_LEFT_OUT: "mend the faults above and run again; every report names the sites left out",
+        ExitStatus.REFUSED: "the places are named above; docs/publishing.md says what to do",
         ExitStatus.FAILED: "the logs are in results/logs; earlier results are unchanged",
         ExitStatus.NOT_STARTED: "mend the faults above and run again",
         ExitStatus.INTERRUPTED: "run the same command to go on",

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Check a published bundle: python verify_bundle.py FOLDER
 
 Every file is there and unaltered (manifest-sha256.txt) and none is there besides, the archive holds the same files, tables have the columns
@@ -13,6 +12,7 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
+import contextlib
 import csv
 import getpass
 import hashlib
@@ -49,10 +49,10 @@ _ROOTS = (
     "builds?|Library|Applications|run|dev|proc|net|afs|export|storage|shared?|users"
 )
 _PATH = re.compile(
-    rf"(?<![\w.:/~%)\]}}-])/(?:{_ROOTS})(?:/[\w.@+~-]+)+|(?<![\w.:/~%)\]}}-])/root\b(?!/)|(?<![A-Za-z0-9])[A-Za-z]:\\+[\w.~-]+[^\s\"'<>]*"
+    rf"(?<![\w.:/~%)\]}}-])/(?:{_ROOTS})(?:/[\w.@+~-]+)+|(?<![\w.:/~%)\]}}-])/(?:root)\b(?!/)|(?<![A-Za-z0-9])[A-Za-z]:\\+[\w.~-]+[^\s\"'<>]*"
     r"|(?<![A-Za-z0-9])[A-Za-z]:/(?!/)[\w.~-]+/[^\s\"'<>]*|(?<![\\\w])\\\\[\w.-]+\\[\w$.-]+|(?<![\w./])~[a-z0-9_-]*/[\w.-]+"
 )
-_FILE_ADDRESS = re.compile(r"file:/{1,3}[^\s\"'<>]*", re.IGNORECASE)
+_FILE_ADDRESS = re.compile(r"file:(?:/{1,3})[^\s\"'<>]*", re.IGNORECASE)
 _MAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+-]*@[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}(?![A-Za-z])")
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _NETWORK = re.compile(
@@ -89,8 +89,21 @@ NOT_INTERNAL = ("e-mail address", "date")
 EXEMPT = {"requirements.lock": ("date", "network address")}
 COMMON_NAMES = frozenset(
     (
-        *("root", "user", "users", "admin", "administrator", "guest", "ubuntu", "debian", "fedora", "alpine", "runner", "build", "builder"),
-        *("docker", "container", "jovyan", "rstudio", "vagrant", "localhost", "localdomain", "local", "home", "server", "client", "clients"),
+        *("root", "user", "users", "admin", "administrator", "guest", "ubuntu", "debian", "fedora", "alpine", "runner", "build", "dev"),
+        *(
+            "docker",
+            "container",
+            "jovyan",
+            "rstudio",
+            "vagrant",
+            "localhost",
+            "localdomain",
+            "local",
+            "home",
+            "server",
+            "client",
+            "clients",
+        ),
         *("therapist", "session", "sessions", "alliance", "study", "data", "demo", "test", "tests", "work", "research", "researcher"),
         *("project", "computer", "laptop", "desktop", "macbook", "host", "node", "default", "owner", "main", "base", "pipeline", "nobody"),
     )
@@ -204,7 +217,13 @@ def archive_faults(folder: Path) -> list[Fault]:
         files = {one: hashlib.sha256((folder / one).read_bytes()).hexdigest() for one in names if one != name}
         for one in sorted(set(held) | set(files)):
             if held.get(one) != files.get(one):
-                told = "missing in the archive" if one not in held else "only in the archive" if one not in files else "another file than beside it"
+                told = (
+                    "missing in the archive"
+                    if one not in held
+                    else "only in the archive"
+                    if one not in files
+                    else "another file than beside it"
+                )
                 faults.append(Fault(f"{name}!{one}", 0, "archive", told))
     return faults
 
@@ -233,7 +252,9 @@ def package_faults(folder: Path) -> list[Fault]:
         if header != fields:
             odd = sorted(set(header) ^ set(map(str, fields))) or "their order"
             faults.append(Fault(name, 1, "columns", f"not those of {PACKAGE}: {odd}"))
-        faults += [Fault(name, rows.line_num, "cells", f"{len(row)} for {len(header)} columns") for row in rows if len(row) != len(header)][:1]
+        faults += [Fault(name, rows.line_num, "cells", f"{len(row)} for {len(header)} columns") for row in rows if len(row) != len(header)][
+            :1
+        ]
     there = {name for name in files_below(folder) if name.startswith("tables/")}
     return faults + [Fault(name, 0, "not described", f"a table that {PACKAGE} does not list") for name in sorted(there - described)]
 
@@ -316,10 +337,8 @@ def names_of_this_machine() -> list[str]:
     """Return the names of this user and this host, without those that many machines have."""
     found = {os.environ.get(name, "") for name in ("USER", "LOGNAME", "USERNAME", "HOSTNAME", "COMPUTERNAME")}
     found |= {Path.home().name, platform.node(), socket.gethostname(), platform.node().split(".")[0], socket.gethostname().split(".")[0]}
-    try:
+    with contextlib.suppress(OSError, KeyError, ImportError):
         found.add(getpass.getuser())
-    except (OSError, KeyError, ImportError):
-        pass
     return sorted(name for name in found if len(name) >= SHORTEST_NAME and name.lower() not in COMMON_NAMES and not name.isdigit())
 
 

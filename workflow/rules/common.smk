@@ -20,6 +20,8 @@ from alliance.configuration.errors import ConfigurationError
 from alliance.configuration.study import BASE, MULTIVERSE, load, scoring_digest
 from alliance.files import canonical_json
 from alliance.provenance import ensure_id_key
+from alliance.questions import contract
+from alliance.questions.headlines import load_headlines
 from alliance.sites.published import names_in_use
 
 try:
@@ -111,3 +113,25 @@ def scores_folder(scenario):
 
 def summaries_folder(scenario, question):
     return f"results/summaries/{question}/{STUDY.estimate_digest(scenario, question)}"
+
+
+HEADLINE_TABLES = sorted({(one.question, one.table) for one in load_headlines(Path(HEADLINES))})
+
+
+def page_in_report(path, name):
+    """A page with a caption, for those who make a report with `snakemake --report`."""
+    return report(path, caption=f"../report/{name}.rst", category="Pages", labels={"scenario": "{scenario}", "page": name})
+
+
+def table_in_report(question, table):
+    """A table of a question; in a report of Snakemake stand those from which the headline numbers come."""
+    path = f"results/{{scenario}}/tables/{question}/{table}.csv"
+    if (question, table) not in HEADLINE_TABLES:
+        return path
+    return report(
+        path,
+        caption="../report/table.rst",
+        category="Tables",
+        subcategory=question,
+        labels={"scenario": "{scenario}", "table": table, "what it holds": contract.table(question, table).description},
+    )

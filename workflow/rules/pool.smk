@@ -82,7 +82,7 @@ for question in STUDY.questions:
             code=code("pool_question.py", question),
             lock=LOCK,
         output:
-            [update(f"results/{{scenario}}/tables/{question}/{table}.csv") for table in STUDY.questions[question].tables],
+            [update(table_in_report(question, table)) for table in STUDY.questions[question].tables],
         log:
             f"results/logs/pool/{{scenario}}_{question}.log",
         wildcard_constraints:

@@ -130,10 +130,10 @@ rule render_reports:
         ],
         lock=LOCK,
     output:
-        study=update("results/{scenario}/report/index.html"),
-        quality=update("results/{scenario}/report/quality.html"),
-        dictionary=update("results/{scenario}/report/dictionary.html"),
-        checklist=update("results/{scenario}/report/checklist.html"),
+        study=update(page_in_report("results/{scenario}/report/index.html", "study")),
+        quality=update(page_in_report("results/{scenario}/report/quality.html", "quality")),
+        dictionary=update(page_in_report("results/{scenario}/report/dictionary.html", "dictionary")),
+        checklist=update(page_in_report("results/{scenario}/report/checklist.html", "checklist")),
         sites=update(directory("results/{scenario}/report/sites")),
     log:
         "results/logs/render_reports/{scenario}.log",

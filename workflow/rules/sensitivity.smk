@@ -6,10 +6,6 @@ Produces: `results/sensitivity/tables/` (scenario_comparison; with a multiverse 
 `results/sensitivity/index.html`, and `results/summaries/multiverse/{digest}/{site}/`.
 """
 
-from alliance.questions.headlines import load_headlines
-
-HEADLINE_TABLES = sorted({(one.question, one.table) for one in load_headlines(Path(HEADLINES))})
-
 
 rule compare_scenarios:
     """The headline numbers of all scenarios of this run."""
@@ -26,7 +22,15 @@ rule compare_scenarios:
         code=code("compare_scenarios.py"),
         lock=LOCK,
     output:
-        update("results/sensitivity/tables/scenario_comparison.csv"),
+        update(
+            report(
+                "results/sensitivity/tables/scenario_comparison.csv",
+                caption="../report/comparison.rst",
+                category="Tables",
+                subcategory="sensitivity",
+                labels={"scenario": "all", "table": "scenario_comparison", "what it holds": "headline numbers of all scenarios"},
+            )
+        ),
     log:
         "results/logs/compare_scenarios.log",
     params:
@@ -124,7 +128,14 @@ rule render_sensitivity:
         code=code("render_sensitivity.py"),
         lock=LOCK,
     output:
-        update("results/sensitivity/index.html"),
+        update(
+            report(
+                "results/sensitivity/index.html",
+                caption="../report/sensitivity.rst",
+                category="Pages",
+                labels={"scenario": "all", "page": "sensitivity"},
+            )
+        ),
     log:
         "results/logs/render_sensitivity.log",
     params:

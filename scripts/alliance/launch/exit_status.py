@@ -12,6 +12,7 @@ class ExitStatus(IntEnum):
     FAILED = 1
     NOT_STARTED = 2
     SITE_LEFT_OUT = 3
+    REFUSED = 4
     BUSY = 75
     INTERRUPTED = 130
 
@@ -21,6 +22,7 @@ MEANING = {
     ExitStatus.FAILED: "a step failed",
     ExitStatus.NOT_STARTED: "nothing was started",
     ExitStatus.SITE_LEFT_OUT: "done, but a site was left out",
+    ExitStatus.REFUSED: "a bundle is not fit to be given away",
     ExitStatus.BUSY: "another run is active",
     ExitStatus.INTERRUPTED: "interrupted",
 }

@@ -20,6 +20,8 @@ RECORD = ".snakemake/last_complete_run"
 PROJECT_PARTS = ("Snakefile", "workflow", "scripts", "profiles", "envs")
 STUDY_FILES = ("scenarios.yaml", "withdrawn.csv", "prereg.yaml")
 NOT_RESULTS = {"logs", "__pycache__"}
+PUBLISHED = "publish"
+"""Folder below the results that no run writes or reads."""
 
 
 def is_complete(study: Study, targets: Iterable[str], given: str) -> bool:
@@ -55,7 +57,9 @@ def given_files(study: Study) -> str:
 
 
 def _state(study: Study, targets: Iterable[str], given: str) -> str:
-    return digest([sys.version, sorted(targets), given, _digest_of([study.folder / "results"])])
+    results = study.folder / "results"
+    computed = sorted(path for path in results.iterdir() if path.name != PUBLISHED) if results.is_dir() else []
+    return digest([sys.version, sorted(targets), given, _digest_of(computed)])
 
 
 def _digest_of(parts: Iterable[Path]) -> str:

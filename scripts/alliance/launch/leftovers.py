@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from alliance import folders
 from alliance.configuration.study import MULTIVERSE, RESERVED_SCENARIOS, Study, scoring_digest
 from alliance.files import PRIVATE, read_json, remove_partial_files, write_json
+from alliance.launch.publish_bundle import FOLDER as BUNDLE
 from alliance.portable import FOLDER, FORMATS, origin_file
 
 WITHDRAWALS = "private/withdrawals.json"
@@ -32,6 +34,8 @@ def remove_leftovers(study: Study) -> list[str]:
     if not results.is_dir():
         return []
     remove_partial_files(results)
+    # What make publish had not finished when it was killed; a bundle moved aside is brought back.
+    folders.recover(study.folder / BUNDLE)
     removed: set[str] = set()
     for stage in ("sites", "private/quarantine"):
         for folder in _folders(results / stage):

@@ -59,13 +59,16 @@ def command(
     questions: Iterable[str],
     profile: str,
     dry_run: bool = False,
+    report: str = "",
 ) -> list[str]:
-    """Return the Snakemake call for a study."""
+    """Return the Snakemake call for a study; with ``report``, a call that writes its report there and computes nothing."""
     call = [sys.executable, str(COMMAND), "--snakefile", str(PROJECT / "Snakefile"), "--directory", str(study_folder)]
     call += ["--profile", profile, "--cores", str(cores), "--nolock", "--nocolor"]
     call += ["--config", f"study_config={config_file}", f"scenarios={' '.join(scenarios)}", f"questions={' '.join(questions)}"]
     if dry_run:
         call += ["--dry-run"]
+    if report:
+        call += ["--report", report]
     return [*call, "--", *targets]
 
 

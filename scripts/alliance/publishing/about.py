@@ -108,9 +108,8 @@ def about(study: Mapping[str, Any], publish: Mapping[str, Any], n_sites: int, qu
 
 
 def _description(title: str, simulated: bool, n_sites: int, questions: Sequence[str]) -> str:
-    told = [
-        f"Reports, tables and figures of “{title}”: the therapeutic alliance in psychotherapy at {n_sites} {'site' if n_sites == 1 else 'sites'}."
-    ]
+    sites = f"{n_sites} {'site' if n_sites == 1 else 'sites'}"
+    told = [f"Reports, tables and figures of “{title}”: the therapeutic alliance in psychotherapy at {sites}."]
     if questions:
         told.append(f"Chapters: {listed(list(questions))}.")
     told.append(

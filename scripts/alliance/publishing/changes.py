@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.publishing.tables import HEADLINES, STUDY, Published
+from alliance.publishing.published_tables import HEADLINES, STUDY, Published
 from alliance.questions import contract
 from alliance.reports import numbers
 
@@ -37,7 +37,9 @@ class LastBundle:
 
     def of_scenario(self, scenario: str) -> dict[str, pd.DataFrame]:
         """Return the result tables of one scenario, with all columns that they had."""
-        chosen = {key: table for key, table in self.tables.items() if not key.startswith((f"{STUDY}/", "sensitivity/")) and "scenario" in table}
+        chosen = {
+            key: table for key, table in self.tables.items() if not key.startswith((f"{STUDY}/", "sensitivity/")) and "scenario" in table
+        }
         parts = {key: table[table["scenario"].eq(scenario)].reset_index(drop=True) for key, table in chosen.items()}
         return {key: part for key, part in parts.items() if len(part)}
 

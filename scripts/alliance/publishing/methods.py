@@ -18,7 +18,9 @@ def told_methods(data: ReportData, chapters: Sequence[Chapter]) -> list[tuple[st
     """Return the methods of a scenario: a heading and its sentences, what concerns all questions first."""
     made = [("How the study was run", methods_text.general(data))]
     for chapter in chapters:
-        told = [sentence for question in chapter.sources if data.tables.get(question) for sentence in methods_text.of_question(data, question)]
+        told = [
+            sentence for question in chapter.sources if data.tables.get(question) for sentence in methods_text.of_question(data, question)
+        ]
         if told:
             made.append((chapter.title, list(dict.fromkeys(told))))
     return made

@@ -27,9 +27,7 @@ LIMITS = {
     "max_therapist_share": "share (0-1) of the clients of a site that one therapist may have, where it is known: at most",
     "min_site_clients": "clients of a site that is shown by itself: at least",
 }
-NEVER = (
-    "Values, ids and curves of single clients or therapists, free text, exact dates, and files received from the sites are never in a bundle."
-)
+NEVER = "Values, ids and curves of single clients or therapists, free text, exact dates and the sites’ files are never in a bundle."
 
 
 def statement(profile: Profile, decisions: Mapping[str, Sequence[Decision]]) -> str:
@@ -69,7 +67,8 @@ def _table(made: Sequence[Decision]) -> list[str]:
 def decision_table(decisions: Mapping[str, Sequence[Decision]]) -> str:
     """Return ``disclosure.csv``: one row a decision."""
     columns = ["scenario", "output", "site", "rule", "n_cells", "why"]
-    rows = [{"scenario": scenario, **{name: getattr(one, name) for name in columns[1:]}} for scenario, made in decisions.items() for one in made]
+    pairs = [(scenario, one) for scenario, made in decisions.items() for one in made]
+    rows = [{"scenario": scenario, **{name: getattr(one, name) for name in columns[1:]}} for scenario, one in pairs]
     return csv_text(pd.DataFrame(rows, columns=columns))
 
 

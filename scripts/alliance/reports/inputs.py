@@ -68,6 +68,8 @@ class ReportData:
         What the report is held against; empty: no priorities, no checklist.
     workbook : str
         Address of the workbook with all tables, as seen from the study page; empty: there is none.
+    scripts : str
+        Address of the folder of scripts for R; empty: there is none.
     """
 
     scenario: str
@@ -86,6 +88,7 @@ class ReportData:
     deviations: pd.DataFrame = field(default_factory=pd.DataFrame)
     guide: Guide = field(default_factory=Guide)
     workbook: str = ""
+    scripts: str = "../lavaan"
 
     @property
     def decimals(self) -> int:

@@ -13,9 +13,7 @@ from alliance.reports.page import environment, render
 CHECKLIST = "checklist.html"
 
 
-def render_all(
-    data: ReportData, templates: Path, drawn: Callable[[str, Mapping[str, Any]], None] | None = None
-) -> dict[str, str]:
+def render_all(data: ReportData, templates: Path, drawn: Callable[[str, Mapping[str, Any]], None] | None = None) -> dict[str, str]:
     """Return every page of a scenario.
 
     Parameters

@@ -29,7 +29,6 @@ LIMITS = (
     "A common rater of two variables (the client, for example) can raise the path between them.",
     "That a model fits does not make it true, and the best of some models may be a poor one.",
 )
-SCRIPTS = "../lavaan"
 MOST_OPEN = 12
 
 
@@ -169,8 +168,8 @@ def site_label(row: Any) -> str:
 def _scripts(data: ReportData, names: list[str]) -> list[Table]:
     """Return where each model's script for R lies, folded."""
     known = set(path_models_rows.section(data).get("models", {}))
-    cells = tuple((Cell(label(data, name)), Cell(f"{name}.R", link=f"{SCRIPTS}/{name}.R")) for name in names if name in known)
-    if not cells:
+    cells = tuple((Cell(label(data, name)), Cell(f"{name}.R", link=f"{data.scripts}/{name}.R")) for name in names if name in known)
+    if not cells or not data.scripts:
         return []
     note = (
         "Each script fits the model with lavaan to the summary data beside it, so that anyone can repeat it in R without a row of any "

@@ -1,4 +1,4 @@
-"""Putting a finished folder in the place of another one: whoever looks, and whenever the process is killed, finds one of the two whole."""
+"""Folders that stand whole or not at all: whoever looks, and whenever the process is killed, finds the old one or the new one."""
 
 from __future__ import annotations
 
@@ -65,8 +65,14 @@ def put_in_place(new: Path, place: Path) -> None:
     shutil.rmtree(new, ignore_errors=True)
 
 
+def beside(place: Path) -> Path:
+    """Return where a folder is written before it is put in place."""
+    return place.with_name(f"{place.name}.next")
+
+
 def recover(place: Path) -> None:
-    """Bring back a folder that a killed process had moved aside, and delete one that it had not deleted yet."""
+    """Bring back a folder that a killed process had moved aside, and delete what it had not finished or not deleted yet."""
+    shutil.rmtree(beside(place), ignore_errors=True)
     aside = _aside(place)
     if aside.exists():
         if place.exists():
