@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -133,6 +134,29 @@ def rows_of(frame: pd.DataFrame, schema: Table, shown: Shown) -> Rows:
     therapists = np.where(of_site.isin(shown.published), np.inf, therapists)
     active = frame["status"].isin(WITH_NUMBERS).to_numpy()
     return Rows(schema, frame, kinds, owner, active, clients, therapists)
+
+
+def learn_therapists(tables: Sequence[Rows]) -> None:
+    """Fill in the therapists behind rows that do not tell them, where another table does of the same model, site and clients.
+
+    Parameters
+    ----------
+    tables : sequence of Rows
+        All tables of one question.
+    """
+    keys = ["model", "owner", "clients"]
+    having = [rows for rows in tables if "model" in rows.schema.identifying]
+    if not having:
+        return
+    parts = [
+        pd.DataFrame({"model": rows.frame["model"], "owner": rows.owner, "clients": rows.clients, "known": rows.numbers("n_therapists")})
+        for rows in having
+    ]
+    told = pd.concat(parts).dropna().groupby(keys, sort=False)["known"].min()
+    for rows, part in zip(having, parts):
+        found = part[keys].join(told, on=keys)["known"].to_numpy(dtype=float)
+        unknown = part["known"].isna().to_numpy() & ~np.isnan(found)
+        rows.therapists = np.where(unknown, np.fmax(rows.therapists, found), rows.therapists)
 
 
 def judge(rows: Rows, shown: Shown, profile: Profile) -> None:

@@ -85,7 +85,7 @@ def _too_small(status: Mapping[str, Any], published: bool, profile: Profile) -> 
         return "site"
     if not published and int(counts.get("therapists") or 0) < profile.min_therapists:
         return "therapists"
-    share = counts.get("largest_caseload_share")
+    share = status.get("largest_caseload_share")
     return "dominance" if share is not None and share > profile.max_therapist_share else ""
 
 

@@ -68,9 +68,8 @@ def _one(
     counts = {} if out else {name: _count(amount, profile) for name, amount in status.get("counts", {}).items()}
     if out:
         counts = {"clients": 0}
-    counts.pop("largest_caseload_share", None)
     return {
-        **{name: value for name, value in status.items() if name not in ("missing_reasons",)},
+        **{name: value for name, value in status.items() if name not in ("missing_reasons", "largest_caseload_share")},
         "label": personal.generalised(str(status["label"])),
         "site_facts": {name: personal.generalised(str(value)) for name, value in facts.items()},
         "reasons": [_plain(rename(reason), status) for reason in status.get("reasons", ())],
@@ -162,5 +161,5 @@ def _together(hidden: Sequence[Mapping[str, Any]], taken: set[str]) -> dict[str,
 
 
 def _sums(parts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    names = list(dict.fromkeys(name for part in parts for name in part if name != "largest_caseload_share"))
+    names = list(dict.fromkeys(name for part in parts for name in part))
     return {name: sum(int(part.get(name) or 0) for part in parts) for name in names}

@@ -12,7 +12,7 @@ from alliance.publishing import columns, complement, curves, left_out, personal,
 from alliance.publishing.counts import coarse
 from alliance.publishing.decisions import DisclosureError, Ledger
 from alliance.publishing.profiles import Profile
-from alliance.publishing.rows import Rows, judge, rows_of
+from alliance.publishing.rows import Rows, judge, learn_therapists, rows_of
 from alliance.publishing.sites import Shown
 from alliance.questions import contract
 from alliance.questions.contract import TEXT, Table, table_types
@@ -39,6 +39,8 @@ def judged(tables: Mapping[str, Mapping[str, pd.DataFrame]], schema: Callable[[s
         Where a number column of a table is not declared.
     """
     made = [rows_of(frame, schema(question, name), shown) for question in tables for name, frame in tables[question].items()]
+    for question in tables:
+        learn_therapists([rows for rows in made if rows.schema.question == question])
     for rows in made:
         judge(rows, shown, profile)
         curves.thin(rows, profile)

@@ -14,13 +14,13 @@ _NUMBER = re.compile(r"(?<![\w.\-/])\d+(?:,\d{3})*(?:\.\d+)?(?![\w/]|\.\d)")
 _LEADS = re.compile(
     r"(?:at least|fewer than|more than|under|below|above|or above|convention|power|wave|step|steps|sessions?|to|first|last|level|mean|SD|"
     r"beyond|needs|limit|points|knots?|percent|than the|of the first|negative|clients_per_parameter|correlation of(?: -?)?|factor is not positive|"
-    r"models|that of Satorra|and DeRubeis|window)\s*\(?\s*$",
+    r"models|that of Satorra|and DeRubeis|window|sessions? \d+ and|\w(?=\())\s*\(?\s*$",
     re.IGNORECASE,
 )
 _FOLLOWERS = re.compile(
     r"\s*(?:sites?|items?|scales?|variables?|factors?|free parameters?|coefficients?|parameters?|models?|correlations?|languages?|points?|"
     r"pairs?|specifications?|site estimates|site effects|%|of \d+ (?:items?|scales?|sites?|site estimates|site effects|pairs)|"
-    r"or (?:above|more)|for each free|a coefficient)",
+    r"or (?:above|more)|for each free|a coefficient|steps?|before\b|after\b)",
     re.IGNORECASE,
 )
 _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -47,7 +47,7 @@ def without_counts(reason: str) -> str:
             return match[0]
         return "some"
 
-    return re.sub(r"  +", " ", _NUMBER.sub(word, reason)).strip()
+    return re.sub(r" +(?=[ ;,.)])", "", _NUMBER.sub(word, reason)).strip()
 
 
 def renamed(names: Mapping[str, str]) -> Callable[[str], str]:
