@@ -11,6 +11,8 @@ import pandas as pd
 from alliance.questions.summary import SiteSummary
 
 LEFT_OUT = "left_out"
+DECIDED = "left_out_of_pooling"
+"""Key under which a status with rounded counts says why its site is not pooled; empty: it is."""
 
 
 def left_out(statuses: Sequence[Mapping[str, Any]], rule: Mapping[str, Any]) -> dict[str, str]:
@@ -29,6 +31,8 @@ def left_out(statuses: Sequence[Mapping[str, Any]], rule: Mapping[str, Any]) -> 
     dict of str to str
         Reason by site, in the order of the sites.
     """
+    if any(DECIDED in one for one in statuses):
+        return {one["site"]: one[DECIDED] for one in sorted(statuses, key=lambda one: one["site"]) if one.get(DECIDED)}
     clients = {one["site"]: int(one["counts"]["clients"]) for one in statuses if one["status"] != "excluded"}
     reasons = {}
     for site, n in clients.items():

@@ -15,13 +15,13 @@ AT_RISK_EVERY = 5
 
 @dataclass(frozen=True)
 class Curve:
-    """One group's cumulative risk after each session from the first on, with its interval and the clients at risk."""
+    """One group's cumulative risk after each session from the first on, with its interval and the clients at risk (nan: not shown)."""
 
     label: str
     values: Sequence[float]
     lows: Sequence[float]
     highs: Sequence[float]
-    at_risk: Sequence[int]
+    at_risk: Sequence[float]
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,16 @@ class ReportData:
         return {**named, contract.POOLED: "All sites, pooled"}
 
     @property
+    def n_sites(self) -> int:
+        """How many sites there are; small ones may stand together in one status."""
+        return sum(status.get("n_sites", 1) for status in self.statuses)
+
+    @property
+    def n_included(self) -> int:
+        """How many of them are in the results."""
+        return sum(status.get("n_sites", 1) for status in self.included)
+
+    @property
     def included(self) -> list[dict[str, Any]]:
         """Statuses of the sites that are in the results."""
         return [status for status in self.statuses if status["status"] != EXCLUDED]
@@ -135,7 +145,7 @@ def head(data: ReportData) -> StudyHead:
         data_digest=data.provenance["data_digest"],
         config_digest=data.provenance["config_digest"],
         code_digest=data.provenance["code_digest"],
-        n_sites=len(data.statuses),
+        n_sites=data.n_sites,
         left_out=left_out,
     )
 

@@ -38,7 +38,7 @@ def general(data: ReportData) -> list[Sentence]:
     used = sorted({key for status in data.included for key in status.get("instruments", {})})
     sentences = [
         Sentence(
-            f"{plural(len(data.included), 'site')} of {numbers.count(len(data.statuses))} contributed to the results; each was analysed by "
+            f"{plural(data.n_included, 'site')} of {numbers.count(data.n_sites)} contributed to the results; each was analysed by "
             "itself and only aggregated results were combined.",
         ),
         Sentence("Client and therapist identifiers were replaced by keyed hashes before scoring."),

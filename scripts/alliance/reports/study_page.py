@@ -114,7 +114,7 @@ def total(data: ReportData, counted: str) -> int:
 
 def cards(data: ReportData) -> list[dict[str, str]]:
     """Return the few counts at the top of the summary."""
-    shown = [{"number": numbers.count(len(data.included)), "label": "site" if len(data.included) == 1 else "sites"}]
+    shown = [{"number": numbers.count(data.n_included), "label": "site" if data.n_included == 1 else "sites"}]
     for counted in ("clients", "therapists", "sessions"):
         if amount := total(data, counted):
             shown.append({"number": numbers.count(amount), "label": counted[:-1] if amount == 1 else counted})
@@ -126,7 +126,7 @@ def coverage(data: ReportData, parts: Sequence[Chapter]) -> list[str]:
     sentences = []
     if data.excluded:
         sentences.append(
-            f"{numbers.count(len(data.excluded))} of {common.plural(len(data.statuses), 'site')} "
+            f"{numbers.count(len(data.excluded))} of {common.plural(data.n_sites, 'site')} "
             f"{'was' if len(data.excluded) == 1 else 'were'} left out: {listed([data.labels[status['site']] for status in data.excluded])}."
         )
     else:
@@ -145,7 +145,7 @@ def coverage(data: ReportData, parts: Sequence[Chapter]) -> list[str]:
         chapters, named = ("chapter", f"{titles[0]} names") if len(titles) == 1 else ("chapters", f"{listed(titles)} name")
         sentences.append(f"Some estimates could not be computed; the {chapters} {named} what they need.")
     fewest = data.options["pooling"]["headline_sites"]
-    if len(data.included) < fewest:
+    if data.n_included < fewest:
         sentences.append(
             f"With fewer than {common.plural(fewest, 'site')}, pooled results are shown without p values and should be read with care."
         )

@@ -618,6 +618,7 @@ def _finish(
             "sessions": len(tables["sessions"]),
             "ratings": sum(map(len, ratings.values())) + len(tables["outcomes"]),
         },
+        "largest_caseload_share": _largest_caseload_share(tables["clients"]),
         "instruments": {} if excluded else _instrument_facts(parts, context),
         "flow": _flow(parts, tables, ratings, context),
         "missing_reasons": {name: dict(sorted(counts.items())) for name, counts in sorted(context.missing_reasons.items())},
@@ -628,6 +629,12 @@ def _finish(
         if rows:
             quarantine[f"{name}.{sheet}" if sheet else name] = rows
     return CleanedSite(tables, ratings, status, issues, quarantine, _links(parts.clients, key, excluded) if link_check else None)
+
+
+def _largest_caseload_share(clients: pd.DataFrame) -> float | None:
+    """Return the largest share (0-1) of the clients whose therapist is known that one therapist has, to two decimals; None: not known."""
+    caseloads = clients["therapist_no"].value_counts()
+    return round(float(caseloads.max() / caseloads.sum()), 2) if len(caseloads) else None
 
 
 def _declared_ranges(instrument: str, site_file: SiteFile) -> dict[str, Response]:

@@ -318,12 +318,12 @@ def risk_figure(data: ReportData, survival: pd.DataFrame) -> list[Figure]:
     """Return the cumulative risk of dropout by third of the first-session alliance, over all sites; none where nothing can be shown."""
     pooled = common.pooled_rows(survival, estimate_type="cumulative_risk", **main(data))
     pooled = pooled[pooled["estimate"].notna()]
+    thinned = common.pooled_rows(survival, estimate_type="cumulative_risk", status="withheld", **main(data))
     curves, rows = [], []
     for group, label in THIRDS.items():
         own = pooled[pooled["group"] == group].sort_values("session")
         if len(own):
-            columns = (own[name].astype(float).tolist() for name in ("estimate", "ci_low", "ci_high"))
-            curves.append(Curve(label, *columns, own["n_at_risk"].astype(int).tolist()))
+            curves.append(_steps(label, own))
             rows += [
                 (
                     Cell(label),
@@ -341,7 +341,7 @@ def risk_figure(data: ReportData, survival: pd.DataFrame) -> list[Figure]:
         f"{curve.label}: {numbers.percent(curve.values[min(9, len(curve.values) - 1)])} by session {min(10, len(curve.values))}"
         for curve in curves
     )
-    sizes = int(pooled[pooled["session"] == 1].groupby("group")["n_clients"].first().reindex(list(THIRDS)).sum())
+    sizes = int(pooled.sort_values("session").groupby("group")["n_clients"].first().reindex(list(THIRDS)).sum())
     arguments = {"axis": "Dropped out", "across": "Session"}
     return [
         Figure(
@@ -351,7 +351,8 @@ def risk_figure(data: ReportData, survival: pd.DataFrame) -> list[Figure]:
             svg=figures_dropout.risk_curves(curves, **arguments),
             note=f"{numbers.count(sizes)} clients with a first-session alliance; thirds are those of each site. Planned endings compete: "
             f"a client who ended as planned cannot drop out any more. Bands are {data.level} intervals of the lowest and highest third, "
-            "with clients taken as independent. Curves stop where fewer than 10 clients are at risk.",
+            "with clients taken as independent. Curves stop where fewer than 10 clients are at risk."
+            + (" They step only where enough clients have left since the step before; in between no number is shown." if len(thinned) else ""),
             data=Table(
                 id="dropout-risk-table",
                 caption="Share of clients who have dropped out",
@@ -366,6 +367,16 @@ def risk_figure(data: ReportData, survival: pd.DataFrame) -> list[Figure]:
             ),
         )
     ]
+
+
+def _steps(label: str, own: pd.DataFrame) -> Curve:
+    """Return a curve from the sessions at which it is known: in between the risk stays where it was, and starts at zero."""
+    sessions = range(1, int(own["session"].max()) + 1)
+    known = own.set_index(own["session"].astype(int))
+    values = known["estimate"].astype(float).reindex(sessions).ffill().fillna(0.0)
+    lows, highs = (known[name].astype(float).reindex(sessions).ffill() for name in ("ci_low", "ci_high"))
+    at_risk = known["n_at_risk"].astype("Float64").reindex(sessions).to_numpy(dtype=float, na_value=math.nan)
+    return Curve(label, values.tolist(), lows.tolist(), highs.tolist(), at_risk.tolist())
 
 
 def site_forest(data: ReportData, hazard: pd.DataFrame) -> list[Figure]:

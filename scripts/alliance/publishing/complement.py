@@ -1,0 +1,119 @@
+"""Hiding what would let a hidden number be worked out from those beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from alliance.publishing import columns
+from alliance.publishing.profiles import Profile
+from alliance.publishing.rows import Rows
+
+SPLITS_CLIENTS = ("group", "pattern", "treatment", "category")
+"""Keys whose values split the clients of one row into rows of their own."""
+DIFFERENCES = ("contrast", "difference")
+
+
+def protect(family: Sequence[Rows], profile: Profile) -> None:
+    """Hide rows until no hidden one is the only one that is lacking.
+
+    Rows of single sites stand beside the row over all sites: at least two of them are hidden where one is, with enough clients and
+    therapists together. The same holds of rows that split the clients of one site: categories, groups, and shares that add up to one.
+
+    Parameters
+    ----------
+    family : sequence of Rows
+        A table, or the tables whose rows of sites and over sites belong together.
+    profile : Profile
+    """
+    hidden = 1
+    while hidden:
+        hidden = _over_sites(family, profile) + sum(_beside(rows, profile) for rows in family)
+
+
+def _over_sites(family: Sequence[Rows], profile: Profile) -> int:
+    """Hide rows of sites beside pooled rows; return how many."""
+    keys = [key for key in columns.over_sites(family[0].schema) if all(key in columns.over_sites(rows.schema) for rows in family)]
+    if any(columns.LEFT_OUT in rows.frame for rows in family):
+        return 0
+    rows = _stacked(family, [*keys, "estimate_type", "claim"])
+    pooled = rows["owner"].eq("")
+    told = set(rows.loc[pooled & rows["shown"], "group"])
+    lacking = rows[~pooled & rows["withheld"] & rows["group"].isin(told)]
+    return _hide_smallest(family, rows[~pooled], lacking, profile)
+
+
+def _beside(rows: Rows, profile: Profile) -> int:
+    """Hide rows of the same clients split into parts; return how many."""
+    hidden = 0
+    for key in columns.variants(rows.schema):
+        names = [name for name in rows.schema.identifying if name not in (key, *columns.VERDICTS)] + ["owner", "method", "estimate_type", "claim"]
+        frame = _stacked([rows], names)
+        shares = frame[rows.shares()]
+        hidden += _hide_smallest([rows], shares, shares[shares["withheld"]], profile)
+        if key in SPLITS_CLIENTS:
+            few = frame[rows.withheld & np.isin(rows.rule.astype(str), ("clients", "therapists")) & ~rows.shares()]
+            hidden += _hide_smallest([rows], frame[~rows.shares()], few, profile)
+            hidden += _hide_contrasts(rows, [name for name in names if name not in ("estimate_type", "contrast", "method")], few)
+    return hidden
+
+
+def _hide_contrasts(rows: Rows, names: list[str], few: pd.DataFrame) -> int:
+    group = rows.groups(names)
+    types = rows.frame["estimate_type"].astype(str)
+    contrast = types.str.endswith(DIFFERENCES).to_numpy()
+    return rows.hide(contrast & np.isin(group, group[few["row"].to_numpy(dtype=int)]), "complement")
+
+
+def _stacked(family: Sequence[Rows], names: list[str]) -> pd.DataFrame:
+    """Return what is judged of all rows with numbers, tables below each other."""
+    parts = []
+    for place, rows in enumerate(family):
+        inside, outside = rows.counted()
+        part = pd.DataFrame(
+            {
+                "table": place,
+                "row": np.arange(len(rows.frame)),
+                "owner": rows.owner,
+                "shown": rows.shown,
+                "withheld": rows.withheld,
+                "clients": rows.clients,
+                "therapists": rows.therapists,
+                "inside": inside,
+                "outside": outside,
+            }
+        )
+        keyed = rows.frame.assign(owner=rows.owner)[names]
+        part[[f"key{number}" for number in range(len(names))]] = keyed.to_numpy(dtype=object)
+        parts.append(part)
+    stacked = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    stacked["group"] = stacked.groupby([f"key{number}" for number in range(len(names))], sort=False, dropna=False).ngroup()
+    return stacked
+
+
+def _hide_smallest(family: Sequence[Rows], rows: pd.DataFrame, lacking: pd.DataFrame, profile: Profile) -> int:
+    """Hide in each group with hidden rows the smallest shown ones until the hidden ones cannot be told apart; return how many."""
+    if not len(lacking):
+        return 0
+    filled = lacking.assign(therapists=lacking["therapists"].where(np.isfinite(lacking["therapists"]), profile.min_therapists))
+    together = filled.groupby("group").agg(
+        number=("row", "size"),
+        clients=("clients", "sum"),
+        therapists=("therapists", "sum"),
+        inside=("inside", lambda values: values.sum() if values.notna().any() else np.inf),
+        outside=("outside", lambda values: values.sum() if values.notna().any() else np.inf),
+    )
+    enough = together["number"].gt(1) & together[["clients", "inside", "outside"]].ge(profile.min_clients).all(axis=1)
+    enough &= together["therapists"].ge(profile.min_therapists)
+    open_groups = together.index[~enough]
+    shown = rows[rows["shown"] & rows["group"].isin(open_groups)]
+    # One a round: what is hidden counts towards the others of its group in the next round.
+    smallest = shown.sort_values(["clients", "owner", "row"], kind="stable").drop_duplicates("group")
+    hidden = 0
+    for place, chosen in smallest.groupby("table"):
+        mask = np.zeros(len(family[place].frame), dtype=bool)
+        mask[chosen["row"].to_numpy()] = True
+        hidden += family[place].hide(mask, "complement")
+    return hidden

@@ -1,0 +1,100 @@
+"""Faults, statistics of scales, provenance: what stands beside the result tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alliance.issues import Issue, Severity
+from alliance.publishing import wording
+from alliance.publishing.counts import rounded, rounded_counts, rounded_results
+from alliance.publishing.decisions import DisclosureError, Ledger
+from alliance.publishing.profiles import Profile
+from alliance.publishing.sites import Shown
+
+FEW = Issue(
+    "",
+    Severity.WARN,
+    "Kinds of faults that concern few rows or values each, at one site or several.",
+    "They are listed in the study's own report.",
+)
+MOMENTS = {
+    **dict.fromkeys(("n_clients", "n_rows"), "count"),
+    **dict.fromkeys(("mean", "sd_within_client", "sd_between_client", "alpha"), "result"),
+    # What a form allows, not what clients answered.
+    **dict.fromkeys(("minimum_possible", "maximum_possible"), "safe"),
+}
+
+
+def issues(found: Sequence[Issue], shown: Shown, profile: Profile, rename: Callable[[str], str], ledger: Ledger) -> list[Issue]:
+    """Return faults by site and kind, without files, rows, columns and values; kinds of few rows as one."""
+    groups: dict[tuple[str, str, str, str], int] = {}
+    for issue in found:
+        site = "" if issue.site in shown.hidden else issue.site
+        ledger.add("faults", site, "detail")
+        said = wording.without_counts(_without_place(issue.message, issue))
+        key = (site, issue.code, issue.severity.value, rename(said) if issue.severity is not Severity.SITE else "The site was left out.")
+        groups[key] = groups.get(key, 0) + issue.n_affected
+    kinds: dict[tuple[str, str, str], list[tuple[str, int]]] = {}
+    for (site, code, severity, said), number in groups.items():
+        kinds.setdefault((site, code, severity), []).append((said, number))
+    made, few = [], 0
+    for (site, code, severity), members in sorted(kinds.items()):
+        number = sum(amount for _, amount in members)
+        if number < profile.min_clients:
+            few += number
+            ledger.add("faults", site, "count")
+            continue
+        made.append(Issue(code, Severity(severity), sorted(members)[0][0], "", site=site, n_affected=rounded(number, profile.round_to)))
+    if few >= profile.min_clients:
+        made.append(replace(FEW, n_affected=rounded(few, profile.round_to)))
+    return made
+
+
+def _without_place(message: str, issue: Issue) -> str:
+    for part in sorted({issue.file, issue.column, issue.value_shown, issue.sheet} - {""}, key=lambda name: (-len(name), name)):
+        message = message.replace(part, "…")
+    return message
+
+
+def scale_moments(moments: pd.DataFrame, shown: Shown, profile: Profile, ledger: Ledger) -> pd.DataFrame:
+    """Return statistics of scales of the sites shown, each of enough clients and therapists.
+
+    Raises
+    ------
+    DisclosureError
+        Where a number column is not declared.
+    """
+    if not len(moments):
+        return moments
+    numbers = [name for name in moments if pd.api.types.is_numeric_dtype(moments[name])]
+    unknown = [name for name in numbers if name not in MOMENTS]
+    if unknown:
+        raise DisclosureError(f"statistics of scales: column {name} is not declared (scripts/alliance/publishing/details.py)" for name in unknown)
+    at = moments["site"]
+    clients = moments["n_clients"].to_numpy(dtype=float)
+    least = at.map(shown.therapists).to_numpy(dtype=float) - np.fmax(at.map(shown.clients).to_numpy(dtype=float) - clients, 0)
+    safe = (clients >= profile.min_clients) & ((least >= profile.min_therapists) | at.isin(shown.published).to_numpy())
+    alone = at.isin(shown.alone).to_numpy()
+    ledger.add("statistics of scales", "", "clients", int((alone & ~safe).sum()))
+    ledger.add("statistics of scales", "", "site", int((~alone).sum()))
+    kept = moments[alone & safe].reset_index(drop=True)
+    if profile.round_to > 1:
+        for name in numbers:
+            if MOMENTS[name] == "count":
+                kept[name] = rounded_counts(kept[name], profile.round_to)
+            elif MOMENTS[name] == "result":
+                kept[name] = rounded_results(kept[name])
+    return kept
+
+
+def provenance(given: Mapping[str, Any], shown: Shown, profile: Profile, rename: Callable[[str], str], ledger: Ledger) -> dict[str, Any]:
+    """Return provenance without names and hashes of single files: names tell dates and persons, hashes of short files their content."""
+    inputs = given.get("inputs", [])
+    ledger.add("provenance", "", "detail", len(inputs))
+    kept = {name: value for name, value in given.items() if name != "inputs"}
+    return {**wording.everywhere(kept, rename), "inputs": []}

@@ -1,0 +1,123 @@
+"""The gate: what may be published of a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import pandas as pd
+
+from alliance.publishing import attack, details, difference, statuses, tables, wording
+from alliance.publishing.decisions import Decision, DisclosureError, Ledger
+from alliance.publishing.profiles import Profile
+from alliance.publishing.rows import Rows
+from alliance.publishing.sites import shown_sites
+from alliance.questions import contract
+from alliance.reports.inputs import ReportData
+from alliance.sensitivity.contract import SENSITIVITY
+from alliance.sensitivity.contract import TABLES as SENSITIVITY_TABLES
+
+MARK = "disclosure"
+"""Key of the provenance under which gated data say by which limits."""
+
+
+@dataclass(frozen=True)
+class Gated:
+    """What may be published.
+
+    Parameters
+    ----------
+    data : ReportData
+        What pages are made from, and its tables.
+    sensitivity : dict of str to DataFrame
+        Tables over scenarios and specifications by name.
+    decisions : tuple of Decision
+        What was hidden, where and by which rule.
+    """
+
+    data: ReportData
+    sensitivity: dict[str, pd.DataFrame]
+    decisions: tuple[Decision, ...]
+
+
+def gate(
+    data: ReportData,
+    sensitivity: Mapping[str, pd.DataFrame],
+    profile: Profile,
+    before: Mapping[str, pd.DataFrame] | None = None,
+    *,
+    same_data: bool = False,
+) -> Gated:
+    """Return what may be published of a scenario.
+
+    Parameters
+    ----------
+    data : ReportData
+        All results of a scenario.
+    sensitivity : mapping of str to DataFrame
+        Tables over scenarios and specifications by name.
+    profile : Profile
+        The limits.
+    before : mapping of str to DataFrame or None
+        Tables of the last published bundle by ``question/table``; None: there is none.
+    same_data : bool
+        Whether that bundle rests on the very same data (its ``data_digest``), so that no client came or left.
+
+    Returns
+    -------
+    Gated
+        Equal for equal input; what is gated already by these limits stays as it is.
+
+    Raises
+    ------
+    DisclosureError
+        Where something cannot be made safe; nothing is to be published then.
+    """
+    mark = asdict(profile)
+    if profile.hides_nothing or data.provenance.get(MARK) == mark:
+        return Gated(replace(data, provenance={**data.provenance, MARK: mark}), dict(sensitivity), ())
+    ledger = Ledger()
+    shown = shown_sites(data.statuses, profile, ledger)
+    rename = wording.renamed(wording.names_of(shown.hidden, data.labels))
+    everything = {question: dict(found) for question, found in data.tables.items()} | {SENSITIVITY: dict(sensitivity)}
+    judged = tables.judged(everything, _schema, shown, profile)
+    difference.between_scenarios(judged, profile)
+    frames = [tables.published(rows, shown, profile, rename, ledger) for rows in judged]
+    if before is not None:
+        frames = [difference.from_last(rows, frame, before, profile, same_data, ledger) for rows, frame in zip(judged, frames)]
+    made = tables.by_name(judged, frames)
+    exposed = attack.recoverable(*_named(judged, frames), profile.round_to)
+    if exposed:
+        raise DisclosureError(f"{cell.output}: a hidden number of clients could be worked out ({cell.cell})" for cell in exposed)
+    over_scenarios = made.pop(SENSITIVITY, {})
+    gated = replace(
+        data,
+        options=wording.everywhere(data.options, rename),
+        provenance={**details.provenance(data.provenance, shown, profile, rename, ledger), MARK: mark},
+        constants=wording.everywhere(data.constants, rename, without=shown.hidden),
+        statuses=statuses.published(data.statuses, data.options, shown, profile, rename, ledger),
+        issues=details.issues(data.issues, shown, profile, rename, ledger),
+        tables={question: made.get(question, {}) for question in data.tables},
+        scale_moments=details.scale_moments(data.scale_moments, shown, profile, ledger),
+        preregistration=wording.everywhere(data.preregistration, rename),
+        deviations=_text(data.deviations, rename),
+    )
+    return Gated(gated, over_scenarios, ledger.decisions())
+
+
+def _schema(question: str, name: str) -> contract.Table:
+    if question != SENSITIVITY:
+        return contract.table(question, name)
+    return next(schema for schema in SENSITIVITY_TABLES if schema.name == name)
+
+
+def _named(judged: Sequence[Rows], frames: Sequence[pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], dict[str, contract.Table]]:
+    named = {rows.output: frame for rows, frame in zip(judged, frames)}
+    return named, {rows.output: rows.schema for rows in judged}
+
+
+def _text(frame: pd.DataFrame, rename: Callable[[str], str]) -> pd.DataFrame:
+    return frame.map(lambda value: rename(value) if isinstance(value, str) else value) if len(frame) else frame
+
+
+__all__ = ["MARK", "Decision", "DisclosureError", "Gated", "gate"]

@@ -1,0 +1,216 @@
+"""The rows of one result table on their way through disclosure control: what they rest on, and by which rule they are hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from alliance.publishing import columns
+from alliance.publishing.profiles import Profile
+from alliance.publishing.sites import Shown
+from alliance.questions.contract import POOLED, WITH_NUMBERS, Table
+
+
+@dataclass
+class Rows:
+    """One table with what disclosure control knows of its rows.
+
+    Parameters
+    ----------
+    schema : Table
+    frame : DataFrame
+        Rows numbered from 0.
+    kinds : dict of str to str
+        What each number column tells of people.
+    owner : ndarray of str, shape (rows,)
+        Site whose numbers a row holds; empty: several sites together.
+    active : ndarray of bool, shape (rows,)
+        Rows that came with numbers.
+    clients, therapists : ndarray of float, shape (rows,)
+        Clients behind a row (nan: not known), and at least so many therapists.
+    rule : ndarray of object, shape (rows,)
+        Rule by which a row is hidden; empty: it is shown.
+    """
+
+    schema: Table
+    frame: pd.DataFrame
+    kinds: dict[str, str]
+    owner: np.ndarray
+    active: np.ndarray
+    clients: np.ndarray
+    therapists: np.ndarray
+    rule: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rule = np.full(len(self.frame), "", dtype=object)
+
+    @property
+    def output(self) -> str:
+        """Name of the table in decisions."""
+        return f"{self.schema.question}/{self.schema.name}"
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Question and name of the table."""
+        return self.schema.question, self.schema.name
+
+    @property
+    def shown(self) -> np.ndarray:
+        """Rows with numbers that no rule hides so far."""
+        return self.active & (self.rule == "")
+
+    @property
+    def withheld(self) -> np.ndarray:
+        """Rows with numbers that a rule hides."""
+        return self.active & (self.rule != "")
+
+    def hide(self, chosen: np.ndarray, rule: str) -> int:
+        """Hide rows that are shown so far, and return how many."""
+        new = self.shown & chosen
+        self.rule[new] = rule
+        return int(new.sum())
+
+    def numbers(self, name: str) -> np.ndarray:
+        """Return a column as numbers, nan where unknown; all unknown where the table has no such column."""
+        if name not in self.frame:
+            return np.full(len(self.frame), np.nan)
+        return self.frame[name].to_numpy(dtype=float, na_value=np.nan)
+
+    def groups(self, names: list[str]) -> np.ndarray:
+        """Return for each row the number of its group of rows that agree in some columns (``owner`` is the site behind a row)."""
+        frame = self.frame.assign(owner=self.owner)[names] if "owner" in names else self.frame[names]
+        if not names:
+            return np.zeros(len(self.frame), dtype=int)
+        return frame.groupby(names, sort=False, dropna=False).ngroup().to_numpy()
+
+    def shares(self) -> np.ndarray:
+        """Return which rows are shares of clients."""
+        if self.place in columns.OF_THINGS:
+            return np.zeros(len(self.frame), dtype=bool)
+        return self.frame["estimate_type"].isin(columns.SHARES).to_numpy()
+
+    def counted(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return for shares of clients how many these are, and how many are left; nan in other rows."""
+        base = np.fmin(self.clients, self.numbers("n_events")) if self.place == ("interventions", "transitions") else self.clients
+        inside = np.where(self.shares(), self.numbers("estimate") * base, np.nan)
+        return inside, base - inside
+
+
+def rows_of(frame: pd.DataFrame, schema: Table, shown: Shown) -> Rows:
+    """Return a table's rows with what they rest on.
+
+    Where a row of a site does not tell its therapists, at least as many are behind it as the site has, less the clients that the row
+    lacks (each therapist who is lacking has at least one). Behind a row over sites stands at least one therapist a site.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    schema : Table
+    shown : Shown
+
+    Raises
+    ------
+    DisclosureError
+        Where a number column is not declared.
+    """
+    frame = frame.reset_index(drop=True)
+    kinds = columns.kinds(schema)
+    owner = frame["site"].where(frame["site"].ne(POOLED), "").to_numpy(dtype=object)
+    if "groups" in frame:
+        of_one = frame["groups"].isin([*shown.alone, *shown.hidden]) & frame["site"].eq(POOLED)
+        owner = np.where(of_one, frame["groups"], owner)
+    clients = frame["n_clients"].to_numpy(dtype=float, na_value=np.nan)
+    known = frame["n_therapists"].to_numpy(dtype=float, na_value=np.nan)
+    n_sites = frame["n_sites"].to_numpy(dtype=float, na_value=np.nan)
+    of_site = pd.Series(owner)
+    at_site = of_site.map(shown.therapists).to_numpy(dtype=float)
+    lacking = of_site.map(shown.clients).to_numpy(dtype=float) - clients
+    of_all = sum(shown.therapists.values()) - (sum(shown.clients.values()) - clients)
+    least = np.where(owner == "", np.fmax(n_sites, of_all), at_site - np.fmax(lacking, 0))
+    therapists = np.where(np.isnan(known), np.fmax(np.nan_to_num(least, nan=0.0), 0), known)
+    therapists = np.where(of_site.isin(shown.published), np.inf, therapists)
+    active = frame["status"].isin(WITH_NUMBERS).to_numpy()
+    return Rows(schema, frame, kinds, owner, active, clients, therapists)
+
+
+def learn_therapists(tables: Sequence[Rows]) -> None:
+    """Fill in the therapists behind rows that do not tell them, where another table does of the same model, site and clients.
+
+    Parameters
+    ----------
+    tables : sequence of Rows
+        All tables of one question.
+    """
+    keys = ["model", "owner", "clients"]
+    having = [rows for rows in tables if "model" in rows.schema.identifying]
+    if not having:
+        return
+    parts = [
+        pd.DataFrame({"model": rows.frame["model"], "owner": rows.owner, "clients": rows.clients, "known": rows.numbers("n_therapists")})
+        for rows in having
+    ]
+    told = pd.concat(parts).dropna().groupby(keys, sort=False)["known"].min()
+    for rows, part in zip(having, parts):
+        found = part[keys].join(told, on=keys)["known"].to_numpy(dtype=float)
+        unknown = part["known"].isna().to_numpy() & ~np.isnan(found)
+        rows.therapists = np.where(unknown, np.fmax(rows.therapists, found), rows.therapists)
+
+
+def judge(rows: Rows, shown: Shown, profile: Profile) -> None:
+    """Hide the rows that break a limit by themselves."""
+    over_specifications = rows.place in columns.OVER_SPECIFICATIONS
+    things = rows.place in columns.OF_THINGS and not over_specifications
+    of_things = rows.frame["estimate_type"].isin(columns.SHARES).to_numpy() & things
+    rows.hide(np.isin(rows.owner.astype(str), shown.hidden), "site")
+    if columns.LEFT_OUT in rows.frame:
+        rows.hide(rows.frame[columns.LEFT_OUT].isin(shown.hidden).to_numpy(), "site")
+    if not over_specifications:
+        rows.hide(~(rows.clients >= profile.min_clients) & ~(of_things & np.isnan(rows.clients)), "clients")
+        rows.hide((rows.therapists < profile.min_therapists) & ~of_things, "therapists")
+        rows.hide(rows.clients - _coefficients(rows) < profile.min_df, "df")
+    rows.hide(rows.numbers("n_at_risk") < profile.min_clients, "clients")
+    alone = (rows.owner == "") & (rows.numbers("n_sites") == 1) & (columns.LEFT_OUT not in rows.frame)
+    rows.hide(alone & (rows.clients < profile.min_site_clients), "site")
+    inside, outside = rows.counted()
+    rows.hide(~_many(inside, outside, profile) & rows.shares(), "clients")
+    _judge_functions_of_shares(rows, profile)
+
+
+def _many(inside: np.ndarray, outside: np.ndarray, profile: Profile) -> np.ndarray:
+    # Pooled shares are no counts; half a client is their rounding.
+    return (np.fmin(inside, outside) >= profile.min_clients - 0.5) & ~np.isnan(inside)
+
+
+def _judge_functions_of_shares(rows: Rows, profile: Profile) -> None:
+    """Hide odds, agreements and differences that would give away a share that is hidden."""
+    types = rows.frame["estimate_type"]
+    follow = types.isin(columns.FROM_SHARES).to_numpy()
+    if not follow.any() or rows.place in columns.OF_THINGS:
+        return
+    estimate = rows.numbers("estimate")
+    share = np.select(
+        [types.eq("pabak").to_numpy(), types.eq("transition_odds").to_numpy()], [(estimate + 1) / 2, estimate / (1 + estimate)], np.nan
+    )
+    events = rows.numbers("n_events")
+    base = np.fmin(rows.clients, events) if rows.place == ("interventions", "transitions") else rows.clients
+    rows.hide(follow & ~np.isnan(share) & ~_many(share * base, (1 - share) * base, profile), "clients")
+    rows.hide(types.eq("observed_to_expected").to_numpy() & ~(events >= profile.min_clients), "clients")
+    beside = [key for key in rows.schema.identifying if key not in (*columns.VARIANTS, "compared_with")]
+    group = rows.groups([*beside, "owner"])
+    hidden = np.isin(group, group[rows.withheld & (rows.shares() | follow) & (rows.rule == "clients")])
+    rows.hide(follow & hidden, "complement")
+
+
+def _coefficients(rows: Rows) -> np.ndarray:
+    """Return at least how many coefficients the model behind a row has."""
+    least = rows.frame["estimate_type"].map(columns.COEFFICIENTS).fillna(0).to_numpy(dtype=float)
+    parts = [key for key in columns.PARTS_OF_A_MODEL if key in rows.schema.keys]
+    if not parts:
+        return least
+    model = rows.groups([key for key in rows.schema.identifying if key not in parts] + ["owner", "site", "estimate_type", "method"])
+    part = rows.groups(parts)
+    counted = pd.Series(part[rows.active]).groupby(model[rows.active]).nunique()
+    return np.fmax(least, pd.Series(model).map(counted).fillna(0).to_numpy(dtype=float))

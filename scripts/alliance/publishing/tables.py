@@ -1,0 +1,216 @@
+"""Result tables as they are published: hidden rows without numbers, small counts empty, counts and numbers rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alliance.publishing import columns, complement, curves, left_out, personal, wording
+from alliance.publishing.counts import coarse
+from alliance.publishing.decisions import DisclosureError, Ledger
+from alliance.publishing.profiles import Profile
+from alliance.publishing.rows import Rows, judge, learn_therapists, rows_of
+from alliance.publishing.sites import Shown
+from alliance.questions import contract
+from alliance.questions.contract import TEXT, Table, table_types
+
+FAMILIES = {("alliance_outcome", "pooled"): ("alliance_outcome", "site_effects")}
+"""Tables of rows over sites, and the tables of the sites' rows that they are made from; elsewhere both stand in one table."""
+
+
+def judged(tables: Mapping[str, Mapping[str, pd.DataFrame]], schema: Callable[[str, str], Table], shown: Shown, profile: Profile) -> list[Rows]:
+    """Return all tables with the rule by which each row is hidden.
+
+    Parameters
+    ----------
+    tables : mapping
+        Tables by question and name.
+    schema : callable
+        Returns a table's schema by question and name.
+    shown : Shown
+    profile : Profile
+
+    Raises
+    ------
+    DisclosureError
+        Where a number column of a table is not declared.
+    """
+    made = [rows_of(frame, schema(question, name), shown) for question in tables for name, frame in tables[question].items()]
+    for question in tables:
+        learn_therapists([rows for rows in made if rows.schema.question == question])
+    for rows in made:
+        judge(rows, shown, profile)
+        curves.thin(rows, profile)
+    by_place = {rows.place: rows for rows in made}
+    for rows in made:
+        sites = FAMILIES.get(rows.place)
+        if rows.place not in FAMILIES.values():
+            complement.protect([rows, by_place[sites]] if sites in by_place else [rows], profile)
+    for question in tables:
+        left_out.protect([rows for rows in made if rows.schema.question == question], profile)
+    return made
+
+
+def published(rows: Rows, shown: Shown, profile: Profile, rename: Callable[[str], str], ledger: Ledger) -> pd.DataFrame:
+    """Return a table as it may be published.
+
+    Parameters
+    ----------
+    rows : Rows
+        Judged.
+    shown : Shown
+    profile : Profile
+    rename : callable
+        Puts other names in place of hidden sites.
+    ledger : Ledger
+        Takes what is hidden.
+
+    Raises
+    ------
+    DisclosureError
+        Where text holds personal details.
+    """
+    frame = _without_part_counts(rows, profile, ledger)
+    frame = _without_base_counts(rows, frame, profile, ledger)
+    hidden = rows.withheld
+    frame = withheld(frame, rows, hidden, pd.Series([_why(rule, profile) if rule else "" for rule in rows.rule], index=frame.index))
+    frame["reason"] = frame["reason"].where(hidden, _reasons(frame))
+    gone = np.isin(rows.owner.astype(str), shown.hidden)
+    if columns.LEFT_OUT in frame:
+        gone |= frame[columns.LEFT_OUT].isin(shown.hidden).to_numpy()
+    for rule, site in zip(rows.rule[hidden & ~gone], rows.owner[hidden & ~gone]):
+        ledger.add(rows.output, site, rule)
+    ledger.add(rows.output, "", "site", int(gone.sum()))
+    if profile.round_to > 1 and len(frame):
+        ledger.add(rows.output, "", "rounding", int((~gone & ~hidden).sum()))
+    frame = coarse(frame, rows.kinds, profile)[~gone].reset_index(drop=True)
+    return _in_order(_clean_text(frame, rows, rename, ledger), rows.schema)
+
+
+def withheld(frame: pd.DataFrame, rows: Rows, chosen: np.ndarray, why: pd.Series) -> pd.DataFrame:
+    """Return a table in which some rows have no numbers, and a reason instead.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of the table that ``rows`` judged.
+    rows : Rows
+    chosen : ndarray of bool
+        Rows to hide.
+    why : Series of str
+        Reasons.
+    """
+    if not chosen.any():
+        return frame
+    hidden = pd.Series(chosen, index=frame.index)
+    numbers = [name for name, kind in rows.kinds.items() if kind != columns.SAFE or name in contract.NUMBERS_OF_ESTIMATE]
+    words = {name: frame[name].mask(hidden, "") for name in columns.VERDICTS if name in frame}
+    return frame.assign(
+        **{name: frame[name].mask(hidden) for name in numbers},
+        **words,
+        status=frame["status"].mask(hidden, wording.WITHHELD),
+        reason=frame["reason"].mask(hidden, why),
+    )
+
+
+def _in_order(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
+    types = table_types(schema)
+    typed = frame.astype({name: "float64" if kind == contract.NUMBER else "Int64" for name, kind in types.items() if kind != TEXT})
+    keys = [*schema.identifying, "estimate_type", "claim", "_pooled", "site", "method"]
+    if schema.question == "sensitivity":
+        return typed[list(schema.columns)]
+    ordered = typed.assign(_pooled=typed["site"].eq(contract.POOLED)).sort_values(keys, kind="stable")
+    return ordered.drop(columns="_pooled").reset_index(drop=True)[list(schema.columns)]
+
+
+def _reasons(frame: pd.DataFrame) -> pd.Series:
+    """Return the reasons of rows without counts of people."""
+    said = {reason: wording.without_counts(reason) for reason in frame["reason"].unique()}
+    return frame["reason"].map(said)
+
+
+def _why(rule: str, profile: Profile) -> str:
+    """Return in words why a row is hidden."""
+    words = {
+        "clients": f"withheld: under {profile.min_clients} clients, or a share that tells of under {profile.min_clients}",
+        "therapists": f"withheld: under {profile.min_therapists} therapists, or not known how many",
+        "df": f"withheld: under {profile.min_df} residual degrees of freedom",
+        "site": f"withheld: one site of under {profile.min_site_clients} clients",
+        "complement": "withheld: with this number one of few clients could be worked out",
+        "difference": f"withheld: its difference from a number beside it would tell of under {profile.min_clients} clients",
+    }
+    return words[rule]
+
+
+def _without_part_counts(rows: Rows, profile: Profile, ledger: Ledger) -> pd.DataFrame:
+    """Return a table without counts of few people: events, people at risk, people who lack something."""
+    frame = rows.frame.copy()
+    for name, kind in rows.kinds.items():
+        values = rows.numbers(name)
+        if kind == columns.PART:
+            small = values < profile.min_clients
+            if rows.schema.question == "dropout" and name == "n_events":
+                small |= rows.clients - values < profile.min_clients
+            small = _protected_cells(rows, small & ~np.isnan(values), values, profile)
+        elif kind == columns.LACKING:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                lack = rows.clients / (1 - values) - rows.clients
+            small = ~np.isnan(values) & (values != 0) & ~(lack >= profile.min_clients - 0.5)
+        else:
+            continue
+        frame[name] = frame[name].mask(small)
+        for site in rows.owner[small & rows.shown]:
+            ledger.add(rows.output, site, "count")
+    return frame
+
+
+def _protected_cells(rows: Rows, small: np.ndarray, values: np.ndarray, profile: Profile) -> np.ndarray:
+    """Return hidden counts with those of pooled rows from which a hidden one of a single site could be worked out."""
+    group = rows.groups([*columns.over_sites(rows.schema), "estimate_type", "claim"])
+    sites = rows.owner != ""
+    hidden = sites & ~np.isnan(values) & (small | ~rows.shown)
+    lacking = pd.DataFrame({"group": group[hidden], "value": values[hidden]}).groupby("group")["value"].agg(["size", "sum"])
+    unsafe = lacking.index[lacking["size"].eq(1) | lacking["sum"].lt(profile.min_clients)]
+    return small | (~sites & ~np.isnan(values) & np.isin(group, unsafe))
+
+
+def _without_base_counts(rows: Rows, frame: pd.DataFrame, profile: Profile, ledger: Ledger) -> pd.DataFrame:
+    """Return a table in which rows that came without numbers do not tell small counts either."""
+    silent = ~rows.active
+    few = silent & ~(rows.clients >= profile.min_clients)
+    for name in ("n_clients", "n_therapists", "n_sessions"):
+        few_here = few | (silent & (name == "n_therapists") & (rows.numbers(name) < profile.min_therapists))
+        hidden = few_here & frame[name].notna().to_numpy()
+        frame[name] = frame[name].mask(pd.Series(hidden, index=frame.index))
+        for site in rows.owner[hidden]:
+            ledger.add(rows.output, site, "count")
+    return frame
+
+
+def _clean_text(frame: pd.DataFrame, rows: Rows, rename: Callable[[str], str], ledger: Ledger) -> pd.DataFrame:
+    """Return a table whose text names no hidden site and holds no personal details."""
+    hits = []
+    for name, kind in table_types(rows.schema).items():
+        if kind != TEXT or name in ("site", "scenario", "status", "method", "scale", "estimate_type", "claim", "changes"):
+            continue
+        said = {value: personal.generalised(rename(str(value))) for value in frame[name].unique()}
+        kinds = sorted({kind for value in said.values() for kind in personal.found_in_table(value)})
+        hits += [f"{rows.output}, column {name}, holds {kind}: change the name where the value comes from" for kind in kinds]
+        changed = [value for value, instead in said.items() if instead != value]
+        if changed:
+            ledger.add(rows.output, "", "personal" if any(rename(str(one)) == one for one in changed) else "site", len(changed))
+            frame[name] = frame[name].map(said).astype(frame[name].dtype)
+    if hits:
+        raise DisclosureError(hits)
+    return frame
+
+
+def by_name(tables: Sequence[Rows], frames: Sequence[pd.DataFrame]) -> dict[str, dict[str, pd.DataFrame]]:
+    """Return tables by question and name, in the order in which they were judged."""
+    made: dict[str, dict[str, Any]] = {}
+    for rows, frame in zip(tables, frames):
+        made.setdefault(rows.schema.question, {})[rows.schema.name] = frame
+    return made

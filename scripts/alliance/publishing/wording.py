@@ -1,0 +1,82 @@
+"""Reasons and labels without counts of people, without sites that are not shown, without personal details."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from alliance.publishing.sites import ANOTHER
+
+WITHHELD = "withheld"
+
+_NUMBER = re.compile(r"(?<![\w.\-/])\d+(?:,\d{3})*(?:\.\d+)?(?![\w/]|\.\d)")
+_LEADS = re.compile(
+    r"(?:at least|fewer than|more than|under|below|above|or above|convention|power|wave|step|steps|sessions?|to|first|last|level|mean|SD|"
+    r"beyond|needs|limit|points|knots?|percent|than the|of the first|negative|clients_per_parameter|correlation of(?: -?)?|factor is not positive|"
+    r"models|that of Satorra|and DeRubeis|window|sessions? \d+ and|\w(?=\())\s*\(?\s*$",
+    re.IGNORECASE,
+)
+_FOLLOWERS = re.compile(
+    r"\s*(?:sites?|items?|scales?|variables?|factors?|free parameters?|coefficients?|parameters?|models?|correlations?|languages?|points?|"
+    r"pairs?|specifications?|site estimates|site effects|%|of \d+ (?:items?|scales?|sites?|site estimates|site effects|pairs)|"
+    r"or (?:above|more)|for each free|a coefficient|steps?|before\b|after\b)",
+    re.IGNORECASE,
+)
+_PHRASES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(;|,) has (?=[^;]*(?<![\w.])\d)[^;]*"), r"\1 has fewer"),
+    (re.compile(r"\bfor \d+ of \d+ clients?\b"), "for some clients"),
+    (re.compile(r"\((?:mean over|two|2) [^)]*\)"), ""),
+    (re.compile(r"(fewer than \d+ \w+) \(\d+\)"), r"\1"),
+    (re.compile(r"(few \w+): \d+(?:\.\d+)? (for each|a )"), r"\1 \2"),
+    (re.compile(r"\d+(?:\.\d+)? events per coefficient, fewer than"), "few events per coefficient: fewer than"),
+    (re.compile(r"; of all clients together it is [\d.]+"), ""),
+    (re.compile(r"with \d+ therapists only a correlation of [\d.]+ or more"), "with so few therapists only a large correlation"),
+    (re.compile(r"\b\d+ therapists tell little"), "so few therapists tell little"),
+)
+
+
+def without_counts(reason: str) -> str:
+    """Return a reason without the counts of people that it names; limits, measures and sessions stay."""
+    for pattern, instead in _PHRASES:
+        reason = pattern.sub(instead, reason)
+
+    def word(match: re.Match[str]) -> str:
+        before, after = reason[: match.start()], reason[match.end() :]
+        if "." in match[0] or _LEADS.search(before) or _FOLLOWERS.match(after):
+            return match[0]
+        return "some"
+
+    return re.sub(r" +(?=[ ;,.)])", "", _NUMBER.sub(word, reason)).strip()
+
+
+def renamed(names: Mapping[str, str]) -> Callable[[str], str]:
+    """Return a function that puts other names in the place of sites that are not shown, wherever they stand as words.
+
+    Parameters
+    ----------
+    names : mapping of str to str
+        What stands in place of each id and label.
+    """
+    known = sorted((name for name in names if name), key=lambda name: (-len(name), name))
+    if not known:
+        return lambda text: text
+    pattern = re.compile(r"(?<![\w-])(?:" + "|".join(re.escape(name) for name in known) + r")(?![\w-])")
+    return lambda text: pattern.sub(lambda match: names[match[0]], text)
+
+
+def everywhere(value: Any, change: Callable[[str], str], without: Iterable[str] = ()) -> Any:
+    """Return nested settings with all text changed, and without the keys named."""
+    left_out = frozenset(without)
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {change(key) if isinstance(key, str) else key: everywhere(one, change, left_out) for key, one in value.items() if key not in left_out}
+    if isinstance(value, (list, tuple)):
+        return type(value)(everywhere(one, change, left_out) for one in value)
+    return value
+
+
+def names_of(hidden: Iterable[str], labels: Mapping[str, str]) -> dict[str, str]:
+    """Return what stands in place of the ids and labels of hidden sites."""
+    return {name: ANOTHER for site in hidden for name in (site, labels.get(site, site))}
