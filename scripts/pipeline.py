@@ -320,9 +320,7 @@ def clean(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
         shutil.rmtree(path, ignore_errors=True)
     say(f"Removed results/ and .snakemake/; data, configuration and {ID_KEY_FILE} are as they were.")
     if published.is_dir():
-        say(
-            f"Kept {published}: the next bundle is compared with it, so that differences give no client away."
-        )
+        say(f"Kept {published}: the next bundle is compared with it, so that differences give no client away.")
     return ExitStatus.DONE
 
 

@@ -143,10 +143,11 @@ def build(source: Source, profile: Profile) -> Bundle:
 
 
 def _gated(source: Source, name: str, data: ReportData, profile: Profile) -> Gated:
-    before = None
-    if source.last is not None:
-        before = source.last.of_scenario(name) | (source.last.over_scenarios if name == BASE_SCENARIO else {})
-    return gate(data, source.sensitivity if name == BASE_SCENARIO else {}, profile, before)
+    over = source.sensitivity if name == BASE_SCENARIO else {}
+    if source.last is None:
+        return gate(data, over, profile)
+    before = source.last.of_scenario(name) | (source.last.over_scenarios if name == BASE_SCENARIO else {})
+    return gate(data, over, profile, before, same_data=source.last.data_digest == data.provenance["data_digest"])
 
 
 def hidden_sites(before: ReportData, after: ReportData) -> list[tuple[str, str]]:

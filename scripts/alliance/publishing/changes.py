@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import zipfile
@@ -29,9 +30,10 @@ class UnreadableBundle(Exception):
 
 @dataclass(frozen=True)
 class LastBundle:
-    """What was published last: version, columns and rows of its tables by question and name."""
+    """What was published last: version, digest of the data, columns and rows of its tables by question and name."""
 
     version: str
+    data_digest: str
     columns: Mapping[str, tuple[str, ...]]
     tables: Mapping[str, pd.DataFrame]
 
@@ -69,8 +71,6 @@ def read_last(path: Path) -> LastBundle:
 
 
 def _read(content: Callable[[str], bytes]) -> LastBundle:
-    import io
-
     package = json.loads(content("datapackage.json"))
     columns, tables = {}, {}
     for resource in package["resources"]:
@@ -79,7 +79,7 @@ def _read(content: Callable[[str], bytes]) -> LastBundle:
         cells = pd.read_csv(io.BytesIO(content(resource["path"])), dtype=object, keep_default_na=False, encoding="utf-8")
         columns[key] = tuple(cells.columns)
         tables[key] = contract.typed(cells.replace("", None), types)
-    return LastBundle(str(package.get("version", "")), columns, tables)
+    return LastBundle(str(package.get("version", "")), json.loads(content("base/provenance.json"))["data_digest"], columns, tables)
 
 
 def changes_markdown(before: LastBundle | None, tables: Sequence[Published], version: str, decimals: int) -> str:

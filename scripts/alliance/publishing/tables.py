@@ -21,7 +21,9 @@ FAMILIES = {("alliance_outcome", "pooled"): ("alliance_outcome", "site_effects")
 """Tables of rows over sites, and the tables of the sites' rows that they are made from; elsewhere both stand in one table."""
 
 
-def judged(tables: Mapping[str, Mapping[str, pd.DataFrame]], schema: Callable[[str, str], Table], shown: Shown, profile: Profile) -> list[Rows]:
+def judged(
+    tables: Mapping[str, Mapping[str, pd.DataFrame]], schema: Callable[[str, str], Table], shown: Shown, profile: Profile
+) -> list[Rows]:
     """Return all tables with the rule by which each row is hidden.
 
     Parameters

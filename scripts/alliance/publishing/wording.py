@@ -71,7 +71,11 @@ def everywhere(value: Any, change: Callable[[str], str], without: Iterable[str] 
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
-        return {change(key) if isinstance(key, str) else key: everywhere(one, change, left_out) for key, one in value.items() if key not in left_out}
+        return {
+            change(key) if isinstance(key, str) else key: everywhere(one, change, left_out)
+            for key, one in value.items()
+            if key not in left_out
+        }
     if isinstance(value, (list, tuple)):
         return type(value)(everywhere(one, change, left_out) for one in value)
     return value

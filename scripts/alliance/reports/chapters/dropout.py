@@ -352,7 +352,11 @@ def risk_figure(data: ReportData, survival: pd.DataFrame) -> list[Figure]:
             note=f"{numbers.count(sizes)} clients with a first-session alliance; thirds are those of each site. Planned endings compete: "
             f"a client who ended as planned cannot drop out any more. Bands are {data.level} intervals of the lowest and highest third, "
             "with clients taken as independent. Curves stop where fewer than 10 clients are at risk."
-            + (" They step only where enough clients have left since the step before; in between no number is shown." if len(thinned) else ""),
+            + (
+                " They step only where enough clients have left since the step before; in between no number is shown."
+                if len(thinned)
+                else ""
+            ),
             data=Table(
                 id="dropout-risk-table",
                 caption="Share of clients who have dropped out",
