@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alliance.reports.elements import listed, slug
+from alliance.reports.elements import slug
 
 REVIEW = "10.1037/0022-006X.61.4.561"
 SOFTWARE = "alliance-pipeline"
@@ -111,7 +111,7 @@ def _description(title: str, simulated: bool, n_sites: int, questions: Sequence[
     sites = f"{n_sites} {'site' if n_sites == 1 else 'sites'}"
     told = [f"Reports, tables and figures of “{title}”: the therapeutic alliance in psychotherapy at {sites}."]
     if questions:
-        told.append(f"Chapters: {listed(list(questions))}.")
+        told.append(f"Chapters: {'; '.join(questions)}.")
     told.append(
         "The data are simulated; no real client, therapist or clinic stands behind any number."
         if simulated

@@ -10,7 +10,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from alliance.issues import safe_cell
-from alliance.reports.elements import Figure, Table
+from alliance.reports.elements import Cell, Figure, Table
 from alliance.reports.page import visible
 
 FOLDER = "figures"
@@ -64,5 +64,11 @@ def data_csv(table: Table) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([safe_cell(column.label) for column in table.columns])
     for row in table.rows:
-        writer.writerow([safe_cell(cell.text if cell.value is None else cell.value) for cell in row])
+        writer.writerow([_written(cell) for cell in row])
     return out.getvalue()
+
+
+def _written(cell: Cell) -> object:
+    """Return a cell as it is written: whole numbers without a point."""
+    value = cell.text if cell.value is None else cell.value
+    return int(value) if isinstance(value, float) and value.is_integer() else safe_cell(value)
