@@ -9,7 +9,8 @@ from pathlib import Path
 
 TABLE = "question,estimate\nhow strong,.25\n"
 FILES = {
-    "index.html": '<!DOCTYPE html><html lang="en"><body><h1 id="top">Results</h1><a href="base/report/index.html#sites">Report</a></body></html>\n',
+    "index.html": '<!DOCTYPE html><html lang="en"><body><h1 id="top">Results</h1>\n'
+    '<a href="base/report/index.html#sites">Report</a></body></html>\n',
     "base/report/index.html": '<html lang="en"><body><h2 id="sites">Sites</h2><a href="../../index.html">All</a>\n'
     '<img alt="" src="data:image/svg+xml,%3Csvg%3E%3C/svg%3E"><a href="https://doi.org/10.1037/0022-006X.61.4.561">Review</a></body></html>\n',
     "tables/alliance/pooled.csv": TABLE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -104,7 +105,7 @@ PLACES = {
         "base/report/quality.html": f"<p>{''.join(f'&#{ord(letter)};' for letter in text)}</p>".encode(),
     },
     "drawing in a page": lambda text: {
-        "base/report/quality.html": f'<img alt="" src="data:image/svg+xml,{quote(f"<svg><desc>at {text} </desc></svg>", safe="")}">'.encode()
+        "base/report/quality.html": f'<img alt="" src="data:image/svg+xml,{quote(f"<svg><desc>{text} </desc></svg>", safe="")}">'.encode()
     },
     "drawing in base64": lambda text: {
         "base/report/quality.html": b'<img alt="" src="data:image/svg+xml;base64,'
@@ -114,7 +115,7 @@ PLACES = {
     "drawing": lambda text: {"figures/base/forest.svg": f"<svg><desc>at {text} </desc></svg>".encode()},
     "table": lambda text: {"tables/alliance/pooled.csv": f"question,estimate\nhow strong,{text}\n".encode()},
     "text": lambda text: {"methods.md": f"see {text} there".encode()},
-    "json": lambda text: {"base/provenance.json": f'{{"made": "{text.encode("unicode_escape").decode()}"}}'.replace("\\\\", "\\").encode()},
+    "json": lambda text: {"base/provenance.json": json.dumps({"made": text}).replace("\\\\", "\\").encode()},
     "escaped json": lambda text: {
         "base/provenance.json": f'{{"made": "{"".join(f"{chr(92)}u{ord(letter):04x}" for letter in text)}"}}'.encode()
     },

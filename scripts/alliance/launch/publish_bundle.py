@@ -71,11 +71,11 @@ def build(study: Study, scenarios: list[str], lock_handle: int) -> subprocess.Co
         *(("--last-bundle", study.publish["last_bundle"]) if study.publish["last_bundle"] else ()),
         *("--output", FOLDER),
     ]
-    environment = os.environ | {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONUTF8": "1"}
+    environment = os.environ | {"PYTHONUTF8": "1"}
     environment.setdefault("OPENBLAS_NUM_THREADS", "1")
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.run(
-        call, cwd=study.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, pass_fds=(lock_handle,)
+        call, cwd=study.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", pass_fds=(lock_handle,)
     )
 
 

@@ -105,7 +105,7 @@ def _keyed(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """Return rows with what identifies them as one text, the same for a table in memory and one read from a file."""
     parts = []
     for key in keys:
-        numbers = pd.to_numeric(frame[key], errors="coerce") if key in ("session", "specification") else None
+        numbers = pd.to_numeric(frame[key], errors="coerce").astype("float64") if key in ("session", "specification") else None
         text = frame[key].astype(object).where(frame[key].notna(), "").astype(str)
         # A file that people open has a quote before text that a spreadsheet would run.
         text = text.str.replace(r"^'(?=[=+\-@\t\r])", "", regex=True)
