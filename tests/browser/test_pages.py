@@ -75,6 +75,18 @@ def test_a_table_is_sorted_by_the_button_in_its_head(report, browser):
     page.context.close()
 
 
+def test_printed_tables_keep_the_names_of_their_columns_without_marks_for_sorting(report, browser):
+    page, _ = opened(browser, report / "index.html")
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    names = "[...document.querySelectorAll('thead th')].map((head) => head.innerText.trim())"
+    on_screen = page.evaluate(names)
+    page.emulate_media(media="print")
+    assert page.evaluate(names) == on_screen and len(on_screen) > 50 and all(on_screen)
+    marks = "[...document.querySelectorAll('thead button')].map((one) => getComputedStyle(one, '::after').content)"
+    assert set(page.evaluate(marks)) == {"none"}
+    page.context.close()
+
+
 def test_a_table_is_saved_as_csv_with_full_precision(report, browser):
     page, said = opened(browser, report / "index.html", accept_downloads=True)
     with page.expect_download() as waiting:
