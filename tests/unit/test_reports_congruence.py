@@ -152,7 +152,9 @@ def test_shares_of_clients_are_drawn_only_where_no_part_holds_fewer_than_ten(stu
     assert block(chapter, "congruence-bands").alt.startswith("Shares of clients. total: agree")
     table = study.tables["congruence"]["agreement"]
     few = changed(study, "agreement", estimate=table["estimate"].mask(table["statistic"].eq("therapist higher"), 0.02))
-    assert not any(one.id == "congruence-bands" for one in congruence.build(few).blocks)
+    made = congruence.build(few)
+    assert not any(one.id == "congruence-bands" for one in made.blocks)
+    assert not any("higher by more" in row[1].text for row in block(made, "congruence-agreement").rows)
 
 
 def test_moderators_share_a_row_of_bias_and_tracking_and_lacking_ones_say_why(chapter):

@@ -303,29 +303,31 @@ def flat(row: Any) -> bool:
     return "no sure curvature" in row.reason
 
 
+def band_rows(data: ReportData, agreement: pd.DataFrame) -> dict[str, Any]:
+    """Return the pooled shares of clients by who is higher; none where one of them holds fewer than ten clients."""
+    first, second = raters(data)
+    own = common.select(headline_rows(agreement, data), definition=COMMON_SD)
+    rows = {name: one_row(own, statistic=name) for name in ("agree", f"{first} higher", f"{second} higher")}
+    enough = (row is not None and common.has_number(row) and row.estimate * row.n_clients >= FEWEST_IN_A_CELL for row in rows.values())
+    return rows if all(enough) else {}
+
+
 def band_figure(data: ReportData, agreement: pd.DataFrame) -> list[Figure]:
-    """Return the shares of clients by who is higher, a bar a scale."""
+    """Return the shares of clients by who is higher."""
     section = data.options["questions"][QUESTION]
     first, second = raters(data)
-    names = ("agree", f"{first} higher", f"{second} higher")
-    bars, shares, told = [], [], []
-    for scale in section["scales"][:1]:
-        own = common.select(agreement, instrument=PREFERRED, instrument_scale=scale, window=section["windows"][0], definition=COMMON_SD)
-        rows = [one_row(own, statistic=name) for name in names]
-        if all(row is not None and common.has_number(row) and row.estimate * row.n_clients >= FEWEST_IN_A_CELL for row in rows):
-            values = [row.estimate for row in rows]
-            bars.append(common.words(scale))
-            shares.append([value / sum(values) for value in values])
-            told.append(f"{scale}: " + ", ".join(f"{name} {numbers.percent(row.estimate)}" for name, row in zip(names, rows, strict=True)))
-    if not bars:
+    rows = band_rows(data, agreement)
+    if not rows:
         return []
+    scale, values = section["scales"][0], [row.estimate for row in rows.values()]
+    told = ", ".join(f"{name} {numbers.percent(row.estimate)}" for name, row in rows.items())
     return [
         Figure(
             id="congruence-bands",
             title=f"Clients of whom {first} and {second} agree within {section['band']:g} SD, and of whom one is higher",
-            alt=f"Shares of clients. {'; '.join(told)}.",
-            svg=stacked_shares(bars, names, shares, narrow=True),
-            note="Shares pooled over sites one by one, scaled to 100%.",
+            alt=f"Shares of clients. {scale}: {told}.",
+            svg=stacked_shares([common.words(scale)], list(rows), [[value / sum(values) for value in values]], narrow=True),
+            note="Shares pooled over sites one by one, as the table tells them with their intervals, here scaled to 100%.",
         )
     ]
 
@@ -374,11 +376,11 @@ def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
                 name = words.get(statistic, f"{statistic} (SD)" if "limit" in statistic else statistic)
                 rows.append((Cell(common.words(scale)), Cell(common.words(name)), *short_cells(data, row)))
         if not place:
-            own = headline_rows(agreement, data)
-            for statistic, name in band_words(data).items():
-                row = one_row(own, statistic=statistic, definition=COMMON_SD)
-                if row is not None:
-                    rows.append((Cell(common.words(scale)), Cell(name), *short_cells(data, row)))
+            names = band_words(data)
+            rows += [
+                (Cell(common.words(scale)), Cell(names[statistic]), *short_cells(data, row))
+                for statistic, row in band_rows(data, agreement).items()
+            ]
     return Table(
         "congruence-agreement",
         f"How far {first} and {second} agree, pooled over sites",
@@ -537,7 +539,7 @@ def surface_table(data: ReportData, table: pd.DataFrame) -> Table:
             said = brief(reasons[0].removeprefix("not estimable: "), common.REMARK_CHARACTERS) if reasons else "not estimated"
             rows.append((Cell(label(data, name, part)), Cell(f"Not estimable: {said}"), *(Cell(numbers.UNKNOWN, ""),) * 6))
             continue
-        claim = f"{common.words(VERDICTS[verdict.decision])} {CLAIMS[verdict.kind]}" + (f"; {FLAT}" if flat(verdict) else "")
+        claim = f"{common.words(VERDICTS[verdict.decision])} {CLAIMS[verdict.kind]}" + (f"; {FLAT}" if flat(verdict) and verdict.decision != "undecided" else "")
         cells = [Cell(label(data, name, part)), Cell(claim)]
         for term in ("a1", "a2", "a3", "a4"):
             row = next(iter(common.select(own, term=term, index="").itertuples()), None)
