@@ -125,7 +125,11 @@ def test_the_main_scale_comes_first_where_bias_and_tracking_are_listed(chapter):
 
 def test_shares_of_clients_in_each_band_stand_in_the_table_with_their_intervals(study, chapter):
     rows = {row[1].text: row[2].text for row in block(chapter, "congruence-agreement").rows}
-    for name, words in (("agree", "agree within"), ("client higher", "the client is higher"), ("therapist higher", "the therapist is higher")):
+    for name, words in (
+        ("agree", "agree within"),
+        ("client higher", "the client is higher"),
+        ("therapist higher", "the therapist is higher"),
+    ):
         own = pooled(study, "agreement", statistic=name, definition=congruence.COMMON_SD, instrument_scale="total")
         shown = next(text for label, text in rows.items() if words in label)
         assert shown.startswith(f"{numbers.percent(own['estimate'])} [{numbers.percent(own['ci_low'])}")

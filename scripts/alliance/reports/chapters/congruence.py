@@ -386,8 +386,8 @@ def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
         f"How far {first} and {second} agree, pooled over sites",
         (Column("Scale"), Column("Statistic"), *short_columns(data, "Estimate")),
         tuple(rows),
-        note=f"Alliance in window {section['windows'][0].replace('_', ' ')}. Differences are in SD of both raters together at the site. Clients "
-        "are counted by the means of their sessions.",
+        note=f"Alliance in window {section['windows'][0].replace('_', ' ')}. Differences are in SD of both raters together at the site. "
+        "Clients are counted by the means of their sessions.",
         empty=f"No two sites have the same scale of {first} and {second}.",
     )
 
@@ -410,8 +410,8 @@ def tracking_table(data: ReportData, table: pd.DataFrame) -> Table:
         "Directional bias and tracking, pooled over sites",
         (Column("Scale"), Column("What"), *short_columns(data, "Estimate")),
         tuple(rows),
-        note=f"Bias is above zero where the {second} rates higher than the {first}. Tracking is 1 where the {second} follows in full, 0 where "
-        "not at all. Bias of the other scales stands in the table of results.",
+        note=f"Bias is above zero where the {second} rates higher than the {first}. Tracking is 1 where the {second} follows in full, 0 "
+        "where not at all. Bias of the other scales stands in the table of results.",
         empty="Bias and tracking could not be estimated at two sites.",
     )
 
@@ -509,8 +509,8 @@ def surface_figure(data: ReportData, table: pd.DataFrame, name: str, part: str) 
             opposite=complementary,
             ridge=ridge,
         ),
-        note="Expected values in bands over the ellipse in which about 86% of cases lie, as differences from what is expected where both are "
-        f"{middle}; both are measured from there in one SD.",
+        note="Expected values in bands over the ellipse in which about 86% of cases lie, as differences from what is expected where both "
+        f"are {middle}; both are measured from there in one SD.",
     )
 
 
@@ -539,7 +539,9 @@ def surface_table(data: ReportData, table: pd.DataFrame) -> Table:
             said = brief(reasons[0].removeprefix("not estimable: "), common.REMARK_CHARACTERS) if reasons else "not estimated"
             rows.append((Cell(label(data, name, part)), Cell(f"Not estimable: {said}"), *(Cell(numbers.UNKNOWN, ""),) * 6))
             continue
-        claim = f"{common.words(VERDICTS[verdict.decision])} {CLAIMS[verdict.kind]}" + (f"; {FLAT}" if flat(verdict) and verdict.decision != "undecided" else "")
+        claim = f"{common.words(VERDICTS[verdict.decision])} {CLAIMS[verdict.kind]}" + (
+            f"; {FLAT}" if flat(verdict) and verdict.decision != "undecided" else ""
+        )
         cells = [Cell(label(data, name, part)), Cell(claim)]
         for term in ("a1", "a2", "a3", "a4"):
             row = next(iter(common.select(own, term=term, index="").itertuples()), None)
