@@ -85,7 +85,7 @@ def from_last(
         enough |= np.abs(_rounded(exact["clients"], profile) - n_old) == 0
     few = shown & matched & ~was_hidden & changed & ~enough & ~np.isnan(n_old)
     size = np.fmin(exact["clients"], np.fmin(exact["inside"], exact["outside"]))
-    newly = shown & was_hidden & ~same_data & ~(
+    newly = shown & was_hidden & (not same_data) & ~(
         (size >= 2 * profile.min_clients - 1) & (exact["therapists"] >= 2 * profile.min_therapists - 1)
     )
     why = pd.Series(NEWLY, index=frame.index, dtype=object)

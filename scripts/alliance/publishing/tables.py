@@ -12,7 +12,7 @@ from alliance.publishing import columns, complement, curves, left_out, personal,
 from alliance.publishing.counts import coarse
 from alliance.publishing.decisions import DisclosureError, Ledger
 from alliance.publishing.profiles import Profile
-from alliance.publishing.rows import Rows, judge, learn_therapists, rows_of
+from alliance.publishing.rows import Rows, in_order, judge, learn_therapists, rows_of
 from alliance.publishing.sites import Shown
 from alliance.questions import contract
 from alliance.questions.contract import TEXT, Table, table_types
@@ -92,7 +92,7 @@ def published(rows: Rows, shown: Shown, profile: Profile, rename: Callable[[str]
     if profile.round_to > 1 and len(frame):
         ledger.add(rows.output, "", "rounding", int((~gone & ~hidden).sum()))
     frame = coarse(frame, rows.kinds, profile)[~gone].reset_index(drop=True)
-    return _in_order(_clean_text(frame, rows, rename, ledger), rows.schema)
+    return in_order(_clean_text(frame, rows, rename, ledger), rows.schema)
 
 
 def withheld(frame: pd.DataFrame, rows: Rows, chosen: np.ndarray, why: pd.Series) -> pd.DataFrame:
@@ -141,16 +141,6 @@ def without_neighbours(rows: Rows, frame: pd.DataFrame, exposed: Sequence[int], 
     for site in frame.loc[chosen, "site"]:
         ledger.add(rows.output, "" if site == contract.POOLED else site, "complement")
     return withheld(frame, rows, chosen, pd.Series(COMPLEMENT, index=frame.index))
-
-
-def _in_order(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
-    types = table_types(schema)
-    typed = frame.astype({name: "float64" if kind == contract.NUMBER else "Int64" for name, kind in types.items() if kind != TEXT})
-    keys = [*schema.identifying, "estimate_type", "claim", "_pooled", "site", "method"]
-    if schema.question == "sensitivity":
-        return typed[list(schema.columns)]
-    ordered = typed.assign(_pooled=typed["site"].eq(contract.POOLED)).sort_values(keys, kind="stable")
-    return ordered.drop(columns="_pooled").reset_index(drop=True)[list(schema.columns)]
 
 
 def _reasons(frame: pd.DataFrame) -> pd.Series:
