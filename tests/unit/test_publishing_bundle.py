@@ -25,7 +25,7 @@ from alliance.questions import contract
 from alliance.questions.headlines import COLUMNS as HEADLINE_COLUMNS
 from alliance.reports.bibliography import parse
 from support import PROJECT
-from unit import published_study, report_study
+from unit import bundled_study, report_study
 
 AT_ROOT = {
     *("index.html", "README.md", "methods.md", "references.bib", "config.yaml", "codebook.csv", "datapackage.json", "requirements.lock"),
@@ -36,12 +36,12 @@ AT_ROOT = {
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
-    return published_study.public().files
+    return bundled_study.public().files
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    return published_study.write(tmp_path_factory.mktemp("bundle"), published_study.public())
+    return bundled_study.write(tmp_path_factory.mktemp("bundle"), bundled_study.public())
 
 
 def text(files: dict[str, bytes], name: str) -> str:
@@ -57,18 +57,18 @@ def test_a_bundle_holds_pages_tables_figures_and_what_archives_ask_for(files):
 
 
 def test_a_bundle_passes_its_own_check(folder):
-    assert verify_bundle.check(folder, published_study.public().forbidden, here=False) == []
+    assert verify_bundle.check(folder, bundled_study.public().forbidden, here=False) == []
 
 
 def test_equal_results_give_equal_bytes():
-    first = published_study.bundle(published_study.few()).files
-    again = published_study.bundle(report_study.only(report_study.made(), *published_study.few().tables)).files
+    first = bundled_study.bundle(bundled_study.few()).files
+    again = bundled_study.bundle(report_study.only(report_study.made(), *bundled_study.few().tables)).files
     assert {name for name in {*first, *again} if first.get(name) != again.get(name)} == set()
 
 
 def test_the_bundle_in_which_nothing_is_hidden_passes_too_and_says_so(tmp_path):
-    made = published_study.internal()
-    assert verify_bundle.check(published_study.write(tmp_path, made), here=False) == []
+    made = bundled_study.internal()
+    assert verify_bundle.check(bundled_study.write(tmp_path, made), here=False) == []
     assert "may not be given away" in text(made.files, "DISCLOSURE.md") and "may not be given away" in text(made.files, "index.html")
 
 
@@ -97,7 +97,7 @@ def test_published_tables_are_those_that_disclosure_control_left(files):
     shown = pd.read_csv(io.BytesIO(files["tables/alliance_outcome/pooled.csv"]), keep_default_na=False)
     counts = pd.to_numeric(shown["n_clients"].replace("", None)).dropna()
     assert len(counts) and (counts % 5 == 0).all() and counts.min() >= 10
-    exact = pd.read_csv(io.BytesIO(published_study.internal().files["tables/alliance_outcome/pooled.csv"]))
+    exact = pd.read_csv(io.BytesIO(bundled_study.internal().files["tables/alliance_outcome/pooled.csv"]))
     assert (exact["n_clients"].dropna() % 5 != 0).any()
 
 
@@ -148,11 +148,11 @@ def test_nothing_that_is_private_is_in_a_bundle(files):
 
 
 def test_small_sites_stand_nowhere_in_the_bundle():
-    data = published_study.few()
+    data = bundled_study.few()
     smallest = {status["site"]: status for status in data.statuses}["elm"]
     small = {**smallest, "counts": {**smallest["counts"], "clients": 12}}
     changed = dataclasses.replace(data, statuses=[small if status["site"] == "elm" else status for status in data.statuses])
-    made = published_study.bundle(changed)
+    made = bundled_study.bundle(changed)
     assert {"elm", "Elm Court"} <= set(made.forbidden)
     assert "base/report/sites/elm.html" not in made.files
     for name, content in made.files.items():
@@ -252,7 +252,7 @@ def headlines(rows: pd.DataFrame) -> list[Published]:
 
 def test_changes_name_numbers_tables_and_columns_that_differ_and_no_count_of_clients(tmp_path):
     data = report_study.study()
-    last = published_study.published_before(tmp_path, published_study.public())
+    last = bundled_study.published_before(tmp_path, bundled_study.public())
     assert "None of" in changes_markdown(last, _tables_of(last), "2", 2)
     made = dataclasses.replace(last, tables={**last.tables, "study/headlines": headlines(HEADLINES)[0].rows}, version="1.0")
     moved = HEADLINES.assign(estimate=[0.3, 0.1], n_clients=58).iloc[:1]
@@ -270,7 +270,7 @@ def _tables_of(last) -> list[Published]:
 
 
 def test_a_new_column_is_named(tmp_path):
-    last = published_study.published_before(tmp_path, published_study.public())
+    last = bundled_study.published_before(tmp_path, bundled_study.public())
     tables = [
         dataclasses.replace(one, rows=one.rows.assign(more=1) if one.key == "alliance_outcome/pooled" else one.rows)
         for one in _tables_of(last)
@@ -305,8 +305,8 @@ def test_a_bundle_that_cannot_be_read_is_named(tmp_path, what):
 
 
 def test_publishing_the_same_results_again_changes_nothing_but_what_rests_on_the_last_bundle(tmp_path):
-    first = published_study.bundle(published_study.few())
-    second = published_study.bundle(published_study.few(), published_study.published_before(tmp_path, first))
+    first = bundled_study.bundle(bundled_study.few())
+    second = bundled_study.bundle(bundled_study.few(), bundled_study.published_before(tmp_path, first))
     assert same_results(first.files, second.files)
     changed = first.files | {"methods.md": b"other"}
     assert not same_results(first.files, changed)
@@ -316,7 +316,7 @@ def test_the_statement_names_profile_limits_and_who_accepted_weaker_ones(files):
     assert json.loads(files["disclosure.json"])["profile"] == "public"
     told = text(files, "DISCLOSURE.md")
     assert "Profile: **public**" in told and "clients behind a number, in a share and in its rest: at least 10" in told
-    accepted = published_study.bundle(published_study.few(), profile="share", min_clients=4, i_accept_disclosure_risk="Ann Other")
+    accepted = bundled_study.bundle(bundled_study.few(), profile="share", min_clients=4, i_accept_disclosure_risk="Ann Other")
     for name in ("DISCLOSURE.md", "index.html", "disclosure.json"):
         assert "Ann Other" in text(accepted.files, name)
     rows = list(csv.DictReader(io.StringIO(text(files, "disclosure.csv"))))

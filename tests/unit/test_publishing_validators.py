@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support import PROJECT
-from unit import published_study
+from unit import bundled_study
 
 REQUIREMENTS = PROJECT / "envs" / "validators.txt"
 MINUTES = 8
@@ -47,7 +47,7 @@ def programs(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle."""
-    return published_study.write(tmp_path_factory.mktemp("bundle"), published_study.public())
+    return bundled_study.write(tmp_path_factory.mktemp("bundle"), bundled_study.public())
 
 
 def call(program: Path, *arguments: str, at: Path) -> subprocess.CompletedProcess[str]:
@@ -109,7 +109,7 @@ def test_the_research_object_can_be_read(programs, folder):
     result = call(programs / "python", "-c", ROCRATE, at=folder)
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout.strip().splitlines()[-1])
-    files = published_study.public().files
+    files = bundled_study.public().files
     assert told["name"].startswith("Demo study") and told["workflow"] == "workflow/Snakefile" and told["language"] == "Snakemake"
     left_out = {"ro-crate-metadata.json", *(name for name in files if name.endswith(".zip"))}
     assert set(told["files"]) == set(files) - left_out

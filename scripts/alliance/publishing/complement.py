@@ -115,7 +115,8 @@ def _hide_smallest(family: Sequence[Rows], rows: pd.DataFrame, lacking: pd.DataF
     open_groups = together.index[~enough]
     shown = rows[rows["shown"] & rows["group"].isin(open_groups)]
     # One a round: what is hidden counts towards the others of its group in the next round.
-    smallest = shown.sort_values(["clients", "owner", "row"], kind="stable").drop_duplicates("group")
+    size = shown[["clients", "inside", "outside"]].min(axis=1)
+    smallest = shown.assign(size=size).sort_values(["size", "clients", "owner", "row"], kind="stable").drop_duplicates("group")
     hidden = 0
     for place, chosen in smallest.groupby("table"):
         mask = np.zeros(len(family[place].frame), dtype=bool)

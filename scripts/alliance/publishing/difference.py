@@ -88,7 +88,10 @@ def from_last(
     few = shown & matched & ~was_hidden & changed & ~enough & ~np.isnan(n_old)
     size = np.fmin(exact["clients"], np.fmin(exact["inside"], exact["outside"]))
     newly = (
-        shown & was_hidden & ~same_data & ~((size >= 2 * profile.min_clients - 1) & (exact["therapists"] >= 2 * profile.min_therapists - 1))
+        shown
+        & was_hidden
+        & (not same_data)
+        & ~((size >= 2 * profile.min_clients - 1) & (exact["therapists"] >= 2 * profile.min_therapists - 1))
     )
     why = pd.Series(NEWLY, index=frame.index, dtype=object)
     why[few] = [LAST_SHOWN.format(limit=profile.min_clients, clients=f"{count:g}") for count in n_old[few]]

@@ -17,6 +17,7 @@ from alliance.reports.inputs import ReportData
 from alliance.sensitivity.contract import SENSITIVITY
 from alliance.sensitivity.contract import TABLES as SENSITIVITY_TABLES
 
+ROUNDS = 5
 MARK = "disclosure"
 """Key of the provenance under which gated data say by which limits."""
 
@@ -85,10 +86,8 @@ def gate(
     frames = [tables.published(rows, shown, profile, rename, ledger) for rows in judged]
     if before is not None:
         frames = [difference.from_last(rows, frame, before, profile, same_data, ledger) for rows, frame in zip(judged, frames)]
+    frames = _without_exposed(judged, frames, profile, ledger)
     made = tables.by_name(judged, frames)
-    exposed = attack.recoverable(*_named(judged, frames), profile.round_to)
-    if exposed:
-        raise DisclosureError(f"{cell.output}: a hidden number of clients could be worked out ({cell.cell})" for cell in exposed)
     over_scenarios = made.pop(SENSITIVITY, {})
     gated = replace(
         data,
@@ -109,6 +108,22 @@ def _schema(question: str, name: str) -> contract.Table:
     if question != SENSITIVITY:
         return contract.table(question, name)
     return next(schema for schema in SENSITIVITY_TABLES if schema.name == name)
+
+
+def _without_exposed(judged: Sequence[Rows], frames: list[pd.DataFrame], profile: Profile, ledger: Ledger) -> list[pd.DataFrame]:
+    """Return tables from which no hidden number of clients can be worked out; where one could, the rows around it go too."""
+    for _ in range(ROUNDS):
+        exposed = attack.recoverable(*_named(judged, frames), profile.round_to)
+        if not exposed:
+            return frames
+        open_rows: dict[str, list[int]] = {}
+        for cell in exposed:
+            open_rows.setdefault(cell.output, []).append(cell.row)
+        frames = [
+            tables.without_neighbours(rows, frame, open_rows[rows.output], ledger) if rows.output in open_rows else frame
+            for rows, frame in zip(judged, frames)
+        ]
+    raise DisclosureError(f"{cell.output}: a hidden number of clients could be worked out ({cell.cell})" for cell in exposed)
 
 
 def _named(judged: Sequence[Rows], frames: Sequence[pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], dict[str, contract.Table]]:

@@ -11,7 +11,7 @@ import pandas as pd
 from alliance.publishing import columns
 from alliance.publishing.profiles import Profile
 from alliance.publishing.sites import Shown
-from alliance.questions.contract import POOLED, WITH_NUMBERS, Table
+from alliance.questions.contract import NUMBER, POOLED, TEXT, WITH_NUMBERS, Table, table_types
 
 
 @dataclass
@@ -99,6 +99,22 @@ class Rows:
         return inside, base - inside
 
 
+def in_order(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
+    """Return a table with the types and in the order of its schema, so that the order of what came does not matter.
+
+    Tables over scenarios and specifications keep their rows as they come: their order says which scenario is which.
+    """
+    types = table_types(schema)
+    typed = frame.astype({name: "float64" if kind == NUMBER else "Int64" for name, kind in types.items() if kind != TEXT})[
+        list(schema.columns)
+    ]
+    if schema.question == "sensitivity":
+        return typed.reset_index(drop=True)
+    keys = [*schema.identifying, "estimate_type", "claim", "_pooled", "site", "method"]
+    ordered = typed.assign(_pooled=typed["site"].eq(POOLED)).sort_values(keys, kind="stable")
+    return ordered.drop(columns="_pooled").reset_index(drop=True)
+
+
 def rows_of(frame: pd.DataFrame, schema: Table, shown: Shown) -> Rows:
     """Return a table's rows with what they rest on.
 
@@ -116,8 +132,8 @@ def rows_of(frame: pd.DataFrame, schema: Table, shown: Shown) -> Rows:
     DisclosureError
         Where a number column is not declared.
     """
-    frame = frame.reset_index(drop=True)
     kinds = columns.kinds(schema)
+    frame = in_order(frame, schema)
     owner = frame["site"].where(frame["site"].ne(POOLED), "").to_numpy(dtype=object)
     if "groups" in frame:
         of_one = frame["groups"].isin([*shown.alone, *shown.hidden]) & frame["site"].eq(POOLED)

@@ -12,13 +12,18 @@ from alliance.publishing import columns, complement, curves, left_out, personal,
 from alliance.publishing.counts import coarse
 from alliance.publishing.decisions import DisclosureError, Ledger
 from alliance.publishing.profiles import Profile
-from alliance.publishing.rows import Rows, judge, learn_therapists, rows_of
+from alliance.publishing.rows import Rows, in_order, judge, learn_therapists, rows_of
 from alliance.publishing.sites import Shown
 from alliance.questions import contract
 from alliance.questions.contract import TEXT, Table, table_types
 
 FAMILIES = {("alliance_outcome", "pooled"): ("alliance_outcome", "site_effects")}
 """Tables of rows over sites, and the tables of the sites' rows that they are made from; elsewhere both stand in one table."""
+
+
+COMPLEMENT = "withheld: with this number one of few clients could be worked out"
+PROGRAM = ("site", "scenario", "status", "method", "scale", "estimate_type", "claim")
+"""Text that the program or the configuration chooses from a list."""
 
 
 def judged(
@@ -89,7 +94,7 @@ def published(rows: Rows, shown: Shown, profile: Profile, rename: Callable[[str]
     if profile.round_to > 1 and len(frame):
         ledger.add(rows.output, "", "rounding", int((~gone & ~hidden).sum()))
     frame = coarse(frame, rows.kinds, profile)[~gone].reset_index(drop=True)
-    return _in_order(_clean_text(frame, rows, rename, ledger), rows.schema)
+    return in_order(_clean_text(frame, rows, rename, ledger), rows.schema)
 
 
 def withheld(frame: pd.DataFrame, rows: Rows, chosen: np.ndarray, why: pd.Series) -> pd.DataFrame:
@@ -118,14 +123,26 @@ def withheld(frame: pd.DataFrame, rows: Rows, chosen: np.ndarray, why: pd.Series
     )
 
 
-def _in_order(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
-    types = table_types(schema)
-    typed = frame.astype({name: "float64" if kind == contract.NUMBER else "Int64" for name, kind in types.items() if kind != TEXT})
-    keys = [*schema.identifying, "estimate_type", "claim", "_pooled", "site", "method"]
-    if schema.question == "sensitivity":
-        return typed[list(schema.columns)]
-    ordered = typed.assign(_pooled=typed["site"].eq(contract.POOLED)).sort_values(keys, kind="stable")
-    return ordered.drop(columns="_pooled").reset_index(drop=True)[list(schema.columns)]
+def without_neighbours(rows: Rows, frame: pd.DataFrame, exposed: Sequence[int], ledger: Ledger) -> pd.DataFrame:
+    """Return a table without the numbers that stand beside some of its hidden rows: of the same key at other sites and over them.
+
+    Parameters
+    ----------
+    rows : Rows
+        The table before publishing.
+    frame : DataFrame
+        The table as it would be published.
+    exposed : sequence of int
+        Rows whose number of clients could be worked out.
+    ledger : Ledger
+    """
+    split = columns.PARTITIONS.get(rows.place)
+    keys = [*(key for key in columns.over_sites(rows.schema) if key != split), "estimate_type", "claim"]
+    block = frame.groupby(keys, sort=False, dropna=False).ngroup()
+    chosen = (block.isin(block.iloc[list(exposed)]) & frame["status"].isin(contract.WITH_NUMBERS)).to_numpy()
+    for site in frame.loc[chosen, "site"]:
+        ledger.add(rows.output, "" if site == contract.POOLED else site, "complement")
+    return withheld(frame, rows, chosen, pd.Series(COMPLEMENT, index=frame.index))
 
 
 def _reasons(frame: pd.DataFrame) -> pd.Series:
@@ -141,7 +158,7 @@ def _why(rule: str, profile: Profile) -> str:
         "therapists": f"withheld: under {profile.min_therapists} therapists, or not known how many",
         "df": f"withheld: under {profile.min_df} residual degrees of freedom",
         "site": f"withheld: one site of under {profile.min_site_clients} clients",
-        "complement": "withheld: with this number one of few clients could be worked out",
+        "complement": COMPLEMENT,
         "difference": f"withheld: its difference from a number beside it would tell of under {profile.min_clients} clients",
     }
     return words[rule]
@@ -196,7 +213,7 @@ def _clean_text(frame: pd.DataFrame, rows: Rows, rename: Callable[[str], str], l
     """Return a table whose text names no hidden site and holds no personal details."""
     hits = []
     for name, kind in table_types(rows.schema).items():
-        if kind != TEXT or name in ("site", "scenario", "status", "method", "scale", "estimate_type", "claim", "changes"):
+        if kind != TEXT or name in PROGRAM:
             continue
         said = {value: personal.generalised(rename(str(value))) for value in frame[name].unique()}
         kinds = sorted({kind for value in said.values() for kind in personal.found_in_table(value)})
