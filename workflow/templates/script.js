@@ -24,12 +24,59 @@
     const inert = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? "'" + text : text;
     return /[",\n\r]/.test(inert) ? '"' + inert.replaceAll('"', '""') + '"' : inert;
   };
+  const asCsv = (table) => {
+    const lines = [...table.rows].map((row) =>
+      [...row.cells].map((cell) => quoted(cell.parentNode.parentNode === table.tHead ? cell.textContent.trim() : value(cell))).join(","));
+    return new Blob(["\ufeff" + lines.join("\r\n") + "\r\n"], { type: "text/csv;charset=utf-8" });
+  };
   const order = (first, second) => {
     const a = value(first), b = value(second);
     if (a === "" || b === "") return (a === "") - (b === "");
     const x = Number(a), y = Number(b);
     return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, "en") : x - y;
   };
+
+  const own = (cell) => [...cell.childNodes].filter((node) => cell.closest("thead") || node.nodeName !== "BUTTON").map((node) => node.textContent);
+  const lines = (table) => [...table.rows].filter((row) => !row.hidden).map((row) => [...row.cells].map((cell) => own(cell).join("").trim()));
+  const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  // As word processors take it: a caption above, rules above and below the head and at the end, no colours.
+  const forWords = (table) => {
+    const texts = lines(table);
+    const rule = "1pt solid black";
+    const cells = (row, index) => row.map((text, place) => {
+      const head = index === 0;
+      const number = table.tHead.rows[0].cells[place].classList.contains("number");
+      const style = "padding:2pt 6pt;text-align:" + (number ? "right" : "left") + (head ? ";border-top:" + rule + ";border-bottom:" + rule : "") +
+        (index === texts.length - 1 ? ";border-bottom:" + rule : "");
+      return (head ? "<th" : "<td") + ' style="' + style + '">' + escaped(text) + (head ? "</th>" : "</td>");
+    }).join("");
+    const title = table.caption.textContent.trim();
+    const html = '<p style="font-style:italic">' + escaped(title) + '</p><table style="border-collapse:collapse">' +
+      texts.map((row, index) => "<tr>" + cells(row, index) + "</tr>").join("") + "</table>";
+    return { "text/html": html, "text/plain": [title, ...texts.map((row) => row.join("\t"))].join("\n") + "\n" };
+  };
+  const copier = (label, what, content) => {
+    const made = button(label, async () => {
+      const parts = content();
+      const blobs = Object.fromEntries(Object.entries(parts).map(([type, text]) => [type, new Blob([text], { type })]));
+      try {
+        await navigator.clipboard.write([new ClipboardItem(blobs)]);
+        spoken.textContent = what + " copied";
+      } catch {
+        const kind = "text/html" in parts ? "text/html" : "text/plain";
+        save(new Blob([parts[kind]], { type: kind }), "copy" + (kind === "text/html" ? ".html" : ".txt"));
+        spoken.textContent = what + " saved, since this browser does not let it be copied";
+      }
+    });
+    made.setAttribute("aria-label", label + ": " + what);
+    return made;
+  };
+  for (const text of document.querySelectorAll("[data-copy]")) {
+    const tools = document.createElement("div");
+    tools.className = "tools";
+    tools.append(copier("Copy", text.dataset.copy, () => ({ "text/plain": text.textContent.trim() + "\n" })));
+    text.after(tools);
+  }
 
   for (const table of document.querySelectorAll("table[data-file]")) {
     const heads = [...table.tHead.rows[0].cells];
@@ -55,13 +102,9 @@
     const tools = document.createElement("div");
     tools.className = "tools";
     const title = table.caption.textContent.trim();
-    const download = button("Download CSV", () => {
-      const lines = [...table.rows].map((row) =>
-        [...row.cells].map((cell) => quoted(cell.parentNode.parentNode === table.tHead ? cell.textContent.trim() : value(cell))).join(","));
-      save(new Blob(["\ufeff" + lines.join("\r\n") + "\r\n"], { type: "text/csv;charset=utf-8" }), table.dataset.file + ".csv");
-    });
+    const download = button("Download CSV", () => save(asCsv(table), table.dataset.file + ".csv"));
     download.setAttribute("aria-label", "Download CSV: " + title);
-    tools.append(download);
+    tools.append(download, copier("Copy table", title, () => forWords(table)));
     table.closest(".table").append(tools);
   }
 
@@ -146,6 +189,14 @@
     });
     pixels.setAttribute("aria-label", "Download PNG: " + title);
     tools.append(vector, pixels);
+    // The table of a figure stands right after it, else right before it.
+    const near = [figure.nextElementSibling, figure.previousElementSibling];
+    const source = near.map((one) => one?.querySelector(":scope > table[data-file], .scroll > table[data-file]")).find(Boolean);
+    if (source) {
+      const data = button("Download data", () => save(asCsv(source), figure.dataset.file + "-data.csv"));
+      data.setAttribute("aria-label", "Download data: " + title);
+      tools.append(data);
+    }
     figure.append(tools);
   }
 

@@ -35,8 +35,9 @@ def render_all(data: ReportData, templates: Path) -> dict[str, str]:
     ):
         content = module.content(data)
         pages[f"{key}.html"] = render(made, f"{key}.html.j2", top, title=title, current=key, sections=module.sections(content), **content)
+    compared = site_page.compare(data)
     for status in data.statuses:
-        content = site_page.content(data, status)
+        content = site_page.content(data, status, compared)
         pages[f"sites/{status['site']}.html"] = render(
             made,
             "site.html.j2",
