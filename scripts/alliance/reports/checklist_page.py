@@ -107,9 +107,9 @@ def content(data: ReportData, resolved: Sequence[Resolved], checked: Sequence[Ch
             for part in dict.fromkeys(one.item.part for one in resolved)
         ],
         "checked_told": [
-            f"Of {len(checked)} points at which reviewers find fault {len(flagged)} are flagged, {verdicts.count(reviewer.IN_ORDER)} are in order, and "
-            f"{verdicts.count(reviewer.NOT_APPLICABLE)} are not applicable. A flag is a question that a reader should ask, not a proof of "
-            "an error."
+            f"Of {len(checked)} points at which reviewers find fault {len(flagged)} are flagged, {verdicts.count(reviewer.IN_ORDER)} are "
+            f"in order, and {verdicts.count(reviewer.NOT_APPLICABLE)} are not applicable. A flag is a question that a reader should ask, "
+            "not a proof of an error."
         ],
         "faults": fault_table(checked, addresses),
     }

@@ -540,7 +540,7 @@ def details(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Fold]:
     rows = []
     for name, part in surfaces(data):
         own = chosen(data, table, name, part)
-        told = [condition_words(data, own, row) for row in common.select(own, index="condition").itertuples()]
+        told = [numbers.typeset(condition_words(data, own, row)) for row in common.select(own, index="condition").itertuples()]
         weights = common.pooled_rows(table, surface=name, part=part, index="weight")
         best = weights[weights["status"].isin(["estimated", "flagged"])].sort_values("estimate", ascending=False, kind="stable").head(3)
         models = "; ".join(f"{row.term} {numbers.bounded(row.estimate, data.decimals)}" for row in best.itertuples())

@@ -357,7 +357,7 @@ def sudden_table(data: ReportData, table: pd.DataFrame) -> Table:
 
 def rules(table: pd.DataFrame) -> str:
     """Return the rules that the sites followed."""
-    told = list(dict.fromkeys(rule for rule in common.site_rows(table)["rule"] if rule))
+    told = list(dict.fromkeys(numbers.typeset(rule) for rule in common.site_rows(table)["rule"] if rule))
     return f"Rule{'s' if len(told) > 1 else ''}: {'; '.join(told[:3])}." if told else ""
 
 

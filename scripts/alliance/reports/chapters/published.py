@@ -61,7 +61,7 @@ def rows_of(data: ReportData, question: str, name: Callable[[str, Any], str]) ->
                         numbers.points(row.difference) if one.unit == "r_squared" else show(row.difference, *digits), row.difference
                     ),
                     Cell(source),
-                    Cell(one.note),
+                    Cell(numbers.typeset(one.note)),
                 )
             )
     return rows
