@@ -193,7 +193,11 @@ def test_what_only_the_authors_can_say_is_open_until_they_say_it(study):
     ("file", "text", "words"),
     [
         ("priorities.yaml", "a: {lines: 1-2, asks: x, chapter: y, answers: [{headline: no_such_one, says: z}]}\n", "no_such_one"),
-        ("priorities.yaml", "a: {lines: 1-2, asks: x, chapter: y, answers: [{headline: alliance_outcome, above: z}]}\n", "above, below and open"),
+        (
+            "priorities.yaml",
+            "a: {lines: 1-2, asks: x, chapter: y, answers: [{headline: alliance_outcome, above: z}]}\n",
+            "above, below and open",
+        ),
         ("jars.yaml", "title: {part: x, asks: y, plases: [z]}\n", "plases"),
         ("reviewer.yaml", "- a list\n", "no mapping"),
     ],
@@ -208,7 +212,12 @@ def test_a_guide_with_a_slip_is_refused_with_its_name(tmp_path, file, text, word
 
 def test_the_citation_holds_authors_year_title_and_version_and_its_bibtex_can_be_read(study):
     options = copy.deepcopy(study.options)
-    options["study"] |= {"authors": ["Doe, Jane Q.", "The R&D_group {100%}"], "year": 2026, "version": "1.2", "title": "Ups & downs {of} it"}
+    options["study"] |= {
+        "authors": ["Doe, Jane Q.", "The R&D_group {100%}"],
+        "year": 2026,
+        "version": "1.2",
+        "title": "Ups & downs {of} it",
+    }
     cited = dataclasses.replace(study, options=options)
     assert citation.apa(cited) == (
         "Doe, J. Q., & The R&D_group {100%} (2026). Ups & downs {of} it (Version 1.2) [Report on simulated data]. alliance-pipeline 0.1.0, "

@@ -11,7 +11,7 @@ from alliance.issues import brief
 from alliance.questions.congruence_profiles import AS_GIVEN, LESS_MEAN, LIKENESS, WITH_OUTCOME, WITH_STAYING
 from alliance.questions.invariance_rows import may_compare
 from alliance.reports import numbers
-from alliance.reports.chapters import common
+from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Part, Table, listed, number_cell, slug
 from alliance.reports.figures_congruence import Region, surface_map
 from alliance.reports.figures_outcome import stacked_shares
@@ -83,6 +83,7 @@ def build(data: ReportData) -> Chapter:
             Part("surfaces", "Does agreement matter?", ()),
             *maps(data, tables["response_surface"]),
             surface_table(data, tables["response_surface"]),
+            *published.words_alone(data, QUESTION),
             *details(data, tables),
         ),
         limits=(*LIMITS, comparison_limit(data, tables["agreement"])),
