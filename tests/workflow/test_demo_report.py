@@ -15,10 +15,12 @@ import openpyxl
 import pytest
 from alliance.files import read_json
 from alliance.instruments import load_files
-from alliance.questions import coverage
+from alliance.questions import contract, coverage
 from alliance.questions.contract import POOLED, WITH_NUMBERS
+from alliance.questions.factor_rows import SAME_FACTOR
 from alliance.reports import bibliography, checklist_page, inputs, methods_text, numbers, summary
 from alliance.reports.inputs import ReportData
+from alliance.statistics.ruptures import D2
 from support import PROJECT
 
 VOID = {"meta", "img", "source", "br", "hr", "input", "link", "col"}
@@ -170,13 +172,16 @@ def test_faults_of_style_are_found():
 
 NUMBER = re.compile(r"(?<![\w.,])[−-]?(?:\d[\d,]*)?\.?\d+(?!\w)")
 COUNTED = re.compile(r"(?<![\w.])(\d[\d,]*) (sites?|clients?|therapists?)\b(?! factors)")
+YEAR_OF_THE_META_ANALYSIS, AGREEMENT_OF_SINGLE_RATERS = 1991, 21
+LAGGED_EFFECTS = {".03": 0.03, ".07": 0.07, ".12": 0.12}
 CONSTANTS = {
-    "client_factors": {"1991": "year of the meta-analysis"},
-    "congruence": {"2,1": "kind of intraclass correlation"},
-    "path_models": {".03": "small (convention)", ".07": "medium (convention)", ".12": "large (convention)"},
-    "ruptures": {"1.128": "expected range of two normal values"},
+    "client_factors": {"1991": YEAR_OF_THE_META_ANALYSIS},
+    "congruence": {"2,1": AGREEMENT_OF_SINGLE_RATERS},
+    "measurement": {"0.9": SAME_FACTOR},
+    "path_models": LAGGED_EFFECTS,
+    "ruptures": {"1.128": D2},
 }
-"""Numbers in methods that are neither chosen nor found, by question, and what they are."""
+"""Numbers in methods that are neither chosen nor found, by question: those of the program, of conventions and of names."""
 
 
 def numbers_in(value: Any) -> Iterator[float]:
@@ -220,8 +225,11 @@ def test_every_number_in_methods_is_that_of_the_configuration_or_of_the_tables(d
                 continue
             text = sentence.text.replace(numbers.SPACE, " ")
             for number in NUMBER.findall(text):
-                value = abs(float(number.replace("−", "-").replace(",", ""))) if number not in CONSTANTS.get(question, {}) else None
-                assert value is None or value in chosen or value in sizes or value in set().union(*tables.values()), (number, text)
+                value = abs(float(number.replace("−", "-").replace(",", "")))
+                if number in CONSTANTS.get(question, {}):
+                    assert value == CONSTANTS[question][number], (number, text)
+                else:
+                    assert value in chosen or value in sizes or value in set().union(*tables.values()), (number, text)
                 checked += 1
             for number, noun in COUNTED.findall(text):
                 value = int(number.replace(",", ""))
@@ -242,9 +250,14 @@ def _lists(section: Any) -> Iterator[Any]:
 
 
 def _rows(data: ReportData, question: str) -> set[int]:
-    """Return how many things each table tells of over sites: its pooled rows that have a number."""
-    rows = [table[table["site"].eq(POOLED) & table["status"].isin(WITH_NUMBERS)] for table in data.tables[question].values()]
-    return {len(part) for part in rows}
+    """Return how many things each table tells of at sites: distinct rows with a number of one type, whatever the site."""
+    found = set()
+    for name, table in data.tables[question].items():
+        keys = [key for key, kind in contract.table_types(contract.table(question, name)).items() if kind == contract.TEXT]
+        keys = [key for key in keys if key in contract.table(question, name).keys]
+        used = table[table["status"].isin(WITH_NUMBERS) & table["site"].ne(POOLED)]
+        found |= {len(part[keys].drop_duplicates()) for _, part in used.groupby("estimate_type")}
+    return found
 
 
 def test_numbers_of_simulations_in_methods_are_those_of_the_simulations(data):
