@@ -127,7 +127,7 @@ def test_conditions_stand_behind_a_fold_with_their_decisions(chapter):
     fold = block(chapter, "congruence-details")
     assert isinstance(fold, Fold)
     text = " ".join(cell.text for row in fold.blocks[0].rows for cell in row)
-    assert "p11 = -1" in text and "shown" in text and "full .60; additive .40" in text
+    assert "p11 = −1" in text and "shown" in text and "full .60; additive .40" in text
 
 
 def test_means_of_raters_are_compared_only_as_the_test_of_invariance_allows(chapter):
