@@ -24,6 +24,27 @@ STEPS = ("#dbe6ed", "#a9c7d8", "#6ea2bf", "#33769c", "#0a4a6e")
 LABELLED_ROWS = 60
 
 
+READABLE = 4.5
+
+
+def luminance(colour: Any) -> float:
+    """Return the relative luminance (WCAG 2.2) of a colour as matplotlib takes it."""
+    from matplotlib.colors import to_rgb
+
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def ink_on(ground: Any) -> str:
+    """Return the colour of letters that can be read on a ground: ink, white where ink is too faint, black where both are."""
+
+    def contrast(ink: str) -> float:
+        light, dark = sorted((luminance(ink), luminance(ground)), reverse=True)
+        return (light + 0.05) / (dark + 0.05)
+
+    return next((ink for ink in (INK, "#ffffff") if contrast(ink) >= READABLE), "#000000")
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Draw with settings of our own, whatever the machine is set to."""

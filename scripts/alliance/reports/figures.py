@@ -143,6 +143,8 @@ def forest(
             if labelled:
                 room = 44 if narrow else 88 if row.kind == "heading" else 36
                 shown = textwrap.shorten(row.label, room, placeholder="…") or row.label[:room]
+                if narrow and row.kind != "heading" and not numbers.known(row.estimate):
+                    shown += ": not estimable"
                 write(
                     axes,
                     left if narrow else 0.1,

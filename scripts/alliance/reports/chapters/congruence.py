@@ -121,10 +121,11 @@ def site_rows(data: ReportData) -> pd.DataFrame:
     return rows[rows["estimate_type"].isin(["icc", "concordance", "mean_difference", "limit_of_agreement"])]
 
 
-def statistic_name(row: Any) -> str:
+def statistic_name(data: ReportData, row: Any) -> str:
     """Return what a row of agreement is of."""
-    unit = " (SD)" if row.unit == "sd" else ""
-    return f"{common.words(row.statistic)}{unit}"
+    first, second = raters(data)
+    name = f"{first} minus {second}" if row.statistic == "first minus second" else row.statistic
+    return common.words(name) + (" (SD)" if row.unit == "sd" else "")
 
 
 def higher_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
@@ -450,7 +451,7 @@ def surface_figure(data: ReportData, table: pd.DataFrame, name: str, part: str) 
     content = data.options["questions"][QUESTION]["surfaces"][name]
     complementary = content["kind"] == "complementarity"
     b = [known.get(f"b{place}", 0.0) for place in range(6)]
-    words = [content[side].replace(".", " ").replace("_", " ") for side in ("x", "y")]
+    words = [content[side].replace("clients.", "clients’ ").replace("therapists.", "therapists’ ").replace("_", " ") for side in ("x", "y")]
     outcome = {"dropout": "Log odds of staying in treatment", "alliance": "Early alliance (SD)"}.get(
         content["outcome"], f"{common.words(content['outcome'])} (SD)"
     )
