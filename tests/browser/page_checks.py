@@ -344,9 +344,9 @@ def faint_letters(drawing: str) -> set[tuple[float, str, str]]:
             ratio = contrast(_blended(ink, style.get("opacity", "1"), ground), ground)
             if ratio < READABLE:
                 faint.add((round(ratio, 2), ink, ground))
-        elif ink != "none" and (box := _box(element.get("d", ""))):
-            below = "#ffffff"
-            faces.append((box, _blended(ink, style.get("fill-opacity", style.get("opacity", "1")), below)))
+        elif ink != "none":
+            shown = _blended(ink, style.get("fill-opacity", style.get("opacity", "1")), "#ffffff")
+            faces += [(box, shown) for part in element.get("d", "").split("M") if (box := _box(part))]
     return faint
 
 

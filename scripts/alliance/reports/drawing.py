@@ -78,6 +78,29 @@ def write(axes: Axes, x: float, y: float, text: str, size: float = 9, bold: bool
     return axes.text(x, y, visible(text), fontproperties=_font(size, bold), parse_math=False, **options)
 
 
+def width_of(text: str, size: float = 9, bold: bool = False) -> float:
+    """Return how wide text is when written, in inches."""
+    from matplotlib.textpath import text_to_path
+
+    return text_to_path.get_text_width_height_descent(visible(text), _font(size, bold), ismath=False)[0] / 72
+
+
+@functools.cache
+def fitted(text: str, room: float, size: float = 9, bold: bool = False) -> str:
+    """Return text cut at a word, or inside one where it is the first, so that it is at most ``room`` inches wide."""
+    if width_of(text, size, bold) <= room:
+        return text
+    words = text.split()
+    while len(words) > 1:
+        words.pop()
+        if width_of(cut := " ".join(words) + "…", size, bold) <= room:
+            return cut
+    word = words[0] if words else text
+    while len(word) > 1 and width_of(word + "…", size, bold) > room:
+        word = word[:-1]
+    return word + "…"
+
+
 def svg(figure: Figure) -> bytes:
     """Return a figure as SVG without date or program."""
     import warnings
