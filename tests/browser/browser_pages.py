@@ -55,7 +55,7 @@ def changes() -> str:
 
 def hostile() -> dict[str, str]:
     """Return the pages of a study whose titles, labels, reasons and file names try to break out of their place."""
-    data = report_study.study()
+    data = report_study.only(report_study.study(), "early_gains", "path_models", "client_factors")
     settings = json.loads(json.dumps(data.options))
     settings["study"]["title"] = HOSTILE
     settings["questions"]["path_models"]["models"]["empathy_alliance_outcome"]["label"] = HOSTILE
