@@ -78,8 +78,6 @@ BOUNDED_TYPES = frozenset(
         "kappa",
         "pabak",
         "autocorrelation",
-        "concordance",
-        "profile_likeness",
         "r_squared_contrast",
         "synchrony",
         "term_reliability",

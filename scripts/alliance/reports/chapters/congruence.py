@@ -123,10 +123,11 @@ def site_rows(data: ReportData) -> pd.DataFrame:
     return rows[rows["estimate_type"].isin(["icc", "concordance", "mean_difference", "limit_of_agreement"])]
 
 
-def statistic_name(row: Any) -> str:
+def statistic_name(data: ReportData, row: Any) -> str:
     """Return what a row of agreement is of."""
-    unit = " (SD)" if row.unit == "sd" else ""
-    return f"{common.words(row.statistic)}{unit}"
+    first, second = raters(data)
+    name = f"{first} minus {second}" if row.statistic == "first minus second" else row.statistic
+    return common.words(name) + (" (SD)" if row.unit == "sd" else "")
 
 
 def higher_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
@@ -483,7 +484,7 @@ def surface_figure(data: ReportData, table: pd.DataFrame, name: str, part: str) 
     complementary = content["kind"] == "complementarity"
     middle = "in the middle of the scale" if of_scale(data, content, part) else "at the mean of both together"
     # Every site has a level of its own: the surface is told from where both are average.
-    b = [0.0, *(known[f"b{place}"] for place in range(1, 6))]
+    b = [0.0, *(known.get(f"b{place}", 0.0) for place in range(1, 6))]
     words = [side_words(content[side]) for side in ("x", "y")]
     outcome = {"dropout": "Log odds of staying in treatment", "alliance": "Early alliance (SD)"}.get(
         content["outcome"], f"{common.words(content['outcome'])} (SD)"
