@@ -43,6 +43,13 @@ rule all:
         "results/issues.csv",
 
 
+onsuccess:
+    # Imported here, since it takes half a second that other calls of Snakemake need not spend.
+    from alliance.launch.overview import write_overview
+
+    write_overview(STUDY, Path(TEMPLATES))
+
+
 rule check_all:
     """Clean every site and gather the faults; no analysis."""
     input:

@@ -189,6 +189,7 @@ def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: lis
     if not given.questions:
         record_withdrawals(study)
         tell_changes(study, given.scenarios)
+        link_reports(study)
     last_run.record(study, targets, files)
     return None
 
@@ -202,6 +203,14 @@ def tell_changes(study: Study, scenarios: list[str]) -> None:
         return
     moved = "nothing to compare with yet" if told.changed is None else f"{told.changed} of {told.compared} headline numbers changed"
     say(f"changes since the run before: {told.page} ({moved})")
+
+
+def link_reports(study: Study) -> None:
+    """Write the page that leads to all reports."""
+    from alliance.launch.overview import write_overview
+
+    if page := write_overview(study, PROJECT / "workflow" / "templates"):
+        say(f"all reports: {page}")
 
 
 def report_unknown_withdrawals(study: Study) -> None:

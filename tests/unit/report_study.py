@@ -20,7 +20,7 @@ from alliance.questions import dropout as questions_dropout
 from alliance.questions import ruptures as questions_ruptures
 from alliance.questions.contract import HETEROGENEITY, POOLED, finish
 from alliance.questions.summary import SiteSummary
-from alliance.reports import bibliography, chapters, pages
+from alliance.reports import bibliography, chapters, guide, pages
 from alliance.reports.elements import Chapter
 from alliance.reports.inputs import ReportData
 from support import PROJECT
@@ -935,6 +935,8 @@ def made(seed: int = 1) -> ReportData:
         benchmarks=PUBLISHED,
         references=bibliography.parse((PROJECT / "workflow" / "references.bib").read_text(encoding="utf-8")),
         coverage=coverage.read(PROJECT / "workflow" / "simulated_coverage.csv"),
+        guide=guide.read(PROJECT / "workflow" / "guide", PROJECT / "workflow" / "headlines.yaml"),
+        workbook="tables.xlsx",
     )
 
 

@@ -171,7 +171,7 @@ def test_conditions_stand_behind_a_fold_with_their_decisions(chapter):
     fold = block(chapter, "congruence-details")
     assert isinstance(fold, Fold)
     text = " ".join(cell.text for row in fold.blocks[0].rows for cell in row)
-    assert "p11 = -1" in text and "shown" in text and "full .60; additive .40" in text
+    assert "p11 = −1" in text and "shown" in text and "full .60; additive .40" in text
 
 
 def test_means_of_raters_are_compared_only_as_the_test_of_invariance_allows(chapter):
@@ -181,7 +181,7 @@ def test_means_of_raters_are_compared_only_as_the_test_of_invariance_allows(chap
 def test_site_pages_show_agreement_of_the_preferred_measure(study):
     tables = site_page.estimate_tables(study, "birch")
     own = next(one for one in tables if "Client and therapist" in one.caption)
-    assert {row[0].text for row in own.rows} >= {"ICC(2,1)", "First minus second (SD)"}
+    assert {row[0].text for row in own.rows} >= {"ICC(2,1)", "Client minus therapist (SD)"}
 
 
 def test_the_map_covers_two_standard_deviations_and_draws_the_same_bytes_again():

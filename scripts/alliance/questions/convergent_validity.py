@@ -110,7 +110,7 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
     sentences = [
         Sentence(
             f"Shared variance of alliance measures is the squared correlation of client scores averaged over the sessions of window "
-            f"{question['timepoint_window']} in which both were rated, {len(r[list(overlap_pooling.KEYS)].drop_duplicates())} pairs at "
+            f"{question['timepoint_window']} in which both were rated, {len(sites[list(overlap_pooling.KEYS)].drop_duplicates())} pairs at "
             f"{sites['site'].nunique()} sites.",
             ("horvath_luborsky_1993", "tichenor_hill_1989"),
         ),

@@ -107,9 +107,9 @@ def content(data: ReportData, resolved: Sequence[Resolved], checked: Sequence[Ch
             for part in dict.fromkeys(one.item.part for one in resolved)
         ],
         "checked_told": [
-            f"Of {len(checked)} common faults {len(flagged)} are flagged, {verdicts.count(reviewer.IN_ORDER)} are in order, and "
-            f"{verdicts.count(reviewer.NOT_APPLICABLE)} are not applicable. A flag is a question that a reader should ask, not a proof of "
-            "an error."
+            f"Of {len(checked)} points at which reviewers find fault {len(flagged)} are flagged, {verdicts.count(reviewer.IN_ORDER)} are "
+            f"in order, and {verdicts.count(reviewer.NOT_APPLICABLE)} are not applicable. A flag is a question that a reader should ask, "
+            "not a proof of an error."
         ],
         "faults": fault_table(checked, addresses),
     }
@@ -129,13 +129,13 @@ def fault_table(checked: Sequence[Checked], addresses: Mapping[str, str]) -> Tab
         for one in sorted(checked, key=lambda one: order[one.found.verdict])
     ]
     columns = (
-        Column("Fault"),
+        Column("What is looked at"),
         Column("This run"),
         Column("What was found", wide=True),
         Column("Why it matters", wide=True),
         Column("Where", optional=True),
     )
-    return Table("reviewer-faults", "Common faults, checked by machine", columns, tuple(rows))
+    return Table("reviewer-faults", "Common faults, checked by machine in this run", columns, tuple(rows))
 
 
 def _place(address: str, addresses: Mapping[str, str]) -> Cell:

@@ -28,7 +28,7 @@ def content(data: ReportData) -> dict[str, Any]:
         "others": instrument_table(data, [entry for entry in entries if not entry["used"]], "others", "Other instruments"),
         "scales": scale_table(entries),
         "notes": [
-            (f"{common.instrument_name(entry['key'])} ({entry['key']})", entry["version_note"])
+            (f"{common.instrument_name(entry['key'])} ({entry['key']})", numbers.typeset(entry["version_note"]))
             for entry in entries
             if entry["version_note"]
         ],
@@ -59,8 +59,8 @@ def instrument_table(data: ReportData, entries: Sequence[Entry], id: str, captio
             Cell(_with_minus(entry["response"])),
             Cell(DIRECTION[entry["direction"]]),
             Cell(_unit(entry["unit"])),
-            text_cell(f"{entry['missing_rule']} ({entry['missing_status']})" if entry["missing_rule"] else ""),
-            Cell("from items" if entry["scored_from_items"] else f"sent scale scores only: {entry['why_off']}"),
+            text_cell(numbers.typeset(f"{entry['missing_rule']} ({entry['missing_status']})") if entry["missing_rule"] else ""),
+            Cell("from items" if entry["scored_from_items"] else f"sent scale scores only: {numbers.typeset(entry['why_off'])}"),
             text_cell("; ".join(citation(data.references[name]) if name in data.references else name for name in entry["reference"])),
         )
         for entry in entries

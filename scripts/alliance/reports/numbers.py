@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 MINUS = "\N{MINUS SIGN}"
 SPACE = "\N{NO-BREAK SPACE}"
@@ -35,6 +36,22 @@ def bounded(value: object, decimals: int = 2) -> str:
     return text.replace("0.", ".", 1) if text.lstrip(MINUS).startswith("0.") else text
 
 
+_HYPHEN = re.compile(r"(?<![^\s([=<>±,;])-(?=\.?\d)")
+_PERCENT = re.compile(r"(?<=\d) (?=%)")
+_BOUNDED = re.compile(r"\b(at|[Bb]elow|above|correlate|correlation of|r =|p =|p <) (\N{MINUS SIGN}?)0(?=\.\d++(?! SD))")
+
+
+def typeset(text: str) -> str:
+    """Return a sentence of a table or question as it is printed.
+
+    Minus signs before numbers are true ones, no blank stands before a percent sign, and levels of significance, reliabilities and
+    correlations have no leading zero.
+    """
+    if not any(mark in text for mark in "-%."):
+        return text
+    return _BOUNDED.sub(r"\1 \2", _PERCENT.sub("", _HYPHEN.sub(MINUS, text)))
+
+
 def p_value(value: object) -> str:
     """Return a p value with its relation: ``= .032``, ``< .001``, ``> .999``."""
     if not known(value):
@@ -45,6 +62,11 @@ def p_value(value: object) -> str:
     if p > 0.999:
         return "> .999"
     return "= " + bounded(p, 3)
+
+
+def p_alone(value: object) -> str:
+    """Return a p value as a number of its own (``.032``, ``< .001``, ``> .999``), as in a column of estimates."""
+    return p_value(value).removeprefix("= ")
 
 
 def count(value: object) -> str:

@@ -41,8 +41,9 @@ def render_all(data: ReportData, templates: Path, drawn: Callable[[str, Mapping[
         if drawn is not None:
             drawn(f"{key}.html", content)
         pages[f"{key}.html"] = render(made, f"{key}.html.j2", top, title=title, current=key, sections=module.sections(content), **content)
+    compared = site_page.compare(data)
     for status in data.statuses:
-        content = site_page.content(data, status)
+        content = site_page.content(data, status, compared)
         if drawn is not None:
             drawn(f"sites/{status['site']}.html", content)
         pages[f"sites/{status['site']}.html"] = render(

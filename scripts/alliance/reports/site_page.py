@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from alliance.questions import contract
 from alliance.reports import numbers
 from alliance.reports.chapters import (
     alliance_outcome,
@@ -34,7 +37,13 @@ def _rows_of(question: str, name: str) -> Callable[[ReportData], pd.DataFrame]:
     return lambda data: data.tables[question][name]
 
 
-ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...] | None, Callable[[Any], str], str]] = {
+NAMES: dict[str, Callable[[ReportData, Any], str]] = {
+    "congruence": congruence.statistic_name,
+    "interventions": lambda data, row: interventions.event_name(data, row.event),
+}
+"""Names of rows that the configuration has a say in."""
+
+ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...] | None, Callable[[Any], str] | None, str]] = {
     "alliance_outcome": (alliance_outcome.headline_rows, None, lambda row: alliance_outcome.FORM_LABELS[row.form], "Alliance and outcome"),
     "early_gains": (_rows_of("early_gains", "partial"), ("partial_correlation",), early_gains.partial_name, "Alliance beyond early gains"),
     "measurement": (measurement_reliability.headline_rows, None, measurement_reliability.headline_name, "Reliability of the scores"),
@@ -51,11 +60,11 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
         lambda row: common.words(row.factor),
         "Client factors and early alliance",
     ),
-    "congruence": (congruence.site_rows, None, congruence.statistic_name, "Client and therapist of the same sessions"),
+    "congruence": (congruence.site_rows, None, None, "Client and therapist of the same sessions"),
     "interventions": (
         interventions.site_rows,
         None,
-        lambda row: common.words(row.event),
+        None,
         "Coded events and the alliance one session later, within clients",
     ),
     "course": (course.site_rows, None, course.row_name, "Course of the alliance"),
@@ -65,8 +74,20 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
 }
 
 
-def content(data: ReportData, status: dict[str, Any]) -> dict[str, Any]:
-    """Return what the template of a site's page draws."""
+@dataclass(frozen=True)
+class Compared:
+    """The estimates of a question that site pages show: the rows of every site, the pooled rows, and other sites by what they estimate."""
+
+    id: str
+    title: str
+    label: Callable[[Any], str]
+    rows: Mapping[str, Sequence[Any]]
+    pooled: Mapping[tuple[str, ...], Any]
+    sites: Mapping[tuple[str, ...], Sequence[Any]]
+
+
+def content(data: ReportData, status: dict[str, Any], compared: Sequence[Compared] | None = None) -> dict[str, Any]:
+    """Return what the template of a site's page draws; ``compared`` from :func:`compare`, made once for all sites."""
     site = status["site"]
     own = [issue for issue in data.issues if issue.site == site]
     return {
@@ -77,9 +98,10 @@ def content(data: ReportData, status: dict[str, Any]) -> dict[str, Any]:
         "facts": facts(status),
         "flow": flow_figure(data, only=site),
         "measures": measures_table(data, only=site),
-        "account": account_table(data, [status]),
+        "account": account_table(data, [status], with_site=False),
         "issues": issue_table(data, own, "site-issues", "What was found in the files of this site", with_site=False),
-        "estimates": estimate_tables(data, site),
+        "comparing": COMPARING.format(sites=FEWEST_OTHERS, clients=data.options["pooling"]["min_clients"]),
+        "estimates": estimate_tables(data, site, compare(data) if compared is None else compared),
     }
 
 
@@ -103,8 +125,8 @@ def facts(status: dict[str, Any]) -> list[tuple[str, str]]:
     return [*known, *([("Instruments", instruments)] if instruments else [])]
 
 
-def estimate_tables(data: ReportData, site: str) -> list[Table]:
-    """Return the site's estimates with the pooled ones beside them, one table a question."""
+def compare(data: ReportData) -> list[Compared]:
+    """Return what the pages of all sites show of every question."""
     made = []
     for question, (rows, types, label, title) in ESTIMATES.items():
         if not data.tables.get(question):
@@ -113,26 +135,40 @@ def estimate_tables(data: ReportData, site: str) -> list[Table]:
         chosen = common.distinct(table[table["estimate_type"].isin(types)] if types else table)
         if "op" in chosen:
             chosen = chosen[chosen["op"] == "~"]
-        made.append(_beside(data, chosen, site, label, title, f"estimates-{slug(question)}"))
+        name = functools.partial(NAMES[question], data) if label is None else label
+        by_site: dict[str, list[Any]] = {}
+        by_identity: dict[tuple[str, ...], list[Any]] = {}
+        pooled: dict[tuple[str, ...], Any] = {}
+        for row in common.tuples(chosen):
+            if row.site != contract.POOLED:
+                by_site.setdefault(row.site, []).append(row)
+                by_identity.setdefault(_identity(row, name), []).append(row)
+            elif row.method != "two_stage_sem":
+                pooled.setdefault(_identity(row, name), row)
+        made.append(Compared(f"estimates-{slug(question)}", title, name, by_site, pooled, by_identity))
     return made
 
 
-def _beside(data: ReportData, table: pd.DataFrame, site: str, label: Any, title: str, id: str) -> Table:
-    pooled = {}
-    for row in common.tuples(common.pooled_rows(table)):
-        if row.method != "two_stage_sem":
-            pooled.setdefault(_identity(row, label), row)
+def estimate_tables(data: ReportData, site: str, compared: Sequence[Compared] | None = None) -> list[Table]:
+    """Return the site's estimates with the pooled ones and the range of the other sites beside them, one table a question."""
+    return [_beside(data, one, site) for one in (compare(data) if compared is None else compared)]
+
+
+def _beside(data: ReportData, compared: Compared, site: str) -> Table:
     rows = []
-    for row in common.tuples(common.select(table, site=site)):
-        beside = pooled.get(_identity(row, label))
+    for row in compared.rows.get(site, ()):
+        identity = _identity(row, compared.label)
+        beside = compared.pooled.get(identity)
+        shown = beside is not None and not _tells_of_few(data, row, beside)
         rows.append(
             (
-                Cell(label(row)),
+                Cell(compared.label(row)),
                 number_cell(common.estimate_text(row, data.decimals), row.estimate if common.has_number(row) else None),
                 number_cell(common.interval_text(row, data.decimals), row.ci_low),
                 common.count_cell(row.n_clients),
-                _pooled_cell(data, beside),
-                Cell(common.interval_text(beside, data.decimals) if beside is not None else numbers.UNKNOWN),
+                _pooled_cell(data, beside) if shown or beside is None else Cell("withheld", ""),
+                Cell(common.interval_text(beside, data.decimals) if shown else numbers.UNKNOWN),
+                Cell(_range_of_others(data, compared.sites.get(identity, ()), site)),
                 Cell(common.remark(row)),
             )
         )
@@ -143,9 +179,39 @@ def _beside(data: ReportData, table: pd.DataFrame, site: str, label: Any, title:
         Column("Clients", True),
         Column("All sites", True),
         Column(f"{data.level} CI, all sites", True),
+        Column("Other sites, lowest to highest", True, optional=True),
         Column("Remark", wide=True, optional=True),
     )
-    return Table(id, title, columns, tuple(rows), empty="This site contributes nothing here.")
+    return Table(compared.id, compared.title, columns, tuple(rows), empty="This site contributes nothing here.")
+
+
+FEWEST_OTHERS = 3
+"""Sites below whose number the range of the others would tell of single sites."""
+COMPARING = (
+    "The range of the other sites is shown where at least {sites} of them have a number that rests on {clients} clients or more; the "
+    "result over all sites is withheld where it would tell of fewer than {clients} clients elsewhere. No row of another site stands "
+    "on this page."
+)
+
+
+def _tells_of_few(data: ReportData, own: Any, pooled: Any) -> bool:
+    """Tell whether a pooled row, with the site's own row taken away, would tell of few clients of other sites."""
+    if not (numbers.known(pooled.n_clients) and numbers.known(own.n_clients) and common.has_number(own)):
+        return False
+    return 0 < pooled.n_clients - own.n_clients < data.options["pooling"]["min_clients"]
+
+
+def _range_of_others(data: ReportData, rows: Sequence[Any], site: str) -> str:
+    """Return the lowest and highest estimate of other sites; a dash where single sites could be told from it."""
+    fewest = data.options["pooling"]["min_clients"]
+    others = [
+        row for row in rows if row.site != site and common.has_number(row) and numbers.known(row.n_clients) and row.n_clients >= fewest
+    ]
+    if len({row.site for row in others}) < FEWEST_OTHERS:
+        return numbers.UNKNOWN
+    show = common.form(others[0].estimate_type)
+    values = [row.estimate for row in others]
+    return f"{show(min(values), data.decimals)} to {show(max(values), data.decimals)}"
 
 
 def _identity(row: Any, label: Any) -> tuple[str, ...]:

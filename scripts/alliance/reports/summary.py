@@ -107,7 +107,7 @@ def how_sure(data: ReportData, flagged: Sequence[tuple[str, str]]) -> list[str]:
     if data.preregistration is None:
         sentences.append("Nothing was registered before the data were looked at, so that all results are exploratory.")
     if data.guide.faults:
-        many = f"{numbers.count(len(flagged))} of {numbers.count(len(data.guide.faults))} common faults of studies of the alliance"
+        many = f"{numbers.count(len(flagged))} of {numbers.count(len(data.guide.faults))} points at which reviewers find fault"
         sentences.append(f"A check by machine flags {many}{':' if flagged else '.'}")
     return sentences
 

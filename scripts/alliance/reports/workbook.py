@@ -129,14 +129,9 @@ def _contents(found: Sequence[Sheet], facts: Sequence[tuple[str, str]]) -> Itera
         yield [(value, _PLAIN) for value in (sheet.name, sheet.question, sheet.table, held, len(sheet.frame))]
     yield []
     yield [(head, _BOLD) for head in ("Column", "Question", "Table", "What it means")]
-    for meanings in (contract.COLUMN_MEANINGS, contract.HETEROGENEITY_MEANINGS):
+    for tables, meanings in (("all", contract.COLUMN_MEANINGS), ("those that pool sites", contract.HETEROGENEITY_MEANINGS)):
         for column, meaning in meanings.items():
-            yield [
-                (column, _PLAIN),
-                ("all", _PLAIN),
-                ("all" if meanings is contract.COLUMN_MEANINGS else "pooled", _PLAIN),
-                (meaning, _PLAIN),
-            ]
+            yield [(value, _PLAIN) for value in (column, "all", tables, meaning)]
     for sheet in {(sheet.question, sheet.table): sheet for sheet in found}.values():
         schema = _schema(sheet)
         for column, meaning in (schema.keys if schema else {}).items():
@@ -217,9 +212,8 @@ def _package(names: Sequence[str]) -> dict[str, Iterable[str]]:
     kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
     numbers = range(1, len(names) + 1)
     types = "".join(f'<Override PartName="/xl/worksheets/sheet{n}.xml" ContentType="{kind}.worksheet+xml"/>' for n in numbers)
-    listed = "".join(
-        f'<sheet name="{escape(name, {chr(34): "&quot;"})}" sheetId="{n}" r:id="rId{n}"/>' for n, name in enumerate(names, start=1)
-    )
+    quoted = [escape(name, {'"': "&quot;"}) for name in names]
+    listed = "".join(f'<sheet name="{name}" sheetId="{n}" r:id="rId{n}"/>' for n, name in zip(numbers, quoted, strict=True))
     linked = "".join(f'<Relationship Id="rId{n}" Type="{_RELATIONS}/worksheet" Target="worksheets/sheet{n}.xml"/>' for n in numbers)
     more = "".join(
         f'<Relationship Id="rId{len(names) + n}" Type="{_RELATIONS}/{part}" Target="{part}.xml"/>'

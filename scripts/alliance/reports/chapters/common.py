@@ -77,6 +77,10 @@ BOUNDED_TYPES = frozenset(
         "akaike_weight",
         "kappa",
         "pabak",
+        "autocorrelation",
+        "r_squared_contrast",
+        "synchrony",
+        "term_reliability",
     }
 )
 RATIO_TYPES = frozenset({"hazard_ratio", "odds_ratio", "observed_to_expected", "transition_odds"})
@@ -227,7 +231,13 @@ def form(estimate_type: str) -> Any:
     """Return the way numbers of a type are printed."""
     if estimate_type in PERCENT_TYPES:
         return _percent
+    if estimate_type == "p_value":
+        return _p_value
     return numbers.bounded if estimate_type in BOUNDED_TYPES else numbers.decimal
+
+
+def _p_value(value: Any, decimals: int = 3) -> str:
+    return numbers.p_alone(value)
 
 
 def _percent(value: Any, decimals: int = 0) -> str:
@@ -298,7 +308,7 @@ def remark(row: Any) -> str:
         return ""
     if row.reason.startswith(SITE_LEFT_OUT):
         return _sentence(SITE_LEFT_OUT)
-    return brief(_sentence(row.reason.removeprefix(f"{NOT_ESTIMABLE}: ")), REMARK_CHARACTERS)
+    return numbers.typeset(brief(_sentence(row.reason.removeprefix(f"{NOT_ESTIMABLE}: ")), REMARK_CHARACTERS))
 
 
 def _sentence(text: str) -> str:
@@ -401,7 +411,8 @@ def not_estimable(data: ReportData, table: pd.DataFrame, name: Any) -> tuple[str
             subjects = by_reason.setdefault(row.reason.removeprefix(f"{NOT_ESTIMABLE}: "), [])
             if name(row) not in subjects:
                 subjects.append(name(row))
-    return tuple(f"{_named(subjects)}: {brief(reason, REMARK_CHARACTERS)}.".replace("..", ".") for reason, subjects in by_reason.items())
+    told = ((_named(subjects), brief(reason, REMARK_CHARACTERS)) for reason, subjects in by_reason.items())
+    return tuple(numbers.typeset(f"{subjects}: {reason}.".replace("..", ".")) for subjects, reason in told)
 
 
 def _named(subjects: list[str]) -> str:
@@ -462,4 +473,4 @@ def site_table(data: ReportData, table: pd.DataFrame, id: str, caption: str, lab
 
 def caution(row: Any) -> str:
     """Return why an estimate must be read with care, in a sentence; empty where nothing is flagged."""
-    return f"Read with care: {brief(row.reason, REMARK_CHARACTERS)}." if row.status == "flagged" else ""
+    return numbers.typeset(f"Read with care: {brief(row.reason, REMARK_CHARACTERS)}.") if row.status == "flagged" else ""

@@ -11,7 +11,7 @@ from alliance.issues import brief
 from alliance.questions.congruence_profiles import AS_GIVEN, LESS_MEAN, LIKENESS, WITH_OUTCOME, WITH_STAYING
 from alliance.questions.invariance_rows import may_compare
 from alliance.reports import numbers
-from alliance.reports.chapters import common
+from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Part, Table, listed, number_cell, slug
 from alliance.reports.figures_congruence import Region, surface_map
 from alliance.reports.figures_outcome import stacked_shares
@@ -84,6 +84,7 @@ def build(data: ReportData) -> Chapter:
             Part("surfaces", "Does agreement matter?", ()),
             *maps(data, tables["response_surface"]),
             surface_table(data, tables["response_surface"]),
+            *published.words_alone(data, QUESTION),
             *details(data, tables),
         ),
         limits=(*LIMITS, comparison_limit(data, tables["agreement"])),
@@ -122,10 +123,11 @@ def site_rows(data: ReportData) -> pd.DataFrame:
     return rows[rows["estimate_type"].isin(["icc", "concordance", "mean_difference", "limit_of_agreement"])]
 
 
-def statistic_name(row: Any) -> str:
+def statistic_name(data: ReportData, row: Any) -> str:
     """Return what a row of agreement is of."""
-    unit = " (SD)" if row.unit == "sd" else ""
-    return f"{common.words(row.statistic)}{unit}"
+    first, second = raters(data)
+    name = f"{first} minus {second}" if row.statistic == "first minus second" else row.statistic
+    return common.words(name) + (" (SD)" if row.unit == "sd" else "")
 
 
 def higher_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
@@ -482,7 +484,7 @@ def surface_figure(data: ReportData, table: pd.DataFrame, name: str, part: str) 
     complementary = content["kind"] == "complementarity"
     middle = "in the middle of the scale" if of_scale(data, content, part) else "at the mean of both together"
     # Every site has a level of its own: the surface is told from where both are average.
-    b = [0.0, *(known[f"b{place}"] for place in range(1, 6))]
+    b = [0.0, *(known.get(f"b{place}", 0.0) for place in range(1, 6))]
     words = [side_words(content[side]) for side in ("x", "y")]
     outcome = {"dropout": "Log odds of staying in treatment", "alliance": "Early alliance (SD)"}.get(
         content["outcome"], f"{common.words(content['outcome'])} (SD)"
@@ -590,7 +592,7 @@ def details(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Fold]:
     rows = []
     for name, part in surfaces(data):
         own = chosen(data, table, name, part)
-        told = [condition_words(data, row) for row in common.select(own, index="condition").itertuples()]
+        told = [numbers.typeset(condition_words(data, row)) for row in common.select(own, index="condition").itertuples()]
         weights = common.pooled_rows(table, surface=name, part=part, index="weight")
         best = weights[weights["status"].isin(["estimated", "flagged"])].sort_values("estimate", ascending=False, kind="stable").head(3)
         models = "; ".join(f"{row.term} {numbers.bounded(row.estimate, data.decimals)}" for row in best.itertuples())

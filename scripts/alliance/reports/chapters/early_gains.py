@@ -233,7 +233,9 @@ def caution(partial: pd.DataFrame, row: Any) -> str:
 def partial_name(row: Any) -> str:
     """Return what a partial correlation is about, in words."""
     items = "" if row.items == "as_scored" else f" ({ITEMS.get(row.items, row.items)})"
-    return f"Alliance of {row.window.replace('_', ' ')}{items} given {HELD.get(row.covariates, row.covariates)}"
+    named = row.window.replace("_", " ")
+    lead = f"Alliance of {named}" if named.startswith("session") else f"{named[:1].upper()}{named[1:]} alliance"
+    return f"{lead}{items} given {HELD.get(row.covariates, row.covariates)}"
 
 
 def partial_rows(partial: pd.DataFrame, kind: str) -> list[Any]:
@@ -357,7 +359,7 @@ def sudden_table(data: ReportData, table: pd.DataFrame) -> Table:
 
 def rules(table: pd.DataFrame) -> str:
     """Return the rules that the sites followed."""
-    told = list(dict.fromkeys(rule for rule in common.site_rows(table)["rule"] if rule))
+    told = list(dict.fromkeys(numbers.typeset(rule) for rule in common.site_rows(table)["rule"] if rule))
     return f"Rule{'s' if len(told) > 1 else ''}: {'; '.join(told[:3])}." if told else ""
 
 

@@ -21,6 +21,7 @@ def build(data: ReportData, question: str) -> Chapter:
         question=f"Results of the question “{common.words(question).lower()}”, pooled over sites.",
         sources=(question,),
         blocks=tuple(_table(data, question, name, table) for name, table in tables.items()),
+        limits=("These numbers stand as the tables hold them: associations in what was observed, which show by themselves no cause.",),
         missing=tuple(message for table in tables.values() for message in _missing(data, table)),
     )
 

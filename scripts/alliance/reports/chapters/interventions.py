@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.reports import figures, numbers
-from alliance.reports.chapters import common
+from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Part, Table, listed
 from alliance.reports.figures import ForestRow
 from alliance.reports.inputs import ReportData
@@ -68,11 +68,28 @@ def build(data: ReportData) -> Chapter:
             curve_table(data, curves),
             Part("interventions-transitions", "What follows a challenge, and what repairs a rupture", ()),
             transition_table(data, transitions),
+            *published.tables(data, QUESTION, lambda table, row: published_name(data, table, row)),
             *details(data, tables),
         ),
         limits=LIMITS,
         missing=missing(data, tables),
     )
+
+
+def published_name(data: ReportData, table: str, row: Any) -> str:
+    """Return what a claim of the review is about; empty for rows beside those that the chapter tells of."""
+    if row.alliance_rater != rater(data):
+        return ""
+    if table == "transitions":
+        if row.topic != "after_event" or row.method != ONE_STAGE:
+            return ""
+        return f"{event_name(data, row.response)} after a challenge, strong against weak alliance (odds ratio)"
+    if table == "events" and row.topic == "frequency" and row.claim != "H1":
+        return f"{event_name(data, row.event)}, alliance one session later" if row.explained == "alliance" else ""
+    if table == "events" and row.topic in ("accuracy", "in_ruptures", "initially_poor"):
+        about = event_name(data, row.event) if row.event else ""
+        return ", ".join(part for part in (common.words(row.topic), about, getattr(row, "term", "")) if part)
+    return ""
 
 
 def section(data: ReportData) -> dict[str, Any]:

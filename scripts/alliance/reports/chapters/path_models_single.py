@@ -525,7 +525,8 @@ def _few(sites: pd.DataFrame, every: bool) -> pd.DataFrame:
 
 def _semopy_note(data: ReportData, model: str) -> str:
     rows = with_number(common.pooled_rows(rows_of(data, "diagnostics", model=model, estimate_type="largest_difference")))
-    return "".join(f"Largest difference from the estimates of semopy: {row.estimate:.1g} SD." for row in rows.head(1).itertuples())
+    told = (numbers.decimal(row.estimate, 3) if row.estimate >= 0.001 else "less than 0.001" for row in rows.head(1).itertuples())
+    return "".join(f"Largest difference from the estimates of semopy: {difference} SD." for difference in told)
 
 
 def _fit_cell(row: Any, index: str) -> Cell:

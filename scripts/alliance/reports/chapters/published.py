@@ -11,7 +11,7 @@ from alliance.questions.benchmarks import Benchmark
 from alliance.reports import numbers
 from alliance.reports.bibliography import short
 from alliance.reports.chapters import common
-from alliance.reports.elements import Cell, Column, Table, number_cell, slug
+from alliance.reports.elements import Cell, Column, Part, Table, number_cell, slug
 from alliance.reports.inputs import ReportData
 
 
@@ -64,7 +64,7 @@ def rows_of(data: ReportData, question: str, name: Callable[[str, Any], str]) ->
                         numbers.points(row.difference) if one.unit == "r_squared" else show(row.difference, *digits), row.difference
                     ),
                     Cell(source),
-                    Cell(one.note),
+                    Cell(numbers.typeset(one.note)),
                 )
             )
     return rows
@@ -85,6 +85,13 @@ def table(data: ReportData, id: str, caption: str, rows: Sequence[tuple[Cell, ..
     columns = tuple(Column(label, label in labels[2:6], label == labels[-1], label in labels[4:6]) for label in labels)
     note = "Published figures stand beside the new ones for orientation; nothing is tested against them. Claims: benchmarks.yaml."
     return Table(id, caption, columns, tuple(rows), note=note, folded=folded)
+
+
+def words_alone(data: ReportData, question: str) -> list[Part]:
+    """Return what the review says on a question where it gives no figure, as a part of a chapter; none where it says nothing."""
+    said = dict.fromkeys(one.note for one in data.benchmarks if one.question == question and one.shown and one.value is None and one.note)
+    sentences = tuple(numbers.typeset(note).replace("'", "’") for note in said)
+    return [Part(f"published-{slug(question)}", "What the review says", sentences)] if said else []
 
 
 def has_new(row: tuple[Cell, ...]) -> bool:
