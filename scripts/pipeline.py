@@ -408,6 +408,12 @@ def publish(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatu
     if result.returncode == ExitStatus.REFUSED:
         say("Nothing was published; the bundle that was published before stands as it was.")
         return ExitStatus.REFUSED
+    # The page of all reports leads to the bundle; that it does so now is no reason to look at the results again.
+    files = last_run.given_files(study)
+    complete = last_run.is_complete(study, given.scenarios, files)
+    link_reports(study)
+    if complete:
+        last_run.record(study, given.scenarios, files)
     say(f"published: {study.folder / publish_bundle.FOLDER}")
     return status
 
