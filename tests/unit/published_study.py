@@ -78,7 +78,9 @@ def status(site: str, clients: int = 60, therapists: int = 10, **other: Any) -> 
 SITES = ("birch", "cedar", "elm", "oak", "rowan")
 
 
-def study(tables: dict[str, dict[str, pd.DataFrame]] | None = None, statuses: list[dict[str, Any]] | None = None, **other: Any) -> ReportData:
+def study(
+    tables: dict[str, dict[str, pd.DataFrame]] | None = None, statuses: list[dict[str, Any]] | None = None, **other: Any
+) -> ReportData:
     """Return a study with the given tables and sites, and nothing else."""
     return dataclasses.replace(
         report_study.study(),

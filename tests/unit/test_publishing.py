@@ -53,7 +53,9 @@ def test_every_number_column_of_every_table_is_declared(schema):
 
 def test_a_number_column_that_is_not_declared_stops_publishing(monkeypatch):
     schema = contract.table(*SITE_EFFECTS)
-    wider = dataclasses.replace(schema, keys={**schema.keys, "oldest_client": "age of the oldest client"}, numbers=(*schema.numbers, "oldest_client"))
+    wider = dataclasses.replace(
+        schema, keys={**schema.keys, "oldest_client": "age of the oldest client"}, numbers=(*schema.numbers, "oldest_client")
+    )
     monkeypatch.setattr(contract, "TABLES", tuple(wider if one is schema else one for one in contract.TABLES))
     frame = table(*SITE_EFFECTS, [row(**EFFECT) | {"oldest_client": 71}])
     with pytest.raises(DisclosureError, match=r"oldest_client.*declare it"):
@@ -140,7 +142,12 @@ def test_the_last_hidden_share_of_a_whole_takes_another_with_it():
         for name, n in parts.items()
     ]
     made = gated_rows("early_gains", "change_categories", rows).set_index("category")
-    assert made["status"].to_dict() == {"recovered": "estimated", "improved": "estimated", "unchanged": "withheld", "deteriorated": "withheld"}
+    assert made["status"].to_dict() == {
+        "recovered": "estimated",
+        "improved": "estimated",
+        "unchanged": "withheld",
+        "deteriorated": "withheld",
+    }
 
 
 def test_counts_of_few_events_are_empty_and_others_rounded():
@@ -179,14 +186,20 @@ def test_rows_without_numbers_tell_no_small_counts():
     ("reason", "published"),
     [
         ("part of it came after for 3 of 50 clients: so", "part of it came after for some clients: so"),
-        ("few clients: 2.1 for each free parameter (convention: at least 5)", "few clients for each free parameter (convention: at least 5)"),
+        (
+            "few clients: 2.1 for each free parameter (convention: at least 5)",
+            "few clients for each free parameter (convention: at least 5)",
+        ),
         ("with 4 therapists only a correlation of 0.74 or more could be detected (power 0.8)", None),
         ("fewer than 5 therapists (4): clients taken as independent", "fewer than 5 therapists: clients taken as independent"),
         ("no interval: 1 of 9 resamples had no proper solution", "no interval: some of some resamples had no proper solution"),
         ("7 clients left early", "some clients left early"),
         ("2 of 6 site estimates flagged (see the sites' rows)", "2 of 6 site estimates flagged (see the sites' rows)"),
         ("the raters used different instruments (wai_36 and vtas)", "the raters used different instruments (wai_36 and vtas)"),
-        ("needs 72 clients with all 12 variables of sessions 1 to 5; has 30", "needs 72 clients with all 12 variables of sessions 1 to 5; has fewer"),
+        (
+            "needs 72 clients with all 12 variables of sessions 1 to 5; has 30",
+            "needs 72 clients with all 12 variables of sessions 1 to 5; has fewer",
+        ),
     ],
 )
 def test_reasons_keep_limits_and_lose_counts(reason, published):
@@ -228,8 +241,16 @@ def test_curves_show_points_between_which_enough_clients_left_and_stop_where_few
 def test_small_sites_stand_together_and_are_named_nowhere():
     sites = [status("birch", 80, 12), status("cedar", 60, 9), status("elm", 16, 4), status("oak", 12, 3)]
     effects = [row(site, clients, 3, **EFFECT) for site, clients in (("birch", 75), ("cedar", 55), ("elm", 15), ("oak", 12))]
-    left_out = [row(POOLED, 157 - n, 20, site_left_out=site, n_sites=3, **EFFECT) for site, n in (("birch", 75), ("cedar", 55), ("elm", 15), ("oak", 12))]
-    tables = {"alliance_outcome": {"site_effects": table(*SITE_EFFECTS, effects), "leave_one_out": table("alliance_outcome", "leave_one_out", left_out)}}
+    left_out = [
+        row(POOLED, 157 - n, 20, site_left_out=site, n_sites=3, **EFFECT)
+        for site, n in (("birch", 75), ("cedar", 55), ("elm", 15), ("oak", 12))
+    ]
+    tables = {
+        "alliance_outcome": {
+            "site_effects": table(*SITE_EFFECTS, effects),
+            "leave_one_out": table("alliance_outcome", "leave_one_out", left_out),
+        }
+    }
     data = dataclasses.replace(study(tables, sites), options=without_sites(["oak"]))
     made = gate(data, {}, PUBLIC)
     assert [(one["site"], one["label"], one["counts"]["clients"]) for one in made.data.statuses] == [
@@ -256,7 +277,9 @@ def test_one_small_site_takes_the_next_smallest_with_it():
 
 
 @pytest.mark.parametrize(
-    "small", [{"clients": 19}, {"therapists": 2}, {"therapists": 0}, {"largest_caseload_share": 0.71}], ids=["clients", "therapists", "unknown", "dominance"]
+    "small",
+    [{"clients": 19}, {"therapists": 2}, {"therapists": 0}, {"largest_caseload_share": 0.71}],
+    ids=["clients", "therapists", "unknown", "dominance"],
 )
 def test_a_site_is_shown_by_itself_only_within_all_limits(small):
     sites = [status("birch"), status("cedar"), status("elm", **small), status("oak", clients=30)]
@@ -290,7 +313,15 @@ def test_no_site_at_all_publishes_pages_without_numbers():
 
 
 def test_the_flow_tells_of_no_few_clients():
-    flow = {"sent": 66, "withdrawn": 2, "test_records": 0, "without_usable_rows": 0, "cleaned": 64, "with_ratings": 61, "with_session_ratings": 48}
+    flow = {
+        "sent": 66,
+        "withdrawn": 2,
+        "test_records": 0,
+        "without_usable_rows": 0,
+        "cleaned": 64,
+        "with_ratings": 61,
+        "with_session_ratings": 48,
+    }
     sites = [status("birch"), status("elm", flow=flow)]
     public = gated({}, statuses=sites).data.statuses[1]["flow"]
     assert public == {"sent": 65, "cleaned": 65, "with_session_ratings": 50, "test_records": 0, "without_usable_rows": 0}
@@ -299,7 +330,11 @@ def test_the_flow_tells_of_no_few_clients():
 
 
 def test_files_contacts_and_hashes_stay_at_home():
-    sites = [status("birch", site_facts={"country": "DE", "contact": "Dr A. Body, a.body@clinic.example", "treatment_menu": "CBT since 3 May 2019"})]
+    sites = [
+        status(
+            "birch", site_facts={"country": "DE", "contact": "Dr A. Body, a.body@clinic.example", "treatment_menu": "CBT since 3 May 2019"}
+        )
+    ]
     made = gated({}, statuses=sites).data
     assert made.statuses[0]["site_facts"] == {"country": "DE"}
     assert [file["file"] for file in made.statuses[0]["files"]] == ["1 file"]
@@ -309,16 +344,28 @@ def test_files_contacts_and_hashes_stay_at_home():
 
 def test_faults_are_told_by_kind_without_places_and_values():
     data = study()
-    found = [Issue("V01", Severity.CELL, f"The value {value} is outside", "Fix.", "elm", "a.csv", "", value, "WAI3", str(value), 4) for value in (21, 22, 23)]
+    found = [
+        Issue("V01", Severity.CELL, f"The value {value} is outside", "Fix.", "elm", "a.csv", "", value, "WAI3", str(value), 4)
+        for value in (21, 22, 23)
+    ]
     found += [Issue("R04", Severity.ROW, "The row stands twice", "Fix.", "oak", "b.csv", "", 203, "", "", 9)]
     made = gate(dataclasses.replace(data, issues=found), {}, PUBLIC).data.issues
-    assert [(one.site, one.code, one.n_affected, one.file, one.row, one.column, one.value_shown) for one in made] == [("elm", "V01", 10, "", None, "", "")]
+    assert [(one.site, one.code, one.n_affected, one.file, one.row, one.column, one.value_shown) for one in made] == [
+        ("elm", "V01", 10, "", None, "", "")
+    ]
     assert "2" not in made[0].message
 
 
 def test_statistics_of_scales_rest_on_enough_clients():
     moments = pd.DataFrame(
-        {"site": ["elm"] * 2, "instrument": ["wai_sr"] * 2, "scale": ["total"] * 2, "n_clients": [58, 9], "n_rows": [412, 30], "mean": [3.9123, 4.0]}
+        {
+            "site": ["elm"] * 2,
+            "instrument": ["wai_sr"] * 2,
+            "scale": ["total"] * 2,
+            "n_clients": [58, 9],
+            "n_rows": [412, 30],
+            "mean": [3.9123, 4.0],
+        }
     )
     made = gate(dataclasses.replace(study(), scale_moments=moments), {}, PUBLIC).data.scale_moments
     assert made[["n_clients", "n_rows", "mean"]].to_numpy().tolist() == [[60, 410, 3.91]]
@@ -336,7 +383,13 @@ def test_the_only_hidden_site_of_a_pooled_number_takes_another_with_it():
     tables = {"alliance_outcome": {"site_effects": table(*SITE_EFFECTS, rows), "pooled": table("alliance_outcome", "pooled", pooled)}}
     made = gated(tables).data.tables["alliance_outcome"]
     effects = made["site_effects"].set_index("site")
-    assert effects["status"].to_dict() == {"birch": "estimated", "cedar": "estimated", "elm": "withheld", "oak": "withheld", "rowan": "estimated"}
+    assert effects["status"].to_dict() == {
+        "birch": "estimated",
+        "cedar": "estimated",
+        "elm": "withheld",
+        "oak": "withheld",
+        "rowan": "estimated",
+    }
     assert made["pooled"]["status"].tolist() == ["estimated"]
 
 
@@ -478,7 +531,9 @@ def test_an_acceptance_names_a_person(tmp_path, name):
 
 
 def test_no_digest_of_a_run_rests_on_how_it_is_published(tmp_path):
-    plain, other = (load(configuration(tmp_path / name, section)) for name, section in (("a", "  profile: public\n"), ("b", "  profile: share\n")))
+    plain, other = (
+        load(configuration(tmp_path / name, section)) for name, section in (("a", "  profile: public\n"), ("b", "  profile: share\n"))
+    )
     assert plain.scenarios == other.scenarios
     assert plain.publish != other.publish
 
@@ -533,7 +588,10 @@ def test_gating_is_deterministic_idempotent_and_free_of_order():
         data,
         statuses=list(reversed(data.statuses)),
         issues=random.Random(3).sample(list(data.issues), len(data.issues)),
-        tables={question: {name: frame.sample(frac=1, random_state=2) for name, frame in found.items()} for question, found in data.tables.items()},
+        tables={
+            question: {name: frame.sample(frac=1, random_state=2) for name, frame in found.items()}
+            for question, found in data.tables.items()
+        },
     )
     third, again = gate(shuffled, {}, PUBLIC), gate(first.data, first.sensitivity, PUBLIC)
     assert first.decisions == second.decisions == third.decisions
@@ -548,9 +606,15 @@ def test_gating_is_deterministic_idempotent_and_free_of_order():
 @pytest.mark.parametrize("limits", [PUBLIC, SHARE], ids=["public", "share"])
 def test_gated_tables_keep_the_contract(limits):
     made = gate(report_study.study(), {}, limits).data
-    found = {f"{question}/{name}": contract.faults(frame, question, name) for question in made.tables for name, frame in made.tables[question].items()}
+    found = {
+        f"{question}/{name}": contract.faults(frame, question, name)
+        for question in made.tables
+        for name, frame in made.tables[question].items()
+    }
     before = {
-        f"{question}/{name}": contract.faults(frame, question, name) for question, tables in report_study.study().tables.items() for name, frame in tables.items()
+        f"{question}/{name}": contract.faults(frame, question, name)
+        for question, tables in report_study.study().tables.items()
+        for name, frame in tables.items()
     }
     assert {name: faults for name, faults in found.items() if faults and faults != before[name]} == {}
 

@@ -31,7 +31,13 @@ def test_a_margin_gives_the_only_hidden_cell_away():
 def test_cells_in_rows_and_columns_are_solved_together():
     # Rows (a b | c d) and columns (a c | b d): each line hides two cells; a total more than the lines say gives all away.
     names = ("a", "b", "c", "d")
-    limits = dict.fromkeys(names, (0.0, np.inf)) | {"r1": (3.0, 3.0), "r2": (9.0, 9.0), "c1": (8.0, 8.0), "c2": (4.0, 4.0), "ad": (1.0, 1.0)}
+    limits = dict.fromkeys(names, (0.0, np.inf)) | {
+        "r1": (3.0, 3.0),
+        "r2": (9.0, 9.0),
+        "c1": (8.0, 8.0),
+        "c2": (4.0, 4.0),
+        "ad": (1.0, 1.0),
+    }
     lines = [Sum("r1", ("a", "b")), Sum("r2", ("c", "d")), Sum("c1", ("a", "c")), Sum("c2", ("b", "d"))]
     assert attack.exposed(limits, lines, names) == []
     found = attack.exposed(limits, [*lines, Sum("ad", ("a", "d"))], names)

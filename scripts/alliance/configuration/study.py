@@ -378,7 +378,9 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     faults += found
     if faults:
         raise ConfigurationError(faults)
-    return Study(folder, config_path.name, scenarios, reasons, sites, not_sites, questions, instrument_files, withdrawn, registered, _publish(raw))
+    return Study(
+        folder, config_path.name, scenarios, reasons, sites, not_sites, questions, instrument_files, withdrawn, registered, _publish(raw)
+    )
 
 
 def _resolved(raw: dict[str, Any], lines: dict[KeyPath, int], name: str) -> dict[str, Any]:

@@ -57,7 +57,9 @@ class Sum:
     parts: tuple[str, ...]
 
 
-def exposed(limits: Mapping[str, tuple[float, float]], sums: Sequence[Sum], hidden: Sequence[str], within: float = 1.0) -> list[tuple[str, float, float]]:
+def exposed(
+    limits: Mapping[str, tuple[float, float]], sums: Sequence[Sum], hidden: Sequence[str], within: float = 1.0
+) -> list[tuple[str, float, float]]:
     """Return the hidden cells that the sums leave within less than a given width.
 
     Parameters
@@ -106,7 +108,9 @@ def exposed(limits: Mapping[str, tuple[float, float]], sums: Sequence[Sum], hidd
         at = int(component[place[name]])
         if at not in equations:
             continue
-        low, high = _bounds(matrix[equations[at]][:, members[at]], [limits[names[one]] for one in members[at]], members[at].index(place[name]))
+        low, high = _bounds(
+            matrix[equations[at]][:, members[at]], [limits[names[one]] for one in members[at]], members[at].index(place[name])
+        )
         if high - low < within - MARGIN:
             found.append((name, low, high))
     return found
@@ -141,9 +145,7 @@ def _one_sum(signs: np.ndarray, limits: np.ndarray, target: int) -> tuple[float,
     return low, high
 
 
-def recoverable(
-    tables: Mapping[str, pd.DataFrame], schemas: Mapping[str, Table], round_to: int = 1, within: float = 1.0
-) -> list[Exposed]:
+def recoverable(tables: Mapping[str, pd.DataFrame], schemas: Mapping[str, Table], round_to: int = 1, within: float = 1.0) -> list[Exposed]:
     """Return the hidden counts of clients that published tables give away.
 
     Clients of the sites add up to those of the row over sites. Of shares, the clients in them add up over sites where all sites' clients

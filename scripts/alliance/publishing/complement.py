@@ -49,7 +49,12 @@ def _beside(rows: Rows, profile: Profile) -> int:
     """Hide rows of the same clients split into parts; return how many."""
     hidden = 0
     for key in columns.variants(rows.schema):
-        names = [name for name in rows.schema.identifying if name not in (key, *columns.VERDICTS)] + ["owner", "method", "estimate_type", "claim"]
+        names = [name for name in rows.schema.identifying if name not in (key, *columns.VERDICTS)] + [
+            "owner",
+            "method",
+            "estimate_type",
+            "claim",
+        ]
         frame = _stacked([rows], names)
         shares = frame[rows.shares()]
         hidden += _hide_smallest([rows], shares, shares[shares["withheld"]], profile)

@@ -36,7 +36,9 @@ def rounded_spreads(values: pd.Series) -> pd.Series:
         made = np.round(numbers / scale) * scale
     made = np.where(np.isfinite(numbers) & (numbers != 0), made, numbers)
     # Back to the nearest number that has these digits, free of the error of the multiplication.
-    return pd.Series([float(f"{value:.{SIGNIFICANT}g}") if np.isfinite(value) else value for value in made], index=values.index, dtype=float)
+    return pd.Series(
+        [float(f"{value:.{SIGNIFICANT}g}") if np.isfinite(value) else value for value in made], index=values.index, dtype=float
+    )
 
 
 def rounded_p_values(values: pd.Series) -> pd.Series:

@@ -20,7 +20,9 @@ def thin(rows: Rows, profile: Profile) -> None:
     """
     if rows.place not in columns.CURVES:
         return
-    curve = rows.groups([key for key in rows.schema.identifying if key not in rows.schema.steps] + ["owner", "estimate_type", "claim", "method"])
+    curve = rows.groups(
+        [key for key in rows.schema.identifying if key not in rows.schema.steps] + ["owner", "estimate_type", "claim", "method"]
+    )
     step = rows.schema.steps[0]
     inside, outside = rows.counted()
     falling = rows.frame["estimate_type"].eq("share_in_treatment").to_numpy()

@@ -74,7 +74,9 @@ def scale_moments(moments: pd.DataFrame, shown: Shown, profile: Profile, ledger:
     numbers = [name for name in moments if pd.api.types.is_numeric_dtype(moments[name])]
     unknown = [name for name in numbers if name not in MOMENTS]
     if unknown:
-        raise DisclosureError(f"statistics of scales: column {name} is not declared (scripts/alliance/publishing/details.py)" for name in unknown)
+        raise DisclosureError(
+            f"statistics of scales: column {name} is not declared (scripts/alliance/publishing/details.py)" for name in unknown
+        )
     at = moments["site"]
     clients = moments["n_clients"].to_numpy(dtype=float)
     least = at.map(shown.therapists).to_numpy(dtype=float) - np.fmax(at.map(shown.clients).to_numpy(dtype=float) - clients, 0)

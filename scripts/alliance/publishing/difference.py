@@ -30,7 +30,9 @@ def between_scenarios(tables: Sequence[Rows], profile: Profile) -> None:
             continue
         base = rows.frame["scenario"].eq(BASE).to_numpy()
         headline = rows.frame["headline"]
-        by_headline = pd.DataFrame({"clients": rows.clients, "therapists": rows.numbers("n_therapists")})[base].groupby(headline[base]).first()
+        by_headline = (
+            pd.DataFrame({"clients": rows.clients, "therapists": rows.numbers("n_therapists")})[base].groupby(headline[base]).first()
+        )
         clients, therapists = (
             np.abs(values - headline.map(by_headline[name]).to_numpy(dtype=float))
             for name, values in (("clients", rows.clients), ("therapists", rows.numbers("n_therapists")))
@@ -85,8 +87,11 @@ def from_last(
         enough |= np.abs(_rounded(exact["clients"], profile) - n_old) == 0
     few = shown & matched & ~was_hidden & changed & ~enough & ~np.isnan(n_old)
     size = np.fmin(exact["clients"], np.fmin(exact["inside"], exact["outside"]))
-    newly = shown & was_hidden & (not same_data) & ~(
-        (size >= 2 * profile.min_clients - 1) & (exact["therapists"] >= 2 * profile.min_therapists - 1)
+    newly = (
+        shown
+        & was_hidden
+        & (not same_data)
+        & ~((size >= 2 * profile.min_clients - 1) & (exact["therapists"] >= 2 * profile.min_therapists - 1))
     )
     why = pd.Series(NEWLY, index=frame.index, dtype=object)
     why[few] = [LAST_SHOWN.format(limit=profile.min_clients, clients=f"{count:g}") for count in n_old[few]]

@@ -45,7 +45,9 @@ def _by_site(rows: Rows, tables: Sequence[Rows], profile: Profile) -> np.ndarray
 def _by_sums(rows: Rows, keys: list[str], profile: Profile) -> np.ndarray:
     """Return which rows leave out enough clients and therapists, by the sums over all rows of a group that leaves out each site once."""
     group = rows.groups([*keys, "estimate_type", "claim", "method"])
-    frame = pd.DataFrame({"group": group, "clients": rows.clients, "therapists": rows.numbers("n_therapists"), "sites": rows.numbers("n_sites")})
+    frame = pd.DataFrame(
+        {"group": group, "clients": rows.clients, "therapists": rows.numbers("n_therapists"), "sites": rows.numbers("n_sites")}
+    )
     of_group = frame.groupby("group")
     size = of_group["clients"].transform("count")
     complete = size.eq(of_group["sites"].transform("max") + 1) & size.gt(1)

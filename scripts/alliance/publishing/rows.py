@@ -105,7 +105,9 @@ def in_order(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
     Tables over scenarios and specifications keep their rows as they come: their order says which scenario is which.
     """
     types = table_types(schema)
-    typed = frame.astype({name: "float64" if kind == NUMBER else "Int64" for name, kind in types.items() if kind != TEXT})[list(schema.columns)]
+    typed = frame.astype({name: "float64" if kind == NUMBER else "Int64" for name, kind in types.items() if kind != TEXT})[
+        list(schema.columns)
+    ]
     if schema.question == "sensitivity":
         return typed.reset_index(drop=True)
     keys = [*schema.identifying, "estimate_type", "claim", "_pooled", "site", "method"]

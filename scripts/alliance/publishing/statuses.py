@@ -22,7 +22,12 @@ ROWS = ("rows_in", "rows_used", "rows_quarantined", "rows_excluded_by_rule")
 
 
 def published(
-    statuses: Sequence[Mapping[str, Any]], options: Mapping[str, Any], shown: Shown, profile: Profile, rename: Callable[[str], str], ledger: Ledger
+    statuses: Sequence[Mapping[str, Any]],
+    options: Mapping[str, Any],
+    shown: Shown,
+    profile: Profile,
+    rename: Callable[[str], str],
+    ledger: Ledger,
 ) -> list[dict[str, Any]]:
     """Return the sites' statuses as they may be published, those of hidden sites as one.
 
@@ -59,9 +64,7 @@ def published(
     return made
 
 
-def _one(
-    status: Mapping[str, Any], steps: Sequence[str], profile: Profile, rename: Callable[[str], str], ledger: Ledger
-) -> dict[str, Any]:
+def _one(status: Mapping[str, Any], steps: Sequence[str], profile: Profile, rename: Callable[[str], str], ledger: Ledger) -> dict[str, Any]:
     site, out = status["site"], status["status"] == EXCLUDED
     facts = {name: value for name, value in status.get("site_facts", {}).items() if name in FACTS and not personal.found(str(value))}
     ledger.add(OUTPUT, site, "detail", len(status.get("site_facts", {})) - len(facts))

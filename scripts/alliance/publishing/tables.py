@@ -26,7 +26,9 @@ PROGRAM = ("site", "scenario", "status", "method", "scale", "estimate_type", "cl
 """Text that the program or the configuration chooses from a list."""
 
 
-def judged(tables: Mapping[str, Mapping[str, pd.DataFrame]], schema: Callable[[str, str], Table], shown: Shown, profile: Profile) -> list[Rows]:
+def judged(
+    tables: Mapping[str, Mapping[str, pd.DataFrame]], schema: Callable[[str, str], Table], shown: Shown, profile: Profile
+) -> list[Rows]:
     """Return all tables with the rule by which each row is hidden.
 
     Parameters

@@ -13,7 +13,8 @@ WITHHELD = "withheld"
 _NUMBER = re.compile(r"(?<![\w.\-/])\d+(?:,\d{3})*(?:\.\d+)?(?![\w/]|\.\d)")
 _LEADS = re.compile(
     r"(?:at least|fewer than|more than|under|below|above|or above|convention|power|wave|step|steps|sessions?|to|first|last|level|mean|SD|"
-    r"beyond|needs|limit|points|knots?|percent|than the|of the first|negative|clients_per_parameter|correlation of(?: -?)?|factor is not positive|"
+    r"beyond|needs|limit|points|knots?|percent|than the|of the first|negative|clients_per_parameter|"
+    r"correlation of(?: -?)?|factor is not positive|"
     r"models|that of Satorra|and DeRubeis|window|sessions? \d+ and|\w(?=\())\s*\(?\s*$",
     re.IGNORECASE,
 )
@@ -71,7 +72,11 @@ def everywhere(value: Any, change: Callable[[str], str], without: Iterable[str] 
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
-        return {change(key) if isinstance(key, str) else key: everywhere(one, change, left_out) for key, one in value.items() if key not in left_out}
+        return {
+            change(key) if isinstance(key, str) else key: everywhere(one, change, left_out)
+            for key, one in value.items()
+            if key not in left_out
+        }
     if isinstance(value, (list, tuple)):
         return type(value)(everywhere(one, change, left_out) for one in value)
     return value
