@@ -265,6 +265,14 @@ def test_small_sites_stand_together_and_are_named_nowhere():
     assert (made.data.n_sites, made.data.n_included) == (4, 4)
 
 
+def test_a_hidden_site_called_like_a_word_of_the_configuration_changes_no_key():
+    sites = [status("birch", 80), status("early", 12), status("client", 15)]
+    made = gate(study({"alliance_outcome": {"site_effects": table(*SITE_EFFECTS, [row("birch", **EFFECT)])}}, sites), {}, PUBLIC).data
+    frame = made.tables["alliance_outcome"]["site_effects"]
+    assert frame[["window", "alliance_rater"]].to_numpy().tolist() == [["early", "client"]]
+    assert made.options == study().options
+
+
 def without_sites(names):
     options = report_study.study().options
     return {**options, "pooling": {**options["pooling"], "sites": {**options["pooling"]["sites"], "leave_out": names}}}

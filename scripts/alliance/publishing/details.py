@@ -94,9 +94,7 @@ def scale_moments(moments: pd.DataFrame, shown: Shown, profile: Profile, ledger:
     return kept
 
 
-def provenance(given: Mapping[str, Any], shown: Shown, profile: Profile, rename: Callable[[str], str], ledger: Ledger) -> dict[str, Any]:
+def provenance(given: Mapping[str, Any], ledger: Ledger) -> dict[str, Any]:
     """Return provenance without names and hashes of single files: names tell dates and persons, hashes of short files their content."""
-    inputs = given.get("inputs", [])
-    ledger.add("provenance", "", "detail", len(inputs))
-    kept = {name: value for name, value in given.items() if name != "inputs"}
-    return {**wording.everywhere(kept, rename), "inputs": []}
+    ledger.add("provenance", "", "detail", len(given.get("inputs", [])))
+    return {**given, "inputs": []}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import pandas as pd
 
@@ -79,7 +80,9 @@ def gate(
         return Gated(replace(data, provenance={**data.provenance, MARK: mark}), dict(sensitivity), ())
     ledger = Ledger()
     shown = shown_sites(data.statuses, profile, ledger)
-    rename = wording.renamed(wording.names_of(shown.hidden, data.labels))
+    ids, labels = wording.names_of(shown.hidden, data.labels)
+    rename, of_labels = wording.renamed(ids | labels), wording.renamed(labels)
+    settings = partial(wording.everywhere, labels=of_labels, ids=rename)
     everything = {question: dict(found) for question, found in data.tables.items()} | {SENSITIVITY: dict(sensitivity)}
     judged = tables.judged(everything, _schema, shown, profile)
     difference.between_scenarios(judged, profile)
@@ -91,15 +94,15 @@ def gate(
     over_scenarios = made.pop(SENSITIVITY, {})
     gated = replace(
         data,
-        options=wording.everywhere(data.options, rename),
-        provenance={**details.provenance(data.provenance, shown, profile, rename, ledger), MARK: mark},
-        constants=wording.everywhere(data.constants, rename, without=shown.hidden),
+        options=settings(data.options),
+        provenance={**settings(details.provenance(data.provenance, ledger)), MARK: mark},
+        constants=settings(data.constants, without=shown.hidden),
         statuses=statuses.published(data.statuses, data.options, shown, profile, rename, ledger),
         issues=details.issues(data.issues, shown, profile, rename, ledger),
         tables={question: made.get(question, {}) for question in data.tables},
         scale_moments=details.scale_moments(data.scale_moments, shown, profile, ledger),
-        preregistration=wording.everywhere(data.preregistration, rename),
-        deviations=_text(data.deviations, rename),
+        preregistration=settings(data.preregistration),
+        deviations=_deviations(data.deviations, rename, of_labels),
     )
     return Gated(gated, over_scenarios, ledger.decisions())
 
@@ -131,8 +134,12 @@ def _named(judged: Sequence[Rows], frames: Sequence[pd.DataFrame]) -> tuple[dict
     return named, {rows.output: rows.schema for rows in judged}
 
 
-def _text(frame: pd.DataFrame, rename: Callable[[str], str]) -> pd.DataFrame:
-    return frame.map(lambda value: rename(value) if isinstance(value, str) else value) if len(frame) else frame
+def _deviations(frame: pd.DataFrame, rename: Callable[[str], str], of_labels: Callable[[str], str]) -> pd.DataFrame:
+    """Return deviations from what was registered that name no hidden site."""
+    if not len(frame):
+        return frame
+    lists = frame["key"].str.endswith(wording.SITES_LISTED)
+    return frame.apply(lambda column: column.map(of_labels).where(~lists, column.map(rename)))
 
 
 __all__ = ["MARK", "Decision", "DisclosureError", "Gated", "gate"]

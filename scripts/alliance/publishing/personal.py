@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December|Januar|Februar|März|Mai|Juni|Juli|Oktober|Dezember"
+_MONTHS = (
+    "January|February|March|April|May|June|July|August|September|October|November|December|"
+    "Januar|Februar|März|Mai|Juni|Juli|Oktober|Dezember"
+)
 PATTERNS = {
     "a date": re.compile(
         r"(?<!\d)(?:(?:19|20)\d\d[-/.](?:0?[1-9]|1[0-2])[-/.](?:[12]\d|3[01]|0?[1-9])|(?:[12]\d|3[01]|0?[1-9])[-/.](?:1[0-2]|0?[1-9])[-/.](?:19|20)?\d\d)(?!\d)"
@@ -13,7 +16,8 @@ PATTERNS = {
     ),
     "an e-mail address": re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"),
     "a postcode": re.compile(
-        r"\b(?:GIR 0AA|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] \d[A-Z]\d|[A-Z]{2} \d{5}(?:-\d{4})?|[A-Z]{1,2}-\d{4,5}|\d{4} [A-Z]{2})\b"
+        r"\b(?:GIR 0AA|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] \d[A-Z]\d"
+        r"|[A-Z]{2} \d{5}(?:-\d{4})?|[A-Z]{1,2}-\d{4,5}|\d{4} [A-Z]{2})\b"
         r"|(?<![\d.])\d{5}(?:-\d{4})?(?= [A-ZÄÖÜ][a-zäöüß]+)"
     ),
     "a telephone number": re.compile(r"(?<![\w.])\+?\d[\d ()/-]{7,}\d(?![\w.])"),

@@ -22,6 +22,8 @@ FAMILIES = {("alliance_outcome", "pooled"): ("alliance_outcome", "site_effects")
 
 
 COMPLEMENT = "withheld: with this number one of few clients could be worked out"
+NAMES_SITES = ("reason", "groups", "group", "changes", "choices", "reason_for_scenario", columns.LEFT_OUT)
+"""Text that may name sites; a site's id may be a word that other keys use for something else."""
 PROGRAM = ("site", "scenario", "status", "method", "scale", "estimate_type", "claim")
 """Text that the program or the configuration chooses from a list."""
 
@@ -215,12 +217,13 @@ def _clean_text(frame: pd.DataFrame, rows: Rows, rename: Callable[[str], str], l
     for name, kind in table_types(rows.schema).items():
         if kind != TEXT or name in PROGRAM:
             continue
-        said = {value: personal.generalised(rename(str(value))) for value in frame[name].unique()}
+        named = rename if name in NAMES_SITES else str
+        said = {value: personal.generalised(named(str(value))) for value in frame[name].unique()}
         kinds = sorted({kind for value in said.values() for kind in personal.found_in_table(value)})
         hits += [f"{rows.output}, column {name}, holds {kind}: change the name where the value comes from" for kind in kinds]
         changed = [value for value, instead in said.items() if instead != value]
         if changed:
-            ledger.add(rows.output, "", "personal" if any(rename(str(one)) == one for one in changed) else "site", len(changed))
+            ledger.add(rows.output, "", "site" if name in NAMES_SITES else "personal", len(changed))
             frame[name] = frame[name].map(said).astype(frame[name].dtype)
     if hits:
         raise DisclosureError(hits)

@@ -9,11 +9,14 @@ from typing import Any
 from alliance.publishing.sites import ANOTHER
 
 WITHHELD = "withheld"
+SITES_LISTED = "leave_out"
+"""Key of the configuration that lists sites."""
 
 _NUMBER = re.compile(r"(?<![\w.\-/])\d+(?:,\d{3})*(?:\.\d+)?(?![\w/]|\.\d)")
 _LEADS = re.compile(
     r"(?:at least|fewer than|more than|under|below|above|or above|convention|power|wave|step|steps|sessions?|to|first|last|level|mean|SD|"
-    r"beyond|needs|limit|points|knots?|percent|than the|of the first|negative|clients_per_parameter|correlation of(?: -?)?|factor is not positive|"
+    r"beyond|needs|limit|points|knots?|percent|than the|of the first|negative|clients_per_parameter|"
+    r"correlation of(?: -?)?|factor is not positive|"
     r"models|that of Satorra|and DeRubeis|window|sessions? \d+ and|\w(?=\())\s*\(?\s*$",
     re.IGNORECASE,
 )
@@ -65,22 +68,37 @@ def renamed(names: Mapping[str, str]) -> Callable[[str], str]:
     return lambda text: pattern.sub(lambda match: names[match[0]], text)
 
 
-def everywhere(value: Any, change: Callable[[str], str], without: Iterable[str] = ()) -> Any:
-    """Return nested settings with all text changed, and without the keys named."""
+def everywhere(
+    value: Any, labels: Callable[[str], str], ids: Callable[[str], str], without: Iterable[str] = (), named: bool = False
+) -> Any:
+    """Return nested settings that name no hidden site.
+
+    An id may be a word that settings use for something else (a site called ``early``): ids are replaced only where sites are listed.
+
+    Parameters
+    ----------
+    value : object
+        Text, list, mapping or anything else.
+    labels, ids : callable
+        Put other names in place of labels, and of ids, of hidden sites.
+    without : iterable of str
+        Keys to leave out.
+    named : bool
+        Whether the value is a list of sites.
+    """
     left_out = frozenset(without)
     if isinstance(value, str):
-        return change(value)
+        return ids(value) if named else labels(value)
     if isinstance(value, Mapping):
         return {
-            change(key) if isinstance(key, str) else key: everywhere(one, change, left_out)
-            for key, one in value.items()
-            if key not in left_out
+            key: everywhere(one, labels, ids, left_out, named or key == SITES_LISTED) for key, one in value.items() if key not in left_out
         }
     if isinstance(value, (list, tuple)):
-        return type(value)(everywhere(one, change, left_out) for one in value)
+        return type(value)(everywhere(one, labels, ids, left_out, named) for one in value)
     return value
 
 
-def names_of(hidden: Iterable[str], labels: Mapping[str, str]) -> dict[str, str]:
-    """Return what stands in place of the ids and labels of hidden sites."""
-    return {name: ANOTHER for site in hidden for name in (site, labels.get(site, site))}
+def names_of(hidden: Iterable[str], labels: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what stands in place of the ids, and of the labels, of hidden sites."""
+    sites = list(hidden)
+    return dict.fromkeys(sites, ANOTHER), {label: ANOTHER for site in sites if (label := labels.get(site, site)) != site}

@@ -179,7 +179,7 @@ def risk_sentence(data: ReportData, hazard: pd.DataFrame) -> str:
             continue
         strong, weak = (next(row for term, row in levels.items() if sign in term) for sign in ("+", "-"))
         parts.append(
-            f"by session {session}, {numbers.percent(strong.estimate)} against {numbers.percent(weak.estimate)} have dropped out, a "
+            f"by session {session} {numbers.percent(strong.estimate)} against {numbers.percent(weak.estimate)} have dropped out, a "
             f"difference of {numbers.points(gap.estimate)} ({data.level} CI {points_interval(gap)})"
         )
     if not parts:
@@ -314,6 +314,9 @@ def definition_name(name: str) -> str:
     return f"“{name.replace('_', ' ')}”"
 
 
+THINNED = "They step only where enough clients have left since the step before; in between no number is shown."
+
+
 def risk_figure(data: ReportData, survival: pd.DataFrame) -> list[Figure]:
     """Return the cumulative risk of dropout by third of the first-session alliance, over all sites; none where nothing can be shown."""
     pooled = common.pooled_rows(survival, estimate_type="cumulative_risk", **main(data))
@@ -352,11 +355,7 @@ def risk_figure(data: ReportData, survival: pd.DataFrame) -> list[Figure]:
             note=f"{numbers.count(sizes)} clients with a first-session alliance; thirds are those of each site. Planned endings compete: "
             f"a client who ended as planned cannot drop out any more. Bands are {data.level} intervals of the lowest and highest third, "
             "with clients taken as independent. Curves stop where fewer than 10 clients are at risk."
-            + (
-                " They step only where enough clients have left since the step before; in between no number is shown."
-                if len(thinned)
-                else ""
-            ),
+            + (f" {THINNED}" if len(thinned) else ""),
             data=Table(
                 id="dropout-risk-table",
                 caption="Share of clients who have dropped out",
