@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import verify_bundle
 from alliance.files import read_json
-from support import Checkout
+from support import Checkout, pipeline
 
 
 def held(folder: Path) -> dict[str, bytes]:
@@ -41,7 +41,7 @@ def test_a_bundle_is_in_order_and_stays_as_it_is_while_nothing_changes(published
     folder = published.results / "publish"
     first = held(folder)
     assert "base/report/index.html" in first and not list(published.results.glob("publish.*"))
-    assert "are in order" in ended(published.call("verify-bundle"), 0)
+    assert "are in order" in ended(pipeline("verify-bundle", published.folder / "config.yaml"), 0)
     alone = subprocess.run([sys.executable, "-I", "verify_bundle.py", "."], cwd=folder, capture_output=True, text=True)
     assert alone.returncode == 0, alone.stdout
     assert "Nothing to publish" in ended(published.call("publish"), 0)
@@ -117,7 +117,7 @@ def test_scenarios_are_published_beside_base_and_the_start_page_leads_to_all(sma
     rows = (folder / "tables" / "client_factors" / "factors.csv").read_text(encoding="utf-8")
     assert ",base," in rows and ",late_alliance," in rows
     assert "late_alliance" in (folder / "methods.md").read_text(encoding="utf-8")
-    ended(small.call("verify-bundle"), 0)
+    ended(pipeline("verify-bundle", small.folder / "config.yaml"), 0)
 
 
 def test_a_site_that_is_left_out_is_told_and_the_rest_is_published(small):
