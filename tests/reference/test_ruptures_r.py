@@ -46,6 +46,9 @@ def write_inputs(data, folder: Path) -> None:
     clients.rename_axis("client").to_csv(folder / "clients.csv")
     coded = data.events[data.events["code"].eq("rupture")].rename(columns={"client_no": "client", "count": "rupture"})
     coded[["client", "session", "rupture"]].to_csv(folder / "coded.csv", index=False)
+    reports = data.scores[data.scores["instrument"].eq("psq_rupture")].astype({"client_no": "int64", "session": "int64"})
+    reports = reports.pivot(index=["client_no", "session"], columns="scale", values="score").rename_axis(["client", "session"])
+    reports.to_csv(folder / "reports.csv")
     ended = data.termination.set_index("client_no")
     rows = attended_sessions(data)
     rows = rows.assign(
@@ -60,7 +63,7 @@ def write_inputs(data, folder: Path) -> None:
 def estimated(data):
     options = copy.deepcopy(OPTIONS)
     criteria = options["questions"]["ruptures"]["criteria"]
-    options["questions"]["ruptures"]["criteria"] = {name: criteria[name] for name in ("drop", "observed")}
+    options["questions"]["ruptures"]["criteria"] = {name: criteria[name] for name in ("drop", "self_report", "observed")}
     return ruptures.estimate(data, options, {})
 
 
@@ -96,6 +99,7 @@ def row(found: pd.DataFrame, **keys: str) -> pd.Series:
         ("clients with an unrepaired rupture", "unrepaired"),
         ("sessions in which a rupture begins", "sessions"),
         ("ruptures that were repaired", "of_ruptures"),
+        ("ruptures not followed long enough to see a repair", "not_followed"),
         ("depth", "depth"),
         ("length", "length"),
     ],
@@ -103,6 +107,32 @@ def row(found: pd.DataFrame, **keys: str) -> pd.Series:
 def test_ruptures_equal_the_rule_written_as_loops_in_r(found, reference, statistic, name):
     own = row(found, model="criteria", criterion="drop", statistic=statistic)
     assert own["estimate"] == pytest.approx(reference[name], rel=1e-10)
+
+
+@needs_r
+@pytest.mark.parametrize(
+    ("statistic", "name"),
+    [
+        ("clients with a rupture", "clients"),
+        ("sessions in which a rupture begins", "sessions"),
+        ("clients whose ruptures were all repaired", "repaired"),
+        ("clients with an unrepaired rupture", "unrepaired"),
+        ("ruptures that were repaired", "of_ruptures"),
+        ("ruptures not followed long enough to see a repair", "not_followed"),
+        ("depth", "depth"),
+    ],
+)
+def test_what_clients_report_is_counted_as_in_r(found, reference, statistic, name):
+    own = row(found, model="criteria", criterion="self_report", statistic=statistic)
+    assert own["estimate"] == pytest.approx(reference["told"][name], rel=1e-10)
+
+
+@needs_r
+def test_agreement_of_drops_with_reports_and_which_reports_drops_show_equal_r(found, reference):
+    kappa = row(found, model="agreement", criterion="drop", compared_with="self_report", unit="clients", statistic="kappa")
+    also = row(found, model="agreement", criterion="self_report", compared_with="drop", statistic="also seen")
+    assert kappa["estimate"] == pytest.approx(reference["told"]["kappa"], rel=1e-9)
+    assert also["estimate"] == pytest.approx(reference["told"]["also"], rel=1e-12)
 
 
 @needs_r
