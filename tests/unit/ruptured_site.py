@@ -17,8 +17,9 @@ def ruptured(
     """Return a site whose clients rate the alliance in up to 14 sessions.
 
     In every session from the second on a rupture may begin; in each later one it is repaired with a chance of .5. Observers code every
-    session, clients report ruptures; clients with odd numbers call all of theirs resolved, the others none. An unrepaired rupture at the end lowers the outcome by .8 of its residual SD, and the chance to leave
-    is three times as large while a rupture is open. Symptoms are measured at intake, in session 3 and at the end.
+    session, clients report ruptures; clients with odd numbers call all of theirs resolved, the others none. An unrepaired rupture at the
+    end lowers the outcome by .8 of its residual SD, and the chance to leave is three times as large while a rupture is open. Symptoms are
+    measured at intake, in session 3 and at the end.
     """
     random = np.random.default_rng(seed)
     client = np.arange(1, n + 1)

@@ -14,7 +14,7 @@ from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS, finish
 from alliance.questions.correlations import therapist_codes
 from alliance.questions.outcome_contrasts import result_fields, z_scores
-from alliance.questions.part import VCOV, Part, largest_counts
+from alliance.questions.part import VCOV, Part, summary_fields, with_names
 from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
@@ -53,6 +53,9 @@ KEYS = {
     "dominance": ["alliance_rater", "phase", "quantity", "component", "contrast", "same_rater", "estimate_type"],
     "by_phase": ["topic", "condition", "alliance_rater", "component", "phase", "contrast", "same_rater", "estimate_type"],
 }
+
+NAMING = {name: [key for key in keys if key != "same_rater"] for name, keys in KEYS.items()}
+"""What names a row of a site's summary."""
 
 
 @dataclass(frozen=True)
@@ -274,7 +277,8 @@ def _correlations(
     vcov = alone * np.outer(spread, spread)
     kept = {key: common[key] for key in ("n_clients", "n_therapists", "share_missing")}
     for at, name in enumerate(names):
-        told = {"status": "estimated", "reason": "", "method": found.method, "estimate_type": "correlation", "phase": phase}
+        told = {"status": "estimated", "reason": "", "method": found.method, "estimate_type": "correlation"}
+        told |= {"phase": phase, "level": "client"}
         part.add({**kept, **told, "parameter": name, "estimate": float(found.estimate[at])}, vcov[at, at])
     pairs = [(one, other, vcov[one, other]) for one, other in combinations(range(len(names)), 2)]
     rows = [{"model": CORRELATIONS, "parameter1": names[one], "parameter2": names[other], "cov": value} for one, other, value in pairs]
@@ -429,27 +433,15 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     constants : mapping
         Not used.
     """
-    own, published = sample(site, options), site.published is not None
-    rows, vcov = [], []
-    for model, part in parts_of(own, options, site.site).items():
-        for row, variance in zip(part.rows, part.variances):
-            keys = KEYS.get(model, [])
-            name = row.get("parameter") or "; ".join(f"{key}={row[key]}" for key in keys if row.get(key) and key != "same_rater")
-            kept = {"level": "client", **row, "model": model, "parameter": name}
-            if row["status"] == "not_estimable":
-                kept |= {"reason": SUMMARIES_ONLY if published else row["reason"], "estimate": None}
-            elif np.isfinite(variance):
-                vcov.append({"model": model, "parameter1": name, "parameter2": name, "cov": variance})
-            rows.append(kept)
-        vcov += part.covariances.to_dict("records")
+    own, lacking = sample(site, options), SUMMARIES_ONLY if site.published is not None else ""
+    parts = parts_of(own, options, site.site)
+    fields = summary_fields({**parts, **{table: with_names(parts[table], NAMING[table], "client", lacking) for table in tables}})
     return SiteSummary(
         site=site.site,
         label=site.label,
         question="components",
-        n={**largest_counts(rows), "clients": own.size},
-        facts={"reason": SUMMARIES_ONLY if published else ""},
-        estimates=pd.DataFrame(rows),
-        vcov=pd.DataFrame(vcov, columns=VCOV),
+        facts={"reason": lacking},
+        **{**fields, "n": {**fields["n"], "clients": own.size}},
     )
 
 
