@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -96,3 +97,13 @@ def test_results_do_not_depend_on_the_order_of_rows_or_sites(sites):
     whole = tables_of(sites[:2])
     for name, table in tables_of(shuffled).items():
         pd.testing.assert_frame_equal(table, whole[name], check_exact=False, rtol=1e-9)
+
+
+def test_phases_stand_in_the_order_of_time_whatever_they_are_called():
+    options = copy.deepcopy(OPTIONS)
+    options["alliance"]["windows"] |= {"opening": {"sessions": [1, 3]}, "core": {"phase": [0.3, 0.7]}, "end": {"last": 2}}
+    options["questions"]["components"]["phases"] = {"c": "core", "e": "end", "o": "opening"}
+    assert list(components.phases(options)) == ["o", "c", "e"]
+    own, _ = component_site(n=60)
+    rows = components.estimate(own, options, {}).estimates
+    assert set(rows.loc[rows["topic"].eq("level"), "contrast"]) == {"c - o", "e - o"}

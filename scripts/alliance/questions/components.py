@@ -40,7 +40,7 @@ estimate_reads = (
     "resampling.draws",
     "questions.components",
 )
-pool_reads = ("pooling", "alliance.rater", "outcome.rater", "questions.components")
+pool_reads = ("pooling", "alliance.rater", "alliance.windows", "outcome.rater", "questions.components")
 needs = ()
 tables = ("dominance", "by_phase")
 
@@ -49,6 +49,7 @@ DOMINANCE, TOGETHER, OTHERS = "dominance", "together", "shared with the other co
 OUTCOME, LEVEL, CONDITION = "outcome", "level", "condition"
 CORRELATIONS = "correlations"
 MOST_FAILED = 0.2
+TREATMENT = 20
 KEYS = {
     "dominance": ["alliance_rater", "phase", "quantity", "component", "contrast", "same_rater", "estimate_type"],
     "by_phase": ["topic", "condition", "alliance_rater", "component", "phase", "contrast", "same_rater", "estimate_type"],
@@ -98,8 +99,23 @@ class Sample:
 
 
 def phases(options: Mapping[str, Any]) -> dict[str, str]:
-    """Return the window of each phase, those without one left out."""
-    return {name: window for name, window in options["questions"]["components"]["phases"].items() if window}
+    """Return the window of each phase in the order of time, those without one left out.
+
+    The order is that of the windows' middles in a treatment of twenty sessions; resolved configurations do not keep that of their keys.
+    """
+    windows = options["alliance"]["windows"]
+    chosen = {name: window for name, window in options["questions"]["components"]["phases"].items() if window}
+    return dict(sorted(chosen.items(), key=lambda one: (_middle(windows[one[1]]), one[0])))
+
+
+def _middle(window: Mapping[str, Any]) -> float:
+    """Return where the middle of a window lies in a treatment of twenty sessions, 0 to 1."""
+    if window.get("sessions") is not None:
+        first, last = (min(session, TREATMENT) for session in window["sessions"])
+        return (first + last - 1) / 2 / TREATMENT
+    if window.get("last") is not None:
+        return 1 - min(window["last"], TREATMENT) / 2 / TREATMENT
+    return sum(window["phase"]) / 2
 
 
 def sample(site: SiteData, options: Mapping[str, Any]) -> Sample:

@@ -1108,7 +1108,8 @@ TABLES = (
         "in ruptures, by initial level.",
         {
             **_INTERVENTION_KEYS,
-            "topic": "frequency, accuracy (intensity of events), in_ruptures, moderation, or initially_poor",
+            "topic": "frequency, accuracy (intensity of events), in_ruptures, moderation, complementarity (of replies on the "
+            "interpersonal circle), or initially_poor",
             "explained": "what follows: the next alliance, the next symptoms (higher is better), or the next event",
             "term": "what it depends on (event, alliance, accuracy), product and slopes with a moderator, or effect by true initial level",
             "part": "within_clients, between_clients, between - within (in SD within clients), across_levels, or clients (one row each)",
