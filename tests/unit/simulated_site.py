@@ -201,6 +201,7 @@ OPTIONS = {
             "phases": {"early": "early", "late": "late"},
             "contrast": {"mean_of": ["task", "goal"], "against": "bond"},
             "conditions": ["empathy"],
+            "types": {"instruments": ["ha_cs", "haq_1"], "rater": "observer"},
         },
         "interventions": {
             "enabled": True,

@@ -802,12 +802,18 @@ class ComponentContrast(StrictModel):
     against: Name = "bond"
 
 
+class HelpingAlliance(StrictModel):
+    instruments: list[Name] = Field(default_factory=list)
+    rater: Rater = "observer"
+
+
 class Components(StrictModel):
     enabled: bool = True
     scales: Annotated[list[Name], Field(min_length=2, max_length=6)] = Field(default_factory=lambda: ["task", "bond", "goal"])
     phases: Annotated[dict[Name, Name], Field(min_length=1)] = Field(default_factory=lambda: {"early": "early"})
     contrast: ComponentContrast = Field(default_factory=ComponentContrast)
     conditions: list[Condition] = Field(default_factory=list)
+    types: HelpingAlliance = Field(default_factory=HelpingAlliance)
 
     @model_validator(mode="after")
     def contrast_of_these_scales(self) -> Components:

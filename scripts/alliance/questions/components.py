@@ -1,4 +1,4 @@
-"""Task, bond and goal: what each brings to the outcome, and whether that changes over the phases of treatment (claims C6, C7)."""
+"""Task, bond and goal: what each brings to the outcome, and whether that changes over the phases of treatment (claims C6 to C8)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ tables = ("dominance", "by_phase")
 
 SUMMARIES_ONLY = "not estimable: needs the components and the outcome of single clients; the site published summaries only"
 DOMINANCE, TOGETHER, OTHERS = "dominance", "together", "shared with the other components"
-OUTCOME, LEVEL, CONDITION = "outcome", "level", "condition"
+OUTCOME, LEVEL, CONDITION, TYPE = "outcome", "level", "condition", "type"
+TYPES = ("type_1", "type_2")
+"""Scales of helping alliance: the therapist helps, and both work together."""
+OF_TYPES = {"mean_of": ["type_2"], "against": "type_1"}
 CORRELATIONS = "correlations"
 MOST_FAILED = 0.2
 TREATMENT = 20
@@ -76,6 +79,10 @@ class Sample:
         What is lacking, empty if nothing.
     no_condition : dict of str to str
         What is lacking of each condition.
+    types : dict of (str, str) to ndarray
+        By type of helping alliance and phase.
+    no_types : str
+        What is lacking of them.
     """
 
     values: dict[tuple[str, str], np.ndarray]
@@ -87,6 +94,8 @@ class Sample:
     reason: str
     no_outcome: str
     no_condition: dict[str, str]
+    types: dict[tuple[str, str], np.ndarray]
+    no_types: str
 
     @property
     def size(self) -> int:
@@ -129,7 +138,8 @@ def sample(site: SiteData, options: Mapping[str, Any]) -> Sample:
         for scale in question["scales"]
     }
     conditions = {name: measure(site, {"construct": name}, options) for name in question["conditions"]}
-    every = [outcome, intake, *found.values(), *conditions.values()]
+    types, no_types = _types(site, options)
+    every = [outcome, intake, *found.values(), *conditions.values(), *types.values()]
     clients = pd.Index(sorted(set().union(*(set(one.values.index) for one in every if not one.reason))), dtype="int64")
     codes, known = therapist_codes(clients, site.clients, site.scores)
 
@@ -150,7 +160,23 @@ def sample(site: SiteData, options: Mapping[str, Any]) -> Sample:
         next((one.reason for one in found.values() if one.reason), ""),
         outcome.reason or intake.reason,
         {name: one.reason for name, one in conditions.items()},
+        {key: in_time(one) for key, one in types.items()},
+        no_types,
     )
+
+
+def _types(site: SiteData, options: Mapping[str, Any]) -> tuple[dict[tuple[str, str], Measure], str]:
+    """Return both types of helping alliance by phase, of the first instrument of the configuration that has all, and what is lacking."""
+    asked = options["questions"]["components"]["types"]
+    for instrument in asked["instruments"]:
+        found = {
+            (scale, phase): measure(site, {"construct": f"{instrument}.{scale}", "window": window, "rater": asked["rater"]}, options)
+            for phase, window in phases(options).items()
+            for scale in TYPES
+        }
+        if not any(one.reason for one in found.values()):
+            return found, ""
+    return {}, f"both types of helping alliance ({' or '.join(asked['instruments'])}, {asked['rater']}) in every phase"
 
 
 def nobody(options: Mapping[str, Any]) -> Sample:
@@ -159,7 +185,8 @@ def nobody(options: Mapping[str, Any]) -> Sample:
     values = {(scale, phase): none for phase in phases(options) for scale in question["scales"]}
     conditions = dict.fromkeys(question["conditions"], none)
     raters = {name: str(options.get(name, {}).get("rater", "")) for name in conditions}
-    return Sample(values, none, none, conditions, raters, None, "no clients", "no clients", dict.fromkeys(conditions, "no clients"))
+    lacking = dict.fromkeys(conditions, "no clients")
+    return Sample(values, none, none, conditions, raters, None, "no clients", "no clients", lacking, {}, "no clients")
 
 
 def _absent(keys: Mapping[str, Any], reason: str, n: int | None = None) -> dict[str, Any]:
@@ -174,7 +201,7 @@ def _same(one: str, other: str) -> str:
 def quantities(scales: Sequence[str], contrast: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Return quantity, component, contrast and estimate type of the rows of one phase, in the order of :func:`dominance_values`."""
     pairs = [(f"{one} - {other}", DOMINANCE) for one, other in combinations(scales, 2)]
-    against = f"mean of {', '.join(contrast['mean_of'])} - {contrast['against']}"
+    against = contrast_label(contrast)
     return [
         *((DOMINANCE, one, "", "dominance") for one in scales),
         (TOGETHER, "", "", "r_squared_change"),
@@ -315,6 +342,8 @@ def by_phase(own: Sample, options: Mapping[str, Any]) -> Part:
     _levels(part, own, options)
     for condition in question["conditions"]:
         _with_condition(part, own, condition, options)
+    if question["types"]["instruments"]:
+        _types_with_outcome(part, own, options)
     return part
 
 
@@ -322,26 +351,40 @@ def _keys(topic: str, condition: str, rater: str, component: str, phase: str, co
     return dict(zip(KEYS["by_phase"], (topic, condition, rater, component, phase, contrast, same, kind)))
 
 
+def _pairs(scales: Sequence[str], options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(scale, phase) for scale in scales for phase in phases(options)]
+
+
 def _columns(own: Sample, options: Mapping[str, Any]) -> tuple[list[tuple[str, str]], np.ndarray]:
-    pairs = [(scale, phase) for scale in options["questions"]["components"]["scales"] for phase in phases(options)]
+    pairs = _pairs(options["questions"]["components"]["scales"], options)
     return pairs, np.column_stack([own.values[pair] for pair in pairs])
+
+
+def contrast_label(contrast: Mapping[str, Any]) -> str:
+    """Return a contrast of components as its rows call it."""
+    several = len(contrast["mean_of"]) > 1
+    return f"{'mean of ' if several else ''}{', '.join(contrast['mean_of'])} - {contrast['against']}"
 
 
 def _correlation_rows(
     part: Part,
-    topic: str,
-    condition: str,
-    same: str,
-    kind: str,
+    keys: tuple[str, str, str, str, str],
     data: np.ndarray,
     held: int,
     own: Sample,
     reason: str,
     options: Mapping[str, Any],
+    of: tuple[Sequence[str], Mapping[str, Any]] | None = None,
 ) -> None:
-    """Add correlations of every component and phase with what stands in the first column, and their contrasts."""
-    question, rater = options["questions"]["components"], options["alliance"]["rater"]
-    pairs, names = _columns(own, options)[0], list(phases(options))
+    """Add correlations of every component and phase with what stands in the first column, and their contrasts.
+
+    ``keys``: topic, condition, rater, whether one person gave both ratings, estimate type. ``of``: scales and their contrast, by default
+    those of the configuration.
+    """
+    question = options["questions"]["components"]
+    topic, condition, rater, same, kind = keys
+    scales, contrast = of or (question["scales"], question["contrast"])
+    pairs, names = _pairs(scales, options), list(phases(options))
     named = [_keys(topic, condition, rater, scale, phase, "", same, kind) for scale, phase in pairs]
     weights = []
 
@@ -349,11 +392,10 @@ def _correlation_rows(
         return np.array([weight if pair == (scale, phase) else 0.0 for pair in pairs])
 
     for later, first in phase_contrasts(names):
-        for scale in question["scales"]:
+        for scale in scales:
             named.append(_keys(topic, condition, rater, scale, "", f"{later} - {first}", same, "correlation_contrast"))
             weights.append(weighed(scale, later, 1.0) + weighed(scale, first, -1.0))
-        contrast = question["contrast"]
-        label = f"mean of {', '.join(contrast['mean_of'])} - {contrast['against']}"
+        label = contrast_label(contrast)
         named.append(_keys(topic, condition, rater, label, "", f"{later} - {first}", same, "correlation_contrast"))
         share = 1 / len(contrast["mean_of"])
         weights.append(
@@ -388,15 +430,25 @@ def _add_all(part: Part, named: Sequence[dict[str, Any]], found: Any, own: Sampl
 
 def _with_outcome(part: Part, own: Sample, options: Mapping[str, Any]) -> None:
     data = np.column_stack([own.outcome, own.intake, _columns(own, options)[1]])
-    same = _same(options["alliance"]["rater"], options["outcome"]["rater"])
-    _correlation_rows(part, OUTCOME, "", same, "partial_correlation", data, 1, own, own.reason or own.no_outcome, options)
+    rater = options["alliance"]["rater"]
+    keys = OUTCOME, "", rater, _same(rater, options["outcome"]["rater"]), "partial_correlation"
+    _correlation_rows(part, keys, data, 1, own, own.reason or own.no_outcome, options)
 
 
 def _with_condition(part: Part, own: Sample, condition: str, options: Mapping[str, Any]) -> None:
     data = np.column_stack([own.conditions[condition], _columns(own, options)[1]])
-    same = _same(options["alliance"]["rater"], own.condition_raters[condition])
-    reason = own.reason or own.no_condition[condition]
-    _correlation_rows(part, CONDITION, condition, same, "correlation", data, 0, own, reason, options)
+    rater = options["alliance"]["rater"]
+    keys = CONDITION, condition, rater, _same(rater, own.condition_raters[condition]), "correlation"
+    _correlation_rows(part, keys, data, 0, own, own.reason or own.no_condition[condition], options)
+
+
+def _types_with_outcome(part: Part, own: Sample, options: Mapping[str, Any]) -> None:
+    """Add how both types of helping alliance go with the outcome given intake level in each phase."""
+    rater = options["questions"]["components"]["types"]["rater"]
+    pairs, none = _pairs(TYPES, options), np.full(own.size, np.nan)
+    data = np.column_stack([own.outcome, own.intake, *(own.types.get(pair, none) for pair in pairs)])
+    keys = TYPE, "", rater, _same(rater, options["outcome"]["rater"]), "partial_correlation"
+    _correlation_rows(part, keys, data, 1, own, own.no_types or own.no_outcome, options, (TYPES, OF_TYPES))
 
 
 def _levels(part: Part, own: Sample, options: Mapping[str, Any]) -> None:
@@ -582,6 +634,13 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
                 "phase on the same clients, so that phases and components are compared within one model."
             )
         )
+        if sites["by_phase"]["topic"].eq(TYPE).any():
+            told.append(
+                Sentence(
+                    "So were the two types of helping alliance (the therapist helps; both work together) with the outcome.",
+                    ("luborsky_1976",),
+                )
+            )
         told += cluster_sentences(sites["by_phase"]["method"])
         if (tables["by_phase"]["site"].eq(POOLED) & tables["by_phase"]["status"].isin(WITH_NUMBERS)).any():
             told.append(pooling_sentence(options["pooling"]))

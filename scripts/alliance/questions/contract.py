@@ -1243,10 +1243,12 @@ TABLES = (
         "by_phase",
         "How each component goes with the outcome and with what the therapist offers by phase, on the same clients, and how it changes.",
         {
-            "topic": "outcome (r given intake), level (of the component itself, in SD of clients in the first phase), or condition",
+            "topic": "outcome (r given intake), level (of the component itself, in SD of clients in the first phase), condition, or type "
+            "(r of type 1 and type 2 helping alliance with the outcome given intake)",
             "condition": "condition that the therapist offers; empty: none",
             "alliance_rater": "who rated the alliance",
-            "component": "scale of the alliance, or a contrast of scales",
+            "component": "scale of the alliance, or a contrast of scales; topic type: type_1 (the therapist helps), type_2 (both work "
+            "together)",
             "phase": "phase of treatment; empty: a contrast of phases",
             "contrast": "which phases are compared, first minus second; empty: none",
             "same_rater": "yes: one person gave both ratings; mixed: at some sites; empty: one rating alone",
