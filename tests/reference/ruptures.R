@@ -91,6 +91,19 @@ curve$L <- z(curve$score_mean); curve$V <- z(curve$score_sd)
 curve <- curve[complete.cases(curve[, c("outcome", "intake")]), ]
 bent <- lm(z(outcome) ~ L + I(L^2) + V + I(V^2) + I(L * V) + intake, curve)
 
+# Two lines: below and above the bend that was chosen, covariates held constant.
+bend <- read.csv(file.path(folder, "bend.csv"))$bend
+lined <- curve[complete.cases(curve[, c("outcome", "intake", "early")]), ]
+lines_of <- function(d) {
+  d$low <- ifelse(d$score_mean < bend, d$score_mean - bend, 0); d$high <- ifelse(d$score_mean > bend, d$score_mean - bend, 0)
+  d$above <- d$score_mean > bend
+  unname(coef(lm(outcome ~ low + high + above + intake + early, d))[2:3])
+}
+scale_of <- sd(lined$score_mean) / sd(lined$outcome)
+two <- lines_of(lined) * scale_of
+without <- sapply(unique(lined$therapist), function(out) lines_of(lined[lined$therapist != out, ])) * scale_of
+two_errors <- sqrt((ncol(without) - 1) / ncol(without) * rowSums((without - rowMeans(without))^2))
+
 cat(jsonlite::toJSON(list(
   within = within,
   clients = mean(pattern != "none"), repaired = mean(pattern == "repaired"), unrepaired = mean(pattern == "unrepaired"),
@@ -104,5 +117,5 @@ cat(jsonlite::toJSON(list(
   kappa = cohen.kappa(cbind(both$drop, both$rupture) * 1)$kappa, agreement = mean(both$drop == both$rupture),
   hazard = unname(exp(coef(hazard)[2:3])), hazard_errors = unname(sqrt(diag(v))[2:3]),
   hazard_contrast = unname(exp(coef(hazard)[2] - coef(hazard)[3])), hazard_contrast_error = sqrt(v[2, 2] + v[3, 3] - 2 * v[2, 3]),
-  curve = unname(coef(bent)[2:6])
+  curve = unname(coef(bent)[2:6]), lines = two, lines_errors = two_errors
 ), digits = NA, auto_unbox = TRUE))

@@ -13,7 +13,9 @@ import pytest
 import r_script
 from alliance.questions import dropout_periods as spans
 from alliance.questions import ruptures
+from alliance.questions.ruptures_outcome import LINES
 from alliance.statistics import ruptures as rules
+from alliance.statistics.two_lines import two_lines
 from alliance.variables.client import attended_sessions
 from needed import EXAMPLES, needs_examples, needs_r
 from unit.ruptured_site import ruptured
@@ -46,6 +48,12 @@ def write_inputs(data, folder: Path) -> None:
     clients.rename_axis("client").to_csv(folder / "clients.csv")
     coded = data.events[data.events["code"].eq("rupture")].rename(columns={"client_no": "client", "count": "rupture"})
     coded[["client", "session", "rupture"]].to_csv(folder / "coded.csv", index=False)
+    level = rated.groupby("client_no")["score"].agg(["mean", "size"]).query("size >= 4")["mean"].rename("level")
+    lined = clients.join(level, how="inner").dropna()
+    found = two_lines(
+        lined["level"], lined["outcome"], lined.index, lined["therapist"], held=lined[["intake", "early"]].to_numpy(), level="between"
+    )
+    pd.DataFrame({"bend": [found.bend]}).to_csv(folder / "bend.csv", index=False)
     reports = data.scores[data.scores["instrument"].eq("psq_rupture")].astype({"client_no": "int64", "session": "int64"})
     reports = reports.pivot(index=["client_no", "session"], columns="scale", values="score").rename_axis(["client", "session"])
     reports.to_csv(folder / "reports.csv")
@@ -160,6 +168,14 @@ def test_curved_effects_of_level_and_variability_equal_lm(found, reference):
     flat = row(found, **keys, term="very high: flat - of usual variability")["estimate"]
     bent = reference["curve"]
     assert flat == pytest.approx(-bent[2] + bent[3] - bent[4], rel=1e-8)
+
+
+@needs_r
+def test_lines_of_the_outcome_below_and_above_a_level_of_the_alliance_equal_lm_and_its_jackknife(found, reference):
+    keys = {"model": "outcome", "topic": "coasting", "covariates": "intake and early symptoms"}
+    own = [row(found, **keys, term=term) for term in LINES]
+    assert [one["estimate"] for one in own] == pytest.approx(reference["lines"], rel=1e-8)
+    assert [one["error"] for one in own] == pytest.approx(reference["lines_errors"], rel=1e-8)
 
 
 @needs_r

@@ -42,7 +42,7 @@ LIMITS = (
 
 def build(data: ReportData) -> Chapter:
     """Return the chapter on interventions."""
-    tables = {name: common.distinct(table) for name, table in data.tables[QUESTION].items()}
+    tables = common.tables_of(data, QUESTION)
     events, curves, transitions = (tables[name] for name in ("events", "curvilinear", "transitions"))
     lead = frequency_sentence(data, events)
     findings = [
