@@ -19,7 +19,7 @@ from alliance.questions.sentences import Sentence, cluster_sentences, pooling_se
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.covariance import partial_correlation
-from alliance.statistics.dominance import general_dominance, shared_with_others
+from alliance.statistics.dominance import clustered_correlations, general_dominance, of_pooled_correlations, shared_with_others
 from alliance.statistics.jackknife import covariance_of_sums, cross_products, jackknife
 from alliance.statistics.resampling import bootstrap, generator, percentile_interval
 from alliance.statistics.resampling import cross_products as resampled_products
@@ -301,23 +301,11 @@ def _correlations(
     part: Part, phase: str, data: np.ndarray, codes: np.ndarray | None, scales: Sequence[str], common: Mapping[str, Any], minimum: int
 ) -> None:
     """Add the correlations of outcome, intake level and components with their covariance by leaving out therapists."""
-    upper = np.triu_indices(data.shape[1], 1)
-
-    def correlations(sums: np.ndarray) -> np.ndarray:
-        covariance = covariance_of_sums(sums)
-        spread = np.sqrt(np.einsum("...ii->...i", covariance))
-        return (covariance / (spread[..., :, None] * spread[..., None, :]))[..., upper[0], upper[1]]
-
-    # A matrix of ten correlations needs more units than therapists often are: clients tell how correlations covary, therapists how sure
-    # they are.
     names = [f"{phase}: {name}" for name in correlation_names(scales)]
-    products = cross_products(z_scores(data))
-    found = jackknife(products, correlations, len(names), codes, min_rows=minimum)
+    found = clustered_correlations(z_scores(data), codes, min_rows=minimum)
     if found.reason:
         return
-    alone = jackknife(products, correlations, len(names), None, min_rows=minimum).vcov
-    spread = np.sqrt(np.diagonal(found.vcov) / np.diagonal(alone))
-    vcov = alone * np.outer(spread, spread)
+    vcov = found.vcov
     kept = {key: common[key] for key in ("n_clients", "n_therapists", "share_missing")}
     for at, name in enumerate(names):
         told = {"status": "estimated", "reason": "", "method": found.method, "estimate_type": "correlation"}
@@ -553,12 +541,15 @@ def _pooled_dominance(
     gathered: pd.DataFrame, summaries: Sequence[SiteSummary], groups: pd.DataFrame, options: Mapping[str, Any]
 ) -> pd.DataFrame:
     """Return the dominance that the pooled correlations imply, since shares near zero have errors near zero and would weigh too much."""
-    from alliance.statistics.multivariate_meta import pool_coefficients, pooled_function
+    from alliance.statistics.multivariate_meta import pool_coefficients
 
     question, pooling = options["questions"]["components"], options["pooling"]
     scales, rows = question["scales"], []
     size = len(scales) + 2
-    upper = np.triu_indices(size, 1)
+
+    def quantities_of(matrices: np.ndarray) -> np.ndarray:
+        return _where_regular(matrices, scales, question["contrast"])
+
     for phase in phases(options):
         names = [f"{phase}: {name}" for name in correlation_names(scales)]
         y, v, used = [], [], []
@@ -585,14 +576,8 @@ def _pooled_dominance(
         )
         counts = {name: _sum([one[name] for one in used]) for name in ("n_clients", "n_therapists")}
         for at, keys in enumerate(wanted):
-
-            def value(points: np.ndarray, at: int = at) -> np.ndarray:
-                matrix = np.broadcast_to(np.eye(size), (*points.shape[:-1], size, size)).copy()
-                matrix[..., upper[0], upper[1]] = matrix[..., upper[1], upper[0]] = np.tanh(points)
-                return _where_regular(matrix, scales, question["contrast"])[..., at]
-
             random = generator(options["seed"], "components", POOLED, phase, at)
-            found = pooled_function(fit, value, random, level=pooling["level"], draws=200)
+            found = of_pooled_correlations(fit, quantities_of, at, random, size=size, level=pooling["level"])
             if found.estimate is None or not np.isfinite(found.estimate):
                 rows.append(
                     {**keys, **base, **counts, "status": "not_estimable", "reason": f"not estimable: {found.reason}", "method": "none"}
