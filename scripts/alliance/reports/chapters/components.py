@@ -24,7 +24,8 @@ LIMITS = (
     "Components of one form correlate highly; where most of a component’s variance is shared with the others, who brings more is hard to "
     "tell, and small differences of dominance mean little.",
     "Dominance tells what goes with the outcome, not what causes it, and holds shared perception where one person rated both.",
-    "Phases are compared on clients who rated in all of them; who left early is not among them.",
+    "Phases are compared on clients who rated in all of them; who left early is not among them. In short treatments phases share sessions.",
+    "Types of helping alliance can be told only where they are rated session by session (HAcs, HAr, or the HAq-I).",
 )
 
 

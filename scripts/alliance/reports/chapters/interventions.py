@@ -36,6 +36,8 @@ LIMITS = (
     "Differences between clients (who get more of an intervention) are not effects of it: clients, therapists and treatments differ too.",
     "A drop of the alliance from one session to the next is partly chance and would partly be regained whatever happens; kinds of "
     "interpretation are compared only inside such drops, where this is alike for all.",
+    "Whether a reply confirms or breaks what a client expects of others can be told only where both people’s positions on the "
+    "interpersonal circle are coded.",
     "Of many events some intervals leave out zero by chance alone, about one in twenty; read them beside the others.",
 )
 
