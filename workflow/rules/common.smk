@@ -6,6 +6,7 @@ that equal options never cause a rerun; code, instruments and the lock file are 
 """
 
 import os
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +32,6 @@ try:
 except ConfigurationError as error:
     raise WorkflowError(f"The study is not ready to run:\n{error}") from None
 
-PYTHON = sys.executable
 SCENARIOS = str(config.get("scenarios", BASE)).split()
 if SCENARIOS == ["all"]:
     SCENARIOS = list(STUDY.scenarios)
@@ -43,6 +43,8 @@ def from_here(path):
     return os.path.relpath(path)
 
 
+# Starts a script at once where the launcher keeps a process with the libraries, else as Python does.
+PYTHON = shlex.join([sys.executable, "-I", "-S", from_here(PROJECT / "scripts" / "alliance" / "launch" / "start_job.py")])
 LOCK = from_here(PROJECT / "envs" / "requirements.lock")
 TEMPLATES = from_here(PROJECT / "workflow" / "templates")
 BENCHMARKS = from_here(PROJECT / "workflow" / "benchmarks.yaml")
