@@ -1,4 +1,4 @@
-"""Snakemake's command line as the launcher calls it where jobs run on this machine: without its limit of jobs a second, and with a warm process.
+"""Snakemake's command line; where jobs run on this machine, without its limit of jobs a second and with a warm process.
 
 With the limit every look for ready jobs orders another look one second later (Snakemake 9), so that looks add up with the jobs that have
 ended: at 500 sites they took a third of all processor time. How many jobs run at once is limited by the cores all the same.
