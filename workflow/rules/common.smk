@@ -5,6 +5,7 @@ Provides: STUDY, SCENARIOS, and functions that name inputs and options of the ru
 that equal options never cause a rerun; code, instruments and the lock file are inputs, so that a change of their content does.
 """
 
+import functools
 import os
 import shlex
 import sys
@@ -57,6 +58,7 @@ def script(name):
     return from_here(PROJECT / "scripts" / name)
 
 
+@functools.cache
 def code(name, question=None):
     """A script and every file of the project that it imports."""
     roots = [PROJECT / "scripts" / name]
@@ -106,9 +108,11 @@ def pooled_in():
 POOLED_IN = pooled_in()
 
 
+@functools.cache
 def scores_folder(scenario):
     return f"results/scores/{STUDY.score_digest(scenario)}"
 
 
+@functools.cache
 def summaries_folder(scenario, question):
     return f"results/summaries/{question}/{STUDY.estimate_digest(scenario, question)}"

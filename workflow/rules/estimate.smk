@@ -10,8 +10,13 @@ def estimate_scenario(wildcards):
     return ESTIMATE_SCENARIO[wildcards.question, wildcards.digest]
 
 
+@functools.cache
+def options_of(question, digest):
+    return canonical_json(STUDY.estimate_options(ESTIMATE_SCENARIO[question, digest], question))
+
+
 def estimate_options(wildcards):
-    return canonical_json(STUDY.estimate_options(estimate_scenario(wildcards), wildcards.question))
+    return options_of(wildcards.question, wildcards.digest)
 
 
 def scores_of_estimate(wildcards):
