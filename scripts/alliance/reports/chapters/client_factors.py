@@ -36,10 +36,10 @@ def build(data: ReportData) -> Chapter:
     every, categories = tables["factors"], tables["categories"]
     factors = headline_rows(data)
     pooled = common.pooled_rows(categories)
-    means = [row for row in common.select(pooled, estimate_type=RANDOM_EFFECTS).itertuples() if common.has_number(row)]
+    means = [row for row in common.tuples(common.select(pooled, estimate_type=RANDOM_EFFECTS)) if common.has_number(row)]
     categories = categories[~categories["category"].isin(_further_contrasts(categories))]
     compared = common.pooled_rows(categories, estimate_type="correlation_contrast")
-    contrasts = [(category_words(row.category), row) for row in compared.itertuples()]
+    contrasts = [(category_words(row.category), row) for row in common.tuples(compared)]
     left_out = tables["leave_one_out"]
     over_time, beside, instruments = (common.table_of(data, QUESTION, name) for name in ("over_time", "unique_shared", "instruments"))
     findings = [
@@ -151,7 +151,7 @@ def category_table(data: ReportData, categories: pd.DataFrame) -> Table:
             common.count_cell(row.n_correlations),
             *common.estimate_cells(data, row),
         )
-        for row in common.pooled_rows(categories).itertuples()
+        for row in common.tuples(common.pooled_rows(categories))
     )
     return Table(
         id="factor-categories",
@@ -172,7 +172,7 @@ def factor_forest(data: ReportData, factors: pd.DataFrame, means: list[Any]) -> 
         rows.append(ForestRow(f"{common.words(category)} factors", kind="heading"))
         rows += [
             common.pooled_forest_row(row, common.words(row.factor) + _rater(pooled, row), kind="estimate", published=False)
-            for row in group.itertuples()
+            for row in common.tuples(group)
         ]
         if category in by_category:
             rows.append(common.pooled_forest_row(by_category[category], f"Mean, {category_words(category)}"))
@@ -211,7 +211,7 @@ def factor_table(data: ReportData, factors: pd.DataFrame) -> Table:
             Cell(row.same_rater),
             *common.estimate_cells(data, row),
         )
-        for row in common.pooled_rows(factors).itertuples()
+        for row in common.tuples(common.pooled_rows(factors))
     )
     return Table(
         id="factors",
@@ -233,7 +233,7 @@ def site_factor_table(data: ReportData, factors: pd.DataFrame) -> Table:
     """Return the correlation of every factor at every site; all else about a site stands on its own page."""
     own = common.site_rows(factors)
     sites, names = sorted(set(own["site"])), list(dict.fromkeys(own["factor"]))
-    found = {(row.factor, row.site): row for row in own.itertuples()}
+    found = {(row.factor, row.site): row for row in common.tuples(own)}
 
     def cell(row: Any) -> Cell:
         if row is None or not common.has_number(row):

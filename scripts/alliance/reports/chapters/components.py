@@ -57,7 +57,7 @@ def contrast_label(data: ReportData) -> str:
 
 def contrast_row(table: pd.DataFrame, phase: str, data: ReportData) -> Any:
     """Return the pooled contrast of components in a phase; None where there is none."""
-    return next(common.pooled_rows(table, phase=phase, contrast=contrast_label(data)).itertuples(), None)
+    return next(common.tuples(common.pooled_rows(table, phase=phase, contrast=contrast_label(data))), None)
 
 
 def row_name(row: Any) -> str:
@@ -93,7 +93,7 @@ def findings(data: ReportData, tables: dict[str, pd.DataFrame], lead: Any) -> tu
     """Return what was found, in sentences."""
     told = [contrast_sentence(data, lead)] if lead is not None and common.has_number(lead) else []
     for phase in components.phases(data.options):
-        own = [row for row in common.pooled_rows(tables["dominance"], phase=phase).itertuples() if common.has_number(row)]
+        own = [row for row in common.tuples(common.pooled_rows(tables["dominance"], phase=phase)) if common.has_number(row)]
         parts = [row for row in own if row.quantity == components.DOMINANCE and row.component]
         shared = [row.estimate for row in own if row.quantity == components.OTHERS]
         whole = next((row for row in own if row.quantity == components.TOGETHER), None)
@@ -106,7 +106,7 @@ def findings(data: ReportData, tables: dict[str, pd.DataFrame], lead: Any) -> tu
         )
     changed = [
         (f"{row.component}, {row.contrast.replace(' - ', ' minus ')}", row)
-        for row in common.pooled_rows(tables["by_phase"], topic=components.OUTCOME, estimate_type="correlation_contrast").itertuples()
+        for row in common.tuples(common.pooled_rows(tables["by_phase"], topic=components.OUTCOME, estimate_type="correlation_contrast"))
         if " - " not in row.component
     ]
     told.append(common.contrast_list(data, "Change over phases of how components go with the outcome (r given intake)", changed))
@@ -115,7 +115,7 @@ def findings(data: ReportData, tables: dict[str, pd.DataFrame], lead: Any) -> tu
 
 def dominance_table(data: ReportData, table: pd.DataFrame) -> Table:
     """Return shares of the outcome variance that components bring, pooled, by phase."""
-    rows = list(common.pooled_rows(table).itertuples())
+    rows = list(common.tuples(common.pooled_rows(table)))
     return Table(
         id="components-dominance",
         caption="Shares of the outcome variance that components bring beyond intake (general dominance), over all sites",
@@ -146,7 +146,7 @@ def dominance_table(data: ReportData, table: pd.DataFrame) -> Table:
 
 def phase_table(data: ReportData, table: pd.DataFrame) -> Table:
     """Return components by phase with the outcome, and their level."""
-    rows = [row for row in common.pooled_rows(table).itertuples() if row.topic != components.CONDITION]
+    rows = [row for row in common.tuples(common.pooled_rows(table)) if row.topic != components.CONDITION]
     return Table(
         id="components-by-phase",
         caption="Components by phase, over all sites, on the same clients",
@@ -163,7 +163,7 @@ def condition_table(data: ReportData, table: pd.DataFrame) -> Table:
     own = common.pooled_rows(table, topic=components.CONDITION, contrast="")
     rows = []
     for (condition, component), group in common.rows_by(own, ["condition", "component"]):
-        of_phase = {row.phase: row for row in group.itertuples()}
+        of_phase = {row.phase: row for row in common.tuples(group)}
         cells = [Cell(common.words(condition)), Cell(common.words(component))]
         for phase in phases:
             row = of_phase.get(phase)
