@@ -12,6 +12,8 @@ ADDRESS = "ALLIANCE_WARM_PROCESS"
 """Environment variable with the socket of the warm process."""
 COLD = b"cold"
 """Answer of a warm process that must not be used, since a file that it has read was changed."""
+KILLED = 137
+"""Exit status of a job that ended without an answer: what a shell gives for a process that the system killed."""
 
 
 def status_of_warm_start(address: str, call: list[str]) -> int | None:
@@ -37,7 +39,7 @@ def status_of_warm_start(address: str, call: list[str]) -> int | None:
         answer = connection.recv(16)
     if answer == COLD:
         return None
-    return int(answer) if answer else 1
+    return int(answer) if answer else KILLED
 
 
 def main() -> None:
