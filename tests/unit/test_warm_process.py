@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,14 @@ def test_jobs_know_nothing_of_each_other(address, script):
     assert [called([*START, script.name], script.parent, address).stdout for _ in range(2)] == ["False\n", "False\n"]
 
 
+def is_alive(process: int) -> bool:
+    """Tell whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_a_job_ends_when_whoever_asked_for_it_is_killed(address, script):
     script.write_text("import os, time; print(os.getpid(), flush=True); time.sleep(600)", encoding="utf-8")
     environment = os.environ | {ADDRESS: address}
@@ -95,9 +104,9 @@ def test_a_job_ends_when_whoever_asked_for_it_is_killed(address, script):
     asking.send_signal(signal.SIGKILL)
     asking.wait()
     until = time.monotonic() + 60
-    while Path(f"/proc/{job}").exists() and time.monotonic() < until:
+    while is_alive(job) and time.monotonic() < until:
         time.sleep(0.05)
-    assert not Path(f"/proc/{job}").exists()
+    assert not is_alive(job)
 
 
 def test_a_job_whose_process_is_killed_has_failed_without_a_word(address, script):
@@ -121,11 +130,12 @@ def test_a_file_that_changed_after_it_was_imported_is_noticed(tmp_path):
     assert not warm_process.is_current(files)
 
 
-def test_a_job_starts_cold_where_what_the_warm_process_imported_is_out_of_date(script, monkeypatch):
-    monkeypatch.setattr(warm_process, "imported", lambda: {str(script): os.stat(script.parent)})
+@contextmanager
+def serving(folder: Path, spent: list[float]):
+    """Yield the address of a server in a process of its own; afterwards its processor time, that of its jobs included, stands in a list."""
     asked, ours = os.pipe()
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(script.parent / "jobs"))
+        listener.bind(str(folder / "jobs"))
         listener.listen()
         server = os.fork()
         if server == 0:
@@ -133,7 +143,35 @@ def test_a_job_starts_cold_where_what_the_warm_process_imported_is_out_of_date(s
             warm_process.serve(listener, asked)
             os._exit(0)
     os.close(asked)
-    script.write_text("import sys; print('pandas' in sys.modules)", encoding="utf-8")
-    assert called([*START, script.name], script.parent, str(script.parent / "jobs")).stdout == "False\n"
+    yield str(folder / "jobs")
     os.close(ours)
-    assert os.waitpid(server, 0)[1] == 0
+    _, status, usage = os.wait4(server, 0)
+    assert status == 0
+    spent.append(usage.ru_utime + usage.ru_stime)
+
+
+def test_a_job_starts_cold_where_what_the_warm_process_imported_is_out_of_date(script, monkeypatch):
+    monkeypatch.setattr(warm_process, "imported", lambda: {str(script): os.stat(script.parent)})
+    script.write_text("import sys; print('pandas' in sys.modules)", encoding="utf-8")
+    with serving(script.parent, []) as address:
+        assert called([*START, script.name], script.parent, address).stdout == "False\n"
+
+
+def test_the_processor_time_of_jobs_counts_as_that_of_the_run(script, monkeypatch):
+    monkeypatch.setattr(warm_process, "imported", dict)
+    script.write_text("import time\nwhile time.process_time() < 1.5: pass", encoding="utf-8")
+    spent: list[float] = []
+    with serving(script.parent, spent) as address:
+        assert called([*START, script.name], script.parent, address).returncode == 0
+    assert spent[0] > 1.4
+
+
+def test_a_question_that_breaks_off_disturbs_no_other_job(script, monkeypatch):
+    monkeypatch.setattr(warm_process, "imported", dict)
+    script.write_text("print('well')", encoding="utf-8")
+    with serving(script.parent, []) as address:
+        for beginning in (b"", b"1234", (1000).to_bytes(8, "big") + b"begun"):
+            with socket.socket(socket.AF_UNIX) as broken:
+                broken.connect(address)
+                broken.sendall(beginning)
+        assert called([*START, script.name], script.parent, address).stdout == "well\n"

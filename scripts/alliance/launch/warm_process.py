@@ -99,26 +99,36 @@ def serve(listener: socket.socket, lifeline: int) -> None:
     gc.collect()
     # Without this the first collection in every job would touch, and so copy, all memory.
     gc.freeze()
-    # Jobs that have ended need nobody to ask for their status: they tell it themselves.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     while lifeline not in select.select([listener, lifeline], [], [])[0]:
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
             os.close(lifeline)
-            run(connection, files)
+            become_the_job(connection, files)
         connection.close()
+        _bury(os.WNOHANG)
+    _bury(0)
 
 
-def run(connection: socket.socket, files: dict[str, os.stat_result]) -> None:
-    """Become the job that a connection asks for, and end with it."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+def _bury(options: int) -> None:
+    """Take leave of jobs that have ended: so their processor time counts as that of the run. Their status they have told themselves."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, options)[0]:
+            pass
+
+
+def become_the_job(connection: socket.socket, files: dict[str, os.stat_result]) -> None:
+    """Run the job that a connection asks for in this process, and end with it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     head, streams, _, _ = socket.recv_fds(connection, 8, 3)
     request = b""
-    while len(request) < int.from_bytes(head, "big"):
-        request += connection.recv(1 << 20)
+    while len(head) < 8 or len(request) < int.from_bytes(head, "big"):
+        part = connection.recv(1 << 20)
+        if not part:
+            # Whoever asked has ended before the end of the question.
+            os._exit(1)
+        request += part
     folder, size, *parts = request.decode("utf-8", "surrogateescape").split("\0")
     call, environment = parts[: int(size)], parts[int(size) :]
     if not is_current(files):
