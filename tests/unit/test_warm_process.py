@@ -143,9 +143,11 @@ def serving(folder: Path, spent: list[float]):
             warm_process.serve(listener, asked)
             os._exit(0)
     os.close(asked)
-    yield str(folder / "jobs")
-    os.close(ours)
-    _, status, usage = os.wait4(server, 0)
+    try:
+        yield str(folder / "jobs")
+    finally:
+        os.close(ours)
+        _, status, usage = os.wait4(server, 0)
     assert status == 0
     spent.append(usage.ru_utime + usage.ru_stime)
 
@@ -168,7 +170,7 @@ def test_the_processor_time_of_jobs_counts_as_that_of_the_run(script, monkeypatc
 
 def test_a_question_that_breaks_off_disturbs_no_other_job(script, monkeypatch):
     monkeypatch.setattr(warm_process, "imported", dict)
-    script.write_text("print('well')", encoding="utf-8")
+    script.write_text("import os; os.write(1, b'well\\n')", encoding="utf-8")
     with serving(script.parent, []) as address:
         for beginning in (b"", b"1234", (1000).to_bytes(8, "big") + b"begun"):
             with socket.socket(socket.AF_UNIX) as broken:
