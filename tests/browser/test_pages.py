@@ -93,6 +93,18 @@ def test_a_table_is_saved_as_csv_with_full_precision(report, browser):
     page.context.close()
 
 
+def test_on_paper_tables_keep_their_heads_and_wide_ones_fit(report, browser):
+    page, _ = opened(browser, report / "index.html", width=718)
+    page.emulate_media(media="print")
+    shown = page.evaluate("[...document.querySelectorAll('#sites-table thead th')].map((head) => head.innerText.trim())")
+    assert shown[0] == "Site" and all(shown)
+    assert page.evaluate("getComputedStyle(document.querySelector('.tools')).display") == "none"
+    for name in ("congruence-surfaces", "dropout-models", "factors-time"):
+        page.evaluate(f"document.querySelectorAll('details:has(#{name})').forEach((one) => {{ one.open = true; }})")
+        assert 0 < page.evaluate(f"document.getElementById('{name}').getBoundingClientRect().right") <= 718
+    page.context.close()
+
+
 def test_everything_can_be_read_without_script(report, browser):
     page, _ = opened(browser, report / "index.html", java_script_enabled=False)
     assert page.locator("button").count() == 0

@@ -69,9 +69,9 @@ periods <- do.call(rbind, lapply(seq_len(nrow(d)), function(i) {
   if (!length(seen)) return(NULL)
   data.frame(time = seen, event = as.integer(d$status[i] == 2 & seen == d$time[i]), age = d$age[i], sex = d$sex[i], ecog = d$ph.ecog[i])
 }))
-write.csv(periods, file.path(folder, "lung.csv"), row.names = FALSE)
 grouped <- glm(event ~ 0 + factor(time) + age + sex + ecog, binomial("cloglog"), periods, control = list(epsilon = 1e-12, maxit = 100))
-out$lung <- list(cox = unname(coef(cox)), n = cox$n, grouped = unname(tail(coef(grouped), 3)))
+patients <- list(time = d$time, died = as.integer(d$status == 2), age = d$age, sex = d$sex, ecog = d$ph.ecog)
+out$lung <- list(cox = unname(coef(cox)), n = cox$n, grouped = unname(tail(coef(grouped), 3)), patients = patients)
 
 # Curves.
 d <- read.csv(file.path(folder, "endings.csv"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,11 +58,11 @@ def judgments() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def of_r(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+def of_r(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("dropout")
     for name, rows in {**FRAMES, "endings": endings(), "judged": judgments()}.items():
         rows.to_csv(folder / f"{name}.csv", index=False, float_format="%.17g")
-    return r_script.values("dropout_hazard.R", folder), folder
+    return r_script.values("dropout_hazard.R", folder)
 
 
 def fitted(name: str, link: str, *, frailty: bool, **options: object) -> HazardModel:
@@ -74,8 +73,8 @@ def fitted(name: str, link: str, *, frailty: bool, **options: object) -> HazardM
 
 @pytest.mark.parametrize("link", ["cloglog", "logit"])
 @pytest.mark.parametrize("name", sorted(FRAMES))
-def test_models_without_frailty_equal_glm(of_r: tuple[Any, Path], name: str, link: str) -> None:
-    expected = of_r[0][name][link]
+def test_models_without_frailty_equal_glm(of_r: Any, name: str, link: str) -> None:
+    expected = of_r[name][link]
     model = fitted(name, link, frailty=False)
     assert model.coefficients["estimate"].to_numpy() == pytest.approx(np.array(expected["plain"]), abs=1e-6)
     # Second differences of the log-likelihood in R.
@@ -86,8 +85,8 @@ def test_models_without_frailty_equal_glm(of_r: tuple[Any, Path], name: str, lin
 
 @pytest.mark.parametrize("link", ["cloglog", "logit"])
 @pytest.mark.parametrize("name", sorted(FRAMES))
-def test_models_with_frailty_equal_glmer(of_r: tuple[Any, Path], name: str, link: str) -> None:
-    expected = of_r[0][name][link]
+def test_models_with_frailty_equal_glmer(of_r: Any, name: str, link: str) -> None:
+    expected = of_r[name][link]
     model = fitted(name, link, frailty=True, nodes=25, interval=False)
     assert model.coefficients["estimate"].to_numpy() == pytest.approx(np.array(expected["mixed"]), abs=5e-5)
     assert model.coefficients["std_error"].to_numpy() == pytest.approx(np.array(expected["mixed_error"]), rel=1e-3)
@@ -107,30 +106,32 @@ def test_the_usual_number_of_nodes_is_enough(name: str, link: str) -> None:
     assert usual.frailty_sd == pytest.approx(many.frailty_sd, abs=1e-3)
 
 
-def test_profile_limits_of_the_frailty_equal_those_of_the_integral_on_a_fine_grid(of_r: tuple[Any, Path]) -> None:
+def test_profile_limits_of_the_frailty_equal_those_of_the_integral_on_a_fine_grid(of_r: Any) -> None:
     model = fitted("few", "cloglog", frailty=True)
-    assert (model.frailty_low, model.frailty_high) == pytest.approx(tuple(of_r[0]["profile"]), abs=2e-3)
+    assert (model.frailty_low, model.frailty_high) == pytest.approx(tuple(of_r["profile"]), abs=2e-3)
 
 
-def test_weighted_rows_and_therapists_left_out_equal_glm(of_r: tuple[Any, Path]) -> None:
+def test_weighted_rows_and_therapists_left_out_equal_glm(of_r: Any) -> None:
     rows = FRAMES["few"]
     weights = 0.5 + ((np.arange(len(rows)) + 1) % 3) / 2
     groups = pd.factorize(rows["therapist"])[0]
     whole, without = fit_without_each(rows["event"], rows[PREDICTORS], PREDICTORS, groups, weights=weights)
-    assert whole.both == pytest.approx(np.array(of_r[0]["weighted"]["whole"]), abs=1e-6)
-    assert without == pytest.approx(np.array(of_r[0]["weighted"]["without"]), abs=1e-6)
+    assert whole.both == pytest.approx(np.array(of_r["weighted"]["whole"]), abs=1e-6)
+    assert without == pytest.approx(np.array(of_r["weighted"]["without"]), abs=1e-6)
 
 
 @needs_examples
-def test_a_hazard_of_each_day_gives_the_grouped_model_of_glm_and_nearly_that_of_cox(of_r: tuple[Any, Path]) -> None:
-    values, folder = of_r
-    rows, names = pd.read_csv(folder / "lung.csv"), ["age", "sex", "ecog"]
-    model = hazard_model(rows["event"], rows[names], names, strata=rows["time"])
+def test_a_hazard_of_each_day_gives_the_grouped_model_of_glm_and_nearly_that_of_cox(of_r: Any) -> None:
+    patients, names = pd.DataFrame(of_r["lung"]["patients"]), ["age", "sex", "ecog"]
+    days = pd.DataFrame({"day": np.unique(patients.loc[patients["died"].eq(1), "time"])})
+    rows = patients.merge(days, how="cross").query("day <= time")
+    rows = rows.assign(event=(rows["died"].eq(1) & rows["day"].eq(rows["time"])).astype(int)).reset_index(drop=True)
+    model = hazard_model(rows["event"], rows[names], names, strata=rows["day"])
     ours = model.coefficients["estimate"].to_numpy()
-    assert ours == pytest.approx(np.array(values["lung"]["grouped"]), abs=1e-6)
+    assert ours == pytest.approx(np.array(of_r["lung"]["grouped"]), abs=1e-6)
     stored = json.loads(EXAMPLES.read_text(encoding="utf-8"))["survival_lung"]["cox_efron"]
     cox = np.array([stored["age"], stored["sex"], stored["ph.ecog"]])
-    assert cox == pytest.approx(np.array(values["lung"]["cox"]), rel=1e-6) and stored["n"] == values["lung"]["n"]
+    assert cox == pytest.approx(np.array(of_r["lung"]["cox"]), rel=1e-6) and stored["n"] == of_r["lung"]["n"]
     # Grouped and continuous time differ where several die on one day, by little of a standard error.
     assert (np.abs(ours - cox) < 0.05 * np.array(stored["se"])).all()
 
@@ -142,8 +143,8 @@ def counts(rows: pd.DataFrame, sessions: int) -> tuple[np.ndarray, ...]:
     return tuple(table.sum(axis=0) for table in tables)
 
 
-def test_curves_and_their_errors_equal_survfit(of_r: tuple[Any, Path]) -> None:
-    expected, rows = of_r[0]["curves"], endings()
+def test_curves_and_their_errors_equal_survfit(of_r: Any) -> None:
+    expected, rows = of_r["curves"], endings()
     found = cumulative_incidence(*counts(rows, 8))
     for name, ours in (
         ("staying", found.staying),
@@ -159,15 +160,15 @@ def test_curves_and_their_errors_equal_survfit(of_r: tuple[Any, Path]) -> None:
     assert incidence == pytest.approx(np.array(expected["incidence_clustered"]), abs=1e-9)
 
 
-def test_limits_of_curves_equal_those_of_survfit(of_r: tuple[Any, Path]) -> None:
-    expected, found = of_r[0]["curves"], cumulative_incidence(*counts(endings(), 8))
+def test_limits_of_curves_equal_those_of_survfit(of_r: Any) -> None:
+    expected, found = of_r["curves"], cumulative_incidence(*counts(endings(), 8))
     low, high = share_interval(found.incidence, found.incidence_error, 0.95)
     assert low == pytest.approx(np.array(expected["low"]), abs=1e-8)
     assert high == pytest.approx(np.array(expected["high"]), abs=1e-8)
 
 
-def test_weights_of_the_subdistribution_equal_those_of_finegray(of_r: tuple[Any, Path]) -> None:
-    expected = pd.DataFrame(of_r[0]["subdistribution"])
+def test_weights_of_the_subdistribution_equal_those_of_finegray(of_r: Any) -> None:
+    expected = pd.DataFrame(of_r["subdistribution"])
     rows = endings()
     client, session, _, weight = subdistribution_rows(rows["last"], rows["ending"], 8)
     compared = 0
@@ -179,6 +180,6 @@ def test_weights_of_the_subdistribution_equal_those_of_finegray(of_r: tuple[Any,
     assert compared > 300
 
 
-def test_kappa_equals_psych(of_r: tuple[Any, Path]) -> None:
+def test_kappa_equals_psych(of_r: Any) -> None:
     rows = judgments()
-    assert kappa(rows["first"], rows["second"]).estimate[0] == pytest.approx(of_r[0]["kappa"], abs=1e-9)
+    assert kappa(rows["first"], rows["second"]).estimate[0] == pytest.approx(of_r["kappa"], abs=1e-9)

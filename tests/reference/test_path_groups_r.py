@@ -12,10 +12,13 @@ import pytest
 import r_script
 import structural_reference
 from alliance.questions import path_models
-from alliance.questions.contract import check
+from alliance.questions.contract import POOLED, check
+from alliance.questions.path_model_sample import model_of
+from alliance.questions.path_models_sent import sent_by, site_groups
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from needed import needs_r
+from statistics_reference import pooled_by_metafor
 from unit.simulated_site import OPTIONS, score_rows, site_of
 
 pytestmark = needs_r
@@ -189,6 +192,79 @@ def test_errors_equal_those_of_leaving_each_therapist_out_of_all_groups_in_r(exp
     assert ("doubled" in {row["parameter"] for row in found}) == (model == "label")
     for row in found:
         assert row["std_error"] == pytest.approx(theirs[key(row)]["std_error"], rel=1e-4), key(row)
+
+
+COVARIANCES_ONLY = ("free", "regressions", "label")
+
+
+@pytest.fixture(scope="module")
+def pooled_by_r(summaries, tmp_path_factory) -> dict[str, Any]:
+    section = options()["questions"]["path_models"]
+    sent: dict[str, dict[str, Any]] = {}
+    for name in COVARIANCES_ONLY:
+        model = model_of(section, name)
+        sent[name] = {}
+        for one in sent_by(summaries):
+            own = site_groups(one, name, model)
+            assert own.acov is not None
+            values = {"n": own.n.tolist(), "covariances": own.covariances.tolist(), "acov": own.acov.tolist()}
+            sent[name][one.site] = {"names": list(model.observed), **values}
+    models = {name: {"model": MODELS[name]["syntax"], "group_equal": MODELS[name].get("group_equal", [])} for name in COVARIANCES_ONLY}
+    folder = tmp_path_factory.mktemp("groups_pooled")
+    (folder / "input.json").write_text(json.dumps({"groups": GROUPS, "models": models, "sent": sent}), encoding="utf-8")
+    return r_script.values("path_groups_pooled.R", folder)
+
+
+def over_sites(table: pd.DataFrame, model: str, method: str) -> list[dict[str, Any]]:
+    return [row for row in own_rows(table, POOLED, model) if row["method"] == method]
+
+
+@pytest.mark.parametrize("model", COVARIANCES_ONLY)
+def test_models_of_groups_over_sites_in_common_units_equal_lavaan(pooled_by_r, tables, model):
+    """Each site's variables are divided by one standard deviation for all its groups, so that equal paths stay equal."""
+    theirs = of_r(pooled_by_r[model])
+    found = over_sites(tables["parameters"], model, "pooled_covariance")
+    found += [row for row in over_sites(tables["defined"], model, "pooled_covariance") if row["interval"] != "monte_carlo"]
+    compared = 0
+    for row in found:
+        expected = theirs[key(row)]
+        assert row["estimate"] == pytest.approx(expected["estimate"], rel=1e-5, abs=1e-6), key(row)
+        if expected["std_error"] > 1e-9:
+            assert row["std_error"] == pytest.approx(expected["std_error"], rel=1e-4), key(row)
+            compared += 1
+        assert row["n_sites"] == len(SITES)
+    assert compared >= {"free": 12, "regressions": 12, "label": 6}[model]
+    fit = {row["index"]: row["estimate"] for row in over_sites(tables["fit"], model, "pooled_covariance")}
+    assert fit["df"] == pooled_by_r[model]["fit"]["df"]
+    if fit["df"] > 0:
+        assert fit["chi2"] == pytest.approx(pooled_by_r[model]["fit"]["chisq"], rel=1e-4)
+        assert fit["scaling"] == pytest.approx(pooled_by_r[model]["fit"]["scaling"], rel=1e-4)
+
+
+def test_paths_of_groups_pooled_from_sites_equal_metafor(tables):
+    rows, pooled = [], {}
+    for name in ("parameters", "defined"):
+        table = tables[name]
+        for model in MODELS:
+            for row in over_sites(table, model, "two_stage_reml"):
+                known = table["model"].eq(model) & table["parameter"].eq(row["parameter"]) & table["estimate_type"].eq(row["estimate_type"])
+                if name == "parameters":
+                    known &= table["group"].eq(row["group"])
+                else:
+                    known &= table["interval"].isin(["bootstrap_percentile", "jackknife"])
+                own = table[known & table["site"].isin([site[0] for site in SITES])]
+                assert len(own) == len(SITES)
+                effect = f"{model}|{row['parameter']}|{row.get('group', '')}|{row['estimate_type']}"
+                rows.append(own[["estimate", "std_error"]].assign(effect=effect))
+                pooled[effect] = row
+    compared = pooled_by_metafor(pd.concat(rows, ignore_index=True)[["effect", "estimate", "std_error"]])
+    assert len(compared) == len(pooled) > 30 and any(row.get("group") for row in pooled.values())
+    for effect, expected in compared.items():
+        row, half = pooled[effect], (expected["high"] - expected["low"]) / 2
+        for column, value in (("estimate", "estimate"), ("ci_low", "low"), ("ci_high", "high")):
+            assert row[column] == pytest.approx(expected[value], abs=2e-3 * half), (effect, column)
+        assert row["std_error"] == pytest.approx(expected["se"], rel=2e-3) and row["n_sites"] == expected["k"] == len(SITES)
+        assert row["tau2"] == pytest.approx(expected["tau2"], rel=5e-3, abs=1e-5), effect
 
 
 def test_the_two_schools_of_holzinger_and_swineford_equal_lavaan_with_equal_loadings_and_intercepts():

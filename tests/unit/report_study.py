@@ -337,7 +337,13 @@ def client_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
         row = estimates({"factor": "", "category": "interpersonal", "site_left_out": site}, "correlation_random_effects", 0.29, draw)[-1]
         left_out.append(row)
     for factor, (category, centre) in factors.items():
-        keys = {"factor": factor, "category": category, "reversed": "no", **of_factor, "headline": "no"}
+        keys = {
+            "factor": factor,
+            "category": category,
+            "reversed": "yes" if category == "diagnostic" else "no",
+            **of_factor,
+            "headline": "no",
+        }
         rows += estimates({**keys, "part": "", "window": "late"}, "correlation", centre, draw)
         rows += estimates({**keys, "part": "within_therapists"}, "slope_standardised", centre, draw)
     over_time, beside = factors_over_time(draw, of_factor), factors_beside(draw, of_factor)

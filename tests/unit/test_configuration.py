@@ -301,6 +301,54 @@ def test_an_unknown_variable_of_a_path_model_is_told_with_its_line_and_the_neare
     assert "empaty" in fault and "did you mean 'empathy'" in fault
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "key", "said"),
+    [
+        ("scale: bond, window", "scale: bnd, window", "variables.bond.scale", "has no scale 'bnd'; did you mean 'bond'?"),
+        ("blri_os64.regard,", "blri_os64.regrd,", "variables.regard_3.construct", "blri_os64 has no scale 'regrd'; did you mean 'regard'?"),
+        ("blri_os64.regard,", "blri_os46.regard,", "variables.regard_3.construct", "the key 'blri_os46'; did you mean 'blri_os64'?"),
+        (
+            "influence: {construct: social_influence}",
+            "influence: {construct: social_influence, instrument: crf_35}",
+            "variables.influence.instrument",
+            "the key 'crf_35'; did you mean 'crf_36'?",
+        ),
+        ("[expertness,", "[expertnes,", "conditions.influence.0", "crf_s or crf_36 has no scale 'expertnes'; did you mean 'expertness'?"),
+        (
+            "empathy: {construct: empathy}",
+            "empathy: {construct: empathy, scale: totl}",
+            "cross_lagged.pairs.empathy_alliance.series.empathy.scale",
+            "did you mean 'total'?",
+        ),
+        (
+            "{construct: events.interpretation}   #",
+            "{construct: homework_adherence.totl}   #",
+            "technique.pairs.interpretation_by_alliance.technique.construct",
+            "did you mean 'total'?",
+        ),
+    ],
+)
+def test_an_instrument_or_scale_of_a_variable_that_does_not_exist_is_told_with_its_line_and_the_nearest_name(
+    study_folder, old, new, key, said
+):
+    (fault,) = faults_of(rewrite(study_folder, (old, new)))
+    assert f"config.yaml, line {line_of(study_folder / 'config.yaml', new)}: questions.path_models.{key}: " in fault and said in fault
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("scale: severity}", "scale: severty}", "outcome.tailored.scale: target_complaints has no scale 'severty'"),
+        ("instrument: scl_90_r", "instrument: scl_90", "outcome.broad.instrument: no instrument has the key 'scl_90'"),
+        ("blri_os64.empathy,", "blri_os64.empaty,", "empathy.instruments.2: blri_os64 has no scale 'empaty'; did you mean 'empathy'?"),
+        ("  scale: regard\n", "  scale: regrd\n", "regard.scale: blri_os64 or blri_os40 has no scale 'regrd'; did you mean 'regard'?"),
+    ],
+)
+def test_a_measure_with_a_scale_that_its_instruments_lack_is_refused(study_folder, old, new, said):
+    (fault,) = faults_of(rewrite(study_folder, (old, new)))
+    assert said in fault and f"line {line_of(study_folder / 'config.yaml', new.strip())}:" in fault
+
+
 def test_regressions_that_run_in_a_circle_are_refused(study_folder):
     config = rewrite(study_folder, ("          total := c + a*b\n", "          total := c + a*b\n          empathy ~ outcome\n"))
     (fault,) = faults_of(config)

@@ -37,16 +37,19 @@ def options(**changed: object) -> dict:
     return own
 
 
-def site(name: str = "a", n: int = 220, seed: int = 1, sessions: int = 4, scale: float = 5.0) -> SiteData:
-    """Return a site whose alliance moves the symptoms of the next session by .3, not the other way round; a tenth of scores missing."""
+def site(name: str = "a", n: int = 220, seed: int = 1, sessions: int = 4, scale: float = 5.0, stable: float = 1.0) -> SiteData:
+    """Return a site whose alliance moves the symptoms of the next session by .3, not the other way round; a tenth of scores missing.
+
+    ``stable`` is how much clients differ in what is stable of them.
+    """
     random = np.random.default_rng(seed)
     client, therapist = np.arange(1, n + 1), np.arange(n) % max(2, n // 10) + 1
-    stable = random.normal(size=(n, 2)) @ np.array([[1.0, 0.3], [0.0, 0.9]])
+    lasting = stable * random.normal(size=(n, 2)) @ np.array([[1.0, 0.3], [0.0, 0.9]])
     within, scores = random.normal(size=(n, 2)) * 1.1, []
     for session in range(1, sessions + 1):
         if session > 1:
             within = within @ LAGGED.T + random.normal(size=(n, 2))
-        better = stable + within + 0.1 * session
+        better = lasting + within + 0.1 * session
         for place, (instrument, turned) in enumerate((("wai_36", 1.0), ("core_10", -scale))):
             there = random.uniform(size=n) > 0.1
             values = 20 + turned * better[there, place]
@@ -207,6 +210,20 @@ def test_few_clients_and_few_therapists_are_flagged() -> None:
     assert headline["reason"].str.contains("few clients: 2.6 for each free parameter").all()
     assert headline["reason"].str.contains("clients as independent: few therapists").all()
     assert headline["method"].eq("maximum_likelihood").all()
+
+
+def test_no_number_is_taken_from_an_improper_solution() -> None:
+    """Where clients do not differ in what is stable of them, every second solution has a negative variance of it."""
+    unstable = site(n=60, seed=4, stable=0.0)
+    found = pd.DataFrame(part.estimate(unstable, options(clients_per_parameter=1)).rows)
+    improper = found[found["reason"].str.contains("improper solution")]
+    assert {EQUAL, "comparison"} <= set(improper["dynamics"])
+    assert set(improper["status"]) == {"not_estimable"} and improper["estimate"].isna().all()
+    assert not found.loc[found["dynamics"].eq(EQUAL), "status"].isin(["estimated", "flagged"]).any()
+    usable = found["status"].isin(["estimated", "flagged"])
+    assert not found.loc[usable, "reason"].str.contains("negative variance|not positive definite|correlation of").any()
+    classic = found[found["dynamics"].eq(CLASSIC_EQUAL) & usable]
+    assert len(classic) > 4, "the model without stable parts has a proper solution"
 
 
 def test_waves_may_be_means_of_sessions() -> None:

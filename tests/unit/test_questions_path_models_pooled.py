@@ -393,16 +393,33 @@ def test_a_standardised_effect_of_a_shared_label_is_flagged() -> None:
     assert not raw["reason"].str.contains("label").any()
 
 
-def test_improper_solutions_of_sites_are_flagged_in_every_pooled_value() -> None:
+IMPROPER_TABLES = ("parameters", "defined", "fit", "diagnostics", "comparison", "indirect", "leave_one_out")
+
+
+def test_no_number_is_taken_from_improper_solutions_of_sites_or_of_what_they_sent() -> None:
     options = configured({"work": WORK})
     sites = [path_site(s, n=80, therapists=10, seed=k, heywood=True) for k, s in enumerate("abc")]
     found = tables_of([summary_of(site, options) for site in sites], options)
-    pooled = found["parameters"]
-    pooled = pooled[pooled["site"].eq(POOLED) & pooled["status"].isin(WITH_NUMBERS)]
-    assert "multivariate_reml" in set(pooled["method"]) and set(pooled["status"]) == {"flagged"}
-    told = found["diagnostics"]
-    told = told[told["estimate_type"].isin(["modification_index", "expected_change", "residual_correlation"])]
-    assert set(told["status"]) <= {"flagged"}
+    for name in IMPROPER_TABLES:
+        assert not found[name]["status"].isin(WITH_NUMBERS).any() and found[name]["estimate"].isna().all(), name
+    parameters = found["parameters"]
+    own = parameters[parameters["site"].ne(POOLED)]
+    assert set(own["site"]) == set("abc")
+    said = "not estimable: improper solution (negative variance of task), from which no number is taken"
+    assert own["reason"].eq(said).all()
+    whole = parameters[parameters["site"].eq(POOLED) & parameters["reason"].str.contains("improper solution")]
+    assert len(whole) and found["fit"]["reason"].str.contains("improper solution").any()
+
+
+def test_sites_with_an_improper_solution_are_left_out_of_what_is_pooled_from_estimates_and_stay_in_the_model_within_sites() -> None:
+    options = configured({"work": WORK})
+    sites = [path_site(s, n=400 if s in "de" else 40, therapists=10, seed=k, heywood=s not in "de") for k, s in enumerate("acde")]
+    parameters = tables_of([summary_of(site, options) for site in sites], options)["parameters"]
+    rows = parameters[parameters["parameter"].eq("work =~ bond") & parameters["estimate_type"].eq("loading_standardised")]
+    told = rows[rows["site"].ne(POOLED)].set_index("site")["status"]
+    assert dict(told) == {"a": "not_estimable", "c": "not_estimable", "d": "estimated", "e": "estimated"}
+    n_sites = rows[rows["site"].eq(POOLED)].set_index("method")["n_sites"]
+    assert dict(n_sites) == {"two_stage_reml": 2, "multivariate_reml": 2, "pooled_covariance": 4, "two_stage_sem": 4}
 
 
 def test_a_loading_that_the_model_fixes_is_no_estimate_and_is_not_pooled() -> None:

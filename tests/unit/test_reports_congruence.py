@@ -81,16 +81,58 @@ def test_moderators_that_change_nothing_are_not_said_to_have_no_effect(study):
 
 def test_a_surface_that_supports_its_claim_is_told_and_others_stay_undecided(chapter):
     told = " ".join(chapter.findings)
-    assert "Dominance and alliance: the surface speaks for it (that it is best when one is what the other is not" in told
+    assert "Dominance and alliance: the surface speaks for the claim that it is best when one is what the other is not (" in told
     assert "rows of all sites at once" in told and "stays undecided for: Alliance and outcome." in told
 
 
 def test_the_drawn_surface_is_the_one_that_speaks_for_its_claim(chapter):
     drawn = [one for one in chapter.blocks if isinstance(one, Figure) and one.id.startswith("surface-")]
     assert [one.id for one in drawn] == ["surface-dominance-alliance-client"]
-    assert "curvature −0.80" in drawn[0].alt and "speaks for it" in drawn[0].alt
+    assert "curvature −0.80" in drawn[0].alt and "speaks for the claim" in drawn[0].alt
     root = ElementTree.fromstring(drawn[0].svg)
     assert float(root.get("width").removesuffix("pt")) <= 320 and len(drawn[0].svg) < 20_000
+
+
+def test_a_drawn_surface_is_told_from_its_middle_since_every_site_has_a_level_of_its_own(study, chapter):
+    drawn = next(one for one in chapter.blocks if one.id == "surface-dominance-alliance-client")
+    assert "differences from what is expected where both are at the mean of both together" in drawn.note
+    rows = study.tables["congruence"]["response_surface"]
+    level = rows[rows["surface"].eq("dominance_alliance") & rows["term"].eq("b1") & rows["site"].eq(POOLED)].assign(term="b0", estimate=5.0)
+    with_level = pd.concat([rows, level], ignore_index=True)
+    tables = {**study.tables["congruence"], "response_surface": with_level}
+    again = congruence.build(dataclasses.replace(study, tables={**study.tables, "congruence": tables}))
+    assert next(one for one in again.blocks if one.id == drawn.id).svg == drawn.svg
+    assert congruence.side_words("therapists.dominance") == "therapist’s dominance"
+
+
+def test_axes_of_a_surface_without_sure_curvature_are_not_told(study):
+    rows = study.tables["congruence"]["response_surface"]
+    axes = rows["surface"].eq("dominance_alliance") & rows["term"].isin(["p10 = 0", "p11 = -1", "verdict"])
+    reason = "no sure curvature (b3, b4 and b5 together do not differ from zero): axes may lie anywhere"
+    made = congruence.build(changed(study, "response_surface", reason=rows["reason"].mask(axes, reason)))
+    told = next(row for row in block(made, "congruence-details").blocks[0].rows if row[0].text == "Dominance and alliance")[1].text
+    assert told == "p10 = 0: open, no sure curvature; p11 = -1: open, no sure curvature"
+    claim = next(row for row in block(made, "congruence-surfaces").rows if row[0].text == "Dominance and alliance")[1].text
+    assert claim.endswith("curvature as a whole is not sure")
+    assert any("curvature as a whole is not sure, so that the axes decide nothing" in text for text in made.findings)
+
+
+def test_the_main_scale_comes_first_where_bias_and_tracking_are_listed(chapter):
+    rows = [row[0].text for row in block(chapter, "congruence-tracking").rows]
+    scales = [text for text in rows if " minus " not in text]
+    assert rows[0] == "Total" and rows[: len(scales)] == scales and "therapist rates higher" in block(chapter, "congruence-tracking").note
+
+
+def test_shares_of_clients_in_each_band_stand_in_the_table_with_their_intervals(study, chapter):
+    rows = {row[1].text: row[2].text for row in block(chapter, "congruence-agreement").rows}
+    for name, words in (
+        ("agree", "agree within"),
+        ("client higher", "the client is higher"),
+        ("therapist higher", "the therapist is higher"),
+    ):
+        own = pooled(study, "agreement", statistic=name, definition=congruence.COMMON_SD, instrument_scale="total")
+        shown = next(text for label, text in rows.items() if words in label)
+        assert shown.startswith(f"{numbers.percent(own['estimate'])} [{numbers.percent(own['ci_low'])}")
 
 
 def test_no_surface_is_drawn_where_it_is_not_known_where_the_data_lie(study):
@@ -106,7 +148,7 @@ def test_every_surface_of_the_configuration_has_a_row_with_its_lines_or_what_it_
     assert isinstance(table, Table) and len(table.rows) == len(list(congruence.surfaces(study)))
     texts = {row[0].text: [cell.text for cell in row] for row in table.rows}
     assert any("has 5" in text for text in texts["Alliance and dropout"])
-    assert any("speaks for it" in text.lower() for text in texts["Dominance and alliance"])
+    assert texts["Dominance and alliance"][1] == "Speaks for the claim that it is best when one is what the other is not"
     assert any("needs at least 12 clients" in text for text in chapter.missing)
 
 
@@ -114,7 +156,9 @@ def test_shares_of_clients_are_drawn_only_where_no_part_holds_fewer_than_ten(stu
     assert block(chapter, "congruence-bands").alt.startswith("Shares of clients. total: agree")
     table = study.tables["congruence"]["agreement"]
     few = changed(study, "agreement", estimate=table["estimate"].mask(table["statistic"].eq("therapist higher"), 0.02))
-    assert not any(one.id == "congruence-bands" for one in congruence.build(few).blocks)
+    made = congruence.build(few)
+    assert not any(one.id == "congruence-bands" for one in made.blocks)
+    assert not any("higher by more" in row[1].text for row in block(made, "congruence-agreement").rows)
 
 
 def test_moderators_share_a_row_of_bias_and_tracking_and_lacking_ones_say_why(chapter):

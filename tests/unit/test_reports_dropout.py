@@ -7,6 +7,7 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 import report_study
 from alliance.questions.contract import POOLED
@@ -124,6 +125,27 @@ def test_definitions_stand_side_by_side_with_their_agreement(study, chapter):
     assert table.rows[0][place].value == pytest.approx(agreed)
 
 
+def test_the_forest_names_sites_in_their_order_whatever_the_order_of_the_table(study, chapter):
+    hazard = study.tables["dropout"]["hazard"].iloc[::-1].reset_index(drop=True)
+    turned = dataclasses.replace(study, tables={**study.tables, "dropout": {**study.tables["dropout"], "hazard": hazard}})
+    first, again = (block_of(one, "dropout-forest").alt.split(": ")[1].split("Pooled")[0] for one in (chapter, dropout.build(turned)))
+    order = [first.index(report_study.LABELS[site]) for site in report_study.SITES if report_study.LABELS[site] in first]
+    assert len(order) > 2 and order == sorted(order) and first.split("All rows")[0] == again.split("All rows")[0]
+
+
+def test_the_review_stands_beside_the_number_that_the_text_tells(study):
+    hazard = study.tables["dropout"]["hazard"].copy()
+    failed = hazard["site"].eq(POOLED) & hazard["term"].eq("failed") & hazard["cause"].eq("dropout")
+    sample = hazard[failed].iloc[[0]]
+    few = sample.assign(method="two_stage_reml", n_sites=2, estimate=1.111, ci_low=0.5, ci_high=2.5, status="estimated", reason="")
+    all_rows = few.assign(method=dropout.ONE_STAGE, n_sites=6, estimate=1.999)
+    tables = {**study.tables["dropout"], "hazard": pd.concat([hazard[~failed], few, all_rows], ignore_index=True)}
+    chapter = dropout.build(dataclasses.replace(study, tables={**study.tables, "dropout": tables}))
+    assert any("2.00" in sentence and "only 2 could be fitted alone" in sentence for sentence in chapter.findings)
+    rows = [row for row in block_of(chapter, "published-dropout").rows if row[0].text.startswith("Phase 1 failed (Dropout")]
+    assert [row[3].text for row in rows] == ["2.00"] and "only 2 could be fitted alone" in rows[0][0].text
+
+
 def test_what_cannot_be_estimated_is_said_with_what_it_needs(study):
     hazard = study.tables["dropout"]["hazard"]
     numbers_of = ["estimate", "std_error", "ci_low", "ci_high"]
@@ -171,7 +193,7 @@ def test_a_ratio_of_all_sites_goes_before_one_pooled_over_fewer_and_says_so(stud
     table = block_of(dropout.build(changed), "dropout-definitions")
     row = next(cells for cells in table.rows if cells[0].text.startswith("Few sessions"))
     whole = next(definitions[ratio & definitions["method"].eq(dropout.ONE_STAGE)].itertuples())
-    assert row[4].value == pytest.approx(whole.estimate)
+    assert row[3].value == pytest.approx(whole.estimate)
     assert f"one model of the rows of {whole.n_sites} sites; only 2 could be fitted alone and pooled" in row[-1].text
 
 

@@ -8,6 +8,7 @@ import json
 import math
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 import report_study
@@ -301,6 +302,18 @@ def test_lagged_effects_within_clients_stand_beside_the_classic_ones(chapter):
     assert "the classic model misleads" in told and "Empathy and alliance: not estimable over sites" in told
     assert "Alliance → later symptoms, classic" in block(chapter, "lagged-effects").alt
     assert [row[1].text for row in block(chapter, "growth-alliance-symptoms").rows] == ["correlation", "mean change a session, in SD"]
+
+
+def test_growth_without_a_proper_solution_is_told_with_its_reason_and_without_numbers(study):
+    rows = study.tables["path_models"]["cross_lagged"]
+    of_growth = rows["model"].eq("growth")
+    fit = rows[of_growth].head(1).assign(index="chi2", parameter="fit", estimate_type="fit_index", estimate=np.nan, status="not_estimable")
+    fit = fit.assign(reason="not estimable: improper solution (negative variance of the slope of symptoms), from which no number is taken")
+    said = "One model of what all sites sent gives no numbers: improper solution (negative variance of the slope of symptoms)"
+    table = block(path_models.build(with_tables(study, cross_lagged=pd.concat([rows[~of_growth], fit]))), "growth-alliance-symptoms")
+    assert not table.rows and table.empty.startswith(said) and table.folded
+    beside = block(path_models.build(with_tables(study, cross_lagged=pd.concat([rows, fit]))), "growth-alliance-symptoms")
+    assert len(beside.rows) == 2 and said in beside.note
 
 
 def test_of_two_ways_of_pooling_the_one_with_more_clients_is_told():

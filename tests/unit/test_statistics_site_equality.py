@@ -57,6 +57,20 @@ def test_a_site_differs_from_the_mean_of_the_others() -> None:
     assert path.loc[0, "statistic"] == pytest.approx((path.loc[0, "estimate"] - others) / error, rel=1e-8)
 
 
+def test_a_site_with_an_improper_solution_is_left_out_and_named() -> None:
+    """Correlations of .8, .8 and .5 leave the first indicator of a factor a negative variance."""
+
+    def given(first: float) -> Moments:
+        matrix = np.array([[1, first, first, 0.3], [first, 1, 0.5, 0.3], [first, 0.5, 1, 0.3], [0.3, 0.3, 0.3, 1]])
+        return Moments(150, matrix, None, ["i1", "i2", "i3", "y"])
+
+    found = site_equality(parse_structural("f =~ i1 + i2 + i3\ny ~ f"), [given(0.5), given(0.8), given(0.6)], ["a", "b", "c"])
+    assert found.n_sites == 2 and set(found.site_paths["site"]) == {"a", "c"}
+    assert dict(zip(found.left_out["site"], found.left_out["reason"])) == {
+        "b": "the model has an improper solution there (negative variance of i1)"
+    }
+
+
 def test_few_therapists_give_the_difference_of_a_site_welchs_degrees_of_freedom() -> None:
     own = equality(count=2, units=[10, 25]).site_paths
     path = own[(own["lhs"] == "y") & (own["rhs"] == "m")]

@@ -578,7 +578,7 @@ def _instrument_faults(
     files: dict[str, tuple[Path, ...]], scenarios: dict[str, dict[str, Any]], name: str, lines: dict[KeyPath, int]
 ) -> list[Fault]:
     from alliance.instruments import load_registry
-    from alliance.variables.checks import PROCESS
+    from alliance.variables.score_checks import score_faults
 
     folders = list(dict.fromkeys(path.parent for paths in files.values() for path in paths))
     try:
@@ -586,17 +586,14 @@ def _instrument_faults(
     except ConfigurationError as error:
         return error.faults
     faults = []
+    of_base = list(score_faults(scenarios[BASE], registry)) if BASE in scenarios else []
     for scenario, config in scenarios.items():
-        for section in (*PROCESS, "symptoms", "outcome"):
-            of_base = scenarios[BASE][section]["instruments"]
-            for position, entry in enumerate(config[section]["instruments"]):
-                key = entry.partition(".")[0]
-                if key not in registry and (scenario == BASE or entry not in of_base):
-                    path = (section, "instruments", position)
-                    where = ".".join(map(str, path)) if scenario == BASE else f"{scenario}." + ".".join(map(str, path))
-                    line = lines.get(path, 0) if scenario == BASE else 0
-                    source = name if scenario == BASE else "scenarios.yaml"
-                    faults.append(Fault(source, line, where, f"no instrument has the key '{key}'{nearest(key, registry)}"))
+        for path, message in score_faults(config, registry):
+            where = ".".join(map(str, path))
+            if scenario == BASE:
+                faults.append(Fault(name, _line(lines, tuple(path)), where, message))
+            elif (path, message) not in of_base:
+                faults.append(Fault("scenarios.yaml", 0, f"{scenario}.{where}", message))
     return faults
 
 

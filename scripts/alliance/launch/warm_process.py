@@ -1,9 +1,9 @@
 """A process that has imported the libraries and starts each job of a run as a copy of itself.
 
-Half a second of processor time goes into the imports of every job, half of all time where scenarios bring hundreds of them. The operating
-system copies a process with all it has imported in milliseconds. Only on Linux, and only where jobs run on this machine: everywhere
-else :mod:`alliance.launch.start_job` starts jobs by themselves. A copy knows nothing of other jobs; a file of the project that changed
-after it was imported makes the rest of the run start cold.
+Half a second of processor time goes into the imports of every job, more than many jobs need for their work. The operating system copies
+a process with all it has imported in milliseconds. Only on Linux, and only where jobs run on this machine: everywhere else
+:mod:`alliance.launch.start_job` starts jobs by themselves. A copy knows nothing of other jobs; a file of the project that changed after
+it was imported makes the rest of the run start cold.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from alliance.questions.contract import table as table_schema
 
 UNITS = ("r", "r_squared", "share", "sd", "session")
 _KEYS = {"question", "table", "where", "value", "unit", "lines", "citation", "note"}
-_OPTIONAL = {"shown"}
+_OPTIONAL = {"shown", "words"}
 
 
 class BenchmarkError(ValueError):
@@ -40,6 +40,8 @@ class Benchmark:
         Where it stands in the review, whose figure it is, and what must be known when comparing.
     shown : bool
         False: rows bear on the claim, but reports show other rows beside what the review says.
+    words : str
+        What the review says in place of a figure, such as "small"; empty where it is not one word.
     """
 
     claim: str
@@ -52,6 +54,7 @@ class Benchmark:
     citation: str = ""
     note: str = ""
     shown: bool = True
+    words: str = ""
 
     def rows(self, frame: pd.DataFrame) -> pd.Series:
         """Return which rows of its table it speaks to."""
@@ -100,6 +103,8 @@ def _faults(entry: dict[str, Any]) -> list[str]:
         faults.append(f"unit is {entry['unit']}; allowed: {', '.join(UNITS)}")
     if not isinstance(entry.get("shown", True), bool):
         faults.append("shown is neither true nor false")
+    if not isinstance(entry.get("words", ""), str) or (entry.get("words") and entry["value"] is not None):
+        faults.append("words is no text, or stands beside a value")
     if entry["value"] is not None and (isinstance(entry["value"], bool) or not isinstance(entry["value"], int | float)):
         faults.append("value is not a number")
     return faults

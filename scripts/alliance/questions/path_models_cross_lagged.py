@@ -26,6 +26,7 @@ from alliance.questions.sentences import Sentence, pooling_sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
+from alliance.statistics.improper_solution import improper, no_number
 
 NAME = "cross_lagged"
 KEYS = ("pair", "dynamics", "parameter", "outcome", "predictor", "lag", "index", "estimate_type")
@@ -248,8 +249,9 @@ def _rows(
 
     for name in (*models.MODELS, models.GROWTH):
         fitted = found.fits.get(name)
-        if fitted is None or fitted.fit is None:
-            reason = found.left_out.get(name) or fitted.reason
+        why = "" if fitted is None or fitted.fit is None else improper(fitted)
+        if fitted is None or fitted.fit is None or why:
+            reason = _improper(why) if why else found.left_out.get(name) or fitted.reason
             if name == models.EQUAL:
                 for outcome, predictor in _effects_of(names):
                     own = {"outcome": outcome, "predictor": predictor, "lag": MEAN}
@@ -279,9 +281,11 @@ def _rows(
         "equal residuals against free residuals": found.comparisons[models.RESIDUALS],
     }
     for what, one in tests.items():
-        for index in TESTS if one.status != "not_estimable" else TESTS[:1]:
+        why = improper(one)
+        for index in TESTS if one.status != "not_estimable" and not why else TESTS[:1]:
             kind = "chi2_difference" if index == "chi2" else "fit_index"
-            add(_identity(pair, "comparison", what, kind, index=index), getattr(one, index), None, [note, _in_words(one.reason)])
+            value, reason = (None, _improper(why)) if why else (getattr(one, index), _in_words(one.reason))
+            add(_identity(pair, "comparison", what, kind, index=index), value, None, [note, reason])
     boundary = found.random_intercepts
     what = "no random intercepts against random intercepts"
     for index, value in (
@@ -299,6 +303,10 @@ def _shown(models: Any, name: str, kind: str, lag: int) -> bool:
     if name == models.EQUAL:
         return lag == 0
     return name == models.CLASSIC_EQUAL and kind == "path_standardised" and lag == 0
+
+
+def _improper(why: str) -> str:
+    return no_number(_in_words(why)).removeprefix("not estimable: ")
 
 
 def _in_words(reason: str) -> str:

@@ -23,12 +23,14 @@ from alliance.questions.path_model_sample import (
 from alliance.questions.site_data import Published, SiteData
 from alliance.statistics import structural_resampling
 from alliance.statistics.distributions import critical_value
+from alliance.statistics.improper_solution import improper, no_number
 from alliance.statistics.indirect_effects import monte_carlo
 from alliance.statistics.resampling import generator
 from alliance.statistics.row_moments import GroupMoments, moments_of_groups
 from alliance.statistics.structural_fit import Moments, StructuralFit, fit_structural, modification_indices
 from alliance.statistics.structural_model import StructuralModel, linear_effects
 from alliance.statistics.structural_resampling import Bootstrap, Jackknife
+from alliance.statistics.two_stage import TwoStageFit
 from alliance.variables.path_model import PathModel, equalities, groups_of, plan
 
 FIXED = "fixed by the model, not estimated"
@@ -156,6 +158,14 @@ def shown(rows: pd.DataFrame, model: StructuralModel) -> tuple[pd.DataFrame, lis
     return table.assign(parameter=[parameter_of(row.lhs, row.op, row.rhs, row.group) for row in table.itertuples(index=False)]), positions
 
 
+def unusable(fitted: StructuralFit | TwoStageFit) -> str:
+    """Return why no number of a fit is told, because there is no maximum or no population could have it; empty where all is well."""
+    if fitted.status == "not_estimable":
+        return f"not estimable: {fitted.reason}"
+    why = improper(fitted)
+    return no_number(why) if why else ""
+
+
 def _none(name: str, model: PathModel, sample: PathSample | PublishedSample, reason: str) -> SiteFit:
     nothing = np.empty((0, 0))
     return SiteFit(name, model, sample, None, pd.DataFrame(), nothing, nothing, pd.DataFrame(), None, "none", reason)
@@ -167,8 +177,9 @@ def _of_rows(sample: PathSample, site: str, options: Mapping[str, Any]) -> SiteF
 
     level = options["pooling"]["level"]
     fitted = _fitted(sample.model, sample, options)
-    if fitted.status == "not_estimable":
-        return _none(sample.name, sample.model, sample, f"not estimable: {fitted.reason}")
+    why = unusable(fitted)
+    if why:
+        return _none(sample.name, sample.model, sample, why)
     without = structural_resampling.jackknife(fitted, level=level, min_clusters=MIN_CLUSTERS)
     few = sample.clustered is not None and sample.clustered < MIN_CLUSTERS
     notes = [fitted.reason, f"fewer than {MIN_CLUSTERS} therapists ({sample.clustered}): clients taken as independent" if few else ""]
@@ -277,8 +288,9 @@ def _of_matrix(sample: PublishedSample, options: Mapping[str, Any]) -> SiteFit:
     names = list(sample.model.observed)
     moments = Moments(sample.n, sample.covariance.loc[names, names].to_numpy(dtype=float), None, names)
     fitted = fit_structural(sample.model, moments, level=options["pooling"]["level"])
-    if fitted.status == "not_estimable":
-        return _none(sample.name, sample.model, sample, f"not estimable: {fitted.reason}")
+    why = unusable(fitted)
+    if why:
+        return _none(sample.name, sample.model, sample, why)
     table, _ = shown(fitted.parameters, sample.model)
     vcov, standardized = (np.diag(table[column].to_numpy(dtype=float) ** 2) for column in ("std_error", "std_error_standardized"))
     return SiteFit(

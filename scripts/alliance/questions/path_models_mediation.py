@@ -301,7 +301,7 @@ def _concurrent(content: Mapping[str, Any], level: str, effect: str) -> str:
     links = {"a": [lags[0]], "b": [lags[1]], "direct": [sum(lags)], "total": [sum(lags)]}.get(effect.removesuffix("_sd"), lags)
     if all(links):
         return ""
-    return "concurrent: rated in the same session, so that nothing shows which came first; not causal"
+    return "concurrent: rated in the same session, so that nothing shows which came first, and not causal"
 
 
 def _identity(chain: str, content: Mapping[str, Any], level: str, effect: str, interval: str, standardised: bool) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from alliance.questions.path_models_fits import (
     parameter_of,
     shown,
     terms,
+    unusable,
 )
 from alliance.questions.path_models_sent import Sent, placed, site_groups, site_moments
 from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
@@ -126,8 +127,9 @@ def _pooled_fit(sent: Sequence[Sent], name: str, model: PathModel, pooling: Mapp
     if reason:
         return PooledFit(model, None, None, tuple(used), counts, by_group, reason)
     within, fitted = (_fit_groups_within if model.groups else _fit_within)(list(used.values()), model, pooling["level"])
-    if fitted.status == "not_estimable":
-        return PooledFit(model, None, within, tuple(used), counts, by_group, f"not estimable: {fitted.reason}")
+    why = unusable(fitted)
+    if why:
+        return PooledFit(model, None, within, tuple(used), counts, by_group, why)
     return PooledFit(model, fitted, within, tuple(used), counts, by_group, "")
 
 
@@ -541,8 +543,9 @@ def _two_stage(
         stage = pool_correlations(correlations, sizes, model.observed, random_effects=pooling["tau2"] != "fixed", level=pooling["level"])
         fitted = fit_pooled(model, stage, generator(options["seed"], "path_models", "two_stage", name), level=pooling["level"])
         common |= {"n_sites": fitted.n_sites}
-        if fitted.status == "not_estimable":
-            rows += _standard_rows(name, model, _absent_values(model, shown_ops, f"not estimable: {fitted.reason}"), common, {})
+        why = unusable(fitted)
+        if why:
+            rows += _standard_rows(name, model, _absent_values(model, shown_ops, why), common, {})
             continue
         fitted = _units_told(fitted, options["questions"]["path_models"], name)
         common |= {"n_clients": fitted.n_clients}

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from alliance.statistics.distributions import chi_squared_p, critical_value, two_sided_p
+from alliance.statistics.improper_solution import improper
 from alliance.statistics.structural_fit import Comparison, Moments, StructuralFit, compare, fit_structural, score_test
 from alliance.statistics.structural_model import Layout, StructuralModel, StructuralTerm, layout
 
@@ -141,20 +142,27 @@ def site_equality(
         )
 
     free = fit(usable, False)
-    if free.fit is None:
+    if free.fit is None or improper(free):
         for place in usable:
-            alone = fit([place], False)
-            faults[place] = "" if alone.fit is not None else f"the model has no solution there ({alone.reason})"
+            faults[place] = _no_solution(fit([place], False))
         kept = [place for place in usable if not faults[place]]
         if len(kept) < 2 or len(kept) == len(usable):
             return _not_tested(model, sites, faults, free.reason if len(kept) > 1 else "not estimable: fewer than 2 sites have a solution")
         usable, free = kept, fit(kept, False)
-        if free.fit is None:
+        if free.fit is None or improper(free):
             return _not_tested(model, sites, faults, free.reason)
     equal = fit(usable, True)
     df = np.asarray([np.inf if units is None else units[place] - 1 for place in usable], dtype=float)
     names = [str(sites[place]) for place in usable]
     return _tested(model, names, free, equal, _left_out(sites, faults), df, level)
+
+
+def _no_solution(alone: StructuralFit) -> str:
+    """Return why a site's own fit can't be compared with that of others."""
+    if alone.fit is None:
+        return f"the model has no solution there ({alone.reason})"
+    why = improper(alone)
+    return f"the model has an improper solution there ({why})" if why else ""
 
 
 def _shared(model: StructuralModel) -> tuple[str, ...]:
@@ -266,8 +274,9 @@ def _tested(
     status = "flagged" if notes else "estimated"
     site_paths["status"], site_paths["reason"] = status, "; ".join(notes)
     scores = [(np.nan, np.nan)] * len(keys)
-    if equal.fit is None:
-        notes.append(f"no test with equal paths: {equal.reason}")
+    untested = equal.reason if equal.fit is None else improper(equal)
+    if untested:
+        notes.append(f"no test with equal paths: {untested}")
     else:
         scores = score_test(equal, [_released(model, count, *key) for key in keys], robust=equal.method == "moment_covariance")
         first = equal.parameters[(equal.parameters["group"] == sites[0]) & (equal.parameters["op"] == "~")].set_index(["lhs", "rhs"])
@@ -277,7 +286,7 @@ def _tested(
     paths["score_p"] = np.where(np.isfinite(paths["score_chi2"]), chi_squared_p(paths["score_chi2"], paths["score_df"]), np.nan)
     paths["status"], paths["reason"] = "flagged" if notes else "estimated", "; ".join(notes)
     return SiteEquality(
-        overall=compare(equal, free),
+        overall=_untested(notes[-1]) if untested else compare(equal, free),
         paths=paths.reindex(columns=list(_PATHS)),
         site_paths=site_paths.reindex(columns=list(_SITE_PATHS)),
         left_out=left_out,
@@ -324,10 +333,14 @@ def _left_out(sites: Sequence[str], faults: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame([(str(site), fault) for site, fault in zip(sites, faults) if fault], columns=["site", "reason"])
 
 
+def _untested(reason: str) -> Comparison:
+    return Comparison(None, None, None, None, None, None, "not_estimable", reason)
+
+
 def _not_tested(model: StructuralModel, sites: Sequence[str], faults: Sequence[str], reason: str) -> SiteEquality:
     keys = [(term.lhs, term.rhs) for term in model.terms if term.op == "~"]
     paths = pd.DataFrame(keys, columns=["lhs", "rhs"]).assign(op="~", n_sites=0, status="not_estimable", reason=reason)
-    absent = Comparison(None, None, None, None, None, None, "not_estimable", reason)
+    absent = _untested(reason)
     return SiteEquality(
         absent,
         paths.reindex(columns=list(_PATHS)),

@@ -91,7 +91,7 @@ def headline_rows(data: ReportData) -> pd.DataFrame:
 def benchmark_name(table: str, row: Any) -> str:
     """Return what a published figure is about."""
     if table == "factors":
-        return common.words(row.factor)
+        return client_factors_parts.factor_words(row)
     if table in ("over_time", "instruments"):
         return ""
     if table == "unique_shared":
@@ -128,9 +128,11 @@ def told(data: ReportData, row: Any, left_out: pd.DataFrame) -> str:
 
 def mean_sentence(data: ReportData, row: Any) -> str:
     """Return the mean correlation of a category in a sentence."""
+    said = published.in_words(data, QUESTION, "categories", row)
+    review = common.benchmark_sentence(data, row) or (said.note if said is not None else "")
     return (
         f"{common.words(row.category)} factors correlate with the early alliance by {common.sentence_estimate(data, row, 'mean r')}; "
-        f"{common.sureness(row)}. {common.benchmark_sentence(data, row)}"
+        f"{common.sureness(row)}. {review}"
     ).strip()
 
 
@@ -149,7 +151,7 @@ def category_table(data: ReportData, categories: pd.DataFrame) -> Table:
             Cell(common.words(category_words(row.category))),
             Cell(TYPE_WORDS.get(row.estimate_type, common.words(row.estimate_type))),
             common.count_cell(row.n_correlations),
-            *common.estimate_cells(data, row),
+            *_beside_the_review(data, row),
         )
         for row in common.tuples(common.pooled_rows(categories))
     )
@@ -163,6 +165,13 @@ def category_table(data: ReportData, categories: pd.DataFrame) -> Table:
     )
 
 
+def _beside_the_review(data: ReportData, row: Any) -> tuple[Cell, ...]:
+    """Return the cells of an estimate, with the review's word where it gives no figure."""
+    *cells, figure, remark = common.estimate_cells(data, row)
+    said = published.in_words(data, QUESTION, "categories", row)
+    return (*cells, Cell(said.words, "") if said is not None else figure, remark)
+
+
 def factor_forest(data: ReportData, factors: pd.DataFrame, means: list[Any]) -> list[Figure]:
     """Return the forest plot of pooled factors, by category, each with its category's mean."""
     pooled = common.pooled_rows(factors)
@@ -171,7 +180,7 @@ def factor_forest(data: ReportData, factors: pd.DataFrame, means: list[Any]) -> 
     for (category,), group in common.rows_by(pooled, ("category",)):
         rows.append(ForestRow(f"{common.words(category)} factors", kind="heading"))
         rows += [
-            common.pooled_forest_row(row, common.words(row.factor) + _rater(pooled, row), kind="estimate", published=False)
+            common.pooled_forest_row(row, client_factors_parts.factor_words(row) + _rater(pooled, row), kind="estimate", published=False)
             for row in common.tuples(group)
         ]
         if category in by_category:
@@ -234,6 +243,7 @@ def site_factor_table(data: ReportData, factors: pd.DataFrame) -> Table:
     own = common.site_rows(factors)
     sites, names = sorted(set(own["site"])), list(dict.fromkeys(own["factor"]))
     found = {(row.factor, row.site): row for row in common.tuples(own)}
+    turned = {row.factor: client_factors_parts.factor_words(row) for row in common.tuples(own)}
 
     def cell(row: Any) -> Cell:
         if row is None or not common.has_number(row):
@@ -244,7 +254,7 @@ def site_factor_table(data: ReportData, factors: pd.DataFrame) -> Table:
         id=f"factors-{slug('sites')}",
         caption="Client factors at intake and the early alliance, site by site",
         columns=(Column("Factor"), *(Column(data.labels.get(site, site), True) for site in sites)),
-        rows=tuple((Cell(common.words(name)), *(cell(found.get((name, site))) for site in sites)) for name in names),
+        rows=tuple((Cell(turned[name]), *(cell(found.get((name, site))) for site in sites)) for name in names),
         note="Correlations. Intervals, numbers of clients and remarks stand on the page of each site.",
         empty="No site sent a client factor together with an early alliance.",
     )

@@ -77,6 +77,11 @@ FORM_WORDS = {
 _TOGETHER_WORDS = {ALL: "all factors", BY_CATEGORY: "the means of the categories"}
 
 
+def factor_words(row: Any) -> str:
+    """Return a factor in words, and whether its sign was turned, since higher means worse."""
+    return common.words(row.factor) + (" (sign turned)" if row.reversed == "yes" else "")
+
+
 def sign_sentence(pooled: pd.DataFrame, reviewed: Sequence[str]) -> str:
     """Return how many of the review's factors have the sign that it found: better at intake, better alliance."""
     rows = [row for row in common.tuples(pooled[pooled["category"].isin(reviewed)]) if common.has_number(row) and numbers.known(row.ci_low)]
@@ -98,11 +103,13 @@ def weight_sentence(data: ReportData, pooled: pd.DataFrame) -> str:
     if not rows:
         return ""
     parts = [
-        f"{common.words(row.factor).lower()} {numbers.bounded(row.estimate, data.decimals)} "
+        f"{factor_words(row).lower()} {numbers.bounded(row.estimate, data.decimals)} "
         f"{common.interval_text(row, data.decimals)} is {DECISIONS[row.decision]} (p {numbers.p_value(row.p_equivalence)})"
         for row in rows
     ]
-    return f"Tested against a correlation of {numbers.bounded(rows[0].bound, data.decimals)} either way: {'; '.join(parts)}."
+    turned = [common.words(row.factor).lower() for row in rows if row.reversed == "yes"]
+    meaning = f" Of {listed(turned)} the sign was turned: above zero, less of it goes with a better alliance." if turned else ""
+    return f"Tested against a correlation of {numbers.bounded(rows[0].bound, data.decimals)} either way: {'; '.join(parts)}.{meaning}"
 
 
 def measured_figure(data: ReportData, factors: pd.DataFrame) -> list[Figure]:
@@ -249,8 +256,15 @@ def _share_or_r(data: ReportData, row: Any) -> Cell:
     return number_cell(f"{numbers.percent(row.estimate, 1)} {_share_interval(row)}".strip(), row.estimate)
 
 
-def _time_label(factor: str) -> str:
-    return f"{common.words(factor[1:-1])} factors (mean)" if factor.startswith("(") else common.words(factor)
+def _time_label(pooled: pd.DataFrame, factor: str) -> str:
+    if factor.startswith("("):
+        return f"{common.words(factor[1:-1])} factors (mean)"
+    return _label(pooled, factor)
+
+
+def _label(rows: pd.DataFrame, factor: str) -> str:
+    """Return a factor in words, and whether its sign was turned in these rows."""
+    return factor_words(next(common.tuples(rows[rows["factor"].eq(factor)])))
 
 
 def time_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
@@ -293,7 +307,7 @@ def time_blocks(data: ReportData, table: pd.DataFrame) -> list[Fold]:
     pooled = common.pooled_rows(table)
     cells = tuple(
         (
-            Cell(_time_label(factor)),
+            Cell(_time_label(pooled, factor)),
             *(
                 _short(data, _row(pooled, factor=factor, **keys))
                 for keys in (
@@ -347,7 +361,7 @@ def instrument_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
         f"Does it hold with another instrument of the alliance? (The review’s study of object relations used its own.) At sites with two "
         f"instruments, the same clients and sessions, correlations of {common.plural(len(found), 'factor')} were compared with ±{bound} as "
         f"bound: {'; '.join(f'{words} {number}' for words, number in counted.items() if number)}. Farthest apart: "
-        f"{common.words(farthest.factor)}, by {_told(data, farthest)}."
+        f"{factor_words(farthest).lower()}, by {_told(data, farthest)}."
     )
     tests = common.pooled_rows(table, where=BETWEEN, index=P_VALUE)
     tests = [row for row in common.tuples(tests) if common.has_number(row)]
@@ -366,7 +380,7 @@ def instrument_blocks(data: ReportData, table: pd.DataFrame) -> list[Fold]:
     terms = common.pooled_rows(table, where=WITHIN, pair=ANOTHER, contrast="")
     rows = tuple(
         (
-            Cell(common.words(factor)),
+            Cell(factor_words(row)),
             *(_short(data, _row(terms, factor=factor, alliance_instrument=name)) for name in (PREFERRED, OTHER)),
             _short(data, row),
             _sites(row),
@@ -419,7 +433,7 @@ def more_blocks(data: ReportData, factors: pd.DataFrame) -> list[Fold]:
     if len(combinations) > 1:
         rows = tuple(
             (
-                Cell(common.words(name)),
+                Cell(_label(pooled, name)),
                 *(_plain(data, _row(every, factor=name, window=window, alliance_rater=rater)) for window, rater in combinations),
             )
             for name in names
@@ -439,7 +453,7 @@ def more_blocks(data: ReportData, factors: pd.DataFrame) -> list[Fold]:
         slopes = slopes[slopes["window"].eq(window) & slopes["alliance_rater"].eq(rater)]
         parts = ("within_therapists", "between_therapists", "between_therapists - within_therapists")
         found = {name: [_row(slopes, factor=name, part=part) for part in parts] for name in names}
-        rows = tuple((Cell(common.words(name)), *_with_sites(data, found[name])) for name in names)
+        rows = tuple((Cell(_label(pooled, name)), *_with_sites(data, found[name])) for name in names)
         shown = Table(
             id="factors-therapists",
             caption="Slopes of the alliance on client factors within and between therapists, pooled over sites",

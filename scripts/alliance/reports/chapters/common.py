@@ -36,6 +36,8 @@ BOUNDED_TYPES = frozenset(
         "part_correlation",
         "semipartial_correlation",
         "correlation_with_change",
+        "profile_likeness",
+        "concordance",
         "slope_standardised",
         "slope_contrast",
         "interaction_standardised",

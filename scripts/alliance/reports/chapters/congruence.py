@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -30,12 +30,13 @@ TERMS = {
 PARTS = {"client": "clients", "within_client": "within clients", "between_client": "between clients"}
 EFFECTS = {"actor": "own rating", "partner": "the other’s rating", "actor - partner": "own minus the other’s", "partner / actor": "k"}
 VERDICTS = {
-    "supported": "speaks for it",
-    "compatible": "is compatible with it",
-    "not_supported": "speaks against it",
-    "undecided": "leaves it undecided",
+    "supported": "speaks for the claim",
+    "compatible": "is compatible with the claim",
+    "not_supported": "speaks against the claim",
+    "undecided": "leaves the claim undecided",
 }
 CLAIMS = {"congruence": "that it is best when both are alike", "complementarity": "that it is best when one is what the other is not"}
+FLAT = "curvature as a whole is not sure"
 DECISIONS = {"met": "shown", "not_met": "excluded", "undecided": "undecided"}
 LIMITS = (
     "The client’s rating stands for the truth by convention; the therapist may see something that the client does not say.",
@@ -153,13 +154,15 @@ def agreement_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
     if row is None or not common.has_number(row):
         return ""
     text = f"In the same session they agree by {common.sentence_estimate(data, row, 'intraclass correlation')}."
+    apart = ""
     low, high = (one_row(own, statistic=f"{side} limit of agreement") for side in ("lower", "upper"))
     if low is not None and high is not None and common.has_number(low) and common.has_number(high):
-        text += (
-            f" In 95% of sessions their ratings would be expected to differ by something between "
+        first, second = raters(data)
+        apart = (
+            f"In 95% of sessions {first} minus {second} would be expected to lie between "
             f"{numbers.decimal(low.estimate, data.decimals)} and {numbers.decimal(high.estimate, data.decimals)} SD."
         )
-    return " ".join(part for part in (text, common.spread_sentence(data, row), common.caution(row)) if part)
+    return " ".join(part for part in (text, common.spread_sentence(data, row), common.caution(row), apart) if part)
 
 
 def likeness_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
@@ -180,7 +183,7 @@ def likeness_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
         row = one_row(own, statistic=statistic)
         if row is not None and common.has_number(row):
             told.append(f"{words} by {numbers.bounded(row.estimate, data.decimals)} {common.interval_text(row, data.decimals)}")
-    return f"{text} Such likeness goes with {' and '.join(told)}." if told else text
+    return f"{text} Such likeness correlates with {' and '.join(told)}." if told else text
 
 
 def tracking_sentence(data: ReportData, table: pd.DataFrame) -> str:
@@ -282,41 +285,51 @@ def surface_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
             undecided.append(label(data, name, part))
             continue
         fall = next(iter(common.tuples(common.select(rows, term="a4" if row.kind == "congruence" else "a2", index=""))), None)
-        text = f"{label(data, name, part)}: the surface {VERDICTS[row.decision]} ({CLAIMS[row.kind]}"
+        parts = []
         if fall is not None:
-            text += (
-                f"; curvature across the line {numbers.decimal(fall.estimate, data.decimals)} {common.interval_text(fall, data.decimals)}"
+            parts.append(
+                f"curvature across the line {numbers.decimal(fall.estimate, data.decimals)} {common.interval_text(fall, data.decimals)}"
             )
+        if flat(row):
+            parts.append(f"{FLAT}, so that the axes decide nothing")
         where = "rows of all sites at once" if row.method == ONE_STAGE else common.plural(row.n_sites, "site")
-        told.append(f"{text}; {where}, {common.plural(row.n_clients, 'client')}).")
+        parts.append(f"{where}, {common.plural(row.n_clients, 'client')}")
+        told.append(f"{label(data, name, part)}: the surface {VERDICTS[row.decision]} {CLAIMS[row.kind]} ({'; '.join(parts)}).")
     if undecided:
         told.append(f"Whether it matters that both are alike, or opposite, stays undecided for: {'; '.join(undecided)}.")
     return told
 
 
+def flat(row: Any) -> bool:
+    """Tell whether an axis, a condition or a verdict rests on a surface without sure curvature."""
+    return "no sure curvature" in row.reason
+
+
+def band_rows(data: ReportData, agreement: pd.DataFrame) -> dict[str, Any]:
+    """Return the pooled shares of clients by who is higher; none where one of them holds fewer than ten clients."""
+    first, second = raters(data)
+    own = common.select(headline_rows(agreement, data), definition=COMMON_SD)
+    rows = {name: one_row(own, statistic=name) for name in ("agree", f"{first} higher", f"{second} higher")}
+    enough = (row is not None and common.has_number(row) and row.estimate * row.n_clients >= FEWEST_IN_A_CELL for row in rows.values())
+    return rows if all(enough) else {}
+
+
 def band_figure(data: ReportData, agreement: pd.DataFrame) -> list[Figure]:
-    """Return the shares of clients by who is higher, a bar a scale."""
+    """Return the shares of clients by who is higher."""
     section = data.options["questions"][QUESTION]
     first, second = raters(data)
-    names = ("agree", f"{first} higher", f"{second} higher")
-    bars, shares, told = [], [], []
-    for scale in section["scales"][:1]:
-        own = common.select(agreement, instrument=PREFERRED, instrument_scale=scale, window=section["windows"][0], definition=COMMON_SD)
-        rows = [one_row(own, statistic=name) for name in names]
-        if all(row is not None and common.has_number(row) and row.estimate * row.n_clients >= FEWEST_IN_A_CELL for row in rows):
-            values = [row.estimate for row in rows]
-            bars.append(common.words(scale))
-            shares.append([value / sum(values) for value in values])
-            told.append(f"{scale}: " + ", ".join(f"{name} {numbers.percent(row.estimate)}" for name, row in zip(names, rows, strict=True)))
-    if not bars:
+    rows = band_rows(data, agreement)
+    if not rows:
         return []
+    scale, values = section["scales"][0], [row.estimate for row in rows.values()]
+    told = ", ".join(f"{name} {numbers.percent(row.estimate)}" for name, row in rows.items())
     return [
         Figure(
             id="congruence-bands",
             title=f"Clients of whom {first} and {second} agree within {section['band']:g} SD, and of whom one is higher",
-            alt=f"Shares of clients. {'; '.join(told)}.",
-            svg=stacked_shares(bars, names, shares, narrow=True),
-            note="Shares pooled over sites one by one, scaled to 100%.",
+            alt=f"Shares of clients. {scale}: {told}.",
+            svg=stacked_shares([common.words(scale)], list(rows), [[value / sum(values) for value in values]], narrow=True),
+            note="Shares pooled over sites one by one, as the table tells them with their intervals, here scaled to 100%.",
         )
     ]
 
@@ -343,6 +356,14 @@ def short_cells(data: ReportData, row: Any) -> tuple[Cell, ...]:
     return (value(data, row), number_cell(ahead, row.prediction_low), *counts, Cell(common.remark(row)))
 
 
+def band_words(data: ReportData) -> dict[str, str]:
+    """Return what the shares of clients are of: who agrees within the band, and who is higher by more than that."""
+    first, second = raters(data)
+    band = f"{data.options['questions'][QUESTION]['band']:g}{numbers.SPACE}SD"
+    higher = {f"{one} higher": f"Clients of whom the {one} is higher by more" for one in (first, second)}
+    return {"agree": f"Clients of whom both agree within {band}", **higher}
+
+
 def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
     """Return agreement and differences pooled: of the main scale all, of the others the coefficient and who is higher."""
     first, second = raters(data)
@@ -356,12 +377,19 @@ def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
             for row in common.tuples(common.pooled_rows(agreement, instrument=PREFERRED, **keys)):
                 name = words.get(statistic, f"{statistic} (SD)" if "limit" in statistic else statistic)
                 rows.append((Cell(common.words(scale)), Cell(common.words(name)), *short_cells(data, row)))
+        if not place:
+            names = band_words(data)
+            rows += [
+                (Cell(common.words(scale)), Cell(names[statistic]), *short_cells(data, row))
+                for statistic, row in band_rows(data, agreement).items()
+            ]
     return Table(
         "congruence-agreement",
         f"How far {first} and {second} agree, pooled over sites",
         (Column("Scale"), Column("Statistic"), *short_columns(data, "Estimate")),
         tuple(rows),
-        note=f"Window {section['windows'][0].replace('_', ' ')}. Differences are in SD of both raters together at the site.",
+        note=f"Alliance in window {section['windows'][0].replace('_', ' ')}. Differences are in SD of both raters together at the site. "
+        "Clients are counted by the means of their sessions.",
         empty=f"No two sites have the same scale of {first} and {second}.",
     )
 
@@ -372,17 +400,20 @@ def tracking_table(data: ReportData, table: pd.DataFrame) -> Table:
     own = own[own["moderator"].eq("") & own["term"].isin(list(TERMS))]
     within = own["term"].eq("tracking within clients")
     rows = []
-    for row in common.tuples(own[own["headline"].eq("yes") | within]):
+    first, second = raters(data)
+    order = [*data.options["questions"][QUESTION]["scales"], ""]
+    shown = common.tuples(own[own["headline"].eq("yes") | within])
+    for row in sorted(shown, key=lambda row: (order.index(row.instrument_scale), bool(row.contrast), list(TERMS).index(row.term))):
         about = common.words(row.instrument_scale) if row.instrument_scale else row.contrast.replace(" - ", " minus ")
         what = row.contrast.replace(" - ", " minus ") if row.instrument_scale and row.contrast else TERMS[row.term]
-        rows.append((Cell(about), Cell(common.words(what)), *short_cells(data, row)))
+        rows.append((Cell(common.words(about)), Cell(common.words(what)), *short_cells(data, row)))
     return Table(
         "congruence-tracking",
         "Directional bias and tracking, pooled over sites",
         (Column("Scale"), Column("What"), *short_columns(data, "Estimate")),
         tuple(rows),
-        note="Bias is above zero where the judge rates higher than the truth. Tracking is 1 where changes are followed in full, 0 where "
-        "not at all. Bias of the other scales stands in the table of results.",
+        note=f"Bias is above zero where the {second} rates higher than the {first}. Tracking is 1 where the {second} follows in full, 0 "
+        "where not at all. Bias of the other scales stands in the table of results.",
         empty="Bias and tracking could not be estimated at two sites.",
     )
 
@@ -451,17 +482,19 @@ def surface_figure(data: ReportData, table: pd.DataFrame, name: str, part: str) 
         return None
     content = data.options["questions"][QUESTION]["surfaces"][name]
     complementary = content["kind"] == "complementarity"
-    b = [known.get(f"b{place}", 0.0) for place in range(6)]
-    words = [content[side].replace(".", " ").replace("_", " ") for side in ("x", "y")]
+    middle = "in the middle of the scale" if of_scale(data, content, part) else "at the mean of both together"
+    # Every site has a level of its own: the surface is told from where both are average.
+    b = [0.0, *(known[f"b{place}"] for place in range(1, 6))]
+    words = [side_words(content[side]) for side in ("x", "y")]
     outcome = {"dropout": "Log odds of staying in treatment", "alliance": "Early alliance (SD)"}.get(
         content["outcome"], f"{common.words(content['outcome'])} (SD)"
     )
     verdict = next(iter(common.tuples(common.select(rows, term="verdict"))), None)
-    curved = verdict is not None and "no sure curvature" not in verdict.reason
+    curved = verdict is not None and not flat(verdict)
     ridge = (known["p10"], known["p11"]) if curved and "p10" in known and "p11" in known else None
-    told = f"The surface {VERDICTS[verdict.decision]} ({CLAIMS[content['kind']]})." if verdict is not None else ""
+    told = f"The surface {VERDICTS[verdict.decision]} {CLAIMS[content['kind']]}." if verdict is not None else ""
     alt = (
-        f"Response surface of {outcome.lower()} by {words[0]} and {words[1]}: slope along the line of agreement "
+        f"Response surface of {outcome[:1].lower()}{outcome[1:]} by {words[0]} and {words[1]}: slope along the line of agreement "
         f"{numbers.decimal(known.get('a1'), data.decimals)}, curvature {numbers.decimal(known.get('a2'), data.decimals)}; across it slope "
         f"{numbers.decimal(known.get('a3'), data.decimals)}, curvature {numbers.decimal(known.get('a4'), data.decimals)}. {told}"
     )
@@ -472,14 +505,29 @@ def surface_figure(data: ReportData, table: pd.DataFrame, name: str, part: str) 
         svg=surface_map(
             b,
             Region(*(region[place] for place in places)),
-            x_label=f"{words[0]} (SD)",
+            x_label=f"{common.words(words[0])} (SD)",
             y_label=f"{words[1]} (SD)",
-            outcome=outcome,
+            outcome=f"Difference in {outcome[:1].lower()}{outcome[1:]}",
             opposite=complementary,
             ridge=ridge,
         ),
-        note="Expected values in bands over the ellipse in which about 86% of cases lie; both ratings from one constant in one SD.",
+        note="Expected values in bands over the ellipse in which about 86% of cases lie, as differences from what is expected where both "
+        f"are {middle}; both are measured from there in one SD.",
     )
+
+
+def side_words(side: str) -> str:
+    """Return a side of a surface in words: ``clients.dominance`` becomes ``client’s dominance``."""
+    whose, _, what = side.partition(".")
+    if whose == "alliance":
+        return f"alliance rated by the {what}"
+    return f"{whose.removesuffix('s')}’s {what.replace('_', ' ')}"
+
+
+def of_scale(data: ReportData, content: Mapping[str, str], part: str) -> bool:
+    """Tell whether both sides of a surface are measured from the midpoint of the scale, not from their mean."""
+    midpoint = data.options["questions"][QUESTION]["centre"] == "midpoint"
+    return midpoint and content["x"].startswith("alliance.") and part != "within_client"
 
 
 def surface_table(data: ReportData, table: pd.DataFrame) -> Table:
@@ -491,30 +539,32 @@ def surface_table(data: ReportData, table: pd.DataFrame) -> Table:
         if verdict is None:
             reasons = [row.reason for row in common.tuples(common.pooled_rows(table, surface=name, part=part, term="verdict"))]
             said = brief(reasons[0].removeprefix("not estimable: "), common.REMARK_CHARACTERS) if reasons else "not estimated"
-            rows.append((Cell(label(data, name, part)), *(Cell(numbers.UNKNOWN, ""),) * 6, Cell(f"Not estimable: {said}")))
+            rows.append((Cell(label(data, name, part)), Cell(f"Not estimable: {said}"), *(Cell(numbers.UNKNOWN, ""),) * 6))
             continue
-        cells = [Cell(label(data, name, part)), Cell("rows of all sites" if verdict.method == ONE_STAGE else "pooled")]
+        claim = f"{common.words(VERDICTS[verdict.decision])} {CLAIMS[verdict.kind]}" + (
+            f"; {FLAT}" if flat(verdict) and verdict.decision != "undecided" else ""
+        )
+        cells = [Cell(label(data, name, part)), Cell(claim)]
         for term in ("a1", "a2", "a3", "a4"):
             row = next(iter(common.tuples(common.select(own, term=term, index=""))), None)
             shown = f"{numbers.decimal(row.estimate, data.decimals)} {common.interval_text(row, data.decimals)}" if row else numbers.UNKNOWN
             cells.append(number_cell(shown, row.estimate if row else None))
-        cells += [common.count_cell(verdict.n_clients), Cell(f"{common.words(VERDICTS[verdict.decision])}: {CLAIMS[verdict.kind]}")]
+        cells += [common.count_cell(verdict.n_clients), Cell("rows of all sites" if verdict.method == ONE_STAGE else "pooled")]
         rows.append(tuple(cells))
     heads = (f"a1: slope along agreement ({data.level} CI)", "a2: curvature along it", "a3: slope across it", "a4: curvature across it")
     return Table(
         "congruence-surfaces",
         "Response surfaces and what they say",
-        (Column("Surface"), Column("From"), *(Column(head, True) for head in heads), Column("Clients", True), Column("Claim", wide=True)),
+        (Column("Surface"), Column("Claim", wide=True), *(Column(head, True) for head in heads), Column("Clients", True), Column("From")),
         tuple(rows),
         note="For complementarity the line of the claim is that of opposites: a2 is the curvature across it, a1 the slope.",
         empty="No surface is configured.",
     )
 
 
-def condition_words(data: ReportData, own: pd.DataFrame, row: Any) -> str:
+def condition_words(data: ReportData, row: Any) -> str:
     """Return one condition of a claim; an axis of a surface without sure curvature may lie anywhere, and is not told."""
-    axis = next(iter(common.tuples(common.select(own, term=row.term, index=""))), None)
-    if axis is not None and "curvature" in str(axis.reason):
+    if flat(row):
         return f"{row.term}: open, no sure curvature"
     return (
         f"{row.term}: {numbers.decimal(row.estimate, data.decimals)} {common.interval_text(row, data.decimals)}, {DECISIONS[row.decision]}"
@@ -542,7 +592,7 @@ def details(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Fold]:
     rows = []
     for name, part in surfaces(data):
         own = chosen(data, table, name, part)
-        told = [condition_words(data, own, row) for row in common.tuples(common.select(own, index="condition"))]
+        told = [condition_words(data, row) for row in common.tuples(common.select(own, index="condition"))]
         weights = common.pooled_rows(table, surface=name, part=part, index="weight")
         best = weights[weights["status"].isin(["estimated", "flagged"])].sort_values("estimate", ascending=False, kind="stable").head(3)
         models = "; ".join(f"{row.term} {numbers.bounded(row.estimate, data.decimals)}" for row in common.tuples(best))

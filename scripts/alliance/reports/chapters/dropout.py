@@ -71,7 +71,7 @@ def build(data: ReportData) -> Chapter:
             model_table(data, hazard),
             definition_table(data, tables["definitions"]),
             *calibration_blocks(data, tables["calibration"]),
-            *published.tables(data, QUESTION, lambda table, row: benchmark_name(data, table, row)),
+            *published.tables(data, QUESTION, lambda table, row: benchmark_name(data, tables[table], row)),
         ),
         limits=LIMITS,
         missing=common.not_estimable(data, hazard, estimate_name),
@@ -377,7 +377,7 @@ def site_forest(data: ReportData, hazard: pd.DataFrame) -> list[Figure]:
         ForestRow(data.labels.get(row.site, row.site), row.estimate, row.ci_low, row.ci_high, weight=events(row))
         if common.has_number(row)
         else ForestRow(data.labels.get(row.site, row.site))
-        for row in common.tuples(common.site_rows(chosen))
+        for row in common.tuples(common.site_rows(chosen).sort_values("site", kind="stable"))
     ]
     for row in common.tuples(common.pooled_rows(chosen)):
         if row.method == ONE_STAGE:
@@ -514,10 +514,9 @@ def definition_table(data: ReportData, definitions: pd.DataFrame) -> Table:
         cells = [Cell(common.words(name) + (" (main)" if name == main(data)["definition"] else ""))]
         for row, digits in ((share, 0), (ratio, data.decimals)):
             known = row is not None and common.has_number(row)
-            cells.append(
-                number_cell(common.estimate_text(row, digits) if row is not None else numbers.UNKNOWN, row.estimate if known else None)
-            )
-            cells.append(number_cell(common.interval_text(row, digits) if known else numbers.UNKNOWN, row.ci_low if known else None))
+            text = common.estimate_text(row, digits) if row is not None else numbers.UNKNOWN
+            ends = common.interval_text(row, digits) if known else numbers.UNKNOWN
+            cells.append(number_cell(text if ends == numbers.UNKNOWN else f"{text} {ends}", row.estimate if known else None))
             if row is share:
                 cells.append(common.count_cell(row.n_events if known else None))
         for other in names:
@@ -535,11 +534,9 @@ def definition_table(data: ReportData, definitions: pd.DataFrame) -> Table:
         caption="Definitions of dropout side by side, over sites",
         columns=(
             Column("Definition"),
-            Column("Dropped out", True),
-            Column(f"{data.level} CI", True),
+            Column(f"Dropped out ({data.level} CI)", True),
             Column("Clients who left", True),
-            Column("Hazard ratio of the alliance", True),
-            Column(f"{data.level} CI", True),
+            Column(f"Hazard ratio of the alliance ({data.level} CI)", True),
             *(Column(f"Kappa with {name.replace('_', ' ')}", True) for name in names),
             Column("Remark", wide=True, optional=True),
         ),
@@ -600,11 +597,16 @@ def calibration_blocks(data: ReportData, calibration: pd.DataFrame) -> list[Fold
     return [Fold("dropout-foretold", "How well can dropout be foretold?", tuple(blocks), (sentence,) if sentence else ())]
 
 
-def benchmark_name(data: ReportData, table: str, row: Any) -> str:
-    """Return what a published figure is about; empty for rows beside the headline."""
-    if row.method == ONE_STAGE or row.definition not in (main(data)["definition"], ""):
+def benchmark_name(data: ReportData, table: pd.DataFrame, row: Any) -> str:
+    """Return what a published figure is about; empty for other definitions, and for rows in whose place the text tells another."""
+    if row.definition not in (main(data)["definition"], ""):
         return ""
-    return estimate_name(row)
+    keys = {name: getattr(row, name) for name in ("definition", "cause", "hazard_model", "link", "therapists", "term", "estimate_type")}
+    told = preferred(table, **keys)
+    if told is None or told.method != row.method:
+        return ""
+    few = whole(table, told, **keys)
+    return f"{estimate_name(row)}; {few}" if few else estimate_name(row)
 
 
 def site_rows(data: ReportData) -> pd.DataFrame:

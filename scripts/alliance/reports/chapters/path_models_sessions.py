@@ -318,8 +318,12 @@ def fit_tables(data: ReportData, pair: str) -> list[Table]:
 
 
 def growth_table(data: ReportData, pair: str) -> list[Table]:
-    """Return growth of the two measures side by side, folded; none where it was not estimated."""
-    rows = with_number(common.pooled_rows(rows_of(data, "cross_lagged", pair=pair, model=GROWTH)))
+    """Return growth of the two measures side by side, folded, with why a way of pooling has none; none where growth has no rows."""
+    pooled = common.pooled_rows(rows_of(data, "cross_lagged", pair=pair, model=GROWTH))
+    # A model that gave no numbers says why in its fit.
+    of_fit = pooled[pooled["index"].eq("chi2")]
+    why = next((common.remark(row) for row in common.tuples(of_fit) if row.status == "not_estimable" and common.remark(row)), "")
+    rows = with_number(pooled)
     rows = rows[rows["estimate_type"].isin(["mean", "covariance_unstandardised", "factor_correlation"])]
     kinds = {
         "mean": "mean change a session, in SD",
@@ -330,13 +334,14 @@ def growth_table(data: ReportData, pair: str) -> list[Table]:
     for (kind, parameter), own in common.rows_by(rows, ("estimate_type", "parameter")):
         row = told_row(own)
         cells.append((Cell(common.words(parameter)), Cell(kinds[kind]), *common.estimate_cells(data, row)))
-    if not cells:
+    if not cells and not why:
         return []
     columns = (Column("What"), Column("Number"), *common.estimate_columns(data, "Estimate"))
-    note = "Straight lines over sessions; level: at the first wave, slope: change a session."
-    return [
-        Table(f"growth-{slug(pair)}", f"{pair_words(data, pair)}: do they grow together?", columns, tuple(cells), note=note, folded=True)
-    ]
+    lacking = f"One model of what all sites sent gives no numbers: {why[:1].lower()}{why[1:]}." if why else ""
+    lines = "Straight lines over sessions; level: at the first wave, slope: change a session."
+    note, empty = (" ".join((lines, lacking)).strip(), "") if cells else ("", lacking)
+    caption = f"{pair_words(data, pair)}: do they grow together?"
+    return [Table(f"growth-{slug(pair)}", caption, columns, tuple(cells), note=note, empty=empty, folded=True)]
 
 
 def mediation(data: ReportData) -> Blocks:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pandas as pd
+
+from alliance.questions.benchmarks import Benchmark
 from alliance.reports import numbers
 from alliance.reports.bibliography import short
 from alliance.reports.chapters import common
@@ -47,7 +50,7 @@ def rows_of(data: ReportData, question: str, name: Callable[[str, Any], str]) ->
                 continue
             show: Callable[..., str] = numbers.percent if one.unit in ("r_squared", "share") else common.form(row.estimate_type)
             digits = () if show is numbers.percent else (data.decimals,)
-            given = show(one.value, *digits) if one.value is not None else "in words only"
+            given = show(one.value, *digits) if one.value is not None else one.words or "in words only"
             new = show(row.estimate, *digits) if common.has_number(row) else common.NOT_ESTIMABLE
             source = short(data.references[one.citation]) if one.citation in data.references else one.citation
             rows.append(
@@ -65,6 +68,15 @@ def rows_of(data: ReportData, question: str, name: Callable[[str, Any], str]) ->
                 )
             )
     return rows
+
+
+def in_words(data: ReportData, question: str, table: str, row: Any) -> Benchmark | None:
+    """Return what the review says of a row in a word, without a figure; None where it does not."""
+    own = pd.DataFrame([row._asdict()])
+    for one in data.benchmarks:
+        if (one.question, one.table) == (question, table) and one.words and bool(one.rows(own).iloc[0]):
+            return one
+    return None
 
 
 def table(data: ReportData, id: str, caption: str, rows: Sequence[tuple[Cell, ...]], *, folded: bool = False) -> Table:

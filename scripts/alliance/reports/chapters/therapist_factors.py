@@ -18,7 +18,7 @@ QUESTION = "therapist_factors"
 TOGETHER = ("one_stage_therapist_means", "one_stage")
 SAME_CLIENTS = "not held constant, same clients"
 PARTS = {"constant": "therapists", "client_specific": "therapists by client", "between_client": "clients", "within_client": "sessions"}
-BARS = ("As it is", "Client factors held", "By kind of client")
+BARS = ("As it is", "Client factors held constant", "By kind of client")
 DECISIONS = {
     "equivalent": "as good as none",
     "different": "an effect",

@@ -11,6 +11,7 @@ from alliance.simulations.clients import clustered_normal, therapists_of_clients
 from alliance.simulations.framework import LEVEL, SINGLE_SITE, Condition, Intervals
 from alliance.statistics.cross_lagged import EQUAL, MODELS, panel_syntax
 from alliance.statistics.distributions import critical_value
+from alliance.statistics.improper_solution import improper
 from alliance.statistics.structural_fit import StructuralModel, fit_structural, parse_structural
 
 RUNS = 200
@@ -72,12 +73,12 @@ def simulate(condition: Condition, random: np.random.Generator, runs: int) -> li
 
 
 def _effect(model: StructuralModel, values: np.ndarray, therapists: np.ndarray) -> tuple[float, float]:
-    """Return the mean effect over lags and its standard error, of improper solutions too, as tables show them; else NaN."""
+    """Return the mean effect over lags and its standard error; NaN without a proper solution, of which tables show no number."""
     columns = [f"{name}{wave}" for name in SERIES for wave in range(1, WAVES + 1)]
     rows = pd.DataFrame(values, columns=columns)
     there = rows.notna().any(axis=1).to_numpy()
     fit = fit_structural(model, rows=rows[there], clusters=[therapists[there]], missing="ml", errors="robust")
-    if fit.status == "not_estimable":
+    if fit.status == "not_estimable" or improper(fit):
         return np.nan, np.nan
     found = fit.parameters[fit.parameters["lhs"].eq("symptoms_by_alliance")].iloc[0]
     return float(found["standardized"]), float(found["std_error_standardized"])
