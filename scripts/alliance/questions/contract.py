@@ -1108,7 +1108,8 @@ TABLES = (
         "in ruptures, by initial level.",
         {
             **_INTERVENTION_KEYS,
-            "topic": "frequency, accuracy (intensity of events), in_ruptures, moderation, or initially_poor",
+            "topic": "frequency, accuracy (intensity of events), in_ruptures, moderation, complementarity (of replies on the "
+            "interpersonal circle), or initially_poor",
             "explained": "what follows: the next alliance, the next symptoms (higher is better), or the next event",
             "term": "what it depends on (event, alliance, accuracy), product and slopes with a moderator, or effect by true initial level",
             "part": "within_clients, between_clients, between - within (in SD within clients), across_levels, or clients (one row each)",
@@ -1242,10 +1243,12 @@ TABLES = (
         "by_phase",
         "How each component goes with the outcome and with what the therapist offers by phase, on the same clients, and how it changes.",
         {
-            "topic": "outcome (r given intake), level (of the component itself, in SD of clients in the first phase), or condition",
+            "topic": "outcome (r given intake), level (of the component itself, in SD of clients in the first phase), condition, or type "
+            "(r of type 1 and type 2 helping alliance with the outcome given intake)",
             "condition": "condition that the therapist offers; empty: none",
             "alliance_rater": "who rated the alliance",
-            "component": "scale of the alliance, or a contrast of scales",
+            "component": "scale of the alliance, or a contrast of scales; topic type: type_1 (the therapist helps), type_2 (both work "
+            "together)",
             "phase": "phase of treatment; empty: a contrast of phases",
             "contrast": "which phases are compared, first minus second; empty: none",
             "same_rater": "yes: one person gave both ratings; mixed: at some sites; empty: one rating alone",
@@ -1535,11 +1538,17 @@ def typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
     columns = {}
     for name, kind in schema.items():
         column = frame[name] if name in frame else pd.Series([None] * len(frame), index=frame.index, dtype=object)
-        if kind == TEXT:
+        # Frames come here several times, most of their columns as they should be.
+        if column.dtype == _TYPES[kind] and not (kind == TEXT and column.hasnans):
+            columns[name] = column
+        elif kind == TEXT:
             columns[name] = column.astype(object).where(column.notna(), "").astype(str).astype("str")
         else:
-            columns[name] = pd.to_numeric(column).astype("float64" if kind == NUMBER else "Int64")
+            columns[name] = pd.to_numeric(column).astype(_TYPES[kind])
     return pd.DataFrame(columns).reset_index(drop=True)
+
+
+_TYPES = {TEXT: "str", NUMBER: "float64", COUNT: "Int64"}
 
 
 _COUNTS = (

@@ -174,6 +174,11 @@ def table_of(data: ReportData, question: str, name: str) -> pd.DataFrame:
     return distinct(found)
 
 
+def tables_of(data: ReportData, question: str) -> dict[str, pd.DataFrame]:
+    """Return all tables of a question, each row once."""
+    return {name: distinct(table) for name, table in data.tables[question].items()}
+
+
 def select(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
     """Return the rows that have the given values in the given columns."""
     return table[_having(table, keys)]
@@ -194,7 +199,10 @@ def _row_type(columns: tuple[str, ...]) -> Any:
 def _having(table: pd.DataFrame, keys: Mapping[str, str]) -> np.ndarray:
     chosen = np.ones(len(table), dtype=bool)
     for name, value in keys.items():
-        chosen &= (table[name] == value).to_numpy(dtype=bool, na_value=False)
+        column = table[name]
+        # Text is compared as plain objects, without what pandas does around it.
+        same = column.to_numpy() == value if column.dtype == object else (column == value).to_numpy(dtype=bool, na_value=False)
+        chosen &= np.asarray(same, dtype=bool)
     return chosen
 
 
@@ -225,6 +233,12 @@ def estimate_text(row: Any, decimals: int) -> str:
     if not has_number(row):
         return "withheld" if row.status == "withheld" else NOT_ESTIMABLE
     return form(row.estimate_type)(row.estimate, decimals)
+
+
+def value(data: ReportData, row: Any) -> str:
+    """Return an estimate as printed, with its interval where it has one: ``.32, 95% CI [.25, .40]``."""
+    interval = f", {data.level} CI {interval_text(row, data.decimals)}" if numbers.known(row.ci_low) else ""
+    return f"{estimate_text(row, data.decimals)}{interval}"
 
 
 def form(estimate_type: str) -> Any:
@@ -324,8 +338,8 @@ def count_cell(value: Any) -> Cell:
 
 def forest_rows(data: ReportData, table: pd.DataFrame, *, published: bool = True) -> list[ForestRow]:
     """Return forest rows of one estimate: its sites, then the pooled row with its prediction interval and the published figure."""
-    rows = [_forest_row(row, data.labels.get(row.site, row.site)) for row in site_rows(table).itertuples()]
-    for row in pooled_rows(table).itertuples():
+    rows = [_forest_row(row, data.labels.get(row.site, row.site)) for row in tuples(site_rows(table))]
+    for row in tuples(pooled_rows(table)):
         rows.append(pooled_forest_row(row, f"Pooled ({plural(row.n_sites, 'site')})", published=published))
     return rows
 
@@ -406,7 +420,7 @@ def benchmark_sentence(data: ReportData, row: Any) -> str:
 def not_estimable(data: ReportData, table: pd.DataFrame, name: Any) -> tuple[str, ...]:
     """Return the pooled rows without a number, with what they need, each reason once with all it concerns."""
     by_reason: dict[str, list[str]] = {}
-    for row in pooled_rows(table).itertuples():
+    for row in tuples(pooled_rows(table)):
         if not has_number(row):
             subjects = by_reason.setdefault(row.reason.removeprefix(f"{NOT_ESTIMABLE}: "), [])
             if name(row) not in subjects:
@@ -464,7 +478,7 @@ def influence_sentence(data: ReportData, table: pd.DataFrame, what: str) -> str:
 def site_table(data: ReportData, table: pd.DataFrame, id: str, caption: str, label: str) -> Table:
     """Return one estimate by site, the pooled row last."""
     rows, emphasised = [], set()
-    for row in pd.concat([site_rows(table), pooled_rows(table)]).itertuples():
+    for row in tuples(pd.concat([site_rows(table), pooled_rows(table)])):
         if row.site == POOLED:
             emphasised.add(len(rows))
         rows.append((Cell(data.labels.get(row.site, row.site)), *estimate_cells(data, row)))
