@@ -126,7 +126,7 @@ def prints(page: Any) -> list[str]:
         """() => {
           const told = [];
           const seen = (one) => one.checkVisibility() && one.getBoundingClientRect().height > 0;
-          for (const words of ["nav", ".tools", ".skip", ".finder", "button"]) {
+          for (const words of ["nav", ".tools", ".skip", ".finder", "tbody button"]) {
             if ([...document.querySelectorAll(words)].some(seen)) told.push("is printed: " + words);
           }
           for (const one of document.querySelectorAll("details.printed:not([open])")) told.push("stays folded: " + one.id);

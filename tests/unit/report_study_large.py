@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import report_study
-from alliance.reports.inputs import ReportData
+from alliance.reports import quality_page, study_page
+from alliance.reports.elements import Cell, Column, Table
+from alliance.reports.inputs import ReportData, head
+from alliance.reports.page import environment, render
 
 COPIED = "elm"
 
@@ -47,3 +52,21 @@ def _repeated(table: pd.DataFrame, added: list[str]) -> pd.DataFrame:
             copies = own.loc[np.tile(own.index, len(added))].assign(**{column: np.repeat(added, len(own))})
             table = pd.concat([table, copies], ignore_index=True)
     return table
+
+
+def pages(data: ReportData, templates: Path) -> list[tuple[str, Callable[[], str]]]:
+    """Return the pages that grow with the number of sites, by name, each rendered when it is called."""
+    made, top = environment(templates), head(data)
+
+    def page(key: str, module: Any) -> str:
+        content = module.content(data)
+        return render(made, f"{key}.html.j2", top, title=key, current=key, sections=module.sections(content), **content)
+
+    return [("index.html", lambda: page("index", study_page)), ("quality.html", lambda: page("quality", quality_page))]
+
+
+def specifications(number: int) -> Table:
+    """Return a table of specifications with as many rows and 18 columns, as the page of sensitivity draws them."""
+    columns = (Column("Number", True), *(Column(f"Decision {place}") for place in range(17)))
+    rows = tuple((Cell(str(one), float(one)), *(Cell(f"option {(one * place) % 3}") for place in range(17))) for one in range(number))
+    return Table("specifications", "All specifications", columns, rows, emphasised=frozenset({number - 1}))
