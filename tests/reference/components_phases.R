@@ -17,7 +17,9 @@ values <- function(d) {
   z <- sapply(scales, function(s) cor(d$empathy, d[[paste0(s, ".early")]]))
   n <- nrow(d)
   level <- sapply(scales, function(s) mean(d[[paste0(s, ".late")]] - d[[paste0(s, ".early")]]) / (sd(d[[paste0(s, ".early")]]) * sqrt((n - 1) / n)))
-  c(r, change, mean(change[c(1, 3)]) - change[2], z, level)
+  types <- c(sapply(c("type_1", "type_2"), function(s) c(partial(d, paste0(s, ".early")), partial(d, paste0(s, ".late")))))
+  shift <- types[c(2, 4)] - types[c(1, 3)]
+  c(r, change, mean(change[c(1, 3)]) - change[2], z, level, types, shift, shift[2] - shift[1])
 }
 result <- list()
 for (site in unique(rows$site)) {

@@ -13,12 +13,14 @@ jackknife <- function(own, f) {
 }
 without_line <- function(t) { x <- cbind(1, t); diag(length(t)) - x %*% solve(crossprod(x)) %*% t(x) }
 result <- list()
+frames <- list()
 for (site in unique(rows$site)) {
   own <- rows[rows$site == site, ]
   own$score <- (own$score - mean(own$score)) / sd(own$score)
   own$time <- (own$session - 1) / 10
   own <- own[order(own$client, own$session), ]
   many <- own[own$client %in% names(which(table(own$client) >= 3)), ]
+  frames[[site]] <- many
   line <- lmer(score ~ time + (time | client) + (1 | therapist), many)
   spread <- as.data.frame(VarCorr(line))
   sd_slope <- spread$sdcor[which(spread$grp == "client" & spread$var1 == "time" & is.na(spread$var2))]
@@ -110,4 +112,18 @@ for (site in unique(rows$site)) {
     level_path = list(estimate = paths$est.std[paths$rhs == "level"], std_error = paths$se[paths$rhs == "level"]),
     slope_path = list(estimate = paths$est.std[paths$rhs == "slope"], std_error = paths$se[paths$rhs == "slope"]))
 }
+# All sites at once, each with an intercept of its own.
+whole <- do.call(rbind, frames)
+whole$client <- paste(whole$site, whole$client); whole$therapist <- paste(whole$site, whole$therapist)
+whole$before <- pmin(whole$session, 3) / 10; whole$after <- pmax(whole$session - 3, 0) / 10
+line <- lmer(score ~ 0 + site + time + (time | client) + (1 | therapist), whole)
+curved <- lmer(score ~ 0 + site + time + I(time^2) + (time | client) + (1 | therapist), whole)
+bent <- lmer(score ~ 0 + site + before + after + (time | client) + (1 | therapist), whole)
+spread <- as.data.frame(VarCorr(line))
+sd_slope <- spread$sdcor[which(spread$grp == "client" & spread$var1 == "time" & is.na(spread$var2))]
+of_last <- function(model, weights) slope_of(model, c(rep(0, length(fixef(model)) - length(weights)), weights))
+result[["(one stage)"]] <- list(
+  slope = of_last(line, 1), sd_slope = sd_slope, residual = sigma(line), falling = pnorm(-fixef(line)[["time"]] / sd_slope),
+  curvature = of_last(curved, 1), before = of_last(bent, c(1, 0)), after = of_last(bent, c(0, 1)), change = of_last(bent, c(-1, 1))
+)
 cat(jsonlite::toJSON(result, auto_unbox = TRUE, digits = NA))

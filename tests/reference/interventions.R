@@ -55,6 +55,27 @@ site_values <- function(s, e) {
     d$y <- d[[y]]; d$x <- d[[x]]; d$h <- d[[held]]
     coef_of(d, y ~ x + h + session + factor(client), "x") * within_sd(d$x, d$client) / within_sd(d$y, d$client)
   }
+  if ("client_affiliation" %in% e$code) {
+    # Complementary replies in sessions with challenges; products of deviations are made deviations again.
+    challenged <- lagged(rate(e, startsWith(e$code, "challenge")))
+    challenged <- challenged[challenged$event > 0 & !is.na(challenged$next_alliance), ]
+    place <- function(code) { one <- e[e$code == code, ]; one$intensity[match(paste(challenged$client, challenged$session), paste(one$client, one$session))] }
+    challenged$ca <- place("client_affiliation"); challenged$cd <- place("client_dominance")
+    challenged$ta <- place("therapist_affiliation"); challenged$td <- place("therapist_dominance")
+    challenged$fit <- -sqrt((challenged$ca - challenged$ta)^2 + (challenged$cd + challenged$td)^2)
+    used <- enough(challenged, 3)
+    # Levels of clients are scaled over all of them, and stay when a therapist is left out.
+    level <- tapply(used$ca, used$client, mean)
+    used$level <- ((level - mean(level)) / sd(level))[as.character(used$client)]
+    out$circle <- jack(used, function(d) {
+      own <- function(x) x - ave(x, d$client)
+      x <- own(d$fit); m <- own(d$ca)
+      b <- coef(lm(own(d$next_alliance) ~ 0 + x + m + own(x * m) + I(x * d$level) + own(d$alliance) + own(d$session) + own(d$cd) + own(d$ta) + own(d$td)))
+      sy <- within_sd(d$next_alliance, d$client); sx <- within_sd(d$fit, d$client); sm <- within_sd(d$ca, d$client)
+      alone <- b[[1]] * sx / sy; product <- b[[3]] * sx * sm / sy
+      c(alone, product, alone - product, alone + product)
+    })[1:2]
+  }
   out$frequency <- jack(ahead, function(d) slope(d, "next_alliance", "event", "alliance"))[1:2]
   back <- enough(f[!is.na(f$next_event), ], 2)
   out$back <- jack(back, function(d) slope(d, "next_event", "alliance", "event"))[1:2]

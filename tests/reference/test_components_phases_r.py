@@ -10,7 +10,7 @@ import pytest
 import r_script
 from alliance.questions import components
 from test_statistics_r import needs_r
-from unit.component_sites import SCALES, component_site
+from unit.component_sites import SCALES, TYPES, component_site
 from unit.simulated_site import OPTIONS
 
 pytestmark = needs_r
@@ -58,6 +58,8 @@ def test_components_by_phase_and_their_jackknife_equal_correlations_of_residuals
     rows += [only(table, site=site, topic="outcome", component=scale, contrast="late - early") for scale in (*SCALES, label)]
     rows += [only(table, site=site, topic="condition", component=scale, phase="early") for scale in SCALES]
     rows += [only(table, site=site, topic="level", component=scale) for scale in SCALES]
+    rows += [only(table, site=site, topic="type", component=scale, phase=phase) for scale in TYPES for phase in ("early", "late")]
+    rows += [only(table, site=site, topic="type", component=scale, contrast="late - early") for scale in (*TYPES, "type_2 - type_1")]
     for row, expected, error in zip(rows, of_r[site]["values"], of_r[site]["errors"], strict=True):
         scale = 1 / (1 - expected**2) if row["scale"] == "fisher_z" else 1.0
         assert row["estimate"] == pytest.approx(expected, **EXACT), row["component"]

@@ -50,17 +50,17 @@ def only(table: pd.DataFrame, **keys: Any) -> pd.Series:
     return chosen.iloc[0]
 
 
+COEFFICIENTS = [
+    (growth.LINEAR, growth.SLOPE, "slope"),
+    (growth.QUADRATIC, growth.BEND, "curvature"),
+    (growth.PIECEWISE, growth.BEFORE, "before"),
+    (growth.PIECEWISE, growth.AFTER, "after"),
+    (growth.PIECEWISE, growth.CHANGE, "change"),
+]
+
+
 @pytest.mark.parametrize("site", NAMES)
-@pytest.mark.parametrize(
-    ("model", "term", "name"),
-    [
-        (growth.LINEAR, growth.SLOPE, "slope"),
-        (growth.QUADRATIC, growth.BEND, "curvature"),
-        (growth.PIECEWISE, growth.BEFORE, "before"),
-        (growth.PIECEWISE, growth.AFTER, "after"),
-        (growth.PIECEWISE, growth.CHANGE, "change"),
-    ],
-)
+@pytest.mark.parametrize(("model", "term", "name"), COEFFICIENTS)
 def test_growth_coefficients_equal_lme4_with_the_degrees_of_freedom_of_lmertest(tables, of_r, site, model, term, name):
     row, expected = only(tables["growth"], site=site, growth_model=model, term=term), of_r[site][name]
     assert row["estimate"] == pytest.approx(expected["estimate"], **SEARCHED)
@@ -77,6 +77,23 @@ def test_spread_of_clients_lines_equals_lme4(tables, of_r, site):
         assert only(tables["growth"], site=site, growth_model=growth.LINEAR, term=term)["estimate"] == pytest.approx(
             of_r[site][name], rel=5e-3
         ), name
+
+
+@pytest.mark.parametrize(("model", "term", "name"), COEFFICIENTS)
+def test_growth_over_the_rows_of_all_sites_equals_lme4_with_an_intercept_for_every_site(tables, of_r, model, term, name):
+    row, expected = only(tables["growth"], site=POOLED, method="one_stage", growth_model=model, term=term), of_r["(one stage)"][name]
+    assert row["estimate"] == pytest.approx(expected["estimate"], **SEARCHED)
+    assert row["std_error"] == pytest.approx(expected["std_error"], rel=5e-3)
+    from scipy.stats import t
+
+    margin = t.ppf(0.975, expected["df"]) * expected["std_error"]
+    assert row["ci_high"] - row["estimate"] == pytest.approx(margin, rel=1e-2)
+
+
+def test_spread_of_clients_lines_over_all_sites_equals_lme4(tables, of_r):
+    for term, name in ((growth.SLOPE_SD, "sd_slope"), (growth.RESIDUAL_SD, "residual"), (growth.FALLING, "falling")):
+        row = only(tables["growth"], site=POOLED, method="one_stage", growth_model=growth.LINEAR, term=term)
+        assert row["estimate"] == pytest.approx(of_r["(one stage)"][name], rel=5e-3), name
 
 
 @pytest.mark.parametrize("site", NAMES)

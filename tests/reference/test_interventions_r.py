@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import r_script
+from alliance.questions import interventions_complementarity as circle
 from alliance.questions.contract import POOLED, faults
 from unit.intervention_sites import rows, site_from, tables_of
 
 SITES = ("a", "b", "c")
+CODED_BY_CIRCLE = "d"
 EXACT = {"rel": 1e-7, "abs": 1e-9}
 # Optimisers stop where they stop.
 SEARCHED = {"rel": 3e-4, "abs": 2e-5}
@@ -28,7 +30,8 @@ POOR = (
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, dict[str, pd.DataFrame]]:
-    return {site: rows(seed=place) for place, site in enumerate(SITES)}
+    found = {site: rows(seed=place) for place, site in enumerate(SITES)}
+    return {**found, CODED_BY_CIRCLE: rows(seed=7, circle=0.6)}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def tables(data):
 def expected(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("interventions")
     for name in ("sessions", "events"):
-        frame = pd.concat([data[site][name].assign(site=site) for site in SITES], ignore_index=True)
+        frame = pd.concat([data[site][name].assign(site=site) for site in data], ignore_index=True)
         frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.17g")
     return r_script.values("interventions.R", folder)
 
@@ -156,6 +159,16 @@ def test_repairs_by_kind_of_interpretation_are_those_of_r(tables, expected, site
     assert_row(row, np.exp(counted["estimate"][2]), counted["se"][2])
     row = one(tables["transitions"], site, topic="repair", group="here_and_now - outside", model="multilevel")
     assert_row(row, np.exp(model["estimate"]), model["se"], **SEARCHED)
+
+
+def test_complementary_replies_and_the_next_alliance_are_those_of_r(data, expected):
+    table = tables_of([site_from(data[CODED_BY_CIRCLE], CODED_BY_CIRCLE)])["events"]
+    found = expected[CODED_BY_CIRCLE]["circle"]
+    for place, (_, term, _) in enumerate(circle.TERMS):
+        assert_row(one(table, CODED_BY_CIRCLE, topic="complementarity", term=term), found["estimate"][place], found["se"][place])
+    # Confirming replies harm where the client is hostile, as these data were made.
+    hostile = one(table, CODED_BY_CIRCLE, topic="complementarity", term=circle.HOSTILE)
+    assert hostile["ci_high"] < 0 < one(table, CODED_BY_CIRCLE, topic="complementarity", term=circle.PRODUCT)["ci_low"]
 
 
 def test_pooled_slopes_are_means_of_the_sites(tables):

@@ -13,7 +13,9 @@ import pytest
 import r_script
 from alliance.questions import dropout_periods as spans
 from alliance.questions import ruptures
+from alliance.questions.ruptures_outcome import LINES
 from alliance.statistics import ruptures as rules
+from alliance.statistics.two_lines import two_lines
 from alliance.variables.client import attended_sessions
 from needed import EXAMPLES, needs_examples, needs_r
 from unit.ruptured_site import ruptured
@@ -46,6 +48,15 @@ def write_inputs(data, folder: Path) -> None:
     clients.rename_axis("client").to_csv(folder / "clients.csv")
     coded = data.events[data.events["code"].eq("rupture")].rename(columns={"client_no": "client", "count": "rupture"})
     coded[["client", "session", "rupture"]].to_csv(folder / "coded.csv", index=False)
+    level = rated.groupby("client_no")["score"].agg(["mean", "size"]).query("size >= 4")["mean"].rename("level")
+    lined = clients.join(level, how="inner").dropna()
+    found = two_lines(
+        lined["level"], lined["outcome"], lined.index, lined["therapist"], held=lined[["intake", "early"]].to_numpy(), level="between"
+    )
+    pd.DataFrame({"bend": [found.bend]}).to_csv(folder / "bend.csv", index=False)
+    reports = data.scores[data.scores["instrument"].eq("psq_rupture")].astype({"client_no": "int64", "session": "int64"})
+    reports = reports.pivot(index=["client_no", "session"], columns="scale", values="score").rename_axis(["client", "session"])
+    reports.to_csv(folder / "reports.csv")
     ended = data.termination.set_index("client_no")
     rows = attended_sessions(data)
     rows = rows.assign(
@@ -60,7 +71,7 @@ def write_inputs(data, folder: Path) -> None:
 def estimated(data):
     options = copy.deepcopy(OPTIONS)
     criteria = options["questions"]["ruptures"]["criteria"]
-    options["questions"]["ruptures"]["criteria"] = {name: criteria[name] for name in ("drop", "observed")}
+    options["questions"]["ruptures"]["criteria"] = {name: criteria[name] for name in ("drop", "self_report", "observed")}
     return ruptures.estimate(data, options, {})
 
 
@@ -96,6 +107,7 @@ def row(found: pd.DataFrame, **keys: str) -> pd.Series:
         ("clients with an unrepaired rupture", "unrepaired"),
         ("sessions in which a rupture begins", "sessions"),
         ("ruptures that were repaired", "of_ruptures"),
+        ("ruptures not followed long enough to see a repair", "not_followed"),
         ("depth", "depth"),
         ("length", "length"),
     ],
@@ -103,6 +115,32 @@ def row(found: pd.DataFrame, **keys: str) -> pd.Series:
 def test_ruptures_equal_the_rule_written_as_loops_in_r(found, reference, statistic, name):
     own = row(found, model="criteria", criterion="drop", statistic=statistic)
     assert own["estimate"] == pytest.approx(reference[name], rel=1e-10)
+
+
+@needs_r
+@pytest.mark.parametrize(
+    ("statistic", "name"),
+    [
+        ("clients with a rupture", "clients"),
+        ("sessions in which a rupture begins", "sessions"),
+        ("clients whose ruptures were all repaired", "repaired"),
+        ("clients with an unrepaired rupture", "unrepaired"),
+        ("ruptures that were repaired", "of_ruptures"),
+        ("ruptures not followed long enough to see a repair", "not_followed"),
+        ("depth", "depth"),
+    ],
+)
+def test_what_clients_report_is_counted_as_in_r(found, reference, statistic, name):
+    own = row(found, model="criteria", criterion="self_report", statistic=statistic)
+    assert own["estimate"] == pytest.approx(reference["told"][name], rel=1e-10)
+
+
+@needs_r
+def test_agreement_of_drops_with_reports_and_which_reports_drops_show_equal_r(found, reference):
+    kappa = row(found, model="agreement", criterion="drop", compared_with="self_report", unit="clients", statistic="kappa")
+    also = row(found, model="agreement", criterion="self_report", compared_with="drop", statistic="also seen")
+    assert kappa["estimate"] == pytest.approx(reference["told"]["kappa"], rel=1e-9)
+    assert also["estimate"] == pytest.approx(reference["told"]["also"], rel=1e-12)
 
 
 @needs_r
@@ -130,6 +168,14 @@ def test_curved_effects_of_level_and_variability_equal_lm(found, reference):
     flat = row(found, **keys, term="very high: flat - of usual variability")["estimate"]
     bent = reference["curve"]
     assert flat == pytest.approx(-bent[2] + bent[3] - bent[4], rel=1e-8)
+
+
+@needs_r
+def test_lines_of_the_outcome_below_and_above_a_level_of_the_alliance_equal_lm_and_its_jackknife(found, reference):
+    keys = {"model": "outcome", "topic": "coasting", "covariates": "intake and early symptoms"}
+    own = [row(found, **keys, term=term) for term in LINES]
+    assert [one["estimate"] for one in own] == pytest.approx(reference["lines"], rel=1e-8)
+    assert [one["error"] for one in own] == pytest.approx(reference["lines_errors"], rel=1e-8)
 
 
 @needs_r

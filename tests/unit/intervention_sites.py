@@ -11,6 +11,8 @@ from unit.simulated_site import OPTIONS, score_rows, site_of
 
 CODES = ("interpretation_wish_response_of_other", "interpretation_response_of_self")
 
+POSITIONS = ("client_affiliation", "client_dominance", "therapist_affiliation", "therapist_dominance")
+
 
 def options(**changes):
     """Return the configuration with changes of the question's section."""
@@ -19,14 +21,15 @@ def options(**changes):
     return chosen
 
 
-def rows(clients=90, therapists=12, sessions=10, seed=1, curve=-0.06, challenge=-0.2, involvement=0.8, accuracy=0.3):
+def rows(clients=90, therapists=12, sessions=10, seed=1, curve=-0.06, challenge=-0.2, involvement=0.8, accuracy=0.3, circle=None):
     """Return ``sessions``, ``events`` and ``clients`` of a site.
 
     The alliance after a session falls by ``curve`` for the squared distance of interpretations from 3, moves by ``challenge`` for each
     challenge and by ``accuracy`` for accurate interpretations of the first kind; the log odds of involvement rise by ``involvement`` for
-    each SD of the alliance before.
+    each SD of the alliance before. With ``circle``, positions of both people on the interpersonal circle are coded, and the alliance
+    falls by ``circle`` for each unit of complementarity where the client is hostile, and rises as much where friendly.
     """
-    random = np.random.default_rng(seed)
+    random, positions = np.random.default_rng(seed), np.random.default_rng(1000 + seed)
     level, rate = random.standard_normal(clients), np.exp(0.3 * random.standard_normal(clients))
     alliance = random.standard_normal(clients)
     frames, coded, change = [], [], np.zeros(clients)
@@ -41,6 +44,9 @@ def rows(clients=90, therapists=12, sessions=10, seed=1, curve=-0.06, challenge=
         alliance = 0.3 * alliance + change + 0.8 * random.standard_normal(clients) - 1.5 * torn
         change = curve * ((interpretations - 3.0) ** 2 - 3) + challenge * (challenges - 1)
         change += accuracy * accurate * (kind == 0) * (interpretations > 0)
+        places = positions.standard_normal((4, clients))
+        if circle is not None:
+            change += circle * np.sign(places[0]) * (2 - np.hypot(places[0] - places[2], places[1] + places[3]))
         frames.append(
             pd.DataFrame({"client": client, "session": session, "alliance": level + alliance, "symptoms": random.standard_normal(clients)})
         )
@@ -54,6 +60,8 @@ def rows(clients=90, therapists=12, sessions=10, seed=1, curve=-0.06, challenge=
             ("rupture", (torn | (random.random(clients) < 0.03)).astype(int), {}),
             (np.array(CODES, dtype=object)[kind], interpretations, {"intensity": intensity, "target": target}),
         )
+        if circle is not None:
+            parts += tuple((code, 1, {"intensity": place}) for code, place in zip(POSITIONS, places, strict=True))
         coded += [pd.DataFrame({**base, "code": code, "count": count, **further}) for code, count, further in parts]
     table = pd.concat(frames, ignore_index=True)
     # One session in ten is not rated, and the last client is not coded.

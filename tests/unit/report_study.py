@@ -725,6 +725,7 @@ def interventions(draw: random.Random) -> dict[str, pd.DataFrame]:
     rater = {"alliance_rater": "client", "same_rater": "no"}
     base = {**rater, "topic": "frequency", "explained": "alliance", "term": "event", "window": "all", "treatment": ""}
     events, curves, transitions = [], [], []
+    further = random.Random(17)
     for event, centre in (("interpretations", 0.0), ("here_and_now", 0.05), ("challenges", -0.3), ("involvement", 0.3)):
         for part, compared in (("within_clients", "all_sessions"), ("within_clients", "earlier_sessions"), ("between_clients", "")):
             keys = {**base, "event": event, "part": part, "compared_with": compared}
@@ -732,6 +733,7 @@ def interventions(draw: random.Random) -> dict[str, pd.DataFrame]:
             events += [row | kept for row in estimates(keys, "slope_standardised", centre, draw)]
         keys = {**base, "event": event, "explained": "event", "term": "alliance", "part": "within_clients", "compared_with": "all_sessions"}
         events += estimates(keys, "slope_standardised", 0.02, draw)
+        events += estimates({**keys, "compared_with": "earlier_sessions"}, "slope_standardised", -0.3 if centre else 0.0, further)
         keys = {**base, "event": event, "part": "within_clients", "compared_with": "all_sessions", "window": "early"}
         events += estimates(keys, "slope_standardised", centre, draw)
     for event, kind in (("wish_and_response", "slope_standardised"), ("wish_and_response - others", "slope_contrast")):
@@ -741,6 +743,9 @@ def interventions(draw: random.Random) -> dict[str, pd.DataFrame]:
     events += estimates(keys, "slope_contrast", 0.3, draw)
     keys = {**base, "topic": "moderation", "event": "interpretations", "moderator": "timing", "part": "within_clients"}
     events += estimates({**keys, "term": "event x moderator"}, "interaction_standardised", 0.1, draw)
+    keys = {**base, "topic": "complementarity", "event": "challenges", "part": "within_clients"}
+    events += estimates({**keys, "term": "complementarity, client's affiliation - 1 SD"}, "slope_standardised", -0.3, further)
+    events += estimates({**keys, "term": "complementarity x client's affiliation"}, "interaction_standardised", 0.2, further)
     keys = {**base, "topic": "initially_poor", "event": "here_and_now", "part": "clients", "window": ""}
     for term, centre in (
         ("attention, initial level - 1 SD", 0.3),

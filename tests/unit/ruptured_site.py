@@ -17,8 +17,9 @@ def ruptured(
     """Return a site whose clients rate the alliance in up to 14 sessions.
 
     In every session from the second on a rupture may begin; in each later one it is repaired with a chance of .5. Observers code every
-    session, clients report ruptures. An unrepaired rupture at the end lowers the outcome by .8 of its residual SD, and the chance to leave
-    is three times as large while a rupture is open. Symptoms are measured at intake, in session 3 and at the end.
+    session, clients report ruptures; clients with odd numbers call all of theirs resolved, the others none. An unrepaired rupture at the
+    end lowers the outcome by .8 of its residual SD, and the chance to leave is three times as large while a rupture is open. Symptoms are
+    measured at intake, in session 3 and at the end.
     """
     random = np.random.default_rng(seed)
     client = np.arange(1, n + 1)
@@ -39,7 +40,9 @@ def ruptured(
         ratings.append(score_rows(here, rating[going], instrument="wai_36", session=session, unit="sum", therapist_no=therapist[going]))
         for code, happened in (("rupture", begins), ("repair", repairs)):
             events.append(pd.DataFrame({"client_no": here, "session": session, "code": code, "count": happened[going].astype(float)}))
-        for scale, values in (("occurred", begins.astype(float)), ("resolution", np.where(begins, 2.0, np.nan))):
+        reported_of = {"occurred": begins.astype(float), "intensity": 1.0 + client % 5, "resolution": 2.0 + 2 * (client % 2)}
+        for scale, values in reported_of.items():
+            values = values if scale == "occurred" else np.where(begins, values, np.nan)
             reported = score_rows(here, values[going], instrument="psq_rupture", session=session, scale=scale)
             reports.append(reported[reported["score"].notna()])
         sessions.append(pd.DataFrame({"client_no": here, "session": session, "attended": True}))

@@ -201,6 +201,7 @@ OPTIONS = {
             "phases": {"early": "early", "late": "late"},
             "contrast": {"mean_of": ["task", "goal"], "against": "bond"},
             "conditions": ["empathy"],
+            "types": {"instruments": ["ha_cs", "haq_1"], "rater": "observer"},
         },
         "interventions": {
             "enabled": True,
@@ -229,6 +230,11 @@ OPTIONS = {
                 "timing": {"event": "interpretations", "by": "session", "outcome": "alliance"},
                 "client_response": {"event": "challenges", "by": "involvement", "outcome": "alliance"},
                 "hard_sessions": {"event": "challenges", "by": "alliance", "outcome": "symptoms"},
+            },
+            "complementarity": {
+                "after": "challenges",
+                "client": {"affiliation": "client_affiliation", "dominance": "client_dominance"},
+                "therapist": {"affiliation": "therapist_affiliation", "dominance": "therapist_dominance"},
             },
             "initially_poor": {"attention": "here_and_now", "initial": 3, "attention_until": 6, "clients": 15},
             "ruptures": {

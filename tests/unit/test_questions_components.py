@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -71,7 +72,7 @@ def test_components_by_phase_are_told_on_the_same_clients_with_their_contrasts(t
 
 
 def test_what_a_site_lacks_is_said_in_both_tables(sites):
-    without = dataclasses.replace(sites[0], scores=sites[0].scores[sites[0].scores["scale"].ne("bond")])
+    without = dataclasses.replace(sites[0], scores=sites[0].scores[~sites[0].scores["scale"].isin(["bond", "type_1"])])
     left_out = SiteSummary(site="z", label="Z", question="components", status="excluded", reason="a fatal fault")
     for name, table in sound(tables_of([without, *sites[1:]], [left_out])).items():
         assert set(table.loc[table["site"].eq("a"), "status"]) == {"not_estimable"}, name
@@ -96,3 +97,26 @@ def test_results_do_not_depend_on_the_order_of_rows_or_sites(sites):
     whole = tables_of(sites[:2])
     for name, table in tables_of(shuffled).items():
         pd.testing.assert_frame_equal(table, whole[name], check_exact=False, rtol=1e-9)
+
+
+def test_phases_stand_in_the_order_of_time_whatever_they_are_called():
+    options = copy.deepcopy(OPTIONS)
+    options["alliance"]["windows"] |= {"opening": {"sessions": [1, 3]}, "core": {"phase": [0.3, 0.7]}, "end": {"last": 2}}
+    options["questions"]["components"]["phases"] = {"c": "core", "e": "end", "o": "opening"}
+    assert list(components.phases(options)) == ["o", "c", "e"]
+    own, _ = component_site(n=60)
+    rows = components.estimate(own, options, {}).estimates
+    assert set(rows.loc[rows["topic"].eq("level"), "contrast"]) == {"c - o", "e - o"}
+
+
+def test_both_types_of_helping_alliance_are_needed_in_every_phase(sites, tables):
+    own = tables["by_phase"][tables["by_phase"]["topic"].eq("type")]
+    assert own.loc[own["site"].eq("a"), "estimate"].notna().all() and set(own["alliance_rater"]) == {"observer"}
+    only_early = sites[0].scores["instrument"].ne("ha_cs") | sites[0].scores["session"].le(5)
+    late = dataclasses.replace(sites[0], scores=sites[0].scores[only_early & sites[0].scores["scale"].ne("type_2")])
+    rows = components.estimate(late, OPTIONS, {}).estimates
+    reasons = rows.loc[rows["topic"].eq("type"), "reason"]
+    assert set(reasons) == {"not estimable: needs both types of helping alliance (ha_cs or haq_1, observer) in every phase"}
+    left_out = copy.deepcopy(OPTIONS)
+    left_out["questions"]["components"]["types"]["instruments"] = []
+    assert not components.estimate(sites[0], left_out, {}).estimates["topic"].eq("type").any()

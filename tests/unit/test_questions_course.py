@@ -226,3 +226,21 @@ def test_sessions_that_lie_on_one_side_of_a_knot_leave_the_curve_straight_there(
     assert row(table, site="a", growth_model=growth.PIECEWISE, term=growth.BEFORE)["status"] == "not_estimable"
     profile = np.array(course.estimate(late, OPTIONS, {}).facts["sums"]["rated_by_client"]["knots"])
     assert profile[growth.knots(OPTIONS) <= 5] == pytest.approx(0) and (profile[growth.knots(OPTIONS) > 5] > 0).all()
+
+
+def test_a_slope_told_without_slopes_of_single_clients_is_flagged(sites, monkeypatch):
+    from alliance.statistics import multilevel
+
+    whole = multilevel.mixed_model
+
+    def without_slopes(data, outcome, fixed, levels, **settings):
+        if "time" in settings["random"]["client"]:
+            found = whole(data, outcome, fixed, levels, **settings)
+            return dataclasses.replace(found, status="not_estimable", reason="needs more", fit=None)
+        return whole(data, outcome, fixed, levels, **settings)
+
+    monkeypatch.setattr(multilevel, "mixed_model", without_slopes)
+    found = course.estimate(sites[0], OPTIONS, {}).estimates
+    own = found[found["growth_model"].eq(growth.LINEAR) & found["alliance_rater"].eq("client")].set_index("term")
+    assert own.loc[growth.SLOPE, "status"] == "flagged" and growth.ONE_SLOPE in own.loc[growth.SLOPE, "reason"]
+    assert own.loc[growth.FALLING, "status"] == "not_estimable"

@@ -8,6 +8,7 @@ import dataclasses
 import pandas as pd
 import pytest
 from alliance.questions import interventions
+from alliance.questions import interventions_complementarity as circle
 from alliance.questions.contract import POOLED, faults
 from alliance.questions.interventions_sessions import CodedSessions, rupture_windows
 from alliance.questions.interventions_transitions import responses
@@ -155,6 +156,24 @@ def test_a_site_with_a_published_matrix_and_one_left_out_are_told(name):
     assert table.loc[table["site"].eq("matrix"), "reason"].str.contains("summaries only").all()
     assert table["site"].eq("matrix").any() and table.loc[table["site"].eq("gone"), "reason"].str.contains("no client column").all()
     assert faults(table, "interventions", name) == []
+
+
+def test_complementary_is_alike_in_affiliation_and_opposite_in_dominance():
+    names = ["client_affiliation", "client_dominance", "therapist_affiliation", "therapist_dominance"]
+    positions = pd.DataFrame([[1, 2, 1, -2], [1, 2, 1, 2], [-1, 0, 2, 0]], columns=names)
+    assert circle.complementarity(positions).tolist() == [0.0, -4.0, -3.0]
+
+
+def test_complementary_replies_need_codes_of_both_people(tables):
+    own = tables["events"][tables["events"]["topic"].eq("complementarity")]
+    assert len(own) and own["status"].eq("not_estimable").all()
+    assert own.loc[own["site"].ne(POOLED), "reason"].str.contains("circle for client and therapist; lacks client_affiliation").all()
+
+
+def test_the_way_back_from_the_alliance_is_flagged_where_the_mean_holds_later_sessions(tables):
+    own = tables["events"][tables["events"]["explained"].eq("event") & tables["events"]["site"].ne(POOLED)]
+    told = own[own["estimate"].notna()].groupby("compared_with")["status"].agg(set)
+    assert told["all_sessions"] == {"flagged"} and told["earlier_sessions"] == {"estimated"}
 
 
 def test_a_code_that_no_site_has_is_not_estimable():

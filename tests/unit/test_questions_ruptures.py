@@ -18,7 +18,7 @@ from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.sensitivity import rupture_specifications
 from unit.ruptured_site import UNREPAIRED, ruptured
-from unit.simulated_site import OPTIONS, site_of
+from unit.simulated_site import OPTIONS, score_rows, site_of
 from unit.test_questions_alliance_outcome import MATRIX, published
 
 
@@ -158,6 +158,33 @@ def test_coded_repairs_close_ruptures_within_the_configured_sessions_only():
     coded = next(found for found in samples.sample(site, OPTIONS).criteria if found.name == "observed")
     own = coded.sessions[coded.sessions["rupture"]]
     assert own[["session", "repaired", "followed", "repairs_at", "length"]].to_numpy().tolist() == [[2, 1, 1, 4, 2], [6, 0, 1, 0, 4]]
+
+
+@pytest.mark.parametrize(
+    ("scales", "expected"),
+    [
+        (("occurred", "intensity", "resolution"), {2: (True, True, 1.0), 4: (False, True, 3.0)}),
+        # Without the question whether there was one, its strength decides.
+        (("intensity", "resolution"), {3: (True, True, 2.0), 4: (False, True, 3.0)}),
+        (("occurred", "intensity"), {2: (False, False, 1.0), 4: (False, False, 3.0)}),
+    ],
+)
+def test_reports_tell_ruptures_their_strength_and_whether_they_were_resolved(scales, expected):
+    answers = {
+        "occurred": [0, 1, 0, 1, 0],
+        "intensity": [1, 1, 2, 3, 1],
+        "resolution": [np.nan, 4, 5, 3, np.nan],
+    }
+    rows = [
+        score_rows([1], [float(answers[scale][session - 1])], instrument="psq_rupture", session=session, scale=scale)
+        for scale in scales
+        for session in range(1, 6)
+    ]
+    site = dataclasses.replace(ruptured("a", n=20), scores=pd.concat(rows, ignore_index=True))
+    told = next(found for found in samples.sample(site, OPTIONS).criteria if found.name == "self_report")
+    own = told.sessions[told.sessions["rupture"]].set_index("session")
+    assert len(told.sessions) == 5
+    assert {at: (row["repaired"], row["followed"], row["depth"]) for at, row in own.iterrows()} == expected
 
 
 def test_a_session_that_is_not_coded_is_not_judged_and_other_raters_codes_do_not_count():

@@ -103,7 +103,38 @@ def test_dominance_is_told_by_phase_with_what_components_share(study):
     assert numbers.known(row.estimate) and chapter.headlines[0].startswith(
         "In the early phase task and goal bring more" if row.ci_low > 0 else "Whether task and goal or bond"
     )
-    assert any("they share" in one for one in chapter.findings)
+    assert any("of its variance with the others" in one for one in chapter.findings)
+
+
+def test_both_types_of_helping_alliance_are_told_where_sites_have_them_and_left_out_of_the_table_where_not(study):
+    chapter = components.build(study)
+    row = next(common.pooled_rows(study.tables["components"]["by_phase"], topic="type", component="type_2", phase="early").itertuples())
+    sentence = next(one for one in chapter.findings if one.startswith("Types of helping alliance"))
+    assert f"type 2 (both work together), early {numbers.bounded(row.estimate)}" in sentence
+    table = study.tables["components"]["by_phase"]
+    lacking = table.assign(status=table["status"].mask(table["topic"].eq("type"), "not_estimable"))
+    without = components.build(dataclasses.replace(study, tables={"components": {**study.tables["components"], "by_phase": lacking}}))
+    assert not any("helping alliance" in one for one in without.findings) and any("helping alliance" in one for one in without.missing)
+    phases = next(block for block in blocks(without) if getattr(block, "id", "") == "components-by-phase")
+    assert not any("helping alliance" in cells[0].text for cells in phases.rows)
+
+
+@pytest.mark.parametrize(
+    ("low", "p_value", "words", "silent"),
+    [
+        (0.02, 0.5, "so that cycles are not shown", "in step"),
+        (0.1, 0.5, "a mean curve may hide them", "not shown;"),
+        (0.1, 0.001, "cycles are in step with each other", "hide"),
+    ],
+)
+def test_whether_cycles_are_in_step_is_told_only_where_there_are_cycles(study, low, p_value, words, silent):
+    table = study.tables["course"]["cycles"].copy()
+    share = table["site"].eq(POOLED) & table["alliance_rater"].eq("client") & table["statistic"].eq(series.WITH_CYCLE)
+    table.loc[share, ["ci_low", "ci_high"]] = [low, 0.4]
+    table.loc[table["site"].eq(POOLED) & table["statistic"].eq(series.TOGETHER), "p_phases"] = p_value
+    chapter = course.build(dataclasses.replace(study, tables={"course": {**study.tables["course"], "cycles": table}}))
+    sentence = next(one for one in chapter.findings if "in cycles" in one)
+    assert words in sentence and silent not in sentence
 
 
 def test_what_cannot_be_estimated_is_said_with_what_it_needs(study):

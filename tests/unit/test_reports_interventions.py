@@ -70,6 +70,35 @@ def test_help_where_the_alliance_is_poor_stays_open_where_the_interval_holds_zer
         assert sum(words in one for one in found) == 1
 
 
+def test_what_follows_from_the_alliance_is_told_from_earlier_sessions_alone(study, chapter):
+    keys = {**LAGGED, "explained": "event"}
+    table = study.tables["interventions"]["events"]
+    rows = chosen(table, **{**keys, "compared_with": "earlier_sessions"})
+    sentence = next(one for one in chapter.findings if one.startswith("The other way round"))
+    assert f"fewer challenges ({numbers.bounded(table[rows & table['event'].eq('challenges')]['estimate'].iloc[0])}" in sentence
+    silent = interventions.build(changed(study, "events", rows, ci_low=-0.5, ci_high=0.5)).findings
+    assert any("no event is shown to follow from the alliance" in one for one in silent)
+    biased = interventions.build(changed(study, "events", chosen(table, **keys), estimate=0.9, ci_low=0.8, ci_high=1.0)).findings
+    assert sentence in biased
+
+
+@pytest.mark.parametrize(("low", "high", "words"), [(0.1, 0.5, "The same shows"), (-0.5, 0.5, "none of this is sure")])
+def test_what_events_bring_is_told_with_what_earlier_sessions_alone_show(study, low, high, words):
+    keys = {**LAGGED, "compared_with": "earlier_sessions"}
+    rows = chosen(study.tables["interventions"]["events"], **keys)
+    assert words in interventions.build(changed(study, "events", rows, ci_low=low, ci_high=high)).headlines[0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"), [(-0.5, -0.1, "is followed by a worse alliance"), (-0.5, 0.1, "stays open"), (0.1, 0.5, "by a better")]
+)
+def test_complementary_replies_to_hostile_clients_are_told_as_their_interval_allows(study, low, high, words):
+    rows = chosen(study.tables["interventions"]["events"], topic="complementarity", estimate_type="slope_standardised")
+    found = interventions.build(changed(study, "events", rows, ci_low=low, ci_high=high)).findings
+    (sentence,) = [one for one in found if "complements hostile behaviour" in one]
+    assert words in sentence
+
+
 def test_odds_ratios_of_all_rows_stand_before_pooled_ones(study):
     table = study.tables["interventions"]["transitions"]
     rows = chosen(table, topic="after_event", model="multilevel", estimate_type="odds_ratio")

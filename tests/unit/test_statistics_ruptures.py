@@ -64,6 +64,23 @@ def test_a_rupture_at_the_end_was_not_followed():
     assert [ruptures.followed[ruptures.starts[:, place], place].tolist() for place in (0, 1)] == [[False], [True]]
 
 
+@pytest.mark.parametrize("after, followed", [(2, False), (3, True)])
+def test_a_rupture_was_followed_once_the_time_for_its_repair_is_rated_to_the_end(after, followed):
+    found = packed([6.0, 6.1, 6.0, 4.5, *[4.5] * after])
+    ruptures = rules.ruptures(PARAMETERS["drop"], found, SD)
+    assert flags(found, ruptures) == {4: False}
+    assert ruptures.followed[ruptures.starts].tolist() == [followed]
+
+
+def test_ratings_that_never_move_set_no_limit_for_a_control_chart():
+    chart = {**PARAMETERS["control_chart"], "baseline": 4}
+    found = packed([7.0, 7.0, 7.0, 7.0, 6.9, 7.0], [5.0, 5.0, None, None, 4.5, 4.5])
+    assert [flags(found, rules.ruptures(rule, found, SD), client) for client, rule in enumerate((chart, PARAMETERS["control_chart"]))] == [
+        {},
+        {},
+    ]
+
+
 def test_a_longer_gap_is_bridged_where_the_configuration_allows_it():
     found = packed(SERIES["gap"].ratings)
     assert flags(found, rules.ruptures(PARAMETERS["drop"], found, SD, largest_gap=3)) == {6: True}

@@ -243,6 +243,7 @@ def test_the_window_and_the_combinations_of_dropout_are_checked(config):
     [
         (("accuracy", 0), "wish_and_respons", "did you mean 'wish_and_response'"),
         (("curvilinear", 0), "interpretation", "did you mean 'interpretations'"),
+        (("complementarity", "after"), "challenge", "did you mean 'challenges'"),
         (("initially_poor", "attention"), "here_and_nw", "did you mean 'here_and_now'"),
         (("ruptures", "contrast", 1), "outsid", "did you mean 'outside'"),
         (("ruptures", "criterion"), "observed", "no criterion of ratings"),

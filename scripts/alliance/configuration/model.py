@@ -737,6 +737,19 @@ class Transitions(StrictModel):
         return self
 
 
+class CirclePosition(StrictModel):
+    affiliation: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+    dominance: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+class Complementarity(StrictModel):
+    after: Name | None = None
+    client: CirclePosition = Field(default_factory=lambda: CirclePosition(affiliation="client_affiliation", dominance="client_dominance"))
+    therapist: CirclePosition = Field(
+        default_factory=lambda: CirclePosition(affiliation="therapist_affiliation", dominance="therapist_dominance")
+    )
+
+
 class Interventions(StrictModel):
     enabled: bool = True
     raters: Annotated[list[Rater], Field(min_length=1)] = Field(default_factory=lambda: ["client"])
@@ -748,6 +761,7 @@ class Interventions(StrictModel):
     accuracy: list[Name] = Field(default_factory=list)
     curvilinear: list[Name] = Field(default_factory=list)
     moderations: dict[Name, Moderation] = Field(default_factory=dict)
+    complementarity: Complementarity = Field(default_factory=Complementarity)
     initially_poor: InitiallyPoor = Field(default_factory=InitiallyPoor)
     ruptures: RuptureWindows = Field(default_factory=RuptureWindows)
     transitions: Transitions = Field(default_factory=Transitions)
@@ -790,12 +804,18 @@ class ComponentContrast(StrictModel):
     against: Name = "bond"
 
 
+class HelpingAlliance(StrictModel):
+    instruments: list[Name] = Field(default_factory=list)
+    rater: Rater = "observer"
+
+
 class Components(StrictModel):
     enabled: bool = True
     scales: Annotated[list[Name], Field(min_length=2, max_length=6)] = Field(default_factory=lambda: ["task", "bond", "goal"])
     phases: Annotated[dict[Name, Name], Field(min_length=1)] = Field(default_factory=lambda: {"early": "early"})
     contrast: ComponentContrast = Field(default_factory=ComponentContrast)
     conditions: list[Condition] = Field(default_factory=list)
+    types: HelpingAlliance = Field(default_factory=HelpingAlliance)
 
     @model_validator(mode="after")
     def contrast_of_these_scales(self) -> Components:

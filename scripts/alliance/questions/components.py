@@ -1,4 +1,4 @@
-"""Task, bond and goal: what each brings to the outcome, and whether that changes over the phases of treatment (claims C6, C7)."""
+"""Task, bond and goal: what each brings to the outcome, and whether that changes over the phases of treatment (claims C6 to C8)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS, finish
 from alliance.questions.correlations import therapist_codes
 from alliance.questions.outcome_contrasts import result_fields, z_scores
-from alliance.questions.part import VCOV, Part, largest_counts
+from alliance.questions.part import VCOV, Part, summary_fields, with_names
 from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.covariance import partial_correlation
-from alliance.statistics.dominance import general_dominance, shared_with_others
+from alliance.statistics.dominance import clustered_correlations, general_dominance, of_pooled_correlations, shared_with_others
 from alliance.statistics.jackknife import covariance_of_sums, cross_products, jackknife
 from alliance.statistics.resampling import bootstrap, generator, percentile_interval
 from alliance.statistics.resampling import cross_products as resampled_products
@@ -40,19 +40,26 @@ estimate_reads = (
     "resampling.draws",
     "questions.components",
 )
-pool_reads = ("pooling", "alliance.rater", "outcome.rater", "questions.components")
+pool_reads = ("pooling", "alliance.rater", "alliance.windows", "outcome.rater", "questions.components")
 needs = ()
 tables = ("dominance", "by_phase")
 
 SUMMARIES_ONLY = "not estimable: needs the components and the outcome of single clients; the site published summaries only"
 DOMINANCE, TOGETHER, OTHERS = "dominance", "together", "shared with the other components"
-OUTCOME, LEVEL, CONDITION = "outcome", "level", "condition"
+OUTCOME, LEVEL, CONDITION, TYPE = "outcome", "level", "condition", "type"
+TYPES = ("type_1", "type_2")
+"""Scales of helping alliance: the therapist helps, and both work together."""
+OF_TYPES = {"mean_of": ["type_2"], "against": "type_1"}
 CORRELATIONS = "correlations"
 MOST_FAILED = 0.2
+TREATMENT = 20
 KEYS = {
     "dominance": ["alliance_rater", "phase", "quantity", "component", "contrast", "same_rater", "estimate_type"],
     "by_phase": ["topic", "condition", "alliance_rater", "component", "phase", "contrast", "same_rater", "estimate_type"],
 }
+
+NAMING = {name: [key for key in keys if key != "same_rater"] for name, keys in KEYS.items()}
+"""What names a row of a site's summary."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,10 @@ class Sample:
         What is lacking, empty if nothing.
     no_condition : dict of str to str
         What is lacking of each condition.
+    types : dict of (str, str) to ndarray
+        By type of helping alliance and phase.
+    no_types : str
+        What is lacking of them.
     """
 
     values: dict[tuple[str, str], np.ndarray]
@@ -83,6 +94,8 @@ class Sample:
     reason: str
     no_outcome: str
     no_condition: dict[str, str]
+    types: dict[tuple[str, str], np.ndarray]
+    no_types: str
 
     @property
     def size(self) -> int:
@@ -95,8 +108,23 @@ class Sample:
 
 
 def phases(options: Mapping[str, Any]) -> dict[str, str]:
-    """Return the window of each phase, those without one left out."""
-    return {name: window for name, window in options["questions"]["components"]["phases"].items() if window}
+    """Return the window of each phase in the order of time, those without one left out.
+
+    The order is that of the windows' middles in a treatment of twenty sessions; resolved configurations do not keep that of their keys.
+    """
+    windows = options["alliance"]["windows"]
+    chosen = {name: window for name, window in options["questions"]["components"]["phases"].items() if window}
+    return dict(sorted(chosen.items(), key=lambda one: (_middle(windows[one[1]]), one[0])))
+
+
+def _middle(window: Mapping[str, Any]) -> float:
+    """Return where the middle of a window lies in a treatment of twenty sessions, 0 to 1."""
+    if window.get("sessions") is not None:
+        first, last = (min(session, TREATMENT) for session in window["sessions"])
+        return (first + last - 1) / 2 / TREATMENT
+    if window.get("last") is not None:
+        return 1 - min(window["last"], TREATMENT) / 2 / TREATMENT
+    return sum(window["phase"]) / 2
 
 
 def sample(site: SiteData, options: Mapping[str, Any]) -> Sample:
@@ -110,7 +138,8 @@ def sample(site: SiteData, options: Mapping[str, Any]) -> Sample:
         for scale in question["scales"]
     }
     conditions = {name: measure(site, {"construct": name}, options) for name in question["conditions"]}
-    every = [outcome, intake, *found.values(), *conditions.values()]
+    types, no_types = _types(site, options)
+    every = [outcome, intake, *found.values(), *conditions.values(), *types.values()]
     clients = pd.Index(sorted(set().union(*(set(one.values.index) for one in every if not one.reason))), dtype="int64")
     codes, known = therapist_codes(clients, site.clients, site.scores)
 
@@ -131,7 +160,23 @@ def sample(site: SiteData, options: Mapping[str, Any]) -> Sample:
         next((one.reason for one in found.values() if one.reason), ""),
         outcome.reason or intake.reason,
         {name: one.reason for name, one in conditions.items()},
+        {key: in_time(one) for key, one in types.items()},
+        no_types,
     )
+
+
+def _types(site: SiteData, options: Mapping[str, Any]) -> tuple[dict[tuple[str, str], Measure], str]:
+    """Return both types of helping alliance by phase, of the first instrument of the configuration that has all, and what is lacking."""
+    asked = options["questions"]["components"]["types"]
+    for instrument in asked["instruments"]:
+        found = {
+            (scale, phase): measure(site, {"construct": f"{instrument}.{scale}", "window": window, "rater": asked["rater"]}, options)
+            for phase, window in phases(options).items()
+            for scale in TYPES
+        }
+        if not any(one.reason for one in found.values()):
+            return found, ""
+    return {}, f"both types of helping alliance ({' or '.join(asked['instruments'])}, {asked['rater']}) in every phase"
 
 
 def nobody(options: Mapping[str, Any]) -> Sample:
@@ -140,7 +185,8 @@ def nobody(options: Mapping[str, Any]) -> Sample:
     values = {(scale, phase): none for phase in phases(options) for scale in question["scales"]}
     conditions = dict.fromkeys(question["conditions"], none)
     raters = {name: str(options.get(name, {}).get("rater", "")) for name in conditions}
-    return Sample(values, none, none, conditions, raters, None, "no clients", "no clients", dict.fromkeys(conditions, "no clients"))
+    lacking = dict.fromkeys(conditions, "no clients")
+    return Sample(values, none, none, conditions, raters, None, "no clients", "no clients", lacking, {}, "no clients")
 
 
 def _absent(keys: Mapping[str, Any], reason: str, n: int | None = None) -> dict[str, Any]:
@@ -155,7 +201,7 @@ def _same(one: str, other: str) -> str:
 def quantities(scales: Sequence[str], contrast: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """Return quantity, component, contrast and estimate type of the rows of one phase, in the order of :func:`dominance_values`."""
     pairs = [(f"{one} - {other}", DOMINANCE) for one, other in combinations(scales, 2)]
-    against = f"mean of {', '.join(contrast['mean_of'])} - {contrast['against']}"
+    against = contrast_label(contrast)
     return [
         *((DOMINANCE, one, "", "dominance") for one in scales),
         (TOGETHER, "", "", "r_squared_change"),
@@ -255,26 +301,15 @@ def _correlations(
     part: Part, phase: str, data: np.ndarray, codes: np.ndarray | None, scales: Sequence[str], common: Mapping[str, Any], minimum: int
 ) -> None:
     """Add the correlations of outcome, intake level and components with their covariance by leaving out therapists."""
-    upper = np.triu_indices(data.shape[1], 1)
-
-    def correlations(sums: np.ndarray) -> np.ndarray:
-        covariance = covariance_of_sums(sums)
-        spread = np.sqrt(np.einsum("...ii->...i", covariance))
-        return (covariance / (spread[..., :, None] * spread[..., None, :]))[..., upper[0], upper[1]]
-
-    # A matrix of ten correlations needs more units than therapists often are: clients tell how correlations covary, therapists how sure
-    # they are.
     names = [f"{phase}: {name}" for name in correlation_names(scales)]
-    products = cross_products(z_scores(data))
-    found = jackknife(products, correlations, len(names), codes, min_rows=minimum)
+    found = clustered_correlations(z_scores(data), codes, min_rows=minimum)
     if found.reason:
         return
-    alone = jackknife(products, correlations, len(names), None, min_rows=minimum).vcov
-    spread = np.sqrt(np.diagonal(found.vcov) / np.diagonal(alone))
-    vcov = alone * np.outer(spread, spread)
+    vcov = found.vcov
     kept = {key: common[key] for key in ("n_clients", "n_therapists", "share_missing")}
     for at, name in enumerate(names):
-        told = {"status": "estimated", "reason": "", "method": found.method, "estimate_type": "correlation", "phase": phase}
+        told = {"status": "estimated", "reason": "", "method": found.method, "estimate_type": "correlation"}
+        told |= {"phase": phase, "level": "client"}
         part.add({**kept, **told, "parameter": name, "estimate": float(found.estimate[at])}, vcov[at, at])
     pairs = [(one, other, vcov[one, other]) for one, other in combinations(range(len(names)), 2)]
     rows = [{"model": CORRELATIONS, "parameter1": names[one], "parameter2": names[other], "cov": value} for one, other, value in pairs]
@@ -295,6 +330,8 @@ def by_phase(own: Sample, options: Mapping[str, Any]) -> Part:
     _levels(part, own, options)
     for condition in question["conditions"]:
         _with_condition(part, own, condition, options)
+    if question["types"]["instruments"]:
+        _types_with_outcome(part, own, options)
     return part
 
 
@@ -302,26 +339,40 @@ def _keys(topic: str, condition: str, rater: str, component: str, phase: str, co
     return dict(zip(KEYS["by_phase"], (topic, condition, rater, component, phase, contrast, same, kind)))
 
 
+def _pairs(scales: Sequence[str], options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(scale, phase) for scale in scales for phase in phases(options)]
+
+
 def _columns(own: Sample, options: Mapping[str, Any]) -> tuple[list[tuple[str, str]], np.ndarray]:
-    pairs = [(scale, phase) for scale in options["questions"]["components"]["scales"] for phase in phases(options)]
+    pairs = _pairs(options["questions"]["components"]["scales"], options)
     return pairs, np.column_stack([own.values[pair] for pair in pairs])
+
+
+def contrast_label(contrast: Mapping[str, Any]) -> str:
+    """Return a contrast of components as its rows call it."""
+    several = len(contrast["mean_of"]) > 1
+    return f"{'mean of ' if several else ''}{', '.join(contrast['mean_of'])} - {contrast['against']}"
 
 
 def _correlation_rows(
     part: Part,
-    topic: str,
-    condition: str,
-    same: str,
-    kind: str,
+    keys: tuple[str, str, str, str, str],
     data: np.ndarray,
     held: int,
     own: Sample,
     reason: str,
     options: Mapping[str, Any],
+    of: tuple[Sequence[str], Mapping[str, Any]] | None = None,
 ) -> None:
-    """Add correlations of every component and phase with what stands in the first column, and their contrasts."""
-    question, rater = options["questions"]["components"], options["alliance"]["rater"]
-    pairs, names = _columns(own, options)[0], list(phases(options))
+    """Add correlations of every component and phase with what stands in the first column, and their contrasts.
+
+    ``keys``: topic, condition, rater, whether one person gave both ratings, estimate type. ``of``: scales and their contrast, by default
+    those of the configuration.
+    """
+    question = options["questions"]["components"]
+    topic, condition, rater, same, kind = keys
+    scales, contrast = of or (question["scales"], question["contrast"])
+    pairs, names = _pairs(scales, options), list(phases(options))
     named = [_keys(topic, condition, rater, scale, phase, "", same, kind) for scale, phase in pairs]
     weights = []
 
@@ -329,11 +380,10 @@ def _correlation_rows(
         return np.array([weight if pair == (scale, phase) else 0.0 for pair in pairs])
 
     for later, first in phase_contrasts(names):
-        for scale in question["scales"]:
+        for scale in scales:
             named.append(_keys(topic, condition, rater, scale, "", f"{later} - {first}", same, "correlation_contrast"))
             weights.append(weighed(scale, later, 1.0) + weighed(scale, first, -1.0))
-        contrast = question["contrast"]
-        label = f"mean of {', '.join(contrast['mean_of'])} - {contrast['against']}"
+        label = contrast_label(contrast)
         named.append(_keys(topic, condition, rater, label, "", f"{later} - {first}", same, "correlation_contrast"))
         share = 1 / len(contrast["mean_of"])
         weights.append(
@@ -368,15 +418,25 @@ def _add_all(part: Part, named: Sequence[dict[str, Any]], found: Any, own: Sampl
 
 def _with_outcome(part: Part, own: Sample, options: Mapping[str, Any]) -> None:
     data = np.column_stack([own.outcome, own.intake, _columns(own, options)[1]])
-    same = _same(options["alliance"]["rater"], options["outcome"]["rater"])
-    _correlation_rows(part, OUTCOME, "", same, "partial_correlation", data, 1, own, own.reason or own.no_outcome, options)
+    rater = options["alliance"]["rater"]
+    keys = OUTCOME, "", rater, _same(rater, options["outcome"]["rater"]), "partial_correlation"
+    _correlation_rows(part, keys, data, 1, own, own.reason or own.no_outcome, options)
 
 
 def _with_condition(part: Part, own: Sample, condition: str, options: Mapping[str, Any]) -> None:
     data = np.column_stack([own.conditions[condition], _columns(own, options)[1]])
-    same = _same(options["alliance"]["rater"], own.condition_raters[condition])
-    reason = own.reason or own.no_condition[condition]
-    _correlation_rows(part, CONDITION, condition, same, "correlation", data, 0, own, reason, options)
+    rater = options["alliance"]["rater"]
+    keys = CONDITION, condition, rater, _same(rater, own.condition_raters[condition]), "correlation"
+    _correlation_rows(part, keys, data, 0, own, own.reason or own.no_condition[condition], options)
+
+
+def _types_with_outcome(part: Part, own: Sample, options: Mapping[str, Any]) -> None:
+    """Add how both types of helping alliance go with the outcome given intake level in each phase."""
+    rater = options["questions"]["components"]["types"]["rater"]
+    pairs, none = _pairs(TYPES, options), np.full(own.size, np.nan)
+    data = np.column_stack([own.outcome, own.intake, *(own.types.get(pair, none) for pair in pairs)])
+    keys = TYPE, "", rater, _same(rater, options["outcome"]["rater"]), "partial_correlation"
+    _correlation_rows(part, keys, data, 1, own, own.no_types or own.no_outcome, options, (TYPES, OF_TYPES))
 
 
 def _levels(part: Part, own: Sample, options: Mapping[str, Any]) -> None:
@@ -429,27 +489,15 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     constants : mapping
         Not used.
     """
-    own, published = sample(site, options), site.published is not None
-    rows, vcov = [], []
-    for model, part in parts_of(own, options, site.site).items():
-        for row, variance in zip(part.rows, part.variances):
-            keys = KEYS.get(model, [])
-            name = row.get("parameter") or "; ".join(f"{key}={row[key]}" for key in keys if row.get(key) and key != "same_rater")
-            kept = {"level": "client", **row, "model": model, "parameter": name}
-            if row["status"] == "not_estimable":
-                kept |= {"reason": SUMMARIES_ONLY if published else row["reason"], "estimate": None}
-            elif np.isfinite(variance):
-                vcov.append({"model": model, "parameter1": name, "parameter2": name, "cov": variance})
-            rows.append(kept)
-        vcov += part.covariances.to_dict("records")
+    own, lacking = sample(site, options), SUMMARIES_ONLY if site.published is not None else ""
+    parts = parts_of(own, options, site.site)
+    fields = summary_fields({**parts, **{table: with_names(parts[table], NAMING[table], "client", lacking) for table in tables}})
     return SiteSummary(
         site=site.site,
         label=site.label,
         question="components",
-        n={**largest_counts(rows), "clients": own.size},
-        facts={"reason": SUMMARIES_ONLY if published else ""},
-        estimates=pd.DataFrame(rows),
-        vcov=pd.DataFrame(vcov, columns=VCOV),
+        facts={"reason": lacking},
+        **{**fields, "n": {**fields["n"], "clients": own.size}},
     )
 
 
@@ -493,12 +541,15 @@ def _pooled_dominance(
     gathered: pd.DataFrame, summaries: Sequence[SiteSummary], groups: pd.DataFrame, options: Mapping[str, Any]
 ) -> pd.DataFrame:
     """Return the dominance that the pooled correlations imply, since shares near zero have errors near zero and would weigh too much."""
-    from alliance.statistics.multivariate_meta import pool_coefficients, pooled_function
+    from alliance.statistics.multivariate_meta import pool_coefficients
 
     question, pooling = options["questions"]["components"], options["pooling"]
     scales, rows = question["scales"], []
     size = len(scales) + 2
-    upper = np.triu_indices(size, 1)
+
+    def quantities_of(matrices: np.ndarray) -> np.ndarray:
+        return _where_regular(matrices, scales, question["contrast"])
+
     for phase in phases(options):
         names = [f"{phase}: {name}" for name in correlation_names(scales)]
         y, v, used = [], [], []
@@ -525,14 +576,8 @@ def _pooled_dominance(
         )
         counts = {name: _sum([one[name] for one in used]) for name in ("n_clients", "n_therapists")}
         for at, keys in enumerate(wanted):
-
-            def value(points: np.ndarray, at: int = at) -> np.ndarray:
-                matrix = np.broadcast_to(np.eye(size), (*points.shape[:-1], size, size)).copy()
-                matrix[..., upper[0], upper[1]] = matrix[..., upper[1], upper[0]] = np.tanh(points)
-                return _where_regular(matrix, scales, question["contrast"])[..., at]
-
             random = generator(options["seed"], "components", POOLED, phase, at)
-            found = pooled_function(fit, value, random, level=pooling["level"], draws=200)
+            found = of_pooled_correlations(fit, quantities_of, at, random, size=size, level=pooling["level"])
             if found.estimate is None or not np.isfinite(found.estimate):
                 rows.append(
                     {**keys, **base, **counts, "status": "not_estimable", "reason": f"not estimable: {found.reason}", "method": "none"}
@@ -574,6 +619,13 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
                 "phase on the same clients, so that phases and components are compared within one model."
             )
         )
+        if sites["by_phase"]["topic"].eq(TYPE).any():
+            told.append(
+                Sentence(
+                    "So were the two types of helping alliance (the therapist helps; both work together) with the outcome.",
+                    ("luborsky_1976",),
+                )
+            )
         told += cluster_sentences(sites["by_phase"]["method"])
         if (tables["by_phase"]["site"].eq(POOLED) & tables["by_phase"]["status"].isin(WITH_NUMBERS)).any():
             told.append(pooling_sentence(options["pooling"]))

@@ -1108,7 +1108,8 @@ TABLES = (
         "in ruptures, by initial level.",
         {
             **_INTERVENTION_KEYS,
-            "topic": "frequency, accuracy (intensity of events), in_ruptures, moderation, or initially_poor",
+            "topic": "frequency, accuracy (intensity of events), in_ruptures, moderation, complementarity (of replies on the "
+            "interpersonal circle), or initially_poor",
             "explained": "what follows: the next alliance, the next symptoms (higher is better), or the next event",
             "term": "what it depends on (event, alliance, accuracy), product and slopes with a moderator, or effect by true initial level",
             "part": "within_clients, between_clients, between - within (in SD within clients), across_levels, or clients (one row each)",
@@ -1242,10 +1243,12 @@ TABLES = (
         "by_phase",
         "How each component goes with the outcome and with what the therapist offers by phase, on the same clients, and how it changes.",
         {
-            "topic": "outcome (r given intake), level (of the component itself, in SD of clients in the first phase), or condition",
+            "topic": "outcome (r given intake), level (of the component itself, in SD of clients in the first phase), condition, or type "
+            "(r of type 1 and type 2 helping alliance with the outcome given intake)",
             "condition": "condition that the therapist offers; empty: none",
             "alliance_rater": "who rated the alliance",
-            "component": "scale of the alliance, or a contrast of scales",
+            "component": "scale of the alliance, or a contrast of scales; topic type: type_1 (the therapist helps), type_2 (both work "
+            "together)",
             "phase": "phase of treatment; empty: a contrast of phases",
             "contrast": "which phases are compared, first minus second; empty: none",
             "same_rater": "yes: one person gave both ratings; mixed: at some sites; empty: one rating alone",

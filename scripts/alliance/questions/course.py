@@ -14,7 +14,7 @@ from alliance.questions import course_series as series
 from alliance.questions import effects
 from alliance.questions.contract import POOLED, finish
 from alliance.questions.course_sample import Course, site_course
-from alliance.questions.part import Part, largest_counts
+from alliance.questions.part import of_rows, summary_fields, with_names
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
@@ -34,6 +34,7 @@ needs = ()
 tables = ("growth", "peak", "variability", "cycles")
 
 SUMMARIES_ONLY = "not estimable: needs the alliance session by session; the site published summaries only"
+ONLY_WITH_NUMBERS = ("p_permutation", "p_phases", "resultant")
 
 
 def raters(options: Mapping[str, Any]) -> list[str]:
@@ -65,45 +66,25 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     constants : mapping
         Not used.
     """
-    part, published, clients = Part(), site.published is not None, 0
+    lacking = SUMMARIES_ONLY if site.published is not None else ""
+    sums: dict[str, Any] = {}
+    rows: dict[str, list[dict[str, Any]]] = {table: [] for table in tables}
+    clients = 0
     for rater in raters(options):
         course = site_course(site, rater, options)
         clients = max(clients, len(course.clients))
-        told, facts = rows_of(course, options)
-        part.facts[pooling.sums_of(rater)] = facts
-        for table, rows in told.items():
-            for row in rows:
-                _add(part, table, row, published)
+        told, sums[pooling.sums_of(rater)] = rows_of(course, options)
+        for table in tables:
+            rows[table] += told[table]
+    parts = {table: with_names(of_rows(rows[table]), pooling.NAMING[table], "session", lacking, ONLY_WITH_NUMBERS) for table in tables}
+    fields = summary_fields(parts)
     return SiteSummary(
         site=site.site,
         label=site.label,
         question="course",
-        n={**largest_counts(part.rows), "clients": clients},
-        facts={"sums": part.facts, "reason": SUMMARIES_ONLY if published else ""},
-        estimates=pd.DataFrame(part.rows),
-        vcov=_variances(part),
+        facts={"sums": sums, "reason": lacking},
+        **{**fields, "n": {**fields["n"], "clients": clients}},
     )
-
-
-def _add(part: Part, table: str, row: Mapping[str, Any], published: bool) -> None:
-    """Add one row of a table to the site's summary; sites that published summaries say so in place of other reasons."""
-    named = "; ".join(f"{key}={row[key]}" for key in pooling.KEYS[table] if row.get(key) and key != "same_rater")
-    own = {name: value for name, value in row.items() if name != "variance"}
-    if published and row["status"] == "not_estimable":
-        own["reason"] = SUMMARIES_ONLY
-    told = row["status"] in ("estimated", "flagged")
-    if not told:
-        own |= dict.fromkeys(("estimate", "ci_low", "ci_high", "p_permutation", "p_phases", "resultant"))
-    part.add({"level": "session", **own, "model": table, "parameter": named}, row.get("variance", np.nan) if told else np.nan)
-
-
-def _variances(part: Part) -> pd.DataFrame:
-    rows = [
-        {"model": row["model"], "parameter1": row["parameter"], "parameter2": row["parameter"], "cov": value}
-        for row, value in zip(part.rows, part.variances)
-        if np.isfinite(value)
-    ]
-    return pd.DataFrame(rows, columns=["model", "parameter1", "parameter2", "cov"])
 
 
 def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Mapping[str, Any]) -> pd.DataFrame:
@@ -156,11 +137,11 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
         ``one_stage``: growth models over the rows of all sites that share them.
     """
     summaries = sorted(summaries, key=lambda one: one.site)
-    named = {name: pd.DataFrame() for name in pooling.KEYS}
+    every = {name: pd.DataFrame() for name in pooling.KEYS}
     for rater in raters(options):
         told, _ = rows_of(pooling.nobody(rater), options)
-        named = {name: effects.stack(named[name], pd.DataFrame(told[name])) for name in named}
-    found = pooling.tables_of(effects.gather(summaries), summaries, named, options, tables.get("one_stage", pd.DataFrame()))
+        every = {name: effects.stack(every[name], pd.DataFrame(told[name])) for name in every}
+    found = pooling.tables_of(effects.gather(summaries), summaries, every, options, tables.get("one_stage", pd.DataFrame()))
     return {name: finish(found[name], "course", name) for name in found}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ TYPES = {
     (OUTCOME, SLOPE_PATH): "slope_standardised",
 }
 NOT_POOLED = ("random_effect_sd", "share", "session_number", "standard_deviation")
+ONE_SLOPE = "clients' slopes are taken as alike, so that the interval may be too narrow"
 FEW_SESSIONS = "needs at least {} clients with the alliance in three sessions; has {}"
 
 
@@ -166,8 +168,11 @@ def _fitted(frame: pd.DataFrame, terms: list[str], several: bool, options: Mappi
             model = mixed_model(frame, "score", terms, ["site", *levels], level=level, **settings)
         else:
             model = mixed_model(frame, "score", ["1", *terms], levels, random=slopes, level=level)
-        if model.status != "not_estimable":
+        if model.status == "not_estimable":
+            continue
+        if len(slopes["client"]) > 1:
             return model
+        return replace(model, status="flagged", reason="; ".join(text for text in (model.reason, ONE_SLOPE) if text))
     return model
 
 

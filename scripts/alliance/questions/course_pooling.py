@@ -26,6 +26,8 @@ KEYS = {
     "variability": ["alliance_rater", "statistic", "sessions", "same_rater", "estimate_type"],
     "cycles": ["alliance_rater", "surrogates", "statistic", "estimate_type"],
 }
+NAMING = {name: [key for key in keys if key != "same_rater"] for name, keys in KEYS.items()}
+"""What names a row of a site's summary."""
 _SCALES = {"standard_deviation": effects.RATIO, "reliability_between": effects.COMPLEMENT}
 _ALONE = {"growth": growth.NOT_POOLED, "peak": ("p_value",), "cycles": ("synchrony",)}
 """Kinds of estimates that are pooled by another way than by their standard errors."""

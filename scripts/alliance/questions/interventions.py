@@ -12,9 +12,8 @@ import pandas as pd
 
 from alliance.questions import effects, interventions_curvilinear, interventions_events, interventions_transitions
 from alliance.questions.contract import finish
-from alliance.questions.correlations import variances
 from alliance.questions.interventions_sessions import QUESTION, CodedSessions
-from alliance.questions.part import VCOV, Part, largest_counts, stacked
+from alliance.questions.part import summary_fields
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
@@ -53,17 +52,8 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         Not used.
     """
     coded = CodedSessions(site, options)
-    parts: dict[str, Part] = {name: part.estimate(coded) for name, part in PARTS.items()}
-    rows = [{**row, "model": name} for name, part in parts.items() for row in part.rows]
-    spread = [value for part in parts.values() for value in part.variances]
-    return SiteSummary(
-        site=site.site,
-        label=site.label,
-        question=QUESTION,
-        n=largest_counts(rows),
-        estimates=pd.DataFrame(rows),
-        vcov=stacked([variances(rows, spread)], VCOV),
-    )
+    parts = {name: part.estimate(coded) for name, part in PARTS.items()}
+    return SiteSummary(site=site.site, label=site.label, question=QUESTION, **summary_fields(parts))
 
 
 def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Mapping[str, Any]) -> pd.DataFrame:

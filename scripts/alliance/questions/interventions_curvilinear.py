@@ -58,7 +58,7 @@ def _add_curve(part: Part, coded: CodedSessions, name: str, rater: str, level: s
     data = [frame[column].to_numpy(dtype=float) for column in ("event", "next_alliance")]
     data += [frame["client"].to_numpy(), coded.therapist_of(frame["client"])]
     settings = {
-        "held": frame[["alliance", "session"]].to_numpy(dtype=float),
+        "held": frame[["alliance", "session"]].to_numpy(dtype=float) if level == "within" else None,
         "level": level,
         "confidence": coded.level,
         "min_clients": coded.min_clients,

@@ -1,14 +1,16 @@
-"""Events in a session and the alliance of the next, both ways, within and between clients (claims H1 to H6, G3, G6, J6)."""
+"""Events in a session and the alliance of the next, both ways, within and between clients (claims H1 to H6, G3, G6, J5, J6)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from alliance.questions import effects
+from alliance.questions import interventions_complementarity as circle
 from alliance.questions.client_factors_pooling import degrees_of_freedom
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.interventions_sessions import KEYS as OF_SESSION
@@ -21,6 +23,7 @@ from alliance.statistics.jackknife import Jackknifed
 
 NAME = "events"
 FREQUENCY, ACCURACY, IN_RUPTURES, MODERATION, INITIALLY_POOR = "frequency", "accuracy", "in_ruptures", "moderation", "initially_poor"
+COMPLEMENTARITY = "complementarity"
 ALLIANCE, SYMPTOMS, EVENT = "alliance", "symptoms", "event"
 WITHIN, BETWEEN, CONTEXT, ACROSS = "within_clients", "between_clients", "between - within", "across_levels"
 ALL, PRIOR = "all_sessions", "earlier_sessions"
@@ -30,6 +33,7 @@ POOL_KEYS = [*IDENTITY, "estimate_type"]
 _CENTRING = {ALL: "all", PRIOR: "prior"}
 _WHEN = {"same_session": "of the session after which it was rated", "session_before": "of the session before"}
 FEWEST = {ALL: 2, PRIOR: 3}
+FEEDBACK = "a client's mean over all sessions holds alliance that earlier events changed, which biases this slope; see earlier_sessions"
 # Rows of the effects of attention by the true initial level: term, kind of number.
 _POOR = {
     "slope_low": ("attention, initial level - 1 SD", SLOPE),
@@ -60,6 +64,7 @@ def estimate(coded: CodedSessions) -> Part:
         _add_ruptures(part, coded, rater)
         for name in sorted(section["moderations"]):
             _add_moderation(part, coded, name, rater)
+        _add_complementarity(part, coded, rater)
         _add_poor(part, coded, rater)
     return part
 
@@ -178,6 +183,8 @@ def _add_slope(
         centring=_CENTRING[compared],
         min_clients=coded.min_clients,
     )
+    if row["explained"] == EVENT and compared == ALL:
+        found = replace(found, caution="; ".join(text for text in (FEEDBACK, found.caution) if text))
     add_found(part, coded, [row], found, counts(usable, coded.therapists, FEWEST[compared]), (0,))
 
 
@@ -335,6 +342,25 @@ def _add_moderation(part: Part, coded: CodedSessions, name: str, rater: str) -> 
     add_found(part, coded, rows, found, counts(frame, coded.therapists, SESSIONS), places)
 
 
+def _add_complementarity(part: Part, coded: CodedSessions, rater: str) -> None:
+    """Add what complementary replies in sessions with an event do to the next alliance, also where the client was hostile or friendly."""
+    from alliance.statistics.within_interaction import SESSIONS
+
+    after = coded.section[circle.ALONE]["after"]
+    if not after:
+        return
+    fixed = {"event": after, "part": WITHIN, "window": coded.section["window"], "same_rater": coded.same_rater(after, rater)}
+    rows = [_row(COMPLEMENTARITY, rater, kind, term=term, **fixed) for _, term, kind in circle.TERMS]
+    frame, reason = circle.sessions_of(coded, rater)
+    what = f"{after} and both people's positions coded, and the alliance one session later"
+    told = reason or enough(frame, SESSIONS, coded.min_clients, what)
+    if told:
+        add_missing(part, [{**row, **counts(frame, coded.therapists, SESSIONS)} for row in rows], told)
+        return
+    places = [place for place, *_ in circle.TERMS]
+    add_found(part, coded, rows, circle.effects_of(frame, coded), counts(frame, coded.therapists, SESSIONS), places)
+
+
 def poor_clients(coded: CodedSessions, rater: str) -> tuple[pd.DataFrame, str]:
     """Return one row a client: initial alliance, attention after it and the alliance after that, and why there are none.
 
@@ -467,6 +493,15 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
                 "Whether the effect of an event depends on something else in the session was tested with products of deviations that were "
                 "made deviations again.",
                 ("giesselmann_schmidt_catran_2022",),
+            )
+        )
+    if COMPLEMENTARITY in topics:
+        sentences.append(
+            Sentence(
+                f"In sessions with {section[COMPLEMENTARITY]['after']}, replies were called the more complementary the closer the "
+                "therapist's position on the interpersonal circle was to the client's in affiliation and to its opposite in dominance; "
+                "both positions were held constant.",
+                ("kiesler_1983",),
             )
         )
     if IN_RUPTURES in topics:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from alliance.questions.contract import WITH_NUMBERS
 from alliance.questions.correlations import variances
 from alliance.questions.moments import COLUMNS, no_moments
 from alliance.questions.summary import COUNTED
@@ -43,6 +44,40 @@ class Part:
         """Add one row with the variance of its estimate."""
         self.rows.append(dict(row))
         self.variances.append(float(variance))
+
+
+def of_rows(rows: Iterable[Mapping[str, Any]]) -> Part:
+    """Return rows as a part; each may bring the ``variance`` of its estimate, which is no column of it."""
+    part = Part()
+    for row in rows:
+        part.add({name: value for name, value in row.items() if name != "variance"}, row.get("variance", float("nan")))
+    return part
+
+
+def with_names(part: Part, keys: Sequence[str], level: str, lacking: str = "", numbers: Sequence[str] = ()) -> Part:
+    """Return a part whose rows are named by what tells them apart, without numbers where they have none.
+
+    Parameters
+    ----------
+    part : Part
+    keys : sequence of str
+        Columns that together name a row (its ``parameter``); empty values are left out.
+    level : str
+        Level of rows that name none.
+    lacking : str
+        What the site lacks for the whole part, in place of the reasons of single rows.
+    numbers : sequence of str
+        Further columns that only rows with a number have.
+    """
+    made = Part(covariances=part.covariances, moments=part.moments, facts=part.facts)
+    for row, variance in zip(part.rows, part.variances):
+        known = row["status"] in WITH_NUMBERS
+        own = row if known else {**row, **dict.fromkeys(("estimate", "ci_low", "ci_high", *numbers))}
+        if lacking and row["status"] == "not_estimable":
+            own = {**own, "reason": lacking}
+        parameter = "; ".join(f"{key}={row[key]}" for key in keys if row.get(key))
+        made.add({"level": level, **own, "parameter": parameter}, variance if known else float("nan"))
+    return made
 
 
 def summary_fields(parts: Mapping[str, Part], own_models: Collection[str] = ()) -> dict[str, Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from alliance.questions import effects, ruptures_pooling
 from alliance.questions.contract import finish
-from alliance.questions.part import VCOV, Part, largest_counts
+from alliance.questions.part import of_rows, summary_fields, with_names
 from alliance.questions.ruptures_agreement import agreement_rows
 from alliance.questions.ruptures_criteria import base_rate_rows, criteria_rows
 from alliance.questions.ruptures_outcome import outcome_rows
@@ -54,31 +53,20 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         Not used.
     """
     found = sample(site, options)
-    part = Part(facts={"measures": found.facts, "reason": SUMMARIES_ONLY if site.published is not None else ""})
-    for table, rows in {
+    lacking = SUMMARIES_ONLY if site.published is not None else ""
+    rows = {
         "criteria": criteria_rows(found, options),
         "base_rates": base_rate_rows(found, options),
         "agreement": agreement_rows(found, options),
         "outcome": outcome_rows(site, found, options),
-    }.items():
-        for row in rows:
-            named = "; ".join(f"{key}={row[key]}" for key in ruptures_pooling.NAMING[table] if row.get(key))
-            own = {name: value for name, value in row.items() if name != "variance"}
-            if row["status"] == "not_estimable":
-                own |= {"estimate": None, "ci_low": None, "ci_high": None}
-                own |= {"reason": SUMMARIES_ONLY} if site.published is not None else {}
-            variance = row.get("variance", np.nan) if row["status"] != "not_estimable" else np.nan
-            part.add({"level": "client", **own, "model": table, "parameter": named}, variance)
-    known = [(row, value) for row, value in zip(part.rows, part.variances) if np.isfinite(value)]
-    vcov = [{"model": r["model"], "parameter1": r["parameter"], "parameter2": r["parameter"], "cov": value} for r, value in known]
+    }
+    fields = summary_fields({table: with_names(of_rows(rows[table]), ruptures_pooling.NAMING[table], "client", lacking) for table in rows})
     return SiteSummary(
         site=site.site,
         label=site.label,
         question="ruptures",
-        n={**largest_counts(part.rows), "clients": len(found.clients)},
-        facts=part.facts,
-        estimates=pd.DataFrame(part.rows),
-        vcov=pd.DataFrame(vcov, columns=VCOV),
+        facts={"measures": found.facts, "reason": lacking},
+        **{**fields, "n": {**fields["n"], "clients": len(found.clients)}},
     )
 
 

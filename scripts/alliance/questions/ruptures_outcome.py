@@ -30,6 +30,7 @@ LEVEL, VARIABILITY = "level", "variability"
 CURVES = (LEVEL, "level squared", VARIABILITY, "variability squared", "level x variability")
 FLAT_AND_HIGH = "very high: flat - of usual variability"
 COASTS = "coasting - others"
+LINES = ("level below the bend", "level above the bend")
 IN_RUPTURE, AFTER_REPAIR = "in an unrepaired rupture", "after repaired ruptures"
 STATES = (f"{IN_RUPTURE} - no rupture so far", f"{AFTER_REPAIR} - no rupture so far", f"{IN_RUPTURE} - {AFTER_REPAIR}")
 OF_TIMES = (f"{IN_RUPTURE}, early sessions", f"{IN_RUPTURE}, late sessions", "early sessions - late sessions")
@@ -277,11 +278,12 @@ def _of_level(found: Sample, options: Mapping[str, Any]) -> Iterator[Row]:
     for covariates in HELD:
         curves = [_identity(None, OUTCOME, COASTING, term, covariates, SLOPE, same) for term in CURVES]
         curves.append(_identity(None, OUTCOME, COASTING, FLAT_AND_HIGH, covariates, "predicted_difference", same))
+        lines = [_identity(None, OUTCOME, COASTING, term, covariates, SLOPE, same) for term in LINES]
         group = [_identity(None, OUTCOME, COASTING, COASTS, covariates, DIFFERENCE, same)]
         if not len(who):
             alliance = options["alliance"]
             reason = f"needs {alliance['rater']}-rated alliance in at least {question['min_sessions']} sessions of a client"
-            yield from (absent(identity, reason) for identity in (*curves, *group))
+            yield from (absent(identity, reason) for identity in (*curves, *lines, *group))
             continue
         mean, squares = rules.mean_and_squares(packed.values, packed.rated)
         spread = np.sqrt(squares / np.maximum(packed.counts - 1, 1))
@@ -292,6 +294,7 @@ def _of_level(found: Sample, options: Mapping[str, Any]) -> Iterator[Row]:
         told[FLAT_AND_HIGH] = [0.0, 0.0, -1.0, 1.0, -1.0]
         least = CLIENTS_PER_TERM * (len(CURVES) + len(HELD[covariates]))
         yield from _fitted(found, who, Terms(values, told, scaled=False, residual=False), covariates, curves, options, least)
+        yield from _two_lines_of_level(found, who, mean[enough], covariates, lines, options)
         coasts = coasting_clients(found, options)
         present = found.columns.reindex(coasts.index)[["outcome", *HELD[covariates]]].notna().all(axis=1).to_numpy()
         size = int((coasts.to_numpy(dtype=bool) & present).sum())
@@ -300,6 +303,38 @@ def _of_level(found: Sample, options: Mapping[str, Any]) -> Iterator[Row]:
             continue
         terms = Terms(coasts.to_numpy(dtype=float)[:, None], {COASTS: [1.0]}, scaled=False, residual=True)
         yield from _fitted(found, coasts.index, terms, covariates, group, options, 0)
+
+
+def _two_lines_of_level(
+    found: Sample, who: pd.Index, level: np.ndarray, covariates: str, identities: Sequence[Row], options: Mapping[str, Any]
+) -> Iterator[Row]:
+    """Yield the slopes of the outcome on the mean alliance below and above a bend (two-lines test), covariates held constant."""
+    from alliance.statistics.two_lines import BETWEEN, two_lines
+
+    lacking = next((found.lacking[name] for name in ("outcome", *HELD[covariates]) if name in found.lacking), "")
+    if lacking:
+        yield from (absent(identity, f"needs outcome, intake level and early symptoms: {lacking}") for identity in identities)
+        return
+    data = found.columns.reindex(who)[["outcome", *HELD[covariates]]].to_numpy(dtype=float)
+    complete = np.isfinite(data).all(axis=1)
+    n, minimum = int(complete.sum()), options["pooling"]["min_clients"]
+    if n < minimum:
+        yield from (absent(identity, f"needs at least {minimum} clients with all scores; has {n}") for identity in identities)
+        return
+    codes, clients = found.codes(who[complete]), who[complete].to_numpy()
+    told = two_lines(level[complete], data[complete, 0], clients, codes, held=data[complete, 1:], level=BETWEEN, min_clients=minimum)
+    if told.reason or told.found is None:
+        yield from (absent(identity, told.reason) for identity in identities)
+        return
+    fields = result_fields(told.found, codes is not None)
+    for position, identity in enumerate(identities):
+        yield {
+            **identity,
+            **fields,
+            "share_missing": 1 - n / len(found.clients),
+            "estimate": told.found.estimate[position],
+            "variance": told.found.vcov[position, position],
+        }
 
 
 @dataclass(frozen=True)

@@ -258,9 +258,11 @@ def _control_chart(
     centre = mean_and_squares(values, used)[0]
     sigma = np.where(pairs, np.abs(_fall(values, near)), 0.0).sum(axis=0) / np.maximum(n_pairs, 1) / D2
     judged = rated & (n_pairs > 0) & ((place >= first) if rule.get("baseline") else True)
-    below = judged & (values < centre - rule["sigma"] * sigma - _HAIR)
+    # Ratings that do not move from session to session set no limit that a lower one could cross.
+    limited = judged & (sigma > _HAIR)
+    below = limited & (values < centre - rule["sigma"] * sigma - _HAIR)
     if rule.get("two_of_three"):
-        warned = judged & (values < centre - rule["sigma"] * 2 / 3 * sigma - _HAIR)
+        warned = limited & (values < centre - rule["sigma"] * 2 / 3 * sigma - _HAIR)
         one, two = _earlier(warned & near, warned), _earlier(_earlier(warned, warned), warned)
         below = below | (warned & near & (one | two))
     starts = below & ~_earlier(below, below)
@@ -463,6 +465,7 @@ def _follow(
         is_open |= new
     at = start[is_open], everyone[is_open]
     length[at], depth[at] = (last - since + 1)[is_open], (before - lowest)[is_open]
+    followed[at] = (last - lowest_at >= within)[is_open]
     return {
         "starts": starts,
         "repaired": repaired,

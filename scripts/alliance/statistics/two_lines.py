@@ -88,7 +88,7 @@ class _Units:
             np.column_stack([x, constant, np.asarray(outcome, dtype=float)]), clients, therapists, 2 if level == WITHIN else 1
         )
         if level == BETWEEN and len(rows):
-            rows = client_means(rows, client)[:, [0, -1]]
+            rows = client_means(rows, client)
             client = np.arange(len(rows))
         return cls(rows[:, 0], rows[:, -1], rows[:, 1:-1], client, therapist, level)
 
@@ -101,7 +101,7 @@ class _Units:
         whole = np.column_stack([columns, self.held, self.outcome])
         if self.level == WITHIN:
             return whole - client_means(whole, self.client)[self.client]
-        return np.column_stack([columns, np.ones(len(columns)), self.outcome])
+        return np.column_stack([columns, self.held, np.ones(len(columns)), self.outcome])
 
     def spread(self) -> tuple[float, float]:
         """Return standard deviations of amount and outcome: within clients, or between their means."""
@@ -145,7 +145,7 @@ def quadratic(
         One row a session; NaN where missing.
     therapists : array_like, shape (n,), optional
     held : array_like, shape (n, r), optional
-        Held constant within clients; not used between them.
+        Held constant; between clients their means.
     level : str
         ``within`` or ``between``.
     confidence : float

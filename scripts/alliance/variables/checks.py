@@ -400,6 +400,7 @@ def _intervention_faults(config: Mapping[str, Any]) -> Iterator[Found]:
         yield (*base, "events"), "no event is given; add one or set enabled: false"
         return
     uses: list[tuple[tuple[Any, ...], str | None]] = [
+        ((*base, "complementarity", "after"), question["complementarity"]["after"]),
         ((*base, "initially_poor", "attention"), question["initially_poor"]["attention"]),
         ((*base, "transitions", "after"), question["transitions"]["after"]),
     ]

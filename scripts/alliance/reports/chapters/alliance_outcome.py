@@ -53,7 +53,7 @@ LIMITS = (
 
 def build(data: ReportData) -> Chapter:
     """Return the chapter on alliance and outcome."""
-    tables = {name: common.distinct(table) for name, table in data.tables[QUESTION].items()}
+    tables = common.tables_of(data, QUESTION)
     rows = headline_rows(data)
     main = first(common.pooled_rows(rows, headline="yes"))
     return Chapter(

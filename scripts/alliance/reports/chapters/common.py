@@ -174,6 +174,11 @@ def table_of(data: ReportData, question: str, name: str) -> pd.DataFrame:
     return distinct(found)
 
 
+def tables_of(data: ReportData, question: str) -> dict[str, pd.DataFrame]:
+    """Return all tables of a question, each row once."""
+    return {name: distinct(table) for name, table in data.tables[question].items()}
+
+
 def select(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
     """Return the rows that have the given values in the given columns."""
     return table[_having(table, keys)]
@@ -225,6 +230,12 @@ def estimate_text(row: Any, decimals: int) -> str:
     if not has_number(row):
         return "withheld" if row.status == "withheld" else NOT_ESTIMABLE
     return form(row.estimate_type)(row.estimate, decimals)
+
+
+def value(data: ReportData, row: Any) -> str:
+    """Return an estimate as printed, with its interval where it has one: ``.32, 95% CI [.25, .40]``."""
+    interval = f", {data.level} CI {interval_text(row, data.decimals)}" if numbers.known(row.ci_low) else ""
+    return f"{estimate_text(row, data.decimals)}{interval}"
 
 
 def form(estimate_type: str) -> Any:

@@ -13,18 +13,25 @@ from alliance.reports.elements import Cell, Chapter, Column, Fold, Table, listed
 from alliance.reports.inputs import ReportData
 
 QUESTION = "components"
-TOPICS = {components.OUTCOME: "with the outcome", components.LEVEL: "level", components.CONDITION: "with"}
+TOPICS = {
+    components.OUTCOME: "with the outcome",
+    components.LEVEL: "level",
+    components.CONDITION: "with",
+    components.TYPE: "helping alliance with the outcome",
+}
+TYPES = {"type_1": "type 1 (the therapist helps)", "type_2": "type 2 (both work together)"}
 LIMITS = (
     "Components of one form correlate highly; where most of a component’s variance is shared with the others, who brings more is hard to "
     "tell, and small differences of dominance mean little.",
     "Dominance tells what goes with the outcome, not what causes it, and holds shared perception where one person rated both.",
-    "Phases are compared on clients who rated in all of them; who left early is not among them.",
+    "Phases are compared on clients who rated in all of them; who left early is not among them. In short treatments phases share sessions.",
+    "Types of helping alliance can be told only where they are rated session by session (HAcs, HAr, or the HAq-I).",
 )
 
 
 def build(data: ReportData) -> Chapter:
     """Return the chapter on the components of the alliance."""
-    tables = {name: common.distinct(table) for name, table in data.tables[QUESTION].items()}
+    tables = common.tables_of(data, QUESTION)
     first = next(iter(components.phases(data.options)), "")
     lead = contrast_row(tables["dominance"], first, data)
     known = lead is not None and common.has_number(lead)
@@ -42,22 +49,17 @@ def build(data: ReportData) -> Chapter:
                 "Components in the phases of treatment",
                 (phase_table(data, tables["by_phase"]), condition_table(data, tables["by_phase"])),
             ),
-            *published.tables(data, QUESTION, lambda table, row: row_name(row)),
+            *published.tables(data, QUESTION, lambda table, row: row_name(row) if _told(row) else ""),
         ),
         limits=LIMITS,
         missing=tuple(dict.fromkeys(said for table in tables.values() for said in common.not_estimable(data, table, row_name))),
     )
 
 
-def contrast_label(data: ReportData) -> str:
-    """Return the contrast of the configuration as its rows call it."""
-    contrast = data.options["questions"][QUESTION]["contrast"]
-    return f"mean of {', '.join(contrast['mean_of'])} - {contrast['against']}"
-
-
 def contrast_row(table: pd.DataFrame, phase: str, data: ReportData) -> Any:
     """Return the pooled contrast of components in a phase; None where there is none."""
-    return next(common.pooled_rows(table, phase=phase, contrast=contrast_label(data)).itertuples(), None)
+    label = components.contrast_label(data.options["questions"][QUESTION]["contrast"])
+    return next(common.pooled_rows(table, phase=phase, contrast=label).itertuples(), None)
 
 
 def row_name(row: Any) -> str:
@@ -71,11 +73,6 @@ def row_name(row: Any) -> str:
     return f"{common.words(row.component.replace(' - ', ' minus '))}, {topic}, {when}"
 
 
-def value(data: ReportData, row: Any) -> str:
-    """Return an estimate with its interval as printed."""
-    return f"{common.estimate_text(row, data.decimals)}, {data.level} CI {common.interval_text(row, data.decimals)}"
-
-
 def contrast_sentence(data: ReportData, row: Any) -> str:
     """Return whether task and goal bring more than the bond, no more than the interval shows."""
     contrast = data.options["questions"][QUESTION]["contrast"]
@@ -86,7 +83,7 @@ def contrast_sentence(data: ReportData, row: Any) -> str:
         words = f"In the {row.phase} phase {second} brings more to the outcome than {first} do"
     else:
         words = f"Whether {first} or {second} bring more to the outcome in the {row.phase} phase stays open"
-    return f"{words} (difference of shares of variance {value(data, row)}, {common.plural(row.n_sites, 'site')})."
+    return f"{words} (difference of shares of variance {common.value(data, row)}, {common.plural(row.n_sites, 'site')})."
 
 
 def findings(data: ReportData, tables: dict[str, pd.DataFrame], lead: Any) -> tuple[str, ...]:
@@ -102,15 +99,24 @@ def findings(data: ReportData, tables: dict[str, pd.DataFrame], lead: Any) -> tu
         shown = listed([f"{row.component} {numbers.percent(row.estimate, 1)}" for row in parts])
         told.append(
             f"{common.words(phase)} phase: together the components explain {numbers.percent(whole.estimate, 1)} of the outcome beyond "
-            f"intake, of which {shown}; they share {numbers.percent(min(shared))} to {numbers.percent(max(shared))} of their variance."
+            f"intake, of which {shown}; each of them shares {numbers.percent(min(shared))} to {numbers.percent(max(shared))} of its "
+            "variance with the others."
         )
     changed = [
         (f"{row.component}, {row.contrast.replace(' - ', ' minus ')}", row)
         for row in common.pooled_rows(tables["by_phase"], topic=components.OUTCOME, estimate_type="correlation_contrast").itertuples()
         if " - " not in row.component
     ]
+    told.append(types_sentence(data, tables["by_phase"]))
     told.append(common.contrast_list(data, "Change over phases of how components go with the outcome (r given intake)", changed))
     return tuple(sentence for sentence in told if sentence)
+
+
+def types_sentence(data: ReportData, table: pd.DataFrame) -> str:
+    """Return how both types of helping alliance go with the outcome in each phase; empty where no two sites have them."""
+    rows = common.pooled_rows(table, topic=components.TYPE, contrast="").itertuples()
+    named = [(f"{TYPES.get(row.component, row.component)}, {row.phase}", row) for row in rows]
+    return common.contrast_list(data, "Types of helping alliance and the outcome (r given intake)", named)
 
 
 def dominance_table(data: ReportData, table: pd.DataFrame) -> Table:
@@ -146,7 +152,7 @@ def dominance_table(data: ReportData, table: pd.DataFrame) -> Table:
 
 def phase_table(data: ReportData, table: pd.DataFrame) -> Table:
     """Return components by phase with the outcome, and their level."""
-    rows = [row for row in common.pooled_rows(table).itertuples() if row.topic != components.CONDITION]
+    rows = [row for row in common.pooled_rows(table).itertuples() if row.topic != components.CONDITION and _told(row)]
     return Table(
         id="components-by-phase",
         caption="Components by phase, over all sites, on the same clients",
@@ -155,6 +161,11 @@ def phase_table(data: ReportData, table: pd.DataFrame) -> Table:
         note="With the outcome: r given intake. Level: in SD of clients in the first phase.",
         empty="No site has the components of the alliance in several phases.",
     )
+
+
+def _told(row: Any) -> bool:
+    """Return whether a row stands in a table: types of helping alliance only where they are known."""
+    return getattr(row, "topic", "") != components.TYPE or common.has_number(row)
 
 
 def condition_table(data: ReportData, table: pd.DataFrame) -> Table:

@@ -53,7 +53,7 @@ LIMITS = (
 
 def build(data: ReportData) -> Chapter:
     """Return the chapter on client and therapist."""
-    tables = {name: common.distinct(table) for name, table in data.tables[QUESTION].items()}
+    tables = common.tables_of(data, QUESTION)
     first, second = raters(data)
     higher = higher_sentence(data, tables["agreement"])
     findings = [

@@ -29,7 +29,7 @@ LIMITS = (
 
 def build(data: ReportData) -> Chapter:
     """Return the chapter on the course of the alliance."""
-    tables = {name: common.distinct(table) for name, table in data.tables[QUESTION].items()}
+    tables = common.tables_of(data, QUESTION)
     rater = data.options["alliance"]["rater"]
     lead = slope(tables["growth"], rater)
     known = lead is not None and common.has_number(lead)
@@ -96,17 +96,11 @@ def shown(data: ReportData, table: pd.DataFrame) -> list[Any]:
     return [row for row in common.pooled_rows(table).itertuples() if row.alliance_rater == rater or common.has_number(row)]
 
 
-def value(data: ReportData, row: Any) -> str:
-    """Return an estimate with its interval as printed."""
-    interval = f", {data.level} CI {common.interval_text(row, data.decimals)}" if numbers.known(row.ci_low) else ""
-    return f"{common.estimate_text(row, data.decimals)}{interval}"
-
-
 def slope_sentence(data: ReportData, row: Any) -> str:
     """Return whether the alliance grows on average, in one sentence that claims no more than interval and equivalence test show."""
     bound = data.options["questions"][QUESTION]["slope_bound"]
     behind = f"{common.plural(row.n_sites, 'site')}, {common.plural(row.n_clients, 'client')}"
-    numbers_told = f"mean change over ten sessions {value(data, row)} SD, {behind}"
+    numbers_told = f"mean change over ten sessions {common.value(data, row)} SD, {behind}"
     direction = "rises" if row.estimate > 0 else "falls"
     words = {
         "equivalent": f"On average over clients the alliance stays where it is: any change is smaller than ±{bound:g} SD over ten sessions",
@@ -143,7 +137,10 @@ def single_sentence(data: ReportData, tables: dict[str, pd.DataFrame], rater: st
     if ratio is not None and common.has_number(ratio):
         last = data.options["questions"][QUESTION]["outcome_sessions"]
         share = numbers.percent(max(float(ratio.estimate), 0.0))
-        parts.append(f"over the first {last} sessions the mean curve varies by {share} of what single clients' curves vary by")
+        parts.append(
+            f"over the first {last} sessions the variance of the mean curve is {share} of that of a single client’s curve, in which chance "
+            "has its part"
+        )
     text = "; ".join(parts)
     return f"The mean hides single clients: {text}." if text else ""
 
@@ -161,7 +158,7 @@ def outcome_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
         words = "Clients whose alliance grows more have worse outcomes"
     else:
         words = "Whether clients whose alliance grows have better outcomes stays open"
-    return f"{words}, at the same first level and intake severity (standardised effect of the slope {value(data, row)})."
+    return f"{words}, at the same first level and intake severity (standardised effect of the slope {common.value(data, row)})."
 
 
 def bend_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
@@ -182,7 +179,8 @@ def bend_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
         )
     if all(row is not None and common.has_number(row) for row in (before, after)):
         at = data.options["questions"][QUESTION]["knot"]
-        parts.append(f"per ten sessions it changes by {value(data, before)} SD up to session {at} and by {value(data, after)} SD after it")
+        first_part, second_part = common.value(data, before), common.value(data, after)
+        parts.append(f"per ten sessions it changes by {first_part} SD up to session {at} and by {second_part} SD after it")
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
@@ -216,20 +214,20 @@ def lasting_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
     ]
     parts = []
     if step is not None and common.has_number(step):
-        parts.append(f"from one session to the next a client's rating moves by {value(data, step)} SD (root mean square)")
+        parts.append(f"from one session to the next a client’s rating moves by {common.value(data, step)} SD (root mean square)")
     if lasting is not None and common.has_number(lasting):
-        parts.append(f"deviations from the client's line carry over to the next session by {value(data, lasting)}")
+        parts.append(f"deviations from the client’s line carry over to the next session by {common.value(data, lasting)}")
     if reliable:
         told = " and ".join(
             f"of {row.sessions} session{'s' if row.sessions != '1' else ''} {common.estimate_text(row, data.decimals)}" for row in reliable
         )
-        parts.append(f"as a measure of the client's usual alliance, the reliability of the mean is {told}")
+        parts.append(f"as a measure of the client’s usual alliance, the reliability of the mean is {told}")
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def cycle_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
-    """Return how many clients go in cycles, beside the share that series without cycles would show, and whether they do so in step."""
+    """Return how many clients go in cycles, beside the share that series without cycles would show; if there are any, whether in step."""
     share = pooled(table, alliance_rater=rater, surrogates=series.FIRST_ORDER, statistic=series.WITH_CYCLE)
     step = pooled(table, alliance_rater=rater, statistic=series.TOGETHER)
     if share is None or not common.has_number(share):
@@ -238,15 +236,18 @@ def cycle_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
         f"{common.estimate_text(share, 0)} of the clients go up and down in cycles ({data.level} CI {common.interval_text(share, 0)}); "
         f"{numbers.percent(share.expected)} would show one if there were none"
     )
-    if numbers.known(share.ci_low):
-        low, high = share.ci_low > share.expected, share.ci_low <= share.expected <= share.ci_high
-        text += ", so there are cycles" if low else ", so that cycles are not shown" if high else ""
-    if step is not None and common.has_number(step):
+    shown = numbers.known(share.ci_low) and share.ci_low > share.expected
+    if shown:
+        text += ", so there are cycles"
+    elif numbers.known(share.ci_low) and share.expected <= share.ci_high:
+        text += ", so that cycles are not shown"
+    # Where no cycles are shown, whether they are in step is no question.
+    if shown and step is not None and common.has_number(step):
         clear = step.p_phases < 1 - data.options["pooling"]["level"]
         text += (
-            "; clients' cycles are in step with each other"
+            "; clients’ cycles are in step with each other"
             if clear
-            else "; clients' cycles are not shown to be in step, so that a mean curve hides them"
+            else "; clients’ cycles are not shown to be in step, so that a mean curve may hide them"
         )
     return f"{text}."
 
@@ -375,8 +376,8 @@ def peak_told(data: ReportData, table: pd.DataFrame, rater: str) -> tuple[str, .
         return ()
     most = max(rows, key=lambda row: row.estimate)
     return (
-        f"The mean of these clients is highest at session {numbers.count(most.session)}: {value(data, most)} SD above their mean over "
-        f"these sessions; {common.sureness(most)}.",
+        f"The mean of these clients is highest at session {numbers.count(most.session)}: {common.value(data, most)} SD above their mean "
+        f"over these sessions; {common.sureness(most)}.",
     )
 
 

@@ -54,7 +54,7 @@ LIMITS = (
 
 def build(data: ReportData) -> Chapter:
     """Return the chapter on leaving treatment."""
-    tables = {name: common.distinct(table) for name, table in data.tables[QUESTION].items()}
+    tables = common.tables_of(data, QUESTION)
     hazard = tables["hazard"]
     lead = preferred(hazard, hazard_model="first_session", cause="dropout", term=FIRST, link="cloglog", therapists="frailty", **main(data))
     known = lead is not None and common.has_number(lead)

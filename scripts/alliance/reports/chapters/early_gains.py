@@ -56,7 +56,7 @@ LIMITS = (
 
 def build(data: ReportData) -> Chapter:
     """Return the chapter on early gains."""
-    tables = {name: common.distinct(table) for name, table in data.tables[QUESTION].items()}
+    tables = common.tables_of(data, QUESTION)
     tests = decisive(tables["hypotheses"])
     conclusion = verdict_sentence(data, tests)
     return Chapter(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from alliance.questions import interventions_complementarity as circle
 from alliance.reports import figures, numbers
 from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Part, Table, listed
@@ -34,15 +36,15 @@ LIMITS = (
     "Differences between clients (who get more of an intervention) are not effects of it: clients, therapists and treatments differ too.",
     "A drop of the alliance from one session to the next is partly chance and would partly be regained whatever happens; kinds of "
     "interpretation are compared only inside such drops, where this is alike for all.",
-    "Whether challenges confirm or break what a client expects of others (interpersonal complementarity) is "
-    "not looked at: it needs codes of "
-    "the interpersonal circumplex for both people.",
+    "Whether a reply confirms or breaks what a client expects of others can be told only where both people’s positions on the "
+    "interpersonal circle are coded.",
+    "Of many events some intervals leave out zero by chance alone, about one in twenty; read them beside the others.",
 )
 
 
 def build(data: ReportData) -> Chapter:
     """Return the chapter on interventions."""
-    tables = {name: common.distinct(table) for name, table in data.tables[QUESTION].items()}
+    tables = common.tables_of(data, QUESTION)
     events, curves, transitions = (tables[name] for name in ("events", "curvilinear", "transitions"))
     lead = frequency_sentence(data, events)
     findings = [
@@ -52,6 +54,7 @@ def build(data: ReportData) -> Chapter:
         *(curve_sentence(data, curves, part) for part in (WITHIN, BETWEEN)),
         response_sentence(data, transitions),
         rupture_sentence(data, events, transitions),
+        circle_sentence(data, events),
         poor_sentence(data, events),
     ]
     return Chapter(
@@ -142,38 +145,63 @@ def clear(row: Any, reference: float = 0.0) -> bool:
 
 def frequency_sentence(data: ReportData, events: pd.DataFrame) -> str:
     """Return which events are followed by a better or a worse alliance, within clients."""
-    rows = [(event_name(data, name), slope_of(data, events, name)) for name in section(data)["events"]]
+    rows = [(name, slope_of(data, events, name)) for name in section(data)["events"]]
     rows = [(name, row) for name, row in rows if known(row)]
     if not rows:
         return ""
-    told = []
+    told, again = [], []
     for better, words in ((True, "better"), (False, "worse")):
-        found = [f"{name.lower()} ({shown(data, row)})" for name, row in rows if clear(row) and (row.estimate > 0) == better]
+        found = [(name, row) for name, row in rows if clear(row) and (row.estimate > 0) == better]
         if found:
-            told.append(f"{listed(found)} by a {words} one")
-    small = [name.lower() for name, row in rows if row.decision == "equivalent"]
-    lead = f"Within clients, of {common.plural(len(rows), 'event')} that were looked at, "
+            named = listed([f"{event_name(data, name).lower()} ({shown(data, row)})" for name, row in found])
+            told.append(f"a {words} alliance follows sessions with more {named} than the client’s usual")
+        again += [name for name, _ in found]
+    lead = f"Of {common.plural(len(rows), 'event')} that were looked at within clients, "
     if told:
-        text = lead + "the alliance one session after more of it than usual tells: " + "; ".join(told)
-        text += f" (SD within clients, {data.level} CI)."
+        text = lead + "; ".join(told) + f" (SD within clients, {data.level} CI)."
+        text += _against_earlier_sessions(data, events, again)
     else:
         text = lead + f"none is followed by an alliance that surely differs (all {data.level} intervals hold zero)."
+    small = [event_name(data, name).lower() for name, row in rows if row.decision == "equivalent"]
     if small:
         bound = section(data)["equivalence_bound"]
         text += f" Shown to be too small to matter (within {bound:g} SD): {listed(small)}."
     return text
 
 
-def back_sentence(data: ReportData, events: pd.DataFrame) -> str:
-    """Return which events follow the alliance."""
-    named = []
-    for name in section(data)["events"]:
-        row = slope_of(data, events, name, explained="event")
-        if clear(row):
-            named.append(f"{event_name(data, name).lower()} ({shown(data, row)})")
-    if not named:
+def _against_earlier_sessions(data: ReportData, events: pd.DataFrame, names: Sequence[str]) -> str:
+    """Return for which events this also shows where sessions are compared with earlier ones alone."""
+    rows = {name: slope_of(data, events, name, compared_with="earlier_sessions") for name in names}
+    compared = [name for name in names if known(rows[name])]
+    if not compared:
         return ""
-    return f"The other way round, the alliance of a session foretells, one session later, {listed(named)}."
+    sure = [event_name(data, name).lower() for name in compared if clear(rows[name])]
+    if len(sure) == len(compared):
+        return " The same shows where sessions are compared with earlier ones alone."
+    if not sure:
+        return " Compared with earlier sessions alone, which is less precise, none of this is sure."
+    return f" Compared with earlier sessions alone, which is less precise, it is sure for {listed(sure)} only."
+
+
+def back_sentence(data: ReportData, events: pd.DataFrame) -> str:
+    """Return which events follow the alliance, from earlier sessions: means of all sessions hold alliance that the events changed."""
+    rows = [(name, back_row(data, events, name)) for name in section(data)["events"]]
+    rows = [(name, row) for name, row in rows if known(row)]
+    if not rows:
+        return ""
+    named = [
+        f"{'more' if row.estimate > 0 else 'fewer'} {event_name(data, name).lower()} ({shown(data, row)})"
+        for name, row in rows
+        if clear(row)
+    ]
+    if not named:
+        return "The other way round, no event is shown to follow from the alliance of the session before."
+    return f"The other way round, a better alliance than before is followed, one session later, by {listed(named)}."
+
+
+def back_row(data: ReportData, events: pd.DataFrame, event: str) -> Any:
+    """Return the pooled slope of an event on the alliance of the session before."""
+    return slope_of(data, events, event, explained="event", compared_with="earlier_sessions")
 
 
 def accuracy_sentence(data: ReportData, events: pd.DataFrame) -> str:
@@ -183,7 +211,7 @@ def accuracy_sentence(data: ReportData, events: pd.DataFrame) -> str:
     if not named:
         return ""
     told = "; ".join(f"{name.lower()} {shown(data, row)}" for name, row in named)
-    return f"A session with more accurate interpretations is followed by an alliance that differs by (SD per SD of accuracy): {told}."
+    return f"What accuracy adds to the alliance of the next session (SD within clients per SD of accuracy): {told}."
 
 
 def curve_sentence(data: ReportData, curves: pd.DataFrame, part: str) -> str:
@@ -252,6 +280,21 @@ def rupture_sentence(data: ReportData, events: pd.DataFrame, transitions: pd.Dat
     return f"In ruptures ({event_name(data, name).lower()}): {' and '.join(told)}{ending}."
 
 
+def circle_sentence(data: ReportData, events: pd.DataFrame) -> str:
+    """Return whether replies that complement the client's position harm where the client is hostile; empty where positions lack."""
+    keys = {"topic": "complementarity", "alliance_rater": rater(data)}
+    row, product = (first_row(events, term=term, **keys) for term in (circle.HOSTILE, circle.PRODUCT))
+    if not known(row):
+        return ""
+    said = "is followed by a worse alliance" if row.ci_high < 0 else "is followed by a better alliance" if row.ci_low > 0 else "stays open"
+    lead = "What follows from a reply" if "open" in said else "A reply"
+    text = (
+        f"{lead} that complements hostile behaviour of the client (alike in affiliation, opposite in dominance; sessions with "
+        f"{event_name(data, row.event).lower()}) {said}: {shown(data, row)} SD of the next alliance per SD"
+    )
+    return f"{text}, and {shown(data, product)} more for each SD that the client is friendlier." if known(product) else f"{text}."
+
+
 def poor_sentence(data: ReportData, events: pd.DataFrame) -> str:
     """Return what attention to the relationship does where the alliance is poor at first."""
     keys = {"topic": "initially_poor", "alliance_rater": rater(data)}
@@ -305,9 +348,8 @@ def event_table(data: ReportData, events: pd.DataFrame) -> Table:
     """Return every event and the alliance, within and between clients and both ways, pooled."""
     rows = []
     for name in section(data)["events"]:
-        within, earlier, back = (
-            slope_of(data, events, name, **keys) for keys in ({}, {"compared_with": "earlier_sessions"}, {"explained": "event"})
-        )
+        within, earlier = (slope_of(data, events, name, **keys) for keys in ({}, {"compared_with": "earlier_sessions"}))
+        back = back_row(data, events, name)
         between = slope_of(data, events, name, part=BETWEEN, compared_with="")
         if within is None:
             continue
@@ -330,7 +372,8 @@ def event_table(data: ReportData, events: pd.DataFrame) -> Table:
             Column("Clients", True),
         ),
         tuple(rows),
-        note=f"Slopes in SD within (between) clients; too small to matter: inside {section(data)['equivalence_bound']:g} SD either way.",
+        note=f"Slopes in SD within (between) clients; too small to matter: inside {section(data)['equivalence_bound']:g} SD either way. "
+        "From the alliance to the next event: against earlier sessions only, since events change the later alliance.",
         empty="No event is configured.",
     )
 
@@ -465,6 +508,8 @@ def _dependence(data: ReportData, row: Any) -> str:
     if row.topic == "moderation" and row.term == "event x moderator":
         where = " (client’s mean)" if row.part == "across_levels" else ""
         return f"{name} × {common.words(row.moderator).lower()}{where}: next {row.explained}"
+    if row.topic == "complementarity":
+        return f"{name}: {row.term}"
     if row.topic == "initially_poor" and not row.term.endswith(("as observed", "beyond noise")):
         return common.words(row.term)
     closely = {*section(data)["curvilinear"], section(data)["transitions"]["after"]}

@@ -17,6 +17,16 @@ from alliance.reports.inputs import ReportData
 
 QUESTION = "ruptures"
 NOISE = {"shuffled": "Random order", "autoregressive": "Noise"}
+MEANT = {
+    "drop": "a fall from one session to the next",
+    "reliable_drop": "a fall larger than error of measurement",
+    "decline": "a fall over one or more sessions",
+    "v_shape": "a fall that is made up for soon after",
+    "control_chart": "a rating far below the client’s own mean",
+    "self_report": "what clients or therapists report",
+    "observed": "what observers code",
+}
+"""What each rule takes for a rupture, in a few words."""
 TOPICS = {
     outcomes.PATTERN: "Repaired, unrepaired, none",
     outcomes.DAMAGE: "Early and late",
@@ -34,7 +44,7 @@ LIMITS = (
 
 def build(data: ReportData) -> Chapter:
     """Return the chapter on ruptures and repairs."""
-    tables = {name: common.distinct(table) for name, table in data.tables[QUESTION].items()}
+    tables = common.tables_of(data, QUESTION)
     lead = row_of(tables["criteria"], criterion=headline_criterion(data), statistic=counted.WITH_RUPTURE)
     return Chapter(
         id="ruptures",
@@ -88,11 +98,6 @@ def criterion_name(row: Any) -> str:
     return name_of(row.criterion)
 
 
-def value(data: ReportData, row: Any) -> str:
-    """Return an estimate with its interval as printed."""
-    return f"{common.estimate_text(row, data.decimals)}, {data.level} CI {common.interval_text(row, data.decimals)}"
-
-
 def noise_of(table: pd.DataFrame, criterion: str, unit: str, statistic: str = "noise") -> dict[str, Any]:
     """Return the pooled rows of both kinds of noise by kind."""
     found = {kind: row_of(table, criterion=criterion, surrogates=kind, unit=unit, statistic=statistic) for kind in NOISE}
@@ -107,7 +112,7 @@ def between(shares: list[float]) -> str:
 
 def headline(data: ReportData, tables: dict[str, pd.DataFrame], lead: Any) -> str:
     """Return the share of clients with a rupture beside noise, in one sentence."""
-    text = f"By the criterion “{name_of(lead.criterion).lower()}”, {value(data, lead)} of clients have at least one rupture"
+    text = f"By the criterion “{name_of(lead.criterion).lower()}”, {common.value(data, lead)} of clients have at least one rupture"
     noise = noise_of(tables["base_rates"], lead.criterion, counted.CLIENTS)
     if noise:
         text += f"; noise alone would give {between([row.estimate for row in noise.values()])}"
@@ -135,10 +140,8 @@ def share_sentence(criteria: pd.DataFrame) -> str:
         return ""
     ordered = sorted(rows, key=lambda row: row.estimate)
     first, last = ordered[0], ordered[-1]
-    return (
-        f"The share of clients with at least one rupture depends on the criterion: from {numbers.percent(first.estimate)} "
-        f"({name_of(first.criterion).lower()}) to {numbers.percent(last.estimate)} ({name_of(last.criterion).lower()})."
-    )
+    ends = [f"{numbers.percent(row.estimate)} ({name_of(row.criterion).lower()}: {MEANT[row.rule]})" for row in (first, last)]
+    return f"The share of clients with at least one rupture depends on the criterion: from {ends[0]} to {ends[1]}."
 
 
 def noise_sentence(base_rates: pd.DataFrame) -> str:
@@ -167,7 +170,7 @@ def agreement_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
         if own:
             low, high = (numbers.bounded(end, data.decimals) for end in (min(own), max(own)))
             parts.append(f"kappa = {low}{f' to {high}' if low != high else ''} between criteria {who}")
-    return f"About single sessions criteria agree by {'; '.join(parts)}." if parts else ""
+    return f"About single sessions criteria agree by {'; '.join(parts)} (1: always, 0: as often as by chance)." if parts else ""
 
 
 def by_chance(data: ReportData, criteria: pd.DataFrame, criterion: str) -> str:
@@ -189,12 +192,12 @@ def detection_sentence(data: ReportData, tables: dict[str, pd.DataFrame]) -> str
         reverse = row_of(agreement, criterion=lead, compared_with=other, statistic="also seen")
         if seen is not None:
             parts.append(
-                f"of the ruptures that observers coded, the client’s ratings show {value(data, seen)} "
+                f"of the ruptures that observers coded, the client’s ratings show {common.value(data, seen)} "
                 f"({name_of(lead).lower()}{by_chance(data, tables['criteria'], lead)})"
             )
         if reverse is not None:
             chance = by_chance(data, tables["criteria"], other).replace(";", ",")
-            parts.append(f"of those that the ratings show, observers coded {value(data, reverse)}{chance}")
+            parts.append(f"of those that the ratings show, observers coded {common.value(data, reverse)}{chance}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
@@ -218,7 +221,7 @@ def dropout_sentence(data: ReportData, outcome: pd.DataFrame) -> str:
         return ""
     return (
         "Clients in a rupture that is not repaired so far leave after a session with a hazard ratio of "
-        f"{value(data, row)} against clients without a rupture so far ({common.plural(row.n_events, 'dropout')}); "
+        f"{common.value(data, row)} against clients without a rupture so far ({common.plural(row.n_events, 'dropout')}); "
         f"{common.sureness(row)}."
     )
 
@@ -243,17 +246,38 @@ def coasting_sentence(data: ReportData, outcome: pd.DataFrame) -> str:
         return ""
     text = (
         "Coasting: where the alliance is one SD above average, the outcome expected of clients with a flat alliance (one SD less variable) "
-        f"differs from that at usual variability by {value(data, row)} SD; {common.sureness(row)}"
+        f"differs from that at usual variability by {common.value(data, row)} SD; {common.sureness(row)}"
     )
-    return f"{text}. The effect of the level bends by {value(data, bend)} per squared SD." if bend is not None else f"{text}."
+    if bend is None:
+        return f"{text}."
+    words = (
+        "A higher alliance brings less and less the higher it already is"
+        if bend.ci_high < 0
+        else "A higher alliance brings more and more the higher it already is"
+        if bend.ci_low > 0
+        else "That a higher alliance brings less the higher it already is, is not shown"
+    )
+    return f"{text}. {words} (squared term {common.value(data, bend)}).{_two_lines_told(data, outcome)}"
+
+
+def _two_lines_told(data: ReportData, outcome: pd.DataFrame) -> str:
+    """Return whether the outcome falls again beyond some level of the alliance, by both pooled lines; empty where they lack."""
+    keys = {"criterion": "", "topic": outcomes.COASTING, "covariates": held(data)}
+    lines = [row_of(outcome, **keys, term=term) for term in outcomes.LINES]
+    if any(row is None or not numbers.known(row.ci_low) for row in lines):
+        return ""
+    turns = lines[0].ci_low > 0 and lines[1].ci_high < 0
+    words = "Beyond some level a higher alliance goes with a worse outcome" if turns else "That the outcome falls again is not shown"
+    return f" {words} by the two-lines test (slope below the bend {common.value(data, lines[0])}, above it {common.value(data, lines[1])})."
 
 
 def noise_panel(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Figure]:
     """Return the shares of clients with a rupture beside those of noise; none where nothing can be shown."""
-    lines, rows = [], []
+    lines, rows, meant = [], [], []
     for row in common.pooled_rows(tables["criteria"], statistic=counted.WITH_RUPTURE).itertuples():
         if not common.has_number(row):
             continue
+        meant.append(row.rule)
         noise = noise_of(tables["base_rates"], row.criterion, counted.CLIENTS)
         shares = [noise[kind].estimate if kind in noise else math.nan for kind in NOISE]
         lines.append(Beside(name_of(row.criterion), row.estimate, row.ci_low, row.ci_high, shares))
@@ -275,7 +299,9 @@ def noise_panel(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Figur
             alt=f"Shares of clients with at least one rupture by criterion, each beside the shares that noise gives. {told}.",
             svg=figures_ruptures.panel(lines, axis="Clients with a rupture", kinds=list(NOISE.values())),
             note=f"Pooled over sites, {data.level} intervals. Random order: the client’s own ratings shuffled. Noise: normal values with "
-            "the client’s mean and spread and the site’s autocorrelation. Reports and codes have no base rate of noise.",
+            "the client’s mean and spread and the site’s autocorrelation. Reports and codes have no base rate of noise. "
+            + "; ".join(f"{line.label}: {MEANT[rule]}" for line, rule in zip(lines, meant))
+            + ".",
             data=Table(
                 id="ruptures-noise-table",
                 caption="Clients and sessions with a rupture, and what noise gives of clients",

@@ -45,7 +45,7 @@ LIMITS = (
 
 def build(data: ReportData) -> Chapter:
     """Return the chapter on therapist factors."""
-    tables = {name: common.distinct(table) for name, table in data.tables[QUESTION].items()}
+    tables = common.tables_of(data, QUESTION)
     effects, variance = tables["effects"], tables["variance"]
     best = preferred(effects)
     main = training_contrast(data, best)

@@ -1,9 +1,10 @@
 """Events and the next session's alliance within clients with few coded sessions, and attention to clients who begin low.
 
 The alliance of a session follows that of the one before (.3) and the event (.2), all in SD within clients; where they feed back, the event
-follows the alliance of its own session (.3). Deviations from the mean of all sessions hold what came later; those from earlier sessions do
-not. For clients who begin low the true initial level is hidden by noise as large as it in every initial session, and attention goes to
-clients who begin low.
+follows the alliance of its own session (.3), so that the next event follows the alliance by .09, else not at all. Deviations from the
+mean of all sessions hold what came later, among it the alliance that events have changed; those from earlier sessions do not. For clients
+who begin low the true initial level is hidden by noise as large as it in every initial session, and attention goes to clients who begin
+low.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ WITHIN_CLIENTS, BEGIN_LOW = "within_clients", "begin_low"
 WORDS = {
     ALL: "slopes of the next alliance on events within clients, from all sessions",
     PRIOR: "the same slopes from earlier sessions only",
+}
+BACK = {
+    ALL: "slopes of the next event on the alliance within clients, from all sessions",
+    PRIOR: "slopes of the next event on the alliance, from earlier sessions only",
 }
 # Later level on true initial level, attention and their product; attention on the true level.
 LATER, SELECTION = (0.6, 0.1, -0.3), -0.4
@@ -52,24 +57,30 @@ def simulate(condition: Condition, random: np.random.Generator, runs: int) -> li
     if sizes["kind"] == BEGIN_LOW:
         return _begin_low(therapists, random, runs)
     sessions, feedback = int(sizes["sessions"]), float(sizes["feedback"])
-    found: dict[str, list[tuple[float, ...]]] = {ALL: [], PRIOR: []}
+    found: dict[tuple[bool, str], list[tuple[float, ...]]] = {(back, one): [] for back in (False, True) for one in (ALL, PRIOR)}
     for _ in range(runs):
         event, now, later = _course(len(therapists), sessions, feedback, random)
-        client = np.repeat(np.arange(len(therapists)), sessions)
-        held = np.column_stack([now.ravel(), np.tile(np.arange(sessions), len(therapists))])
-        for centring, rows in found.items():
-            one = within_slopes(
-                event.reshape(-1, 1), later.ravel(), client, therapists[client], held=held, centring=centring, standardised=False
-            )
-            low, high = one.interval(LEVEL)
-            rows.append((one.estimate[0], low[0], high[0], one.std_error[0]))
+        for (back, centring), rows in found.items():
+            series = (now[:, :-1], event[:, 1:], event[:, :-1]) if back else (event, later, now)
+            rows.append(_slope(*series, therapists, centring))
     results = []
-    for centring, rows in found.items():
+    for (back, centring), rows in found.items():
         estimate, low, high, error = np.array(rows).T
-        numbers = (EVENT, estimate, low, high, (estimate, error), SINGLE_SITE)
-        kind = "slope_standardised" if centring == ALL else ""
-        results.append(Intervals(f"slope, {centring}", WORDS[centring], kind, "cluster_jackknife", "jackknife", *numbers))
+        numbers = (CARRIED * feedback if back else EVENT, estimate, low, high, (estimate, error), SINGLE_SITE)
+        kind = "slope_standardised" if centring == ALL and not back else ""
+        name, words = f"slope{' back' if back else ''}, {centring}", (BACK if back else WORDS)[centring]
+        results.append(Intervals(name, words, kind, "cluster_jackknife", "jackknife", *numbers))
     return results
+
+
+def _slope(cause: np.ndarray, outcome: np.ndarray, own: np.ndarray, therapists: np.ndarray, centring: str) -> tuple[float, ...]:
+    """Return slope, limits and error; arrays of shape (clients, sessions), ``own`` the outcome's level in the session of the cause."""
+    n, sessions = cause.shape
+    client = np.repeat(np.arange(n), sessions)
+    held = np.column_stack([own.ravel(), np.tile(np.arange(sessions), n)])
+    one = within_slopes(cause.reshape(-1, 1), outcome.ravel(), client, therapists[client], held=held, centring=centring, standardised=False)
+    low, high = one.interval(LEVEL)
+    return float(one.estimate[0]), float(low[0]), float(high[0]), float(one.std_error[0])
 
 
 def _course(n: int, sessions: int, feedback: float, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
