@@ -16,7 +16,7 @@ include: "workflow/rules/common.smk"
 wildcard_constraints:
     site="[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?",
     scenario="[a-z][a-z0-9_]{0,40}",
-    question="[a-z][a-z0-9_]*",
+    question="|".join(STUDY.questions),
     digest="[0-9a-f]{12}",
 
 

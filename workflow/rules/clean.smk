@@ -46,6 +46,6 @@ rule clean_site:
         options=cleaning_options,
         fingerprint=site_fingerprint,
     shell:
-        "{PYTHON:q} {params.script:q} --site {wildcards.site:q} --folder {params.folder:q} "
+        "{PYTHON} {params.script:q} --site {wildcards.site:q} --folder {params.folder:q} "
         "--instruments {input.instruments:q} --options {params.options:q} --withdrawn withdrawn.csv --key-file .id_key "
         "--output results/sites/{wildcards.site:q} --quarantine {output.quarantine:q} 2> {log:q}"

@@ -5,7 +5,9 @@ Provides: STUDY, SCENARIOS, and functions that name inputs and options of the ru
 that equal options never cause a rerun; code, instruments and the lock file are inputs, so that a change of their content does.
 """
 
+import functools
 import os
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +33,6 @@ try:
 except ConfigurationError as error:
     raise WorkflowError(f"The study is not ready to run:\n{error}") from None
 
-PYTHON = sys.executable
 SCENARIOS = str(config.get("scenarios", BASE)).split()
 if SCENARIOS == ["all"]:
     SCENARIOS = list(STUDY.scenarios)
@@ -43,6 +44,8 @@ def from_here(path):
     return os.path.relpath(path)
 
 
+# Starts a script at once where the launcher keeps a process with the libraries, else as Python does.
+PYTHON = shlex.join([sys.executable, "-I", "-S", from_here(PROJECT / "scripts" / "alliance" / "launch" / "start_job.py")])
 LOCK = from_here(PROJECT / "envs" / "requirements.lock")
 TEMPLATES = from_here(PROJECT / "workflow" / "templates")
 BENCHMARKS = from_here(PROJECT / "workflow" / "benchmarks.yaml")
@@ -56,6 +59,7 @@ def script(name):
     return from_here(PROJECT / "scripts" / name)
 
 
+@functools.cache
 def code(name, question=None):
     """A script and every file of the project that it imports."""
     roots = [PROJECT / "scripts" / name]
@@ -105,9 +109,11 @@ def pooled_in():
 POOLED_IN = pooled_in()
 
 
+@functools.cache
 def scores_folder(scenario):
     return f"results/scores/{STUDY.score_digest(scenario)}"
 
 
+@functools.cache
 def summaries_folder(scenario, question):
     return f"results/summaries/{question}/{STUDY.estimate_digest(scenario, question)}"

@@ -10,8 +10,13 @@ def estimate_scenario(wildcards):
     return ESTIMATE_SCENARIO[wildcards.question, wildcards.digest]
 
 
+@functools.cache
+def options_of(question, digest):
+    return canonical_json(STUDY.estimate_options(ESTIMATE_SCENARIO[question, digest], question))
+
+
 def estimate_options(wildcards):
-    return canonical_json(STUDY.estimate_options(estimate_scenario(wildcards), wildcards.question))
+    return options_of(wildcards.question, wildcards.digest)
 
 
 def scores_of_estimate(wildcards):
@@ -53,7 +58,7 @@ rule prepare_constants:
         script=script("prepare_constants.py"),
         options=estimate_options,
     shell:
-        "{PYTHON:q} {params.script:q} --question {wildcards.question:q} --moments {input.moments:q} "
+        "{PYTHON} {params.script:q} --question {wildcards.question:q} --moments {input.moments:q} "
         "--options {params.options:q} --output {output:q} 2> {log:q}"
 
 
@@ -79,7 +84,7 @@ rule estimate_site:
         options=estimate_options,
         folder="results/summaries/{question}/{digest}/{site}",
     shell:
-        "{PYTHON:q} {params.script:q} --question {wildcards.question:q} --site {wildcards.site:q} "
+        "{PYTHON} {params.script:q} --question {wildcards.question:q} --site {wildcards.site:q} "
         "--site-tables results/sites/{wildcards.site:q} --scores $(dirname {input.scores:q}) "
         "--instruments {input.instruments:q} --options {params.options:q} --options-digest {wildcards.digest:q} "
         "--constants {input.constants:q} --output {params.folder:q} 2> {log:q}"
@@ -117,5 +122,5 @@ rule fit_one_stage:
         options=lambda wildcards: canonical_json(STUDY.estimate_options(one_stage_scenario(wildcards), wildcards.question)),
         pooled_sites=lambda wildcards: canonical_json(STUDY.scenarios[one_stage_scenario(wildcards)]["pooling"]["sites"]),
     shell:
-        "{PYTHON:q} {params.script:q} --question {wildcards.question:q} --sites {params.sites:q} --site-tables results/sites "
+        "{PYTHON} {params.script:q} --question {wildcards.question:q} --sites {params.sites:q} --site-tables results/sites "
         "--scores {params.scores:q} --instruments {input.instruments:q} --options {params.options:q} --pooled-sites {params.pooled_sites:q} --output {output:q} 2> {log:q}"

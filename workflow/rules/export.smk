@@ -30,7 +30,7 @@ EXPORT_PARAMS = {
     "options": lambda wildcards: canonical_json(restrict(STUDY.scenarios[wildcards.scenario], READS)),
 }
 EXPORT_CALL = (
-    "{PYTHON:q} {params.script:q} --sites {params.sites:q} --site-tables results/sites --scores {params.scores:q} "
+    "{PYTHON} {params.script:q} --sites {params.sites:q} --site-tables results/sites --scores {params.scores:q} "
     "--instruments {input.instruments:q} --options {params.options:q} "
 )
 

@@ -27,5 +27,5 @@ rule write_lavaan_scripts:
         sites=canonical_json(list(STUDY.sites)),
         options=pool_options("path_models"),
     shell:
-        "{PYTHON:q} {params.script:q} --scenario {wildcards.scenario:q} --study {params.study:q} --summaries {params.summaries:q} "
+        "{PYTHON} {params.script:q} --scenario {wildcards.scenario:q} --study {params.study:q} --summaries {params.summaries:q} "
         "--sites {params.sites:q} --site-tables results/sites --options {params.options:q} --output {output:q} 2> {log:q}"

@@ -95,7 +95,7 @@ for question in STUDY.questions:
             options=pool_options(question),
             needs=canonical_json(list(STUDY.questions[question].needs)),
         shell:
-            "{PYTHON:q} {params.script:q} --question {params.question:q} --scenario {wildcards.scenario:q} "
+            "{PYTHON} {params.script:q} --question {params.question:q} --scenario {wildcards.scenario:q} "
             "--summaries {params.summaries:q} --sites {params.sites:q} --site-tables results/sites --needs {params.needs:q} "
             "--tables results/{wildcards.scenario:q}/tables --one-stage {input.one_stage:q} --options {params.options:q} --benchmarks {input.benchmarks:q} "
             "--output results/{wildcards.scenario:q}/tables/{params.question:q} 2> {log:q}"
@@ -119,5 +119,5 @@ for scenario in COMPUTED:
                 script=script("share_tables.py"),
                 scenario=scenario,
             shell:
-                "{PYTHON:q} {params.script:q} --scenario {params.scenario:q} --tables {input.tables:q} "
+                "{PYTHON} {params.script:q} --scenario {params.scenario:q} --tables {input.tables:q} "
                 "--output results/{params.scenario:q}/tables 2> {log:q}"

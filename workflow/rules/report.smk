@@ -62,7 +62,7 @@ rule record_provenance:
         reason=reason_for_scenario,
         project=from_here(PROJECT),
     shell:
-        "{PYTHON:q} {params.script:q} --scenario {wildcards.scenario:q} --reason {params.reason:q} --config {params.config:q} "
+        "{PYTHON} {params.script:q} --scenario {wildcards.scenario:q} --reason {params.reason:q} --config {params.config:q} "
         "--statuses {input.statuses:q} --constants {input.constants:q} --instruments {input.instruments:q} "
         "--code {input.hashed:q} --lock {input.lock:q} --project {params.project:q} --output results/{wildcards.scenario:q} 2> {log:q}"
 
@@ -98,7 +98,7 @@ rule list_deviations:
         preregistration=canonical_json(STUDY.preregistration),
         run=registered_of_run,
     shell:
-        "{PYTHON:q} {params.script:q} --preregistration {params.preregistration:q} --run {params.run:q} "
+        "{PYTHON} {params.script:q} --preregistration {params.preregistration:q} --run {params.run:q} "
         "--statuses {input.statuses:q} --output {output:q} 2> {log:q}"
 
 
@@ -145,7 +145,7 @@ rule render_reports:
         guide=GUIDE,
         preregistration=canonical_json(STUDY.preregistration),
     shell:
-        "{PYTHON:q} {params.script:q} --scenario {wildcards.scenario:q} --sites {params.sites:q} --site-tables results/sites "
+        "{PYTHON} {params.script:q} --scenario {wildcards.scenario:q} --sites {params.sites:q} --site-tables results/sites "
         "--scores {params.scores:q} --tables results/{wildcards.scenario:q}/tables --issues {input.issues:q} "
         "--config {input.config:q} --constants {input.constants:q} --provenance {input.provenance:q} "
         "--preregistration {params.preregistration:q} --deviations {input.deviations:q} "

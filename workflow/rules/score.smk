@@ -29,7 +29,7 @@ rule score_site:
         script=script("score_site.py"),
         options=score_options,
     shell:
-        "{PYTHON:q} {params.script:q} --site-tables results/sites/{wildcards.site:q} --instruments {input.instruments:q} "
+        "{PYTHON} {params.script:q} --site-tables results/sites/{wildcards.site:q} --instruments {input.instruments:q} "
         "--options {params.options:q} --output results/scores/{wildcards.digest:q}/{wildcards.site:q} 2> {log:q}"
 
 
@@ -52,6 +52,6 @@ rule compare_sites:
         scores=scores_folder(BASE),
         names=canonical_json(asdict(names_in_use(STUDY.scenarios.values(), STUDY.instrument_files))),
     shell:
-        "{PYTHON:q} {params.script:q} --sites {params.sites:q} --site-tables results/sites --scores {params.scores:q} "
+        "{PYTHON} {params.script:q} --sites {params.sites:q} --site-tables results/sites --scores {params.scores:q} "
         "--names {params.names:q} "
         "--output {output:q} 2> {log:q}"

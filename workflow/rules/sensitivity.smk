@@ -34,7 +34,7 @@ rule compare_scenarios:
         scenarios=canonical_json(COMPUTED),
         questions=canonical_json({scenario: chosen_questions(scenario) for scenario in COMPUTED}),
     shell:
-        "{PYTHON:q} {params.script:q} --scenarios {params.scenarios:q} --questions {params.questions:q} --results results "
+        "{PYTHON} {params.script:q} --scenarios {params.scenarios:q} --questions {params.questions:q} --results results "
         "--headlines {input.headlines:q} --output {output:q} 2> {log:q}"
 
 
@@ -81,7 +81,7 @@ rule estimate_multiverse:
         digest=MULTIVERSE_DIGEST,
         folder=MULTIVERSE_FOLDER,
     shell:
-        "{PYTHON:q} {params.script:q} --site {wildcards.site:q} --site-tables results/sites/{wildcards.site:q} --scores results/scores "
+        "{PYTHON} {params.script:q} --site {wildcards.site:q} --site-tables results/sites/{wildcards.site:q} --scores results/scores "
         "--instruments {input.instruments:q} --options {params.options:q} --options-digest {params.digest:q} "
         "--output {params.folder:q}/{wildcards.site:q} 2> {log:q}"
 
@@ -107,7 +107,7 @@ rule pool_multiverse:
         options=canonical_json(MULTIVERSE_OPTIONS),
         folder=MULTIVERSE_FOLDER,
     shell:
-        "{PYTHON:q} {params.script:q} --summaries {params.folder:q} --sites {params.sites:q} --site-tables results/sites "
+        "{PYTHON} {params.script:q} --summaries {params.folder:q} --sites {params.sites:q} --site-tables results/sites "
         "--options {params.options:q} --output results/sensitivity/tables 2> {log:q}"
 
 
@@ -134,7 +134,7 @@ rule render_sensitivity:
         templates=TEMPLATES,
         preregistration=canonical_json(STUDY.preregistration),
     shell:
-        "{PYTHON:q} {params.script:q} --sites {params.sites:q} --site-tables results/sites --tables results/sensitivity/tables "
+        "{PYTHON} {params.script:q} --sites {params.sites:q} --site-tables results/sites --tables results/sensitivity/tables "
         "--preregistration {params.preregistration:q} --deviations {input.deviations:q} --multiverse {params.multiverse:q} "
         "--config {input.config:q} --provenance {input.provenance:q} --references {input.references:q} --templates {params.templates:q} "
         "--output {output:q} 2> {log:q}"

@@ -1538,11 +1538,17 @@ def typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
     columns = {}
     for name, kind in schema.items():
         column = frame[name] if name in frame else pd.Series([None] * len(frame), index=frame.index, dtype=object)
-        if kind == TEXT:
+        # Frames come here several times, most of their columns as they should be.
+        if column.dtype == _TYPES[kind] and not (kind == TEXT and column.hasnans):
+            columns[name] = column
+        elif kind == TEXT:
             columns[name] = column.astype(object).where(column.notna(), "").astype(str).astype("str")
         else:
-            columns[name] = pd.to_numeric(column).astype("float64" if kind == NUMBER else "Int64")
+            columns[name] = pd.to_numeric(column).astype(_TYPES[kind])
     return pd.DataFrame(columns).reset_index(drop=True)
+
+
+_TYPES = {TEXT: "str", NUMBER: "float64", COUNT: "Int64"}
 
 
 _COUNTS = (

@@ -6,6 +6,7 @@ A site is any object with the frames ``clients``, ``sessions``, ``events``, ``te
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -177,12 +178,18 @@ def attended_sessions(site: Site) -> pd.DataFrame:
         ``client_no, session, position`` (1-based), ``total``. Sessions marked as not attended are left out; where a site sends no
         sessions, the rated ones count as attended.
     """
-    if len(site.sessions):
-        rows = site.sessions
-        if "attended" in rows:
-            rows = rows[rows["attended"].astype("boolean").fillna(True).to_numpy(dtype=bool)]
-    else:
-        rows = site.scores[site.scores["timepoint"].eq("session")] if len(site.scores) else site.scores
+    of_site = site.sessions if len(site.sessions) else site.scores
+    kept = _kept(of_site)
+    if "attended" not in kept:
+        kept["attended"] = _attended(of_site, from_scores=not len(site.sessions))
+    return kept["attended"].copy(deep=False)
+
+
+def _attended(rows: pd.DataFrame, from_scores: bool) -> pd.DataFrame:
+    if from_scores and len(rows):
+        rows = rows[rows["timepoint"].eq("session")]
+    elif not from_scores and "attended" in rows:
+        rows = rows[rows["attended"].astype("boolean").fillna(True).to_numpy(dtype=bool)]
     rows = rows[["client_no", "session"]].dropna().drop_duplicates().astype("int64").sort_values(["client_no", "session"])
     grouped = rows.groupby("client_no")["session"]
     return rows.assign(position=grouped.cumcount() + 1, total=grouped.transform("size")).reset_index(drop=True)
@@ -209,14 +216,30 @@ def in_window(rows: pd.DataFrame, window: Mapping[str, Any], attended: pd.DataFr
     if window.get("sessions") is not None:
         first, last = window["sessions"]
         return (session >= first) & (session <= last)
-    keys = rows[["client_no", "session"]].astype("float64")
-    placed = keys.merge(attended.astype("float64"), on=["client_no", "session"], how="left")
-    position, total = placed["position"].to_numpy(), placed["total"].to_numpy()
+    position, total = _positions(rows["client_no"].to_numpy(dtype=float), session, attended)
     if window.get("last") is not None:
         return position > total - window["last"]
     low, high = window["phase"]
     share = (position - 0.5) / total
     return (share >= low) & (share <= high)
+
+
+def _positions(client: np.ndarray, session: np.ndarray, attended: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of a client's attended sessions given sessions are, and of how many; NaN where they were not attended."""
+    position, total = np.full((2, len(session)), np.nan)
+    if not len(attended):
+        return position, total
+    clients, sessions = (attended[name].to_numpy(dtype=float) for name in ("client_no", "session"))
+    first, last = sessions.min(), sessions.max()
+    known = (session >= first) & (session <= last)
+    # Client and session as one number, ascending as the attended sessions are sorted.
+    ordered = clients * (last - first + 1) + sessions
+    asked = client[known] * (last - first + 1) + session[known]
+    place = np.minimum(np.searchsorted(ordered, asked), len(ordered) - 1)
+    found = ordered[place] == asked
+    for values, name in ((position, "position"), (total, "total")):
+        values[known] = np.where(found, attended[name].to_numpy(dtype=float)[place], np.nan)
+    return position, total
 
 
 def order_violations(earlier: Measure, later: Measure, same_time: bool = False) -> pd.Index:
@@ -355,21 +378,41 @@ def _higher_is_worse(site: Site, instrument: str) -> bool:
     return known is not None and str(getattr(known, "direction", "")) == "higher_is_worse"
 
 
+_KEPT: dict[int, dict[Any, Any]] = {}
+
+
+def _kept(frame: pd.DataFrame) -> dict[Any, Any]:
+    """Return a place for what is made of one frame again and again; it goes with the frame."""
+    if id(frame) not in _KEPT:
+        _KEPT[id(frame)] = {}
+        weakref.finalize(frame, _KEPT.pop, id(frame), None)
+    return _KEPT[id(frame)]
+
+
 def _rows(site: Site, instrument: str, scale: str, rater: str, timepoint: str) -> tuple[pd.DataFrame, str]:
     """Return the scores of one measure at a timepoint (``client_no, session, date, score``) and their unit.
 
     Item means where the measure has scores in several units.
     """
-    scores = site.scores
-    if scores.empty:
-        return scores, ""
-    chosen = scores["instrument"].eq(instrument).to_numpy() & scores["scale"].eq(scale).to_numpy() & scores["rater"].eq(rater).to_numpy()
-    chosen &= scores["score"].notna().to_numpy()
-    unit, column = scores["unit"].iloc[np.flatnonzero(chosen)], "score"
+    if site.scores.empty:
+        return site.scores, ""
+    kept, asked = _kept(site.scores), (instrument, scale, rater, timepoint)
+    if asked not in kept:
+        kept[asked] = _selected(site.scores, *asked)
+    return kept[asked]
+
+
+def _selected(scores: pd.DataFrame, instrument: str, scale: str, rater: str, timepoint: str) -> tuple[pd.DataFrame, str]:
+    kept = _kept(scores)
+    if "measures" not in kept:
+        kept["measures"] = scores.groupby(["instrument", "scale", "rater"], sort=False).indices
+    place = kept["measures"].get((instrument, scale, rater), np.array([], dtype=np.intp))
+    place = place[scores["score"].iloc[place].notna().to_numpy()]
+    unit, column = scores["unit"].iloc[place], "score"
     if unit.nunique() > 1:
         column = "score_mean"
-        chosen &= scores[column].notna().to_numpy()
-    here = np.flatnonzero(chosen & scores["timepoint"].eq(timepoint).to_numpy())
+        place = place[scores[column].iloc[place].notna().to_numpy()]
+    here = place[scores["timepoint"].iloc[place].eq(timepoint).to_numpy()]
     rows = pd.DataFrame({name: scores[name].iloc[here] for name in ("client_no", "session", "date")})
     rows["score"] = scores[column].iloc[here].astype("float64")
     return rows, "mean" if column == "score_mean" else str(unit.iloc[0]) if len(unit) else ""

@@ -82,7 +82,7 @@ def build(data: ReportData) -> Chapter:
 
 def first(rows: pd.DataFrame) -> Any:
     """Return the first row with a number; None where there is none."""
-    return next((row for row in rows.itertuples() if common.has_number(row)), None)
+    return next((row for row in common.tuples(rows) if common.has_number(row)), None)
 
 
 def headline_rows(data: ReportData) -> pd.DataFrame:
@@ -161,7 +161,7 @@ def findings(data: ReportData, tables: dict[str, pd.DataFrame], rows: pd.DataFra
 def beside_the_review(data: ReportData, rows: pd.DataFrame) -> str:
     """Return the forms that may be compared with the review, with its figure."""
     parts = []
-    for row in common.pooled_rows(rows).itertuples():
+    for row in common.tuples(common.pooled_rows(rows)):
         if row.form in BESIDE_THE_REVIEW and common.has_number(row) and numbers.known(row.published):
             parts.append(
                 f"{FORMS[row.form].partition(' (')[0]} {common.estimate_text(row, data.decimals)} "
@@ -220,7 +220,7 @@ def headline_forest(data: ReportData, rows: pd.DataFrame) -> list[Figure]:
     beside = common.pooled_rows(rows, headline="beside")
     if len(beside):
         drawn.append(ForestRow("Other forms, pooled", kind="heading"))
-        drawn += [common.pooled_forest_row(row, FORM_LABELS[row.form]) for row in beside.itertuples()]
+        drawn += [common.pooled_forest_row(row, FORM_LABELS[row.form]) for row in common.tuples(beside)]
     pooled = first(common.pooled_rows(main))
     told = "No pooled estimate."
     if pooled is not None:
@@ -257,7 +257,7 @@ def site_table(data: ReportData, main: pd.DataFrame) -> Table:
     sites = common.site_rows(main)
     many = len(sites) > LABELLED_ROWS
     cells, emphasised = [], set()
-    for row in pd.concat([sites.iloc[:0] if many else sites, common.pooled_rows(main)]).itertuples():
+    for row in common.tuples(pd.concat([sites.iloc[:0] if many else sites, common.pooled_rows(main)])):
         if row.site == POOLED:
             emphasised.add(len(cells))
         cells.append(
@@ -286,25 +286,25 @@ def forms(data: ReportData, tables: dict[str, pd.DataFrame], rows: pd.DataFrame)
     """Yield the headline in every form: what is pooled, how, and the row."""
     effects, missed = tables["pooled"], tables["missing"]
     for state in ("yes", "beside"):
-        for row in common.pooled_rows(rows, headline=state).itertuples():
+        for row in common.tuples(common.pooled_rows(rows, headline=state)):
             coded = f", {CODINGS[row.coding]}" if row.coding in CODINGS else ""
             yield "Headline" if state == "yes" else "Other form of the outcome", FORMS[row.form] + coded, row
     main = data.options["questions"][QUESTION]["coding"]
     if main != AS_ESTIMATED:
-        for row in common.pooled_rows(headline_as_estimated(data, effects)).itertuples():
+        for row in common.tuples(common.pooled_rows(headline_as_estimated(data, effects))):
             yield "Non-significant effects", "as estimated", row
     for coding, words in CODINGS.items():
-        for row in common.pooled_rows(effects, coding=coding, headline="no").itertuples():
+        for row in common.tuples(common.pooled_rows(effects, coding=coding, headline="no")):
             yield "Non-significant effects", words, row
-    for row in common.pooled_rows(effects, method="one_stage").itertuples():
+    for row in common.tuples(common.pooled_rows(effects, method="one_stage")):
         yield "One stage", "one mixed model over the clients of all sites that share rows", row
     for method, words in (("three_level_reml", "three levels"), ("cluster_robust_cr2", "same mean, robust standard error (CR2)")):
-        for row in common.pooled_rows(effects, method=method).itertuples():
+        for row in common.tuples(common.pooled_rows(effects, method=method)):
             yield "All outcomes of a site at once", words, row
-    for row in imputed_rows(missed).itertuples():
+    for row in common.tuples(imputed_rows(missed)):
         shift = "missing values imputed" if row.delta == 0 else f"imputed outcomes shifted by {numbers.decimal(row.delta)} SD"
         yield "Missing values", shift, row
-    for row in common.pooled_rows(tables["eligibility"], criterion="all").itertuples():
+    for row in common.tuples(common.pooled_rows(tables["eligibility"], criterion="all")):
         yield "Criteria of the 1991 review", f"only sites that meet all five ({row.decision})", row
 
 
@@ -416,7 +416,7 @@ def instrument_table(data: ReportData, pooled: pd.DataFrame) -> Table:
             Cell(_measure(row.outcome_instrument, row.outcome_scale)),
             *common.estimate_cells(data, row),
         )
-        for row in pd.concat([chosen[preferred], chosen[single]]).itertuples()
+        for row in common.tuples(pd.concat([chosen[preferred], chosen[single]]))
     )
     return Table(
         id="alliance-outcome-instruments",

@@ -36,10 +36,10 @@ def build(data: ReportData) -> Chapter:
     every, categories = tables["factors"], tables["categories"]
     factors = headline_rows(data)
     pooled = common.pooled_rows(categories)
-    means = [row for row in common.select(pooled, estimate_type=RANDOM_EFFECTS).itertuples() if common.has_number(row)]
+    means = [row for row in common.tuples(common.select(pooled, estimate_type=RANDOM_EFFECTS)) if common.has_number(row)]
     categories = categories[~categories["category"].isin(_further_contrasts(categories))]
     compared = common.pooled_rows(categories, estimate_type="correlation_contrast")
-    contrasts = [(category_words(row.category), row) for row in compared.itertuples()]
+    contrasts = [(category_words(row.category), row) for row in common.tuples(compared)]
     left_out = tables["leave_one_out"]
     over_time, beside, instruments = (common.table_of(data, QUESTION, name) for name in ("over_time", "unique_shared", "instruments"))
     findings = [
@@ -153,7 +153,7 @@ def category_table(data: ReportData, categories: pd.DataFrame) -> Table:
             common.count_cell(row.n_correlations),
             *_beside_the_review(data, row),
         )
-        for row in common.pooled_rows(categories).itertuples()
+        for row in common.tuples(common.pooled_rows(categories))
     )
     return Table(
         id="factor-categories",
@@ -181,7 +181,7 @@ def factor_forest(data: ReportData, factors: pd.DataFrame, means: list[Any]) -> 
         rows.append(ForestRow(f"{common.words(category)} factors", kind="heading"))
         rows += [
             common.pooled_forest_row(row, client_factors_parts.factor_words(row) + _rater(pooled, row), kind="estimate", published=False)
-            for row in group.itertuples()
+            for row in common.tuples(group)
         ]
         if category in by_category:
             rows.append(common.pooled_forest_row(by_category[category], f"Mean, {category_words(category)}"))
@@ -220,7 +220,7 @@ def factor_table(data: ReportData, factors: pd.DataFrame) -> Table:
             Cell(row.same_rater),
             *common.estimate_cells(data, row),
         )
-        for row in common.pooled_rows(factors).itertuples()
+        for row in common.tuples(common.pooled_rows(factors))
     )
     return Table(
         id="factors",
@@ -242,8 +242,8 @@ def site_factor_table(data: ReportData, factors: pd.DataFrame) -> Table:
     """Return the correlation of every factor at every site, the fewer of both as columns; all else stands on the site's own page."""
     own = common.site_rows(factors)
     sites, names = sorted(set(own["site"])), list(dict.fromkeys(own["factor"]))
-    found = {(row.factor, row.site): row for row in own.itertuples()}
-    words = {row.factor: client_factors_parts.factor_words(row) for row in own.itertuples()}
+    found = {(row.factor, row.site): row for row in common.tuples(own)}
+    words = {row.factor: client_factors_parts.factor_words(row) for row in common.tuples(own)}
 
     def cell(row: Any) -> Cell:
         if row is None or not common.has_number(row):

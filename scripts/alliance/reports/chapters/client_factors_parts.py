@@ -84,7 +84,7 @@ def factor_words(row: Any) -> str:
 
 def sign_sentence(pooled: pd.DataFrame, reviewed: Sequence[str]) -> str:
     """Return how many of the review's factors have the sign that it found: better at intake, better alliance."""
-    rows = [row for row in pooled[pooled["category"].isin(reviewed)].itertuples() if common.has_number(row) and numbers.known(row.ci_low)]
+    rows = [row for row in common.tuples(pooled[pooled["category"].isin(reviewed)]) if common.has_number(row) and numbers.known(row.ci_low)]
     if not rows:
         return ""
     above = [row for row in rows if row.ci_low > 0]
@@ -99,7 +99,7 @@ def sign_sentence(pooled: pd.DataFrame, reviewed: Sequence[str]) -> str:
 
 def weight_sentence(data: ReportData, pooled: pd.DataFrame) -> str:
     """Return whether severity and other diagnostic factors are too weak to matter, by equivalence tests."""
-    rows = [row for row in pooled.itertuples() if common.has_number(row) and row.decision in DECISIONS]
+    rows = [row for row in common.tuples(pooled) if common.has_number(row) and row.decision in DECISIONS]
     if not rows:
         return ""
     parts = [
@@ -120,7 +120,7 @@ def measured_figure(data: ReportData, factors: pd.DataFrame) -> list[Figure]:
         return []
     values = {
         (row.factor, row.site): float(row.n_clients) if row.n_clients is not pd.NA and row.n_clients == row.n_clients else math.nan
-        for row in rows.itertuples()
+        for row in common.tuples(rows)
     }
     counts = [[values.get((factor, site), math.nan) for site in sites] for factor in names]
     labels = [common.words(factor) for factor in names]
@@ -264,7 +264,7 @@ def _time_label(pooled: pd.DataFrame, factor: str) -> str:
 
 def _label(rows: pd.DataFrame, factor: str) -> str:
     """Return a factor in words, and whether its sign was turned in these rows."""
-    return factor_words(next(rows[rows["factor"].eq(factor)].itertuples()))
+    return factor_words(next(common.tuples(rows[rows["factor"].eq(factor)])))
 
 
 def time_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
@@ -342,7 +342,7 @@ def time_blocks(data: ReportData, table: pd.DataFrame) -> list[Fold]:
 def _of_another(table: pd.DataFrame) -> dict[str, Any]:
     """Return the pooled difference of another instrument and the preferred one, by factor."""
     pooled = common.pooled_rows(table, where=WITHIN, contrast=ANOTHER)
-    return {row.factor: row for row in pooled.sort_values("factor", kind="stable").itertuples() if common.has_number(row)}
+    return {row.factor: row for row in common.tuples(pooled.sort_values("factor", kind="stable")) if common.has_number(row)}
 
 
 def instrument_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
@@ -364,7 +364,7 @@ def instrument_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
         f"{factor_words(farthest).lower()}, by {_told(data, farthest)}."
     )
     tests = common.pooled_rows(table, where=BETWEEN, index=P_VALUE)
-    tests = [row for row in tests.itertuples() if common.has_number(row)]
+    tests = [row for row in common.tuples(tests) if common.has_number(row)]
     if tests:
         differing = sum(row.estimate < 0.05 for row in tests)
         text += (

@@ -199,7 +199,10 @@ def _row_type(columns: tuple[str, ...]) -> Any:
 def _having(table: pd.DataFrame, keys: Mapping[str, str]) -> np.ndarray:
     chosen = np.ones(len(table), dtype=bool)
     for name, value in keys.items():
-        chosen &= (table[name] == value).to_numpy(dtype=bool, na_value=False)
+        column = table[name]
+        # Text is compared as plain objects, without what pandas does around it.
+        same = column.to_numpy() == value if column.dtype == object else (column == value).to_numpy(dtype=bool, na_value=False)
+        chosen &= np.asarray(same, dtype=bool)
     return chosen
 
 
@@ -335,8 +338,8 @@ def count_cell(value: Any) -> Cell:
 
 def forest_rows(data: ReportData, table: pd.DataFrame, *, published: bool = True) -> list[ForestRow]:
     """Return forest rows of one estimate: its sites, then the pooled row with its prediction interval and the published figure."""
-    rows = [_forest_row(row, data.labels.get(row.site, row.site)) for row in site_rows(table).itertuples()]
-    for row in pooled_rows(table).itertuples():
+    rows = [_forest_row(row, data.labels.get(row.site, row.site)) for row in tuples(site_rows(table))]
+    for row in tuples(pooled_rows(table)):
         rows.append(pooled_forest_row(row, f"Pooled ({plural(row.n_sites, 'site')})", published=published))
     return rows
 
@@ -417,7 +420,7 @@ def benchmark_sentence(data: ReportData, row: Any) -> str:
 def not_estimable(data: ReportData, table: pd.DataFrame, name: Any) -> tuple[str, ...]:
     """Return the pooled rows without a number, with what they need, each reason once with all it concerns."""
     by_reason: dict[str, list[str]] = {}
-    for row in pooled_rows(table).itertuples():
+    for row in tuples(pooled_rows(table)):
         if not has_number(row):
             subjects = by_reason.setdefault(row.reason.removeprefix(f"{NOT_ESTIMABLE}: "), [])
             if name(row) not in subjects:
@@ -475,7 +478,7 @@ def influence_sentence(data: ReportData, table: pd.DataFrame, what: str) -> str:
 def site_table(data: ReportData, table: pd.DataFrame, id: str, caption: str, label: str) -> Table:
     """Return one estimate by site, the pooled row last."""
     rows, emphasised = [], set()
-    for row in pd.concat([site_rows(table), pooled_rows(table)]).itertuples():
+    for row in tuples(pd.concat([site_rows(table), pooled_rows(table)])):
         if row.site == POOLED:
             emphasised.add(len(rows))
         rows.append((Cell(data.labels.get(row.site, row.site)), *estimate_cells(data, row)))

@@ -59,7 +59,7 @@ def build(data: ReportData) -> Chapter:
 def contrast_row(table: pd.DataFrame, phase: str, data: ReportData) -> Any:
     """Return the pooled contrast of components in a phase; None where there is none."""
     label = components.contrast_label(data.options["questions"][QUESTION]["contrast"])
-    return next(common.pooled_rows(table, phase=phase, contrast=label).itertuples(), None)
+    return next(common.tuples(common.pooled_rows(table, phase=phase, contrast=label)), None)
 
 
 def row_name(row: Any) -> str:
@@ -90,7 +90,7 @@ def findings(data: ReportData, tables: dict[str, pd.DataFrame], lead: Any) -> tu
     """Return what was found, in sentences."""
     told = [contrast_sentence(data, lead)] if lead is not None and common.has_number(lead) else []
     for phase in components.phases(data.options):
-        own = [row for row in common.pooled_rows(tables["dominance"], phase=phase).itertuples() if common.has_number(row)]
+        own = [row for row in common.tuples(common.pooled_rows(tables["dominance"], phase=phase)) if common.has_number(row)]
         parts = [row for row in own if row.quantity == components.DOMINANCE and row.component]
         shared = [row.estimate for row in own if row.quantity == components.OTHERS]
         whole = next((row for row in own if row.quantity == components.TOGETHER), None)
@@ -104,7 +104,7 @@ def findings(data: ReportData, tables: dict[str, pd.DataFrame], lead: Any) -> tu
         )
     changed = [
         (f"{row.component}, {row.contrast.replace(' - ', ' minus ')}", row)
-        for row in common.pooled_rows(tables["by_phase"], topic=components.OUTCOME, estimate_type="correlation_contrast").itertuples()
+        for row in common.tuples(common.pooled_rows(tables["by_phase"], topic=components.OUTCOME, estimate_type="correlation_contrast"))
         if " - " not in row.component
     ]
     told.append(types_sentence(data, tables["by_phase"]))
@@ -114,14 +114,14 @@ def findings(data: ReportData, tables: dict[str, pd.DataFrame], lead: Any) -> tu
 
 def types_sentence(data: ReportData, table: pd.DataFrame) -> str:
     """Return how both types of helping alliance go with the outcome in each phase; empty where no two sites have them."""
-    rows = common.pooled_rows(table, topic=components.TYPE, contrast="").itertuples()
+    rows = common.tuples(common.pooled_rows(table, topic=components.TYPE, contrast=""))
     named = [(f"{TYPES.get(row.component, row.component)}, {row.phase}", row) for row in rows]
     return common.contrast_list(data, "Types of helping alliance and the outcome (r given intake)", named)
 
 
 def dominance_table(data: ReportData, table: pd.DataFrame) -> Table:
     """Return shares of the outcome variance that components bring, pooled, by phase."""
-    rows = list(common.pooled_rows(table).itertuples())
+    rows = list(common.tuples(common.pooled_rows(table)))
     return Table(
         id="components-dominance",
         caption="Shares of the outcome variance that components bring beyond intake (general dominance), over all sites",
@@ -152,7 +152,7 @@ def dominance_table(data: ReportData, table: pd.DataFrame) -> Table:
 
 def phase_table(data: ReportData, table: pd.DataFrame) -> Table:
     """Return components by phase with the outcome, and their level."""
-    rows = [row for row in common.pooled_rows(table).itertuples() if row.topic != components.CONDITION and _told(row)]
+    rows = [row for row in common.tuples(common.pooled_rows(table)) if row.topic != components.CONDITION and _told(row)]
     return Table(
         id="components-by-phase",
         caption="Components by phase, over all sites, on the same clients",
@@ -174,7 +174,7 @@ def condition_table(data: ReportData, table: pd.DataFrame) -> Table:
     own = common.pooled_rows(table, topic=components.CONDITION, contrast="")
     rows = []
     for (condition, component), group in common.rows_by(own, ["condition", "component"]):
-        of_phase = {row.phase: row for row in group.itertuples()}
+        of_phase = {row.phase: row for row in common.tuples(group)}
         cells = [Cell(common.words(condition)), Cell(common.words(component))]
         for phase in phases:
             row = of_phase.get(phase)

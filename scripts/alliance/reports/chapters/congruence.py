@@ -107,7 +107,7 @@ def surfaces(data: ReportData) -> Iterator[tuple[str, str]]:
 
 def one_row(table: pd.DataFrame, **keys: str) -> Any:
     """Return the pooled row with the given keys, the one with a number first; None where there is none."""
-    rows = list(common.pooled_rows(table, **keys).itertuples())
+    rows = list(common.tuples(common.pooled_rows(table, **keys)))
     return next((row for row in rows if common.has_number(row)), rows[0] if rows else None)
 
 
@@ -208,13 +208,15 @@ def tracking_sentence(data: ReportData, table: pd.DataFrame) -> str:
 def scale_sentence(data: ReportData, table: pd.DataFrame) -> str:
     """Return whether some parts of the alliance are followed better than others."""
     rows = common.pooled_rows(table, estimate_type="tracking_contrast", term="tracking within clients")
-    named = [(row.contrast.replace(" - ", " minus "), row) for row in rows[rows["contrast"].str.count("tracking") == 0].itertuples()]
+    named = [(row.contrast.replace(" - ", " minus "), row) for row in common.tuples(rows[rows["contrast"].str.count("tracking") == 0])]
     return common.contrast_list(data, "Ups and downs are followed better in one part of the alliance than in another by", named)
 
 
 def moderator_sentence(data: ReportData, table: pd.DataFrame) -> str:
     """Return which moderators change bias or tracking."""
-    rows = [row for row in common.pooled_rows(table).itertuples() if row.moderator and common.has_number(row) and numbers.known(row.ci_low)]
+    rows = [
+        row for row in common.tuples(common.pooled_rows(table)) if row.moderator and common.has_number(row) and numbers.known(row.ci_low)
+    ]
     if not rows:
         return ""
     clear = [row for row in rows if row.ci_low > 0 or row.ci_high < 0]
@@ -233,7 +235,7 @@ def partner_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
     """Return whose rating predicts what: a sentence an outcome where an interval leaves out zero, one for all others."""
     told, open_ones = [], []
     for (explained, whose, part), rows in common.rows_by(common.pooled_rows(table), ("explained", "explained_rater", "part")):
-        found = {row.effect: row for row in rows.itertuples()}
+        found = {row.effect: row for row in common.tuples(rows)}
         own, other = found.get("actor"), found.get("partner")
         if own is None or other is None or not (common.has_number(own) and common.has_number(other)):
             continue
@@ -278,13 +280,13 @@ def surface_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
     told, undecided = [], []
     for name, part in surfaces(data):
         rows = chosen(data, table, name, part)
-        row = next(iter(common.select(rows, term="verdict").itertuples()), None)
+        row = next(iter(common.tuples(common.select(rows, term="verdict"))), None)
         if row is None:
             continue
         if row.decision == "undecided":
             undecided.append(label(data, name, part))
             continue
-        fall = next(iter(common.select(rows, term="a4" if row.kind == "congruence" else "a2", index="").itertuples()), None)
+        fall = next(iter(common.tuples(common.select(rows, term="a4" if row.kind == "congruence" else "a2", index=""))), None)
         parts = []
         if fall is not None:
             parts.append(
@@ -374,7 +376,7 @@ def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
     for place, scale in enumerate(section["scales"]):
         for statistic in every if not place else (every[0], every[2]):
             keys = {"instrument_scale": scale, "window": section["windows"][0], "statistic": statistic}
-            for row in common.pooled_rows(agreement, instrument=PREFERRED, **keys).itertuples():
+            for row in common.tuples(common.pooled_rows(agreement, instrument=PREFERRED, **keys)):
                 name = words.get(statistic, f"{statistic} (SD)" if "limit" in statistic else statistic)
                 rows.append((Cell(common.words(scale)), Cell(common.words(name)), *short_cells(data, row)))
         if not place:
@@ -402,7 +404,7 @@ def tracking_table(data: ReportData, table: pd.DataFrame) -> Table:
     rows = []
     first, second = raters(data)
     order = [*data.options["questions"][QUESTION]["scales"], ""]
-    shown = own[own["headline"].eq("yes") | within].itertuples()
+    shown = common.tuples(own[own["headline"].eq("yes") | within])
     for row in sorted(shown, key=lambda row: (order.index(row.instrument_scale), bool(row.contrast), list(TERMS).index(row.term))):
         about = common.words(row.instrument_scale) if row.instrument_scale else row.contrast.replace(" - ", " minus ")
         what = row.contrast.replace(" - ", " minus ") if row.instrument_scale and row.contrast else TERMS[row.term]
@@ -423,7 +425,7 @@ def moderator_table(data: ReportData, table: pd.DataFrame) -> Table:
     own = common.pooled_rows(table)
     rows = []
     for (moderator,), found in common.rows_by(own[own["moderator"].ne("")], ("moderator",)):
-        bias, tracking = (next(iter(common.select(found, term=term).itertuples()), None) for term in ("bias", "tracking within clients"))
+        bias, tracking = (next(iter(common.tuples(common.select(found, term=term))), None) for term in ("bias", "tracking within clients"))
         counted = bias if bias is not None else tracking
         said = dict.fromkeys(common.remark(row) for row in (bias, tracking) if row is not None and common.remark(row))
         cells = (value(data, bias), value(data, tracking), common.count_cell(counted.n_sites), common.count_cell(counted.n_clients))
@@ -443,7 +445,7 @@ def partner_table(data: ReportData, table: pd.DataFrame) -> Table:
     """Return actor and partner effects pooled: a row an outcome and level."""
     rows = []
     for (explained, whose, part), found in common.rows_by(common.pooled_rows(table), ("explained", "explained_rater", "part")):
-        of = {row.effect: row for row in found.itertuples()}
+        of = {row.effect: row for row in common.tuples(found)}
         counted = of["actor"]
         cells = [value(data, of.get(effect)) for effect in EFFECTS]
         about = f"{common.words(explained)} ({whose})"
@@ -466,7 +468,7 @@ def maps(data: ReportData, table: pd.DataFrame) -> list[Figure]:
     drawn = []
     for name, part in surfaces(data):
         figure = surface_figure(data, table, name, part)
-        verdict = next(iter(common.select(chosen(data, table, name, part), term="verdict").itertuples()), None)
+        verdict = next(iter(common.tuples(common.select(chosen(data, table, name, part), term="verdict"))), None)
         if figure is not None and verdict is not None:
             drawn.append((verdict.decision not in ("supported", "compatible"), len(drawn), figure))
     return [min(drawn)[2]] if drawn else []
@@ -475,8 +477,8 @@ def maps(data: ReportData, table: pd.DataFrame) -> list[Figure]:
 def surface_figure(data: ReportData, table: pd.DataFrame, name: str, part: str) -> Figure | None:
     """Return one surface seen from above; None where it was not estimated or where its data lie is not known."""
     rows = chosen(data, table, name, part)
-    known = {row.term: row.estimate for row in rows[rows["index"].eq("")].itertuples()}
-    region = {row.term: row.estimate for row in common.pooled_rows(table, surface=name, part=part).itertuples() if common.has_number(row)}
+    known = {row.term: row.estimate for row in common.tuples(rows[rows["index"].eq("")])}
+    region = {row.term: row.estimate for row in common.tuples(common.pooled_rows(table, surface=name, part=part)) if common.has_number(row)}
     places = ("x_mean", "y_mean", "x_sd", "y_sd", "xy_correlation")
     if not all(f"b{place}" in known for place in range(1, 6)) or not all(place in region for place in places):
         return None
@@ -489,7 +491,7 @@ def surface_figure(data: ReportData, table: pd.DataFrame, name: str, part: str) 
     outcome = {"dropout": "Log odds of staying in treatment", "alliance": "Early alliance (SD)"}.get(
         content["outcome"], f"{common.words(content['outcome'])} (SD)"
     )
-    verdict = next(iter(common.select(rows, term="verdict").itertuples()), None)
+    verdict = next(iter(common.tuples(common.select(rows, term="verdict"))), None)
     curved = verdict is not None and not flat(verdict)
     ridge = (known["p10"], known["p11"]) if curved and "p10" in known and "p11" in known else None
     told = f"The surface {VERDICTS[verdict.decision]} {CLAIMS[content['kind']]}." if verdict is not None else ""
@@ -535,9 +537,9 @@ def surface_table(data: ReportData, table: pd.DataFrame) -> Table:
     rows = []
     for name, part in surfaces(data):
         own = chosen(data, table, name, part)
-        verdict = next(iter(common.select(own, term="verdict").itertuples()), None)
+        verdict = next(iter(common.tuples(common.select(own, term="verdict"))), None)
         if verdict is None:
-            reasons = [row.reason for row in common.pooled_rows(table, surface=name, part=part, term="verdict").itertuples()]
+            reasons = [row.reason for row in common.tuples(common.pooled_rows(table, surface=name, part=part, term="verdict"))]
             said = brief(reasons[0].removeprefix("not estimable: "), common.REMARK_CHARACTERS) if reasons else "not estimated"
             rows.append((Cell(label(data, name, part)), Cell(f"Not estimable: {said}"), *(Cell(numbers.UNKNOWN, ""),) * 6))
             continue
@@ -546,7 +548,7 @@ def surface_table(data: ReportData, table: pd.DataFrame) -> Table:
         )
         cells = [Cell(label(data, name, part)), Cell(claim)]
         for term in ("a1", "a2", "a3", "a4"):
-            row = next(iter(common.select(own, term=term, index="").itertuples()), None)
+            row = next(iter(common.tuples(common.select(own, term=term, index=""))), None)
             shown = f"{numbers.decimal(row.estimate, data.decimals)} {common.interval_text(row, data.decimals)}" if row else numbers.UNKNOWN
             cells.append(number_cell(shown, row.estimate if row else None))
         cells += [common.count_cell(verdict.n_clients), Cell("rows of all sites" if verdict.method == ONE_STAGE else "pooled")]
@@ -574,7 +576,7 @@ def condition_words(data: ReportData, row: Any) -> str:
 def reliability_words(data: ReportData, table: pd.DataFrame, name: str, part: str) -> str:
     """Return how reliable both ratings, their squares and their product are, and which are low."""
     rows = common.pooled_rows(table, surface=name, part=part, index="reliability")
-    found = {row.term: row for row in rows.itertuples() if common.has_number(row)}
+    found = {row.term: row for row in common.tuples(rows) if common.has_number(row)}
     if not found:
         return "not known: needs answers to items"
     words = {"b1": "x", "b2": "y", "b3": "x²", "b4": "x y", "b5": "y²"}
@@ -592,10 +594,10 @@ def details(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Fold]:
     rows = []
     for name, part in surfaces(data):
         own = chosen(data, table, name, part)
-        told = [numbers.typeset(condition_words(data, row)) for row in common.select(own, index="condition").itertuples()]
+        told = [numbers.typeset(condition_words(data, row)) for row in common.tuples(common.select(own, index="condition"))]
         weights = common.pooled_rows(table, surface=name, part=part, index="weight")
         best = weights[weights["status"].isin(["estimated", "flagged"])].sort_values("estimate", ascending=False, kind="stable").head(3)
-        models = "; ".join(f"{row.term} {numbers.bounded(row.estimate, data.decimals)}" for row in best.itertuples())
+        models = "; ".join(f"{row.term} {numbers.bounded(row.estimate, data.decimals)}" for row in common.tuples(best))
         if told:
             cells = (Cell("; ".join(told)), Cell(reliability_words(data, table, name, part)), Cell(models or numbers.UNKNOWN, models))
             rows.append((Cell(label(data, name, part)), *cells))
@@ -639,7 +641,7 @@ def missing(data: ReportData, tables: dict[str, pd.DataFrame]) -> tuple[str, ...
     surface = tables["response_surface"]
     lacking = [(name, part) for name, part in surfaces(data) if chosen(data, surface, name, part).empty]
     for name, part in lacking:
-        rows = list(common.pooled_rows(surface, surface=name, part=part, term="verdict").itertuples())
+        rows = list(common.tuples(common.pooled_rows(surface, surface=name, part=part, term="verdict")))
         if rows:
             told.append(f"{label(data, name, part)}: {rows[0].reason.removeprefix('not estimable: ')}.".replace("..", "."))
     return tuple(told)

@@ -64,7 +64,7 @@ def build(data: ReportData) -> Chapter:
 
 def pooled(table: pd.DataFrame, **keys: str) -> Any:
     """Return the pooled row of some keys: that of the sites' estimates, else of all rows at once; None where there is none."""
-    rows = sorted(common.pooled_rows(table, **keys).itertuples(), key=lambda row: (not common.has_number(row), row.method == "one_stage"))
+    rows = sorted(common.tuples(common.pooled_rows(table, **keys)), key=lambda row: (not common.has_number(row), row.method == "one_stage"))
     return rows[0] if rows else None
 
 
@@ -93,7 +93,7 @@ def published_name(row: Any, rater: str) -> str:
 def shown(data: ReportData, table: pd.DataFrame) -> list[Any]:
     """Return the pooled rows for a table: all of the main rater, those with a number of the others."""
     rater = data.options["alliance"]["rater"]
-    return [row for row in common.pooled_rows(table).itertuples() if row.alliance_rater == rater or common.has_number(row)]
+    return [row for row in common.tuples(common.pooled_rows(table)) if row.alliance_rater == rater or common.has_number(row)]
 
 
 def slope_sentence(data: ReportData, row: Any) -> str:
@@ -188,7 +188,9 @@ def bend_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
 def peak_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
     """Return whether clients peak at one of the first sessions more often than chance lets expect."""
     test = pooled(table, alliance_rater=rater, statistic=series.EXCHANGEABLE)
-    rows = [row for row in common.pooled_rows(table, alliance_rater=rater, statistic=series.PEAKING).itertuples() if common.has_number(row)]
+    rows = [
+        row for row in common.tuples(common.pooled_rows(table, alliance_rater=rater, statistic=series.PEAKING)) if common.has_number(row)
+    ]
     if test is None or not common.has_number(test) or not rows:
         return ""
     first, last = data.options["questions"][QUESTION]["peak_sessions"]
@@ -210,7 +212,9 @@ def lasting_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
     """Return how much a client's alliance moves from session to session, and what single ratings are worth."""
     step, lasting = (pooled(table, alliance_rater=rater, statistic=name) for name in (series.STEP, series.CORRELATION))
     reliable = [
-        row for row in common.pooled_rows(table, alliance_rater=rater, statistic=series.RELIABILITY).itertuples() if common.has_number(row)
+        row
+        for row in common.tuples(common.pooled_rows(table, alliance_rater=rater, statistic=series.RELIABILITY))
+        if common.has_number(row)
     ]
     parts = []
     if step is not None and common.has_number(step):
@@ -257,7 +261,7 @@ def curve_figure(data: ReportData, table: pd.DataFrame, rater: str) -> list[Figu
     own = {
         name: {
             int(row.session): row
-            for row in common.pooled_rows(table, alliance_rater=rater, growth_model=growth.CURVE, term=name).itertuples()
+            for row in common.tuples(common.pooled_rows(table, alliance_rater=rater, growth_model=growth.CURVE, term=name))
             if common.has_number(row)
         }
         for name in (growth.MEAN, growth.SPREAD)
@@ -370,7 +374,7 @@ def peak_table(data: ReportData, table: pd.DataFrame) -> Table:
 def peak_told(data: ReportData, table: pd.DataFrame, rater: str) -> tuple[str, ...]:
     """Return at which session the mean of the same clients is highest."""
     rows = [
-        row for row in common.pooled_rows(table, alliance_rater=rater, statistic=series.DEPARTURE).itertuples() if common.has_number(row)
+        row for row in common.tuples(common.pooled_rows(table, alliance_rater=rater, statistic=series.DEPARTURE)) if common.has_number(row)
     ]
     if not rows:
         return ()
@@ -384,7 +388,7 @@ def peak_told(data: ReportData, table: pd.DataFrame, rater: str) -> tuple[str, .
 def variability_table(data: ReportData, table: pd.DataFrame) -> Table:
     """Return the pooled measures of variability."""
     return _table(
-        data, "course-variability", "How much the alliance of single clients varies", list(common.pooled_rows(table).itertuples())
+        data, "course-variability", "How much the alliance of single clients varies", list(common.tuples(common.pooled_rows(table)))
     )
 
 

@@ -86,7 +86,7 @@ def main(data: ReportData) -> dict[str, str]:
 def preferred(table: pd.DataFrame, **keys: str) -> Any:
     """Return the pooled row of some keys: that of most sites, of the sites' estimates rather than of all rows at once where both have as
     many; None where there is none."""
-    rows = list(common.pooled_rows(table, **keys).itertuples())
+    rows = list(common.tuples(common.pooled_rows(table, **keys)))
     rows.sort(key=lambda row: (not common.has_number(row), -_sites(row), row.method == ONE_STAGE))
     return rows[0] if rows else None
 
@@ -109,7 +109,7 @@ def whole(table: pd.DataFrame, row: Any, **keys: str) -> str:
     """Return in words that a row is of all rows in one model, since fewer sites could be pooled; empty where it is not."""
     if row is None or row.method != ONE_STAGE:
         return ""
-    pooled = [one for one in common.pooled_rows(table, **keys).itertuples() if one.method != ONE_STAGE]
+    pooled = [one for one in common.tuples(common.pooled_rows(table, **keys)) if one.method != ONE_STAGE]
     few = max((int(_sites(one)) for one in pooled), default=0)
     return (
         f"one model of the rows of {common.plural(row.n_sites, 'site')}; only {few} could be fitted alone and pooled"
@@ -173,8 +173,8 @@ def risk_sentence(data: ReportData, hazard: pd.DataFrame) -> str:
     parts = []
     for session in sorted({int(one) for one in pooled["session"].dropna()}):
         own = pooled[pooled["session"] == session]
-        levels = {row.term: row for row in own[own["estimate_type"] == "cumulative_risk"].itertuples() if common.has_number(row)}
-        gap = next((row for row in own[own["estimate_type"] == "risk_difference"].itertuples() if common.has_number(row)), None)
+        levels = {row.term: row for row in common.tuples(own[own["estimate_type"] == "cumulative_risk"]) if common.has_number(row)}
+        gap = next((row for row in common.tuples(own[own["estimate_type"] == "risk_difference"]) if common.has_number(row)), None)
         if gap is None or len(levels) < 2:
             continue
         strong, weak = (next(row for term, row in levels.items() if sign in term) for sign in ("+", "-"))
@@ -278,10 +278,10 @@ def definition_sentence(data: ReportData, definitions: pd.DataFrame) -> str:
     """Return how many dropped out by each definition, and how far definitions agree."""
     shares = [
         f"{definition_name(row.definition)} {common.estimate_text(row, 0)}"
-        for row in common.pooled_rows(definitions, estimate_type="share").itertuples()
+        for row in common.tuples(common.pooled_rows(definitions, estimate_type="share"))
         if common.has_number(row)
     ]
-    agreed = [row.estimate for row in common.pooled_rows(definitions, estimate_type="kappa").itertuples() if common.has_number(row)]
+    agreed = [row.estimate for row in common.tuples(common.pooled_rows(definitions, estimate_type="kappa")) if common.has_number(row)]
     if not shares:
         return ""
     text = f"By definition, {listed(shares)} of the clients dropped out"
@@ -332,7 +332,7 @@ def risk_figure(data: ReportData, survival: pd.DataFrame) -> list[Figure]:
                     number_cell(numbers.percent(row.estimate), row.estimate),
                     number_cell(common.interval_text(row, 0), row.ci_low),
                 )
-                for row in own.itertuples()
+                for row in common.tuples(own)
                 if row.session == 1 or row.session % 5 == 0
             ]
     if len(curves) < 2:
@@ -377,9 +377,9 @@ def site_forest(data: ReportData, hazard: pd.DataFrame) -> list[Figure]:
         ForestRow(data.labels.get(row.site, row.site), row.estimate, row.ci_low, row.ci_high, weight=events(row))
         if common.has_number(row)
         else ForestRow(data.labels.get(row.site, row.site))
-        for row in common.site_rows(chosen).sort_values("site", kind="stable").itertuples()
+        for row in common.tuples(common.site_rows(chosen).sort_values("site", kind="stable"))
     ]
-    for row in common.pooled_rows(chosen).itertuples():
+    for row in common.tuples(common.pooled_rows(chosen)):
         if row.method == ONE_STAGE:
             rows.append(common.pooled_forest_row(row, "All rows in one model"))
         else:
@@ -453,7 +453,7 @@ def model_table(data: ReportData, hazard: pd.DataFrame) -> Table:
     order = [*MODELS, "combination"]
     rows, emphasised = [], set()
     shown = sorted(
-        (row for row in chosen.itertuples() if common.has_number(row)),
+        (row for row in common.tuples(chosen) if common.has_number(row)),
         key=lambda row: (
             order.index(row.hazard_model.partition(":")[0]),
             row.estimate_type in ("cumulative_risk", "risk_difference"),
@@ -552,12 +552,12 @@ def calibration_blocks(data: ReportData, calibration: pd.DataFrame) -> list[Fold
     pooled = common.pooled_rows(calibration, estimate_type="cumulative_risk")
     dots, session = [], 0
     for (group,), own in common.rows_by(pooled.sort_values("group", key=lambda names: pd.to_numeric(names)), ("group",)):
-        rows = {row.statistic: row for row in own.itertuples() if common.has_number(row)}
+        rows = {row.statistic: row for row in common.tuples(own) if common.has_number(row)}
         if group and len(rows) == 2:
             seen = rows["observed"]
             session = int(seen.session)
             dots.append((Dot(rows["predicted"].estimate, seen.estimate, seen.ci_low, seen.ci_high), seen, group))
-    overall = [row for row in common.pooled_rows(calibration).itertuples() if row.estimate_type != "cumulative_risk"]
+    overall = [row for row in common.tuples(common.pooled_rows(calibration)) if row.estimate_type != "cumulative_risk"]
     table = Table(
         id="dropout-calibration-table",
         caption="Calibration of the hazard model of the first-session alliance",

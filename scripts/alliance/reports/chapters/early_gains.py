@@ -89,7 +89,7 @@ def main_window(data: ReportData) -> str:
 def decisive(hypotheses: pd.DataFrame) -> list[Any]:
     """Return the pooled rows that decide on a hypothesis, in the order of the hypotheses."""
     pooled = common.pooled_rows(hypotheses)
-    return list(pooled[pooled["decision"] != ""].sort_values("hypothesis", kind="stable").itertuples())
+    return list(common.tuples(pooled[pooled["decision"] != ""].sort_values("hypothesis", kind="stable")))
 
 
 def test_name(row: Any) -> str:
@@ -240,7 +240,7 @@ def partial_name(row: Any) -> str:
 
 def partial_rows(partial: pd.DataFrame, kind: str) -> list[Any]:
     """Return the pooled rows of one kind of estimate."""
-    return list(common.pooled_rows(partial, estimate_type=kind).itertuples())
+    return list(common.tuples(common.pooled_rows(partial, estimate_type=kind)))
 
 
 def partial_table(data: ReportData, partial: pd.DataFrame) -> Table:
@@ -296,7 +296,7 @@ def hypothesis_table(data: ReportData, hypotheses: pd.DataFrame) -> Table:
             Cell(SAYS.get(row.decision, row.decision)),
             *common.estimate_cells(data, row, decimals=decimals(data, row)),
         )
-        for row in common.pooled_rows(hypotheses).sort_values(["hypothesis", "statistic", "group"], kind="stable").itertuples()
+        for row in common.tuples(common.pooled_rows(hypotheses).sort_values(["hypothesis", "statistic", "group"], kind="stable"))
     )
     return Table(
         id="early-gains-hypotheses",
@@ -324,7 +324,7 @@ def benchmark_name(data: ReportData, table: str, row: Any) -> str:
 
 def sudden_sentences(data: ReportData, table: pd.DataFrame) -> tuple[str, ...]:
     """Return how common sudden gains are, and how the alliance stands around them."""
-    found = {(row.shift, row.statistic): row for row in common.pooled_rows(table).itertuples() if common.has_number(row)}
+    found = {(row.shift, row.statistic): row for row in common.tuples(common.pooled_rows(table)) if common.has_number(row)}
     told = []
     one = found.get(("gain", "clients with one"))
     if one is not None:
@@ -344,7 +344,7 @@ def sudden_sentences(data: ReportData, table: pd.DataFrame) -> tuple[str, ...]:
 
 def sudden_table(data: ReportData, table: pd.DataFrame) -> Table:
     """Return sudden gains and losses, and the alliance around sudden gains."""
-    found = {(row.shift, row.statistic): row for row in common.pooled_rows(table).itertuples()}
+    found = {(row.shift, row.statistic): row for row in common.tuples(common.pooled_rows(table))}
     order = [*(key for key in SUDDEN if key in found), *(key for key in found if key not in SUDDEN)]
     rows = tuple((Cell(SUDDEN.get(key, " ".join(key))), *common.estimate_cells(data, found[key])) for key in order)
     return Table(
@@ -365,7 +365,7 @@ def rules(table: pd.DataFrame) -> str:
 
 def change_sentences(data: ReportData, table: pd.DataFrame) -> tuple[str, ...]:
     """Return how many clients recovered and became worse, by each denominator."""
-    found = {(row.denominator, row.category): row for row in common.pooled_rows(table).itertuples() if common.has_number(row)}
+    found = {(row.denominator, row.category): row for row in common.tuples(common.pooled_rows(table)) if common.has_number(row)}
     told = []
     for category in ("recovered", "deteriorated"):
         shown = [
@@ -380,7 +380,7 @@ def change_sentences(data: ReportData, table: pd.DataFrame) -> tuple[str, ...]:
 
 def change_table(data: ReportData, table: pd.DataFrame) -> Table:
     """Return the share of every category of change by every denominator."""
-    found = {(row.denominator, row.category): row for row in common.pooled_rows(table).itertuples()}
+    found = {(row.denominator, row.category): row for row in common.tuples(common.pooled_rows(table))}
     shown = [name for name in CATEGORIES if any(category == name for _, category in found)]
     rows = []
     for denominator, label in DENOMINATORS.items():

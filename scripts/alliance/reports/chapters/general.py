@@ -49,7 +49,7 @@ def _table(data: ReportData, question: str, name: str, table: pd.DataFrame) -> T
             *(Cell(str(getattr(row, key)) if pd.notna(getattr(row, key)) else "") for key in own),
             *common.estimate_cells(data, row, pooled="i2" in table),
         )
-        for row in chosen.itertuples()
+        for row in common.tuples(chosen)
     )
     columns = (
         Column("Estimate"),

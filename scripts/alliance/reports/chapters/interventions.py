@@ -114,7 +114,7 @@ def rater(data: ReportData) -> str:
 
 def first_row(table: pd.DataFrame, **keys: str) -> Any:
     """Return the pooled row with the given keys, the one with a number first; None where there is none."""
-    rows = list(common.pooled_rows(table, **keys).itertuples())
+    rows = list(common.tuples(common.pooled_rows(table, **keys)))
     return next((row for row in rows if common.has_number(row)), rows[0] if rows else None)
 
 
@@ -207,7 +207,7 @@ def back_row(data: ReportData, events: pd.DataFrame, event: str) -> Any:
 def accuracy_sentence(data: ReportData, events: pd.DataFrame) -> str:
     """Return what accuracy of the kinds of interpretation brings."""
     rows = common.pooled_rows(events, topic="accuracy", alliance_rater=rater(data))
-    named = [(event_name(data, row.event), row) for row in rows.itertuples() if known(row)]
+    named = [(event_name(data, row.event), row) for row in common.tuples(rows) if known(row)]
     if not named:
         return ""
     told = "; ".join(f"{name.lower()} {shown(data, row)}" for name, row in named)
@@ -236,7 +236,7 @@ def curve_sentence(data: ReportData, curves: pd.DataFrame, part: str) -> str:
 
 def transition(data: ReportData, table: pd.DataFrame, **keys: str) -> Any:
     """Return a pooled row of transitions; of the logit models that over the rows of all sites, where there is one."""
-    rows = [row for row in common.pooled_rows(table, alliance_rater=rater(data), **keys).itertuples() if common.has_number(row)]
+    rows = [row for row in common.tuples(common.pooled_rows(table, alliance_rater=rater(data), **keys)) if common.has_number(row)]
     whole = [row for row in rows if row.method == ONE_STAGE]
     return (whole or rows or [None])[0]
 
@@ -445,7 +445,7 @@ def transition_table(data: ReportData, table: pd.DataFrame) -> Table:
     rows = []
     chosen = common.pooled_rows(table, alliance_rater=rater(data))
     chosen = chosen[chosen["model"].eq("counted") & chosen["estimate_type"].eq("odds_ratio")]
-    for row in chosen.itertuples():
+    for row in common.tuples(chosen):
         keys = {"topic": row.topic, "after": row.after, "response": row.response}
         names = ("low", "high") if row.topic == "after_event" else tuple(reversed(row.group.split(" - ")))
         shares = [transition(data, table, group=name, estimate_type="share", **keys) for name in names]
@@ -490,7 +490,7 @@ def details(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Fold]:
     events = common.pooled_rows(tables["events"], alliance_rater=rater(data))
     rows = tuple(
         (Cell(name), number(data, row), common.count_cell(row.n_sites), common.count_cell(row.n_clients))
-        for row in events.itertuples()
+        for row in common.tuples(events)
         for name in (_dependence(data, row),)
         if name and common.has_number(row)
     )

@@ -113,7 +113,7 @@ def contrast_sentences(data: ReportData) -> list[str]:
     scales of homogeneous instruments hang together more."""
     summary = common.pooled_rows(common.table_of(data, QUESTION, "overlap_summary"))
     sentences = []
-    for row in with_number(common.select(summary, estimate_type="r_squared_contrast")).itertuples():
+    for row in common.tuples(with_number(common.select(summary, estimate_type="r_squared_contrast"))):
         if row.pairs_kind == "parallel - non_parallel":
             who = "" if row.rater == "all" else f" rated by the {row.rater}"
             means = [overlap_rows(data, row.level, row.rater, kind).get("mean") for kind in ("parallel", "non_parallel")]
@@ -131,7 +131,7 @@ def contrast_sentences(data: ReportData) -> list[str]:
         ends = f"{data.level} CI [{numbers.points(row.ci_low)}, {numbers.points(row.ci_high)}]"
         sentences.append(f"{what}: difference of mean shared variance {numbers.points(row.estimate)}, {ends}; {verdict}.")
     chosen = approach_rows(common.select(summary, approach=APPROACHES, estimate_type="correlation_contrast"))
-    named = [(row.rater if row.rater != "all" else "all raters", row) for row in chosen.itertuples()]
+    named = [(row.rater if row.rater != "all" else "all raters", row) for row in common.tuples(chosen)]
     lead = "Mean correlation of the scales of one instrument, homogeneous minus blended instruments"
     told = common.contrast_list(data, lead, named)
     limit = " Below zero, the scales of blended instruments correlate more. Approaches differ in instruments and raters too."
@@ -180,7 +180,7 @@ def rater_sentences(data: ReportData) -> list[str]:
     estimated = with_number(rows).sort_values("estimate", kind="stable")
     if estimated.empty:
         return []
-    low, high = (next(estimated.iloc[[position]].itertuples()) for position in (0, -1))
+    low, high = (next(common.tuples(estimated.iloc[[position]])) for position in (0, -1))
     if len(estimated) == 1:
         return [f"Two raters of one instrument: {pair_label(low)}, {common.sentence_estimate(data, low, 'r')}."]
     apart = numbers.known(low.ci_high) and numbers.known(high.ci_low) and low.ci_high < high.ci_low
@@ -271,7 +271,7 @@ def within_table(data: ReportData) -> list[Table]:
     summary = pd.concat([summary[~contrasts], approach_rows(summary[contrasts])])
     rows = []
     for (instrument, approach, rater), group in common.rows_by(summary, ("instrument", "approach", "rater")):
-        found = {row.estimate_type: row for row in group.itertuples() if common.has_number(row)}
+        found = {row.estimate_type: row for row in common.tuples(group) if common.has_number(row)}
         mean = found.get("correlation_mean") or found.get("correlation_contrast")
         if mean is None:
             continue
@@ -327,7 +327,7 @@ def _extremes(data: ReportData, instrument: str, rater: str) -> tuple[str, float
         rater=rater,
         basis="pairs",
     )
-    found = {row.estimate_type: row.estimate for row in rows.itertuples() if common.has_number(row)}
+    found = {row.estimate_type: row.estimate for row in common.tuples(rows) if common.has_number(row)}
     low, high = found.get("correlation_minimum"), found.get("correlation_maximum")
     if low is None or high is None:
         return numbers.UNKNOWN, None
@@ -342,8 +342,8 @@ def maps(data: ReportData) -> list[Figure]:
 def _map(data: ReportData, level: str) -> list[Figure]:
     pooled = with_number(common.pooled_rows(pairs_of(data), level=level))
     pooled = pooled[pooled["shared_items"].ne("yes") & pooled["derived"].ne("yes")]
-    shared = list(common.select(pooled, estimate_type="r_squared").itertuples())
-    corrected = list(common.select(pooled, estimate_type="correlation_disattenuated").itertuples())
+    shared = list(common.tuples(common.select(pooled, estimate_type="r_squared")))
+    corrected = list(common.tuples(common.select(pooled, estimate_type="correlation_disattenuated")))
     seen: dict[tuple[str, str, str], int] = {}
     for row in shared:
         for one in _measures(row):
@@ -420,10 +420,10 @@ def pair_table(data: ReportData, level: str, comparison: str, caption: str) -> T
     """Return the pooled correlations of the pairs of one level and comparison, with the variance they share."""
     chosen = common.pooled_rows(pairs_of(data), level=level, comparison=comparison)
     found = {
-        kind: {_pair(row): row for row in common.select(chosen, estimate_type=kind).itertuples()}
+        kind: {_pair(row): row for row in common.tuples(common.select(chosen, estimate_type=kind))}
         for kind in ("r_squared", "correlation_disattenuated", "htmt")
     }
-    ordered = sorted(with_number(common.select(chosen, estimate_type="correlation")).itertuples(), key=lambda row: -int(row.n_sites))
+    ordered = sorted(common.tuples(with_number(common.select(chosen, estimate_type="correlation"))), key=lambda row: -int(row.n_sites))
     rows = []
     for row in ordered[:MOST_ROWS]:
         cells = common.estimate_cells(data, row)
@@ -491,7 +491,7 @@ def content(data: ReportData) -> Blocks:
     instruments = list(dict.fromkeys(matrix["instrument"]))
     rows, emphasised = [], set()
     for (construct,), group in common.rows_by(matrix, ("construct",)):
-        first = next(group.itertuples())
+        first = next(common.tuples(group))
         if first.core:
             emphasised.add(len(rows))
         by_instrument = {key: own for (key,), own in common.rows_by(group, ("instrument",))}
@@ -520,7 +520,7 @@ def content(data: ReportData) -> Blocks:
 def _scales(rows: pd.DataFrame | None) -> str:
     if rows is None:
         return numbers.UNKNOWN
-    return ", ".join((row.scale.replace("_", " ") or "as a whole") + ("?" if row.certainty == "low" else "") for row in rows.itertuples())
+    return ", ".join((row.scale.replace("_", " ") or "as a whole") + ("?" if row.certainty == "low" else "") for row in common.tuples(rows))
 
 
 def _has_cores(matrix: pd.DataFrame, instrument: str) -> bool:
@@ -567,11 +567,11 @@ def prediction_sentences(data: ReportData) -> list[str]:
         own = common.select(rows, comparison=comparison)
         if own.empty:
             continue
-        first = next(own.itertuples())
+        first = next(common.tuples(own))
         same = ("window", "outcome_instrument", "outcome_scale", "outcome_rater", "timepoint", "form")
         own = common.select(own, **{name: getattr(first, name) for name in same})
         by_decision: dict[str, list[str]] = {}
-        for row in own.itertuples():
+        for row in common.tuples(own):
             shown = f"{compared_name(row)} {common.estimate_text(row, data.decimals)} {common.interval_text(row, data.decimals)}"
             by_decision.setdefault(DECISIONS.get(row.decision, "not tested"), []).append(shown)
         outcome = f"{common.measure(first.outcome_instrument, first.outcome_scale)}, {first.outcome_rater}, {FORMS[first.form]}"
@@ -601,11 +601,11 @@ def prediction(data: ReportData) -> Blocks:
     pooled = common.pooled_rows(common.table_of(data, QUESTION, "predictive_contrast"))
     alone: Mapping[Any, Any] = {
         (tuple(getattr(row, key) for key in keys), row.contrast): row
-        for row in pooled.itertuples()
+        for row in common.tuples(pooled)
         if row.estimate_type != "correlation_contrast"
     }
     cells = []
-    for row in with_number(rows).head(MOST_ROWS).itertuples():
+    for row in common.tuples(with_number(rows).head(MOST_ROWS)):
         identity = tuple(getattr(row, key) for key in keys)
         estimate = common.estimate_cells(data, row)
         cells.append(
@@ -665,10 +665,10 @@ def benchmark_name(table: str, row: Any) -> str:
 def named_rows(data: ReportData) -> list[tuple[Any, str]]:
     """Return the pooled rows that these parts show, with their names."""
     correlations = common.pooled_rows(pairs_of(data), estimate_type="correlation")
-    named = [(row, pair_label(row)) for row in correlations.itertuples()]
+    named = [(row, pair_label(row)) for row in common.tuples(correlations)]
     for level, scales in LEVELS.items():
         for kind, words in KINDS.items():
             row = overlap_rows(data, level, "all", kind).get("mean")
             if row is not None:
                 named.append((row, f"Mean shared variance of {scales}" + ("" if kind == "all" else f" {words}")))
-    return named + [(row, contrast_name(row)) for row in prediction_rows(data).itertuples()]
+    return named + [(row, contrast_name(row)) for row in common.tuples(prediction_rows(data))]

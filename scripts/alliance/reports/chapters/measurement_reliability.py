@@ -136,7 +136,7 @@ def findings(data: ReportData) -> list[str]:
     rows = with_number(common.pooled_rows(of_totals(headline_rows(data))))
     if rows.empty:
         return []
-    low, high = (next(rows.loc[[at]].itertuples()) for at in (rows["estimate"].idxmin(), rows["estimate"].idxmax()))
+    low, high = (next(common.tuples(rows.loc[[at]])) for at in (rows["estimate"].idxmin(), rows["estimate"].idxmax()))
     if len(rows) == 1:
         told = f"The reliability of {scale_label(low)} is {common.sentence_estimate(data, low, symbol(low))}"
     else:
@@ -158,7 +158,7 @@ def low_sentence(data: ReportData) -> str:
     if rows.empty:
         return ""
     shown = numbers.bounded(limit, data.decimals)
-    low = [f"{scale_label(row)} ({value(data, row)})" for row in rows[rows["estimate"] < limit].itertuples()]
+    low = [f"{scale_label(row)} ({value(data, row)})" for row in common.tuples(rows[rows["estimate"] < limit])]
     if not low:
         return f"No scale is below {shown}, the limit of the configuration, pooled over sites."
     more = len(low) - common.NAMED_SUBJECTS
@@ -194,9 +194,9 @@ def dot_plot(data: ReportData) -> list[Figure]:
     summarised = sum(len(group) + 1 for group in groups) > LABELLED_ROWS
     drawn, told = [], []
     for group in groups:
-        first = next(group.itertuples())
+        first = next(common.tuples(group))
         label = f"{scale_label(first)} ({symbol(first)})"
-        pooled = next((row for row in common.pooled_rows(with_number(group)).itertuples()), None)
+        pooled = next((row for row in common.tuples(common.pooled_rows(with_number(group)))), None)
         drawn += [_summary(data, group, label)] if summarised else [ForestRow(label, kind="heading"), *common.forest_rows(data, group)]
         if pooled is not None:
             told.append(f"{label} {common.estimate_text(pooled, data.decimals)} {common.interval_text(pooled, data.decimals)}")
@@ -220,7 +220,7 @@ def _summary(data: ReportData, group: pd.DataFrame, label: str) -> ForestRow:
     """Return all sites of a group as one row: the pooled value, and between which values the middle of the sites lies."""
     sites = with_number(common.site_rows(group))["estimate"]
     spread = (float(sites.quantile(0.1)), float(sites.quantile(0.9))) if len(sites) else None
-    pooled = next((row for row in common.pooled_rows(with_number(group)).itertuples()), None)
+    pooled = next((row for row in common.tuples(common.pooled_rows(with_number(group)))), None)
     if pooled is None:
         return ForestRow(label, kind="heading", spread=spread)
     return ForestRow(label, pooled.estimate, pooled.ci_low, pooled.ci_high, kind="pooled", published=pooled.published, spread=spread)
@@ -229,9 +229,9 @@ def _summary(data: ReportData, group: pd.DataFrame, label: str) -> ForestRow:
 def _site_data(data: ReportData, groups: list[pd.DataFrame], summarised: bool) -> Table:
     rows, emphasised = [], set()
     for group in groups:
-        for row in (
+        for row in common.tuples(
             common.pooled_rows(group) if summarised else pd.concat([common.site_rows(group), common.pooled_rows(group)])
-        ).itertuples():
+        ):
             if row.site == common.POOLED:
                 emphasised.add(len(rows))
             place = Cell(data.labels.get(row.site, row.site))
@@ -258,7 +258,7 @@ def scale_table(data: ReportData) -> Table:
         weakest[key] = (f"item {row['item']} ({numbers.bounded(row['estimate'], data.decimals)})", row["estimate"])
     rows = []
     for key, group in common.rows_by(in_order(pooled, data), ONE_SCALE):
-        found = {row.estimate_type: row for row in group.itertuples()}
+        found = {row.estimate_type: row for row in common.tuples(group)}
         shown = [row for kind, row in found.items() if kind in SYMBOLS]
         if not any(map(common.has_number, shown)):
             continue
@@ -339,7 +339,7 @@ def change_sentences(data: ReportData) -> list[str]:
     rows = rows[np.array(of_alliance, dtype=bool)]
     told = []
     for (instrument, rater), group in common.rows_by(rows, ("instrument", "rater")):
-        found = {row.coefficient: row for row in group.itertuples()}
+        found = {row.coefficient: row for row in common.tuples(group)}
         for change, persons in (("omega_within", "omega_of_means"), ("R_C", "R_KF")):
             if change in found and persons in found:
                 told.append(
@@ -358,7 +358,7 @@ def session_table(data: ReportData) -> list[Table]:
     if rows.empty:
         return []
     cells = tuple(
-        (Cell(scale_name(row)), Cell(row.rater), Cell(session_name(row)), *common.estimate_cells(data, row)) for row in rows.itertuples()
+        (Cell(scale_name(row)), Cell(row.rater), Cell(session_name(row)), *common.estimate_cells(data, row)) for row in common.tuples(rows)
     )
     columns = (Column("Measure"), Column("Rater"), Column("Reliability"), *common.estimate_columns(data, "Estimate"))
     return [
@@ -392,11 +392,11 @@ def rater_sentences(data: ReportData) -> list[str]:
     rows = preferred_rows(data, window=main_window(data), contrast="", estimate_type="alpha")
     agreed = common.pooled_rows(common.table_of(data, QUESTION, "interrater"), instrument=PREFERRED, headline="yes")
     for rater in RATERS:
-        own = [*common.select(rows, rater=rater).itertuples(), *common.select(agreed, rater=rater).itertuples()]
+        own = [*common.tuples(common.select(rows, rater=rater)), *common.tuples(common.select(agreed, rater=rater))]
         shown = [f"{_coefficient(row)} {value(data, row)}{_review(data, row)}" for row in own if common.has_number(row)]
         if shown:
             by_rater.append(f"{rater} {', '.join(shown)}")
-    named = [(contrast_name(row), row) for row in contrast_rows(data).itertuples()]
+    named = [(contrast_name(row), row) for row in common.tuples(contrast_rows(data))]
     sentences = [f"By rater (the first alliance instrument of the configuration at each site): {'; '.join(by_rater)}."] if by_rater else []
     return [*sentences, common.contrast_list(data, "Differences of reliability between raters of the same dyads", named)]
 
@@ -414,7 +414,7 @@ def contrast_table(data: ReportData) -> list[Table]:
     rows = contrast_rows(data)
     if rows.empty:
         return []
-    cells = tuple((Cell(contrast_name(row)), *common.estimate_cells(data, row)) for row in with_number(rows).itertuples())
+    cells = tuple((Cell(contrast_name(row)), *common.estimate_cells(data, row)) for row in common.tuples(with_number(rows)))
     return [
         Table(
             "reliability-raters",
@@ -445,7 +445,7 @@ def observers(data: ReportData) -> Blocks:
     if rows.empty:
         return []
     sentences = []
-    for row in with_number(common.select(rows, headline="yes", instrument_scale=TOTAL)).itertuples():
+    for row in common.tuples(with_number(common.select(rows, headline="yes", instrument_scale=TOTAL))):
         average = row.form.endswith(",k)")
         amount = (
             f"{numbers.decimal(row.n_raters, 1).removesuffix('.0')} raters" if numbers.known(row.n_raters) else "all raters of a session"
@@ -486,7 +486,7 @@ def _agreement_table(data: ReportData, rows: pd.DataFrame, id: str, caption: str
             number_cell(numbers.decimal(row.n_raters, 1).removesuffix(".0"), row.n_raters),
             *common.estimate_cells(data, row),
         )
-        for row in rows.itertuples()
+        for row in common.tuples(rows)
     )
     columns = (
         *(Column("Measure"), Column("Rater"), Column("Form"), Column("Definition", optional=True)),
@@ -532,12 +532,12 @@ def source_table(data: ReportData) -> list[Table]:
     if rows.empty:
         return []
     table = common.site_rows(common.table_of(data, QUESTION, "interrater"), estimate_type="generalizability")
-    orders = {(row.instrument, row.rater, row.instrument_scale, row.site, row.form): row for row in table.itertuples()}
+    orders = {(row.instrument, row.rater, row.instrument_scale, row.site, row.form): row for row in common.tuples(table)}
     cells = []
     groups = list(common.rows_by(rows, ("instrument", "rater", "instrument_scale", "site")))
     for key, group in groups[:MOST_GROUPS]:
-        found = {row.form: row for row in group.itertuples()}
-        first = next(group.itertuples())
+        found = {row.form: row for row in common.tuples(group)}
+        first = next(common.tuples(group))
         ordered = [orders.get((*key, form)) for form in GENERALIZABILITY]
         remarks = dict.fromkeys(common.remark(row) for row in (first, *ordered) if row is not None and common.remark(row))
         cells.append(
@@ -595,10 +595,10 @@ def named_rows(data: ReportData) -> list[tuple[Any, str]]:
     first = common.pooled_rows(common.select(headline_rows(data), derived_from=""))
     sessions = session_rows(data)
     sessions = sessions[sessions["headline"].eq("yes") & sessions["derived_from"].eq("")]
-    named = [(row, f"Reliability of {headline_name(row)}") for row in first.itertuples()]
-    named += [(row, f"Reliability over sessions of {scale_label(row)}, {session_name(row)}") for row in sessions.itertuples()]
-    named += [(row, contrast_name(row)) for row in contrast_rows(data).itertuples()]
-    return named + [(row, agreement_name(row)) for row in observer_rows(data).itertuples() if row.headline == "yes"]
+    named = [(row, f"Reliability of {headline_name(row)}") for row in common.tuples(first)]
+    named += [(row, f"Reliability over sessions of {scale_label(row)}, {session_name(row)}") for row in common.tuples(sessions)]
+    named += [(row, contrast_name(row)) for row in common.tuples(contrast_rows(data))]
+    return named + [(row, agreement_name(row)) for row in common.tuples(observer_rows(data)) if row.headline == "yes"]
 
 
 def benchmark_name(data: ReportData, table: str, row: Any) -> str:

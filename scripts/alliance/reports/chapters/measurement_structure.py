@@ -104,7 +104,7 @@ def fits(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return the indices of fit of every model that was fitted."""
     chosen = rows[rows["estimate_type"].eq("fit_index")].rename(columns={"index": "name"})
     found: dict[str, dict[str, Any]] = {}
-    for row in chosen.itertuples():
+    for row in common.tuples(chosen):
         found.setdefault(row.model, {})[row.name] = row
     return found
 
@@ -151,7 +151,7 @@ def same_factors(data: ReportData, group: pd.DataFrame) -> str:
     correlations = with_number(common.select(group, estimate_type="factor_correlation", model=best_model(group)[0]))
     told = [
         f"{row.factor.replace(' ~~ ', ' and ').replace('_', ' ')} ({value(data, row)})"
-        for row in correlations.itertuples()
+        for row in common.tuples(correlations)
         if numbers.known(row.ci_high) and row.ci_high >= 1
     ]
     return f"Not told apart, since the interval of their correlation holds 1: {'; '.join(told)}." if told else ""
@@ -162,7 +162,7 @@ def fit_sentence(data: ReportData, group: pd.DataFrame) -> str:
     model, why = best_model(group)
     if not model:
         return ""
-    first = next(group.itertuples())
+    first = next(common.tuples(group))
     found = fits(group).get(model, {})
     shown = "; ".join(one for one in (_fit_words(found), _counted(found)) if one)
     name = subject(first.instrument, first.rater)
@@ -209,7 +209,7 @@ def general_sentences(data: ReportData, rows: pd.DataFrame) -> list[str]:
     """Return how much of the scores a general factor explains, and what is left for the scales."""
     sentences = []
     for (instrument, rater), group in common.rows_by(common.select(rows, derived_from=""), ("instrument", "rater")):
-        found = {kind: list(with_number(common.select(group, estimate_type=kind)).itertuples()) for kind in BIFACTOR_TYPES}
+        found = {kind: list(common.tuples(with_number(common.select(group, estimate_type=kind)))) for kind in BIFACTOR_TYPES}
         if not found["omega_hierarchical"]:
             continue
         general = found["omega_hierarchical"][0]
@@ -228,7 +228,7 @@ def diagram(data: ReportData, group: pd.DataFrame, id: str) -> list[Figure]:
     if not model:
         return []
     own = common.select(group, model=model)
-    loadings = list(with_number(common.select(own, estimate_type="loading_standardised")).itertuples())
+    loadings = list(common.tuples(with_number(common.select(own, estimate_type="loading_standardised"))))
     factors = list(dict.fromkeys(row.factor for row in loadings))
     indicators = list(dict.fromkeys(row.indicator for row in loadings if row.factor != "general"))
     indicators += [row.indicator for row in loadings if row.indicator not in indicators]
@@ -242,12 +242,12 @@ def diagram(data: ReportData, group: pd.DataFrame, id: str) -> list[Figure]:
         _edge(data, f"factor {row.factor}", f"factor {row.indicator}" if row.indicator in factors else row.indicator, row)
         for row in loadings
     ]
-    correlations = list(with_number(common.select(own, estimate_type="factor_correlation")).itertuples())
+    correlations = list(common.tuples(with_number(common.select(own, estimate_type="factor_correlation"))))
     pairs = [(tuple(row.factor.split(" ~~ ")), row) for row in correlations]
     pairs = [(pair, row) for pair, row in pairs if len(pair) == 2 and set(pair) <= set(factors)]
     drawn = pairs if len(factors) <= MOST_CORRELATED else []
     edges += [_edge(data, f"factor {a}", f"factor {b}", row, mutual=True) for (a, b), row in drawn]
-    first = next(group.itertuples())
+    first = next(common.tuples(group))
     told = [
         f"{factor.replace('_', ' ')} on "
         f"{listed([f'{indicator_words(r.indicator)} {common.estimate_text(r, data.decimals)}' for r in loadings if r.factor == factor])}"
@@ -356,10 +356,10 @@ def comparison_table(data: ReportData, rows: pd.DataFrame) -> list[Table]:
     for (instrument, rater, derived, model), group in common.rows_by(chosen, ("instrument", "rater", "derived_from", "model")):
         found = {
             row.name or "chi2": row
-            for row in group.rename(columns={"index": "name"}).itertuples()
+            for row in common.tuples(group.rename(columns={"index": "name"}))
             if row.estimate_type == "chi2_difference"
         }
-        changes = {row.name: row for row in group.rename(columns={"index": "name"}).itertuples() if row.estimate_type == "fit_difference"}
+        changes = {row.name: row for row in common.tuples(group.rename(columns={"index": "name"})) if row.estimate_type == "fit_difference"}
         remarks = dict.fromkeys(common.remark(row) for row in (*found.values(), *changes.values()) if common.remark(row))
         cells.append(
             (
@@ -408,7 +408,7 @@ def bifactor_table(data: ReportData, rows: pd.DataFrame) -> list[Table]:
             Cell(row.factor.replace("_", " ")),
             *common.estimate_cells(data, row, pooled=False),
         )
-        for row in chosen.itertuples()
+        for row in common.tuples(chosen)
     )
     return [
         Table(
@@ -451,14 +451,14 @@ def apart_sentence(data: ReportData, group: pd.DataFrame) -> str:
     """Return whether the factors of scales of several instruments can be told apart, by the intervals of their correlations."""
     correlations = with_number(common.select(group, estimate_type="factor_correlation", model=best_model(group)[0]))
     told = []
-    for row in correlations.itertuples():
+    for row in common.tuples(correlations):
         if numbers.known(row.ci_high):
             apart = row.ci_high < 1
             meaning = (
                 "the interval leaves out 1, so they are not the same" if apart else "the interval holds 1, so they cannot be told apart"
             )
             told.append(f"{row.factor.replace(' ~~ ', ' and ').replace('_', ' ')} correlate {value(data, row)}: {meaning}")
-    return f"{common.words(next(group.itertuples()).rater)}: {'; '.join(told)}." if told else ""
+    return f"{common.words(next(common.tuples(group)).rater)}: {'; '.join(told)}." if told else ""
 
 
 def invariance_rows(data: ReportData) -> pd.DataFrame:
@@ -490,7 +490,7 @@ def may_words(row: Any) -> str:
 
 
 def _named_index(rows: pd.DataFrame) -> Any:
-    return rows.rename(columns={"index": "index_name"}).itertuples()
+    return common.tuples(rows.rename(columns={"index": "index_name"}))
 
 
 def invariance_finding(data: ReportData) -> str:
@@ -674,7 +674,7 @@ def method_rows(data: ReportData) -> pd.DataFrame:
     table = common.pooled_rows(common.table_of(data, QUESTION, "multitrait_multimethod"))
     if table.empty:
         return table
-    pairs = [_instruments_of(row) for row in table.itertuples()]
+    pairs = [_instruments_of(row) for row in common.tuples(table)]
     silent = ~table.index.isin(with_number(table).index)
     elsewhere = table["method"].ne("pooled_covariance")
     table = table.assign(pair=pairs, size=table["raters"].str.count(","), elsewhere=elsewhere, silent=silent)
@@ -722,7 +722,7 @@ def raters(data: ReportData) -> Blocks:
     """Return how much of each rater's view is shared with the reference rater's and how much is its own."""
     rows = method_rows(data)
     kinds = ("consistency", "method_specificity")
-    shares = {kind: {_key(row): row for row in with_number(common.select(rows, estimate_type=kind)).itertuples()} for kind in kinds}
+    shares = {kind: {_key(row): row for row in common.tuples(with_number(common.select(rows, estimate_type=kind)))} for kind in kinds}
     keys = [key for key, row in shares["consistency"].items() if key in shares["method_specificity"] and row.rater != row.reference]
     if not keys:
         return []
@@ -736,7 +736,7 @@ def raters(data: ReportData) -> Blocks:
     words = {**dict(zip(kinds, names)), "reliability": "reliability"}
     cells = tuple(
         (Cell(instruments_words(row)), Cell(method_name(row)), Cell(words[row.estimate_type]), *common.estimate_cells(data, row))
-        for row in rows[rows["estimate_type"].isin(words)].itertuples()
+        for row in common.tuples(rows[rows["estimate_type"].isin(words)])
     )
     columns = (Column("Instruments"), Column("Scale and rater"), Column("Share"), *common.estimate_columns(data, "Estimate"))
     told = "; ".join(f"{bar} {numbers.percent(part[0])}" for bar, part in zip(bars, parts))
@@ -772,7 +772,7 @@ def view_sentences(data: ReportData, rows: pd.DataFrame, consistencies: list[Any
             f"{common.words(rater)}: of what {what} without error, {span} is shared with the {whole[0].reference}’s view of the alliance; "
             f"the rest is the {rater}’s own view."
         )
-    for row in with_number(common.select(rows, estimate_type="factor_correlation")).itertuples():
+    for row in common.tuples(with_number(common.select(rows, estimate_type="factor_correlation"))):
         views = row.rater.replace(" ~~ ", " and ")
         sentences.append(f"The own views of {views} ({instruments_words(row)}) correlate {value(data, row)}.")
     return sentences
@@ -807,20 +807,20 @@ def composite(data: ReportData) -> Blocks:
             group, group.replace("_", " ")
         )
         drawn.append(ForestRow(f"{title}, {rater}, {window.replace('_', ' ')}", kind="heading"))
-        drawn += [common.pooled_forest_row(row, component_name(row), kind="estimate") for row in own.itertuples()]
+        drawn += [common.pooled_forest_row(row, component_name(row), kind="estimate") for row in common.tuples(own)]
         ends = [numbers.bounded(one, data.decimals) for one in (own["estimate"].min(), own["estimate"].max())]
         told.append(
             f"{title.lower()}, {rater}, {window.replace('_', ' ')}: {' to '.join(dict.fromkeys(ends))}{_review(data, loadings, group)}"
         )
     sentences = [f"Loadings on the first component: {'; '.join(told)}."]
-    for row in with_number(common.select(rows, estimate_type="component_share")).itertuples():
+    for row in common.tuples(with_number(common.select(rows, estimate_type="component_share"))):
         sentences.append(
             f"The first component takes {numbers.percent(row.estimate)} of the variance of all scores ({row.rater}, "
             f"{row.window.replace('_', ' ')}), {data.level} CI {common.interval_text(row, data.decimals)}. {common.caution(row)}".strip()
         )
     cells = tuple(
         (Cell(component_name(row)), Cell(row.group), Cell(row.rater), Cell(row.window.replace("_", " ")), *common.estimate_cells(data, row))
-        for row in rows.itertuples()
+        for row in common.tuples(rows)
     )
     columns = (Column("Score"), Column("Group"), Column("Rater"), Column("Window"), *common.estimate_columns(data, "Estimate"))
     arguments = {"axis": "Loading on the first component", "decimals": data.decimals}
@@ -849,10 +849,10 @@ def named_rows(data: ReportData) -> list[tuple[Any, str]]:
     """Return the pooled rows that these parts show, with their names."""
     kept = structure_rows(data)
     kept = kept[kept["estimate_type"].isin(("fit_index", *BIFACTOR_TYPES))]
-    named = [(row, f"{subject(row.instrument, row.rater, row.derived_from)}, {model_words(row.model)}") for row in kept.itertuples()]
-    named += [(row, invariance_name(row)) for row in invariance_rows(data).itertuples()]
-    named += [(row, f"Raters’ shares, {method_name(row)}") for row in method_rows(data).itertuples()]
-    return named + [(row, f"First component, {component_name(row)}") for row in component_rows(data).itertuples()]
+    named = [(row, f"{subject(row.instrument, row.rater, row.derived_from)}, {model_words(row.model)}") for row in common.tuples(kept)]
+    named += [(row, invariance_name(row)) for row in common.tuples(invariance_rows(data))]
+    named += [(row, f"Raters’ shares, {method_name(row)}") for row in common.tuples(method_rows(data))]
+    return named + [(row, f"First component, {component_name(row)}") for row in common.tuples(component_rows(data))]
 
 
 def benchmark_name(data: ReportData, row: Any) -> str:

@@ -96,15 +96,15 @@ def raters(data: ReportData, tables: dict[str, pd.DataFrame]) -> Blocks:
     contrasts = rater_contrasts(data, tables)
     if not instrument:
         return []
-    same = [(_pair(row.contrast), row) for row in contrasts.itertuples() if row.contrast.startswith("same rater")]
+    same = [(_pair(row.contrast), row) for row in common.tuples(contrasts) if row.contrast.startswith("same rater")]
     against = [
-        (f"outcome by the {row.outcome_rater}", row) for row in contrasts.itertuples() if row.contrast == "client - therapist alliance"
+        (f"outcome by the {row.outcome_rater}", row) for row in common.tuples(contrasts) if row.contrast == "client - therapist alliance"
     ]
     sentences = (
         common.contrast_list(data, "Same rater of alliance and outcome minus crossed raters, on the same clients", same),
         common.contrast_list(data, "Client-rated minus therapist-rated alliance, on the same clients", against),
     )
-    rows = tuple((Cell(rater_name(row)), *common.estimate_cells(data, row)) for row in contrasts.itertuples())
+    rows = tuple((Cell(rater_name(row)), *common.estimate_cells(data, row)) for row in common.tuples(contrasts))
     table = Table(
         id="rater-contrasts",
         caption=f"Contrasts of raters, outcome {common.measure(instrument, scale)}",
@@ -124,7 +124,7 @@ def raters(data: ReportData, tables: dict[str, pd.DataFrame]) -> Blocks:
 def matrix_figure(data: ReportData, tables: dict[str, pd.DataFrame], instrument: str, scale: str) -> Figure:
     """Return the matrix of raters."""
     chosen = common.select(matrix_rows(data, tables["pooled"]), outcome_instrument=instrument, outcome_scale=scale)
-    found = {(row.alliance_rater, row.outcome_rater): row for row in chosen.itertuples() if common.has_number(row)}
+    found = {(row.alliance_rater, row.outcome_rater): row for row in common.tuples(chosen) if common.has_number(row)}
     down = [rater for rater in RATERS if any(rater == key[0] for key in found)]
     across = [rater for rater in RATERS if any(rater == key[1] for key in found)]
     squares = [
@@ -146,7 +146,7 @@ def matrix_figure(data: ReportData, tables: dict[str, pd.DataFrame], instrument:
     )
     rows = tuple(
         (Cell(row.alliance_rater), Cell(row.outcome_rater), Cell(row.same_rater), *common.estimate_cells(data, row))
-        for row in chosen.itertuples()
+        for row in common.tuples(chosen)
     )
     columns = (Column("Alliance rated by"), Column("Outcome rated by"), Column("Same rater"), *common.estimate_columns(data, "r"))
     return Figure(
@@ -167,7 +167,7 @@ def timing(data: ReportData, table: pd.DataFrame) -> Blocks:
     series, phases = [], [phase for phase in PHASES if phase in set(levels.loc[levels["status"].isin(common.WITH_NUMBERS), "phase"])]
     told = []
     for sessions, label in SESSIONS.items():
-        by_phase = {row.phase: row for row in common.select(levels, sessions=sessions).itertuples() if common.has_number(row)}
+        by_phase = {row.phase: row for row in common.tuples(common.select(levels, sessions=sessions)) if common.has_number(row)}
         if not by_phase:
             continue
         columns = {
@@ -184,16 +184,17 @@ def timing(data: ReportData, table: pd.DataFrame) -> Blocks:
         return []
     sentences = []
     for contrast in ("early - late", "early and late - middle"):
-        named = [(SESSIONS.get(row.sessions, row.sessions), row) for row in common.select(contrasts, contrast=contrast).itertuples()]
+        named = [(SESSIONS.get(row.sessions, row.sessions), row) for row in common.tuples(common.select(contrasts, contrast=contrast))]
         sentences.append(common.contrast_list(data, f"{common.words(minus(contrast))} alliance", named))
     sentences = [sentence for sentence in sentences if sentence]
     arguments = {"axis": "Correlation of the alliance with the outcome"}
     rows = tuple(
         (Cell(minus(row.contrast)), Cell(SESSIONS.get(row.sessions, row.sessions)), *common.estimate_cells(data, row))
-        for row in contrasts.sort_values("sessions", kind="stable").itertuples()
+        for row in common.tuples(contrasts.sort_values("sessions", kind="stable"))
     )
     data_rows = tuple(
-        (Cell(row.phase), Cell(SESSIONS.get(row.sessions, row.sessions)), *common.estimate_cells(data, row)) for row in levels.itertuples()
+        (Cell(row.phase), Cell(SESSIONS.get(row.sessions, row.sessions)), *common.estimate_cells(data, row))
+        for row in common.tuples(levels)
     )
     kinds = (Column("Phase"), Column("Ratings"))
     return [
@@ -248,10 +249,10 @@ def levels(data: ReportData, table: pd.DataFrame) -> Blocks:
     for (explained,), group in common.rows_by(slopes, ("explained",)):
         best = best_method(group)
         drawn.append(ForestRow(common.words(explained), kind="heading"))
-        for row in in_order(best).itertuples():
+        for row in common.tuples(in_order(best)):
             kind = "pooled" if row.contrast else "estimate"
             drawn.append(common.pooled_forest_row(row, level_label(row), published=False, kind=kind))
-        known = {row.contrast or row.part: row for row in in_order(best).itertuples() if common.has_number(row)}
+        known = {row.contrast or row.part: row for row in common.tuples(in_order(best)) if common.has_number(row)}
         shown = [f"{level_name(row).lower()} {value(data, row)}" for row in known.values() if not row.contrast]
         if shown:
             told.append(f"{explained}: {'; '.join(shown)}")
@@ -272,7 +273,7 @@ def levels(data: ReportData, table: pd.DataFrame) -> Blocks:
             Cell(METHODS.get(row.method, numbers.UNKNOWN)),
             *common.estimate_cells(data, row),
         )
-        for row in in_order(slopes).sort_values("explained", kind="stable").itertuples()
+        for row in common.tuples(in_order(slopes).sort_values("explained", kind="stable"))
     )
     columns = (Column("Explained"), Column("Part of the alliance"), Column("Method"), *common.estimate_columns(data, "β"))
     return [
@@ -331,7 +332,7 @@ def whose_sentences(data: ReportData, explained: str, known: dict[str, Any]) -> 
 def reliability_sentences(data: ReportData, pooled: pd.DataFrame) -> list[str]:
     """Return how reliable the mean of a therapist’s clients is."""
     told = []
-    for row in common.select(pooled, estimate_type="reliability_of_means").itertuples():
+    for row in common.tuples(common.select(pooled, estimate_type="reliability_of_means")):
         if common.has_number(row):
             caution = f" ({row.reason.partition(';')[0]})" if row.reason else ""
             shown = common.estimate_text(row, data.decimals)
@@ -342,7 +343,7 @@ def reliability_sentences(data: ReportData, pooled: pd.DataFrame) -> list[str]:
 def share_figure(data: ReportData, pooled: pd.DataFrame) -> list[Figure]:
     """Return the shares of variance by level as stacked bars."""
     chosen = common.select(pooled, estimate_type="variance_share")
-    known = {(row.explained, row.part): row.estimate for row in chosen.itertuples() if common.has_number(row)}
+    known = {(row.explained, row.part): row.estimate for row in common.tuples(chosen) if common.has_number(row)}
     if not known:
         return []
     bars = list(dict.fromkeys(explained for explained, _ in known))
@@ -355,7 +356,7 @@ def share_figure(data: ReportData, pooled: pd.DataFrame) -> list[Figure]:
     )
     rows = tuple(
         (Cell(common.words(row.explained)), Cell(names.get(row.part, row.part)), *common.estimate_cells(data, row))
-        for row in chosen.itertuples()
+        for row in common.tuples(chosen)
     )
     drawn = labels, [names[part] for part in parts], shares
     return [
@@ -412,7 +413,7 @@ def moderators(data: ReportData, table: pd.DataFrame) -> Blocks:
         return []
     bound = numbers.bounded(data.options["questions"]["alliance_outcome"]["equivalence_bound"], data.decimals)
     sentences = []
-    for row in chosen.itertuples():
+    for row in common.tuples(chosen):
         if common.has_number(row) and row.decision and row.where != "between_sites":
             told = f"{moderator_name(row)}, {value(data, row)}: {decision_words(row)}"
             against = f" (the review: {numbers.bounded(row.published, data.decimals)})" if numbers.known(row.published) else ""
@@ -421,7 +422,7 @@ def moderators(data: ReportData, table: pd.DataFrame) -> Blocks:
         sentences.append("Slopes between sites compare sites, not clients; with few sites they only describe.")
     rows = tuple(
         (Cell(moderator_name(row)), Cell(WHERE.get(row.where, row.where)), Cell(_short(row.decision)), *common.estimate_cells(data, row))
-        for row in chosen.itertuples()
+        for row in common.tuples(chosen)
     )
     return [
         Part("outcome-moderators", "For whom and for what", tuple(sentences)),
@@ -456,9 +457,9 @@ def benchmark_name(data: ReportData, tables: dict[str, pd.DataFrame], table: str
 
 def named_rows(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[tuple[Any, str]]:
     """Return the pooled rows that the parts show, with their names."""
-    named = [(row, f"Raters, {rater_name(row)}") for row in rater_contrasts(data, tables).itertuples()]
-    for row in common.pooled_rows(tables["timing"]).itertuples():
+    named = [(row, f"Raters, {rater_name(row)}") for row in common.tuples(rater_contrasts(data, tables))]
+    for row in common.tuples(common.pooled_rows(tables["timing"])):
         named.append((row, f"Timing, {minus(row.contrast) or row.phase}, {SESSIONS.get(row.sessions, row.sessions)}"))
     for (explained, _), group in common.rows_by(common.pooled_rows(tables["levels"]), ("explained", "estimate_type")):
-        named += [(row, f"{common.words(explained)}, {level_name(row).lower()}") for row in best_method(group).itertuples()]
-    return [*named, *((row, moderator_name(row)) for row in moderator_rows(tables["moderators"]).itertuples())]
+        named += [(row, f"{common.words(explained)}, {level_name(row).lower()}") for row in common.tuples(best_method(group))]
+    return [*named, *((row, moderator_name(row)) for row in common.tuples(moderator_rows(tables["moderators"])))]

@@ -196,8 +196,8 @@ def missing(data: ReportData) -> tuple[str, ...]:
     by_model = wanted.assign(_pooled=wanted["site"].eq(POOLED))
     for model, own in by_model.groupby("model", sort=False):
         pooled = common.pooled_rows(own)
-        if len(pooled) and not any(common.has_number(row) for row in pooled.itertuples()):
-            silent.append((label(data, str(model)), next(pooled.itertuples()).reason))
+        if len(pooled) and not any(common.has_number(row) for row in common.tuples(pooled)):
+            silent.append((label(data, str(model)), next(common.tuples(pooled)).reason))
         else:
             add(own, ("lhs", "op", "rhs", "group"), lambda row: f"{label(data, row.model)}, {path_models_rows.term(data, row)}")
     indirect = rows_of(data, "indirect", estimate_type=path_models_rows.DEFINED)

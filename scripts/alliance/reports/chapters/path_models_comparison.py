@@ -52,7 +52,7 @@ def by_model(data: ReportData, comparison: str) -> dict[str, dict[str, Any]]:
     """Return the pooled values of every model of a comparison, by index."""
     rows = common.pooled_rows(rows_of(data, "comparison", comparison=comparison, against=""))
     found: dict[str, dict[str, Any]] = {name: {} for name in comparisons(data).get(comparison, {}).get("models", ())}
-    for row in rows.rename(columns={"index": "name"}).itertuples():
+    for row in common.tuples(rows.rename(columns={"index": "name"})):
         key = "akaike_weight" if row.estimate_type == "akaike_weight" else row.name
         found.setdefault(row.model, {})[key] = row
     return found
@@ -62,7 +62,7 @@ def differences(data: ReportData, comparison: str) -> dict[tuple[str, str], dict
     """Return the pooled tests of nested models, by the more restricted model and the one it is nested in."""
     rows = common.pooled_rows(rows_of(data, "comparison", comparison=comparison, estimate_type="chi2_difference"))
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in rows.rename(columns={"index": "name"}).itertuples():
+    for row in common.tuples(rows.rename(columns={"index": "name"})):
         found.setdefault((row.model, row.against), {})[row.name] = row
     return found
 
@@ -232,7 +232,7 @@ def equal_paths(data: ReportData, model: str) -> dict[str, dict[str, Any]]:
     """Return the tests that a model's paths are equal at all sites, by path (``ALL_PATHS``: all at once) and chi2, df, p_value, ..."""
     rows = common.pooled_rows(rows_of(data, "diagnostics", model=model, estimate_type="equality_test"))
     found: dict[str, dict[str, Any]] = {}
-    for row in with_number(rows).rename(columns={"index": "name"}).itertuples():
+    for row in common.tuples(with_number(rows).rename(columns={"index": "name"})):
         found.setdefault(row.parameter, {})[row.name.removeprefix("equal_paths_")] = row
     return found
 
@@ -253,7 +253,7 @@ def sites(data: ReportData) -> Blocks:
     tests = {name: found for name, found in tests.items() if "p_value" in found.get(ALL_PATHS, {})}
     known = with_number(common.select(rows, estimate_type="path_difference"))
     if known.empty and not tests:
-        reasons = list(dict.fromkeys(common.remark(row) for row in rows.itertuples() if common.remark(row)))
+        reasons = list(dict.fromkeys(common.remark(row) for row in common.tuples(rows) if common.remark(row)))
         return [Part("path-models-sites", "Do paths differ between sites?", (f"Not estimable: {reasons[0]}.",))] if reasons else []
     told = [_tests_told(data, tests)] if tests else []
     striking = _striking(rows)
@@ -311,11 +311,11 @@ def _tests_table(data: ReportData, tests: dict[str, dict[str, dict[str, Any]]]) 
 def _striking(rows: pd.DataFrame) -> dict[tuple[str, str, str], float]:
     """Return the p values, corrected for their number, of paths of single sites."""
     chosen = with_number(common.select(rows, index="p_value_holm"))
-    return {(row.model, row.parameter, row.site): row.estimate for row in chosen.itertuples()}
+    return {(row.model, row.parameter, row.site): row.estimate for row in common.tuples(chosen)}
 
 
 def _striking_told(data: ReportData, known: pd.DataFrame, holm: dict[tuple[str, str, str], float]) -> str:
-    found = [row for row in known.itertuples() if small(holm.get((row.model, row.parameter, row.site)))]
+    found = [row for row in common.tuples(known) if small(holm.get((row.model, row.parameter, row.site)))]
     if not found:
         return "No single site’s path differs from that of all other sites, the paths and sites of each model allowed for (Holm)."
     named = [
@@ -335,7 +335,7 @@ def _differences_table(data: ReportData, known: pd.DataFrame, holm: dict[tuple[s
         p = holm.get((row.model, row.parameter, row.site), 1.0)
         return (p if numbers.known(p) else 1.0, -abs(row.estimate))
 
-    shown = sorted(known.itertuples(), key=rank)[:MOST_DIFFERENCES]
+    shown = sorted(common.tuples(known), key=rank)[:MOST_DIFFERENCES]
     cells = []
     for row in shown:
         p = holm.get((row.model, row.parameter, row.site))
@@ -372,7 +372,7 @@ def sensitivity(data: ReportData) -> Blocks:
     found = []
     for model in models(data):
         for (effect, definition, _), own in common.rows_by(common.select(rows, model=model), ("effect", "definition", "group")):
-            found.append((model, effect, definition, {row.estimate_type: row for row in own.itertuples()}))
+            found.append((model, effect, definition, {row.estimate_type: row for row in common.tuples(own)}))
     told = [_sensitivity_told(data, *found[0])] if found else []
     blocks: Blocks = []
     if told or concurrent(data):
@@ -461,7 +461,7 @@ def concurrent(data: ReportData) -> dict[str, list[str]]:
         parameters = rows_of(data, "parameters", model=model)
         terms = parameters[["lhs", "op", "rhs"]].drop_duplicates()
         indicators: dict[str, list[str]] = {}
-        for row in terms[terms["op"].eq("=~")].itertuples():
+        for row in common.tuples(terms[terms["op"].eq("=~")]):
             indicators.setdefault(row.lhs, []).append(row.rhs)
         known = definitions(data, model)
 
@@ -469,7 +469,7 @@ def concurrent(data: ReportData) -> dict[str, list[str]]:
             made = [known.get(one, {}) for one in indicators.get(name, [name])]
             return {str(one.get("window") or f"({one.get('construct')})") for one in made if one.get("construct") not in outcomes}
 
-        for row in terms[terms["op"].eq("~")].itertuples():
+        for row in common.tuples(terms[terms["op"].eq("~")]):
             if windows(row.lhs) & windows(row.rhs):
                 found.setdefault(model, []).append(f"{variable(data, model, row.rhs)} → {variable(data, model, row.lhs)}")
     return found
@@ -488,7 +488,7 @@ def order_sentences(data: ReportData) -> list[str]:
     loose = rows[rows["status"].isin(WITH_NUMBERS) & rows["reason"].str.contains(OVERLAP)]
     if len(loose):
         shown = preferred(loose, ("model", "lhs", "rhs", "group"))
-        terms = dict.fromkeys(f"{term(data, row)} (“{label(data, row.model)}”)" for row in shown.itertuples())
+        terms = dict.fromkeys(f"{term(data, row)} (“{label(data, row.model)}”)" for row in common.tuples(shown))
         named = list(terms)[: common.NAMED_SUBJECTS]
         more = len(terms) - len(named)
         told.append(

@@ -119,7 +119,7 @@ def modality_sentence(data: ReportData) -> str:
     """Return whether the relation differs with treatments (claim I1)."""
     rows = topic_rows(data, MODALITY)
     within = with_number(rows[rows["estimate_type"].eq(CONTRAST)])
-    named = [(f"{row.variable}, {minus(row.contrast)}", row) for row in within.itertuples() if row.variable in CONDITIONS]
+    named = [(f"{row.variable}, {minus(row.contrast)}", row) for row in common.tuples(within) if row.variable in CONDITIONS]
     return common.contrast_list(data, "Differences between treatments within sites (claim I1)", named[: common.NAMED_SUBJECTS])
 
 
@@ -129,7 +129,7 @@ def rater_sentence(data: ReportData) -> str:
     row = _row(rows, (CONTRAST,))
     if row is None:
         return ""
-    both = {one.rater: one for one in with_number(rows[rows["estimate_type"].isin(CORRELATIONS)]).itertuples()}
+    both = {one.rater: one for one in common.tuples(with_number(rows[rows["estimate_type"].isin(CORRELATIONS)]))}
     shown = "; ".join(f"{rater} {short(data, one, 'r')}" for rater, one in both.items())
     return (
         f"Empathy as clients perceive it against what observers see (claim I2), on the same clients{f': {shown}' if shown else ''}; "
@@ -145,11 +145,11 @@ def phase_sentence(data: ReportData) -> str:
     if known.empty:
         return ""
     order = {"early": 0, "middle": 1, "late": 2}
-    ordered = sorted(known.itertuples(), key=lambda row: order.get(row.phase, 9))
+    ordered = sorted(common.tuples(known), key=lambda row: order.get(row.phase, 9))
     shown = "; ".join(f"{row.phase} {short(data, row, 'r')}" for row in ordered)
     told = f"Empathy and alliance of the same sessions (claims H9, I3): {shown}."
     contrasts = with_number(rows[rows["estimate_type"].eq(CONTRAST)])
-    named = [(minus(row.contrast), row) for row in contrasts.itertuples()]
+    named = [(minus(row.contrast), row) for row in common.tuples(contrasts)]
     return f"{told} {common.contrast_list(data, 'Differences on the same clients', named)}".strip()
 
 
@@ -166,7 +166,7 @@ def beside_sentence(data: ReportData) -> str:
         f"{common.sureness(row)}."
     )
     if len(slopes):
-        told += f" In one model: {'; '.join(f'{one.variable} {short(data, one)}' for one in slopes.itertuples())}."
+        told += f" In one model: {'; '.join(f'{one.variable} {short(data, one)}' for one in common.tuples(slopes))}."
     return told
 
 
@@ -177,7 +177,7 @@ def influence_sentence(data: ReportData) -> str:
         return ""
     told = f"How the therapist is seen, and outcome (claim I7): {_listed(data, known)}."
     rows = with_number(topic_rows(data, BESIDE, estimate_type=SHARE))
-    added = [row for row in rows.itertuples() if row.variable in known and row.contrast.startswith(row.variable)]
+    added = [row for row in common.tuples(rows) if row.variable in known and row.contrast.startswith(row.variable)]
     if added:
         shown = "; ".join(f"{common.words(row.variable).lower()} {common.estimate_text(row, data.decimals)}" for row in added)
         told += f" Of the outcome it explains beyond the alliance: {shown}."
@@ -188,7 +188,8 @@ def setting_sentence(data: ReportData) -> str:
     """Return whether relations differ between analogue and clinical studies (claim I7)."""
     rows = with_number(topic_rows(data, SETTING))
     named = [
-        (f"{row.variable}{f', {minus(row.contrast or row.group)}' if row.contrast or row.group else ''}", row) for row in rows.itertuples()
+        (f"{row.variable}{f', {minus(row.contrast or row.group)}' if row.contrast or row.group else ''}", row)
+        for row in common.tuples(rows)
     ]
     return common.contrast_list(data, "By setting (claim I7)", named[: common.NAMED_SUBJECTS])
 
@@ -240,7 +241,7 @@ def topic_table(data: ReportData, topic: str) -> list[Table]:
             Cell(FORM_WORDS.get(row.form, row.form.replace("_", " "))),
             *common.estimate_cells(data, row),
         )
-        for row in rows.itertuples()
+        for row in common.tuples(rows)
     )
     columns = (
         *(Column("Of"), Column("On the clients with", optional=True), Column("Number"), Column("Outcome", optional=True)),
@@ -277,7 +278,7 @@ def technique(data: ReportData) -> Blocks:
             Cell(TECHNIQUE_WORDS[row.contrast] if row.contrast else common.words(row.variable.removeprefix("events."))),
             *common.estimate_cells(data, row),
         )
-        for row in known.itertuples()
+        for row in common.tuples(known)
     )
     if not cells:
         return blocks
@@ -302,7 +303,7 @@ def technique_label(data: ReportData, pair: str) -> str:
 def technique_sentence(data: ReportData, pair: str, rows: pd.DataFrame) -> str:
     """Return the two interactions of a pair of technique and alliance in a sentence."""
     label = technique_label(data, pair)
-    known = {row.contrast: row for row in with_number(rows[rows["estimate_type"].eq("interaction_standardised")]).itertuples()}
+    known = {row.contrast: row for row in common.tuples(with_number(rows[rows["estimate_type"].eq("interaction_standardised")]))}
     inside, across = (known.get(name) for name in list(TECHNIQUE_WORDS)[:2])
     if inside is None:
         return f"{label}: not estimable over sites."

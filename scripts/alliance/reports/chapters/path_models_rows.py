@@ -165,7 +165,7 @@ def preferred(rows: pd.DataFrame, keys: Sequence[str] = ()) -> pd.DataFrame:
 
 def one_row(rows: pd.DataFrame) -> Any:
     """Return the row told among pooled rows of one parameter where it has a number, else None."""
-    return next((row for row in preferred(rows).itertuples() if common.has_number(row)), None)
+    return next((row for row in common.tuples(preferred(rows)) if common.has_number(row)), None)
 
 
 def clear(row: Any) -> bool:
@@ -239,7 +239,7 @@ def caution(row: Any, rows: pd.DataFrame) -> str:
     sites = common.site_rows(rows)
     flagged = sites[sites["status"].eq("flagged")].drop_duplicates(["site", "reason"])
     counted: dict[str, tuple[str, set[str]]] = {}
-    for one in flagged.itertuples():
+    for one in common.tuples(flagged):
         for reason in one.reason.split("; "):
             # Reasons that differ in numbers alone are one reason.
             counted.setdefault(re.sub(r"\d[\d,.]*", "#", reason), (reason, set()))[1].add(one.site)

@@ -133,7 +133,7 @@ def _overall(data: ReportData, names: list[str]) -> list[str]:
         within = crossed(lagged(data, name, EQUAL))
         if not within:
             rows = common.pooled_rows(rows_of(data, "cross_lagged", pair=name, model=EQUAL))
-            reason = next((common.remark(row) for row in rows.itertuples() if common.remark(row)), "")
+            reason = next((common.remark(row) for row in common.tuples(rows) if common.remark(row)), "")
             told.append(f"{pair_words(data, name)}: not estimable over sites{f' ({reason})' if reason else ''}.")
             continue
         told.append(pair_sentence(data, name, within))
@@ -322,7 +322,7 @@ def growth_table(data: ReportData, pair: str) -> list[Table]:
     pooled = common.pooled_rows(rows_of(data, "cross_lagged", pair=pair, model=GROWTH))
     # A model that gave no numbers says why in its fit.
     of_fit = pooled[pooled["index"].eq("chi2")]
-    why = next((common.remark(row) for row in of_fit.itertuples() if row.status == "not_estimable" and common.remark(row)), "")
+    why = next((common.remark(row) for row in common.tuples(of_fit) if row.status == "not_estimable" and common.remark(row)), "")
     rows = with_number(pooled)
     rows = rows[rows["estimate_type"].isin(["mean", "covariance_unstandardised", "factor_correlation"])]
     kinds = {
@@ -380,7 +380,7 @@ def chain_sentences(data: ReportData, rows: pd.DataFrame) -> list[str]:
     told = []
     known = with_number(common.select(rows, effect="indirect"))
     for (model,), own in common.rows_by(known, ("model",)):
-        ordered = sorted(own.itertuples(), key=lambda row: list(LEVELS).index(row.level) if row.level in LEVELS else len(LEVELS))
+        ordered = sorted(common.tuples(own), key=lambda row: list(LEVELS).index(row.level) if row.level in LEVELS else len(LEVELS))
         parts = [
             f"{LEVELS.get(row.level, row.level)} {common.sentence_estimate(data, row, 'β')}; {common.sureness(row)}" for row in ordered
         ]
@@ -412,7 +412,8 @@ def slopes_table(data: ReportData) -> list[Table]:
     order = {name: position for position, name in enumerate(OF_SLOPES)}
     ordered = rows.assign(_order=rows["effect"].map(order)).sort_values(["model", "_order"], kind="stable")
     cells = tuple(
-        (Cell(chain_label(data, row.model)), Cell(OF_SLOPES[row.effect]), *common.estimate_cells(data, row)) for row in ordered.itertuples()
+        (Cell(chain_label(data, row.model)), Cell(OF_SLOPES[row.effect]), *common.estimate_cells(data, row))
+        for row in common.tuples(ordered)
     )
     return [
         Table(
@@ -433,7 +434,7 @@ def _capital(text: str) -> str:
 
 def _mediation_table(data: ReportData, pooled: pd.DataFrame, told: pd.DataFrame) -> Table:
     cells, emphasised = [], set()
-    for row in pooled.itertuples():
+    for row in common.tuples(pooled):
         if not common.has_number(row) and row.Index not in told.index:
             continue
         if row.Index in told.index:

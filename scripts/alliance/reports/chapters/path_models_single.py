@@ -133,7 +133,7 @@ def pooled_terms(data: ReportData, model: str) -> list[Any]:
     rows = common.pooled_rows(rows_of(data, "parameters", model=model))
     rows = rows[rows["op"].map(STANDARDISED).eq(rows["estimate_type"])]
     told = preferred(rows, ("lhs", "op", "rhs", "group")) if len(rows) else rows
-    return [row for row in told.itertuples() if common.has_number(row)]
+    return [row for row in common.tuples(told) if common.has_number(row)]
 
 
 def sentences(data: ReportData, model: str, *, effects: bool = True) -> list[str]:
@@ -175,7 +175,7 @@ def over_groups(data: ReportData, model: str) -> list[str]:
 def in_no_group(data: ReportData, model: str) -> str:
     """Return how many clients were left out because they are in none of a model's groups; empty where that is not known."""
     rows = with_number(common.pooled_rows(rows_of(data, "diagnostics", model=model, estimate_type="share")))
-    row = next(rows.itertuples(), None)
+    row = next(common.tuples(rows), None)
     if row is None:
         return ""
     left_out, everyone = round(row.estimate * row.n_clients), int(row.n_clients)
@@ -214,7 +214,7 @@ def fit_values(data: ReportData, model: str, site: str = POOLED) -> dict[str, An
     if site == POOLED:
         within = with_number(common.select(rows, method=WITHIN))
         rows = within if len(within) else with_number(common.select(rows, method=TWO_STAGE)) if len(rows) else rows
-    return {row.name: row for row in rows.rename(columns={"index": "name"}).itertuples() if common.has_number(row)}
+    return {row.name: row for row in common.tuples(rows.rename(columns={"index": "name"})) if common.has_number(row)}
 
 
 def fit_sentence(data: ReportData, model: str) -> str:
@@ -258,7 +258,7 @@ def fit_words(found: dict[str, Any]) -> str:
 def agreement_sentence(data: ReportData, model: str) -> str:
     """Return whether a second program finds the same estimates; empty where that was not looked at."""
     rows = common.pooled_rows(rows_of(data, "diagnostics", model=model, estimate_type="largest_difference"))
-    row = next(rows.itertuples(), None)
+    row = next(common.tuples(rows), None)
     if row is None:
         return ""
     if not common.has_number(row):
@@ -350,9 +350,9 @@ def parameter_table(data: ReportData, model: str, *, every_method: bool = False)
     shown = with_number(rows) if every_method else told
     shown = pd.concat([shown, told[~told.index.isin(shown.index)]])
     order = {"~": 0, "=~": 1, "~~": 2}
-    terms = list(dict.fromkeys((row.lhs, row.op, row.rhs, row.group) for row in shown.itertuples()))
+    terms = list(dict.fromkeys((row.lhs, row.op, row.rhs, row.group) for row in common.tuples(shown)))
     place = {key: (order.get(key[1], 3), position) for position, key in enumerate(terms)}
-    ordered = sorted(shown.itertuples(), key=lambda row: (*place[row.lhs, row.op, row.rhs, row.group], row.Index not in told.index))
+    ordered = sorted(common.tuples(shown), key=lambda row: (*place[row.lhs, row.op, row.rhs, row.group], row.Index not in told.index))
     cells, emphasised = [], set()
     for row in ordered:
         if every_method and row.Index in told.index:
@@ -399,7 +399,7 @@ def effect_forests(data: ReportData, model: str, *, both: bool = False) -> list[
             continue
         told = one_row(pooled)
         shown = common.forest_rows(data, pd.concat([sites, pooled.loc[[told.Index]] if told is not None else pooled.iloc[:0]]))
-        shown += [_beside(row) for row in pooled.itertuples() if both and (told is None or row.Index != told.Index)]
+        shown += [_beside(row) for row in common.tuples(pooled) if both and (told is None or row.Index != told.Index)]
         finding = (
             f"Pooled {common.sentence_estimate(data, told, 'β')}; {common.sureness(told)}." if told is not None else "No pooled estimate."
         )
@@ -435,7 +435,7 @@ def _beside(row: Any) -> ForestRow:
 def effect_table(data: ReportData, sites: pd.DataFrame, pooled: pd.DataFrame, id: str, caption: str) -> Table:
     """Return an effect by site, then pooled in every way."""
     told = one_row(pooled)
-    ordered = [*sites.itertuples(), *sorted(pooled.itertuples(), key=lambda row: told is not None and row.Index != told.Index)]
+    ordered = [*common.tuples(sites), *sorted(common.tuples(pooled), key=lambda row: told is not None and row.Index != told.Index)]
     cells, emphasised = [], set()
     for row in ordered:
         if told is not None and row.site == POOLED and row.Index == told.Index:
@@ -456,7 +456,7 @@ def interval_tables(data: ReportData, model: str, *, explained: bool = False) ->
         cells = []
         sites = _few(common.site_rows(chosen), explained)
         for (site,), own in common.rows_by(pd.concat([sites, common.pooled_rows(chosen)]), ("site",)):
-            by_interval = {row.interval: row for row in own.itertuples()}
+            by_interval = {row.interval: row for row in common.tuples(own)}
             if len(by_interval) < 2:
                 continue
             first = next(iter(by_interval.values()))
@@ -525,7 +525,7 @@ def _few(sites: pd.DataFrame, every: bool) -> pd.DataFrame:
 
 def _semopy_note(data: ReportData, model: str) -> str:
     rows = with_number(common.pooled_rows(rows_of(data, "diagnostics", model=model, estimate_type="largest_difference")))
-    told = (numbers.decimal(row.estimate, 3) if row.estimate >= 0.001 else "less than 0.001" for row in rows.head(1).itertuples())
+    told = (numbers.decimal(row.estimate, 3) if row.estimate >= 0.001 else "less than 0.001" for row in common.tuples(rows.head(1)))
     return "".join(f"Largest difference from the estimates of semopy: {difference} SD." for difference in told)
 
 
@@ -543,7 +543,7 @@ def _fit_cell(row: Any, index: str) -> Cell:
 def unexplained(data: ReportData, model: str) -> list[Table]:
     """Return the largest modification indices and residual correlations over sites, folded; none for a model without degrees of freedom."""
     rows = with_number(common.pooled_rows(rows_of(data, "diagnostics", model=model)))
-    kinds = {kind: list(common.select(rows, estimate_type=kind).itertuples()) for kind in ("modification_index", "expected_change")}
+    kinds = {kind: list(common.tuples(common.select(rows, estimate_type=kind))) for kind in ("modification_index", "expected_change")}
     changes = {(row.parameter, row.group): row for row in kinds["expected_change"]}
     cells = []
     for row in sorted(kinds["modification_index"], key=lambda one: -one.estimate):
@@ -556,7 +556,7 @@ def unexplained(data: ReportData, model: str) -> list[Table]:
                 estimate_with_interval(data, change)[0],
             )
         )
-    for row in sorted(common.select(rows, estimate_type="residual_correlation").itertuples(), key=lambda one: -abs(one.estimate)):
+    for row in sorted(common.tuples(common.select(rows, estimate_type="residual_correlation")), key=lambda one: -abs(one.estimate)):
         cells.append(
             (
                 Cell(in_group(parameter_words(data, model, row.parameter), row.group)),

@@ -84,7 +84,7 @@ def held(data: ReportData) -> str:
 
 def row_of(table: pd.DataFrame, **keys: str) -> Any:
     """Return the pooled row of some keys; None where it has no number."""
-    rows = [row for row in common.pooled_rows(table, **keys).itertuples() if common.has_number(row)]
+    rows = [row for row in common.tuples(common.pooled_rows(table, **keys)) if common.has_number(row)]
     return rows[0] if rows else None
 
 
@@ -135,7 +135,7 @@ def findings(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[str]:
 
 def share_sentence(criteria: pd.DataFrame) -> str:
     """Return the range of shares over criteria."""
-    rows = [row for row in common.pooled_rows(criteria, statistic=counted.WITH_RUPTURE).itertuples() if common.has_number(row)]
+    rows = [row for row in common.tuples(common.pooled_rows(criteria, statistic=counted.WITH_RUPTURE)) if common.has_number(row)]
     if len(rows) < 2:
         return ""
     ordered = sorted(rows, key=lambda row: row.estimate)
@@ -163,7 +163,7 @@ def noise_sentence(base_rates: pd.DataFrame) -> str:
 
 def agreement_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
     """Return the range of kappa between criteria about sessions."""
-    rows = [row for row in common.pooled_rows(agreement, unit=counted.SESSIONS, statistic="kappa").itertuples() if common.has_number(row)]
+    rows = [row for row in common.tuples(common.pooled_rows(agreement, unit=counted.SESSIONS, statistic="kappa")) if common.has_number(row)]
     parts = []
     for same, who in (("yes", "of one rater’s ratings"), ("no", "of different raters")):
         own = [row.estimate for row in rows if row.same_rater == same]
@@ -274,7 +274,7 @@ def _two_lines_told(data: ReportData, outcome: pd.DataFrame) -> str:
 def noise_panel(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Figure]:
     """Return the shares of clients with a rupture beside those of noise; none where nothing can be shown."""
     lines, rows, meant = [], [], []
-    for row in common.pooled_rows(tables["criteria"], statistic=counted.WITH_RUPTURE).itertuples():
+    for row in common.tuples(common.pooled_rows(tables["criteria"], statistic=counted.WITH_RUPTURE)):
         if not common.has_number(row):
             continue
         meant.append(row.rule)
@@ -352,7 +352,7 @@ def further_table(data: ReportData, outcome: pd.DataFrame) -> Table:
 def estimates_table(data: ReportData, chosen: pd.DataFrame, id: str, caption: str, note: str, *, topic: bool = False) -> Table:
     """Return pooled rows that have a number, one a criterion and term."""
     rows = []
-    for row in chosen.itertuples():
+    for row in common.tuples(chosen):
         if not common.has_number(row):
             continue
         first = [Cell(TOPICS[row.topic]), Cell("dropout" if row.outcome == outcomes.DROPOUT else "outcome")] if topic else []

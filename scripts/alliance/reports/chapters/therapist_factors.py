@@ -85,7 +85,7 @@ def main_window(data: ReportData) -> str:
 
 
 def _of(table: pd.DataFrame, **keys: str) -> list[Any]:
-    return list(common.select(table, **keys).itertuples())
+    return list(common.tuples(common.select(table, **keys)))
 
 
 def training_contrast(data: ReportData, best: pd.DataFrame) -> Any | None:
@@ -211,7 +211,7 @@ def variance_sentences(data: ReportData, variance: pd.DataFrame) -> list[str]:
             f"{common.interval_text(before, 0)} (same clients; each a share of the variance that is left)."
         )
     chosen = common.select(common.pooled_rows(variance), part="client_specific", estimate_type="variance_share")
-    specific = [row for row in chosen.itertuples() if common.has_number(row)]
+    specific = [row for row in common.tuples(chosen) if common.has_number(row)]
     if specific:
         shown = listed([f"{row.trait.replace('_', ' ')} {common.estimate_text(row, 0)} {common.interval_text(row, 0)}" for row in specific])
         told.append(
@@ -231,10 +231,10 @@ def power_sentence(data: ReportData, level: pd.DataFrame, effects: pd.DataFrame)
     """Return what the smallest site and all sites together could show."""
     sites = common.site_rows(effects, topic="level", window=main_window(data))
     sites = sites[sites["detectable_r"].notna() & sites["estimate"].notna()]
-    together = [row for row in level.itertuples() if common.has_number(row) and numbers.known(row.detectable_r)]
+    together = [row for row in common.tuples(level) if common.has_number(row) and numbers.known(row.detectable_r)]
     if sites.empty or not together:
         return ""
-    fewest = next(sites[sites["n_therapists"] == sites["n_therapists"].min()].itertuples())
+    fewest = next(common.tuples(sites[sites["n_therapists"] == sites["n_therapists"].min()]))
     most = min(together, key=lambda row: row.detectable_r)
     return (
         "What could be found at all, with the power that the configuration asks for: with "
@@ -333,7 +333,7 @@ def further_table(data: ReportData, best: pd.DataFrame) -> Table:
     """Return products of traits, change over sessions by training, and before against after training."""
     shown = best[best["topic"].ne("level") & best["estimate"].notna()]
     rows = tuple(
-        (Cell(factor_words(row)), Cell(TYPES.get(row.estimate_type, row.estimate_type)), *_cells(data, row)) for row in shown.itertuples()
+        (Cell(factor_words(row)), Cell(TYPES.get(row.estimate_type, row.estimate_type)), *_cells(data, row)) for row in common.tuples(shown)
     )
     return Table(
         id="therapist-further",
@@ -348,7 +348,7 @@ def further_table(data: ReportData, best: pd.DataFrame) -> Table:
 def two_stage_sentence(data: ReportData, effects: pd.DataFrame) -> str:
     """Return what training raises when the estimates of single sites are pooled."""
     rows = common.pooled_rows(effects, topic="level", factor_kind="training", alliance_scale="", window=main_window(data))
-    rows = [row for row in rows.itertuples() if row.method.startswith("two_stage") and common.has_number(row)]
+    rows = [row for row in common.tuples(rows) if row.method.startswith("two_stage") and common.has_number(row)]
     if not rows:
         return ""
     spread = (
@@ -371,7 +371,7 @@ def share_figure(data: ReportData, variance: pd.DataFrame) -> list[Figure]:
     """Return where the alliance differs: therapists with all clients, by kind of client, clients, and sessions."""
     chosen = common.select(common.pooled_rows(variance), estimate_type="variance_share", basis="sessions")
     bars: dict[str, dict[str, float]] = {}
-    for row in chosen.itertuples():
+    for row in common.tuples(chosen):
         if common.has_number(row) and row.case_mix != SAME_CLIENTS:
             bars.setdefault(bar_words(row), {})[row.part] = row.estimate
     if not bars:
@@ -406,7 +406,7 @@ def variance_table(data: ReportData, variance: pd.DataFrame) -> Table:
     """Return all shares of variance over sites."""
     pooled = common.pooled_rows(variance)
     slopes = common.select(pooled, estimate_type="slope_variance")
-    tested = {(row.basis, row.trait): row.p_boundary for row in slopes.itertuples() if row.part == "client_specific"}
+    tested = {(row.basis, row.trait): row.p_boundary for row in common.tuples(slopes) if row.part == "client_specific"}
     pooled = common.select(pooled, estimate_type="variance_share")
     pooled = pooled.sort_values("basis", ascending=False, kind="stable")
     shown = {"sessions": tuple(PARTS), "clients": ("constant",)}
@@ -423,7 +423,7 @@ def variance_table(data: ReportData, variance: pd.DataFrame) -> Table:
             common.count_cell(row.n_clients),
             Cell(said := common.remark(row), said),
         )
-        for row in pooled.itertuples()
+        for row in common.tuples(pooled)
         if row.case_mix != SAME_CLIENTS and (row.part == "client_specific" or (row.trait == "" and row.part in shown[row.basis]))
     )
     labels = ("Of", "Part", "Kind of client", "Client factors")
@@ -481,7 +481,7 @@ def missing(data: ReportData, effects: pd.DataFrame, variance: pd.DataFrame) -> 
     best = preferred(effects)
     sites = common.site_rows(effects)
     told: dict[str, list[str]] = {}
-    for row in best.itertuples():
+    for row in common.tuples(best):
         if common.has_number(row):
             continue
         own = common.select(sites, topic=row.topic, factor=row.factor)
