@@ -10,7 +10,8 @@ from pathlib import Path
 import report_study
 from alliance.changes.page import page as changes_page
 from alliance.reports import pages as report_pages
-from alliance.reports.inputs import ReportData
+from alliance.reports.inputs import ReportData, head
+from alliance.reports.overview_page import FILES, Shown, overview_page
 from alliance.reports.sensitivity_page import sensitivity_page
 from alliance.sensitivity import pooled_multiverse
 from alliance.sensitivity.scenario_comparison import scenario_comparison
@@ -23,10 +24,12 @@ KINDS = (
     "base/report/index.html",
     "base/report/quality.html",
     "base/report/dictionary.html",
+    "base/report/checklist.html",
     "base/report/sites/cedar.html",
     "base/report/sites/willow.html",
     "sensitivity/index.html",
     "changes/index.html",
+    "index.html",
 )
 
 
@@ -34,7 +37,12 @@ KINDS = (
 def pages() -> dict[str, str]:
     """Return the pages by their address below the results."""
     made = {f"base/report/{name}": text for name, text in report_study.rendered().items()}
-    return {**made, "sensitivity/index.html": sensitivity(report_study.study()), "changes/index.html": changes()}
+    return {
+        **made,
+        "sensitivity/index.html": sensitivity(report_study.study()),
+        "changes/index.html": changes(),
+        "index.html": overview(report_study.study()),
+    }
 
 
 def sensitivity(data: ReportData) -> str:
@@ -51,6 +59,13 @@ def changes() -> str:
     """Return the page of what changed since the run before."""
     before, now = test_changes.snapshot(), test_changes.snapshot(headlines=[test_changes.number("first", 0.25)])
     return changes_page(test_changes.one(before, now), report_study.TEMPLATES, "base")
+
+
+def overview(data: ReportData) -> str:
+    """Return the page that leads to all reports, of one scenario."""
+    sites = {status["site"]: data.labels[status["site"]] for status in data.statuses}
+    shown = Shown("base", "the configuration as it stands", frozenset(FILES), True)
+    return overview_page(head(data), [shown], sites, ["sensitivity/index.html", "changes/index.html"], report_study.TEMPLATES)
 
 
 def hostile() -> dict[str, str]:
@@ -78,7 +93,7 @@ def hostile() -> dict[str, str]:
 
 
 def write(folder: Path, texts: dict[str, str]) -> Path:
-    """Write pages below a folder, with empty files in place of the scripts for R that they link to."""
+    """Write pages below a folder, with empty files in place of the workbook and the scripts for R that they link to."""
     for name, text in texts.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,4 +102,5 @@ def write(folder: Path, texts: dict[str, str]) -> Path:
         path = folder / "base" / "lavaan" / f"{model}.R"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    (folder / "base" / "report" / "tables.xlsx").touch()
     return folder

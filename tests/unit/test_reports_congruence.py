@@ -111,7 +111,7 @@ def test_axes_of_a_surface_without_sure_curvature_are_not_told(study):
     reason = "no sure curvature (b3, b4 and b5 together do not differ from zero): axes may lie anywhere"
     made = congruence.build(changed(study, "response_surface", reason=rows["reason"].mask(axes, reason)))
     told = next(row for row in block(made, "congruence-details").blocks[0].rows if row[0].text == "Dominance and alliance")[1].text
-    assert told == "p10 = 0: open, no sure curvature; p11 = -1: open, no sure curvature"
+    assert told == "p10 = 0: open, no sure curvature; p11 = −1: open, no sure curvature"
     claim = next(row for row in block(made, "congruence-surfaces").rows if row[0].text == "Dominance and alliance")[1].text
     assert claim.endswith("curvature as a whole is not sure")
     assert any("curvature as a whole is not sure, so that the axes decide nothing" in text for text in made.findings)

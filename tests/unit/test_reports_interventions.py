@@ -114,7 +114,7 @@ def test_what_is_lacking_is_named(chapter):
 def test_tables_have_a_cell_for_every_column(chapter):
     blocks = [part for block in chapter.blocks for part in (block.blocks if isinstance(block, Fold) else (block,))]
     tables = [block for block in blocks if isinstance(block, Table)]
-    assert len(tables) == 4 and all(len(row) == len(table.columns) for table in tables for row in table.rows)
+    assert len(tables) == 5 and all(len(row) == len(table.columns) for table in tables for row in table.rows)
 
 
 def test_pages_of_sites_show_their_events(study):

@@ -31,19 +31,16 @@
     return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, "en") : x - y;
   };
 
-  // As word processors take it: the caption above, rules around the head and at the end, no colours.
+  // As word processors take it: the caption above, rules around the head and at the end, no colours. Attributes and no styles, which the
+  // page's policy does not let in.
   const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
   const shownText = (cell) => [...cell.childNodes].filter((node) => node.nodeName !== "BUTTON").map((node) => node.textContent).join("").trim();
   const forWords = (title, labels, numeric, rows) => {
-    const rule = "1pt solid black";
-    const side = (place) => "padding:2pt 6pt;text-align:" + (numeric[place] ? "right" : "left");
-    const head = labels.map((text, place) =>
-      '<th style="' + side(place) + ";border-top:" + rule + ";border-bottom:" + rule + '">' + escaped(text) + "</th>").join("");
-    const body = rows.map((row, index) => "<tr>" + row.map((text, place) =>
-      '<td style="' + side(place) + (index === rows.length - 1 ? ";border-bottom:" + rule : "") + '">' + escaped(text) + "</td>").join("") + "</tr>");
+    const line = (tag) => (row) => "<tr>" + row.map((text, place) =>
+      "<" + tag + ' align="' + (numeric[place] ? "right" : "left") + '">' + escaped(text) + "</" + tag + ">").join("") + "</tr>";
     return {
-      "text/html": '<p style="font-style:italic">' + escaped(title) + '</p><table style="border-collapse:collapse"><tr>' + head + "</tr>" +
-        body.join("") + "</table>",
+      "text/html": "<p><i>" + escaped(title) + '</i></p><table border="1" frame="hsides" rules="groups" cellpadding="4" cellspacing="0"><thead>' +
+        line("th")(labels) + "</thead><tbody>" + rows.map(line("td")).join("") + "</tbody></table>",
       "text/plain": [title, labels.join("\t"), ...rows.map((row) => row.join("\t"))].join("\n") + "\n",
     };
   };

@@ -251,15 +251,15 @@ def site_factor_table(data: ReportData, factors: pd.DataFrame) -> Table:
         return number_cell(numbers.bounded(row.estimate, data.decimals), row.estimate)
 
     labels = [data.labels.get(site, site) for site in sites]
-    factor_words = [words[name] for name in names]
+    factor_labels = [words[name] for name in names]
     cells = [[cell(found.get((name, site))) for site in sites] for name in names]
-    sideways = len(sites) > len(names)
-    first, across, down = ("Site", factor_words, labels) if sideways else ("Factor", labels, factor_words)
+    upright = len(sites) > len(names)
+    first, across, down = ("Site", factor_labels, labels) if upright else ("Factor", labels, factor_labels)
     return Table(
         id="factors-sites",
         caption="Client factors at intake and the early alliance, site by site",
         columns=(Column(first), *(Column(label, True) for label in across)),
-        rows=tuple((Cell(label), *row) for label, row in zip(down, zip(*cells) if sideways else cells)),
+        rows=tuple((Cell(label), *row) for label, row in zip(down, zip(*cells) if upright else cells)),
         note="Correlations. Intervals, numbers of clients and remarks stand on the page of each site.",
         empty="No site sent a client factor together with an early alliance.",
     )
