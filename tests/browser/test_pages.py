@@ -1,45 +1,25 @@
-"""Pages work in a real browser: offline, at 320 px, without script, and with a policy that keeps strange scripts out."""
+"""Pages work in a real browser: for every reader, offline, on narrow screens and paper, without script, and with strange text in them."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
-import shutil
-import sys
+import re
 from pathlib import Path
 
+import browser_checks
+import browser_pages
+import page_checks
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-
 import report_study
+from alliance.reports import study_page
+from alliance.reports.inputs import head
+from alliance.reports.page import environment, render
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium; install it (Debian: apt-get install chromium) to test pages in a browser"),
-    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="needs playwright; run make to build the environment"),
-]
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    for name, text in report_study.rendered().items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield started
-        started.close()
+KINDS = browser_pages.KINDS
+needs_axe = pytest.mark.skipif(
+    importlib.util.find_spec("axe_playwright_python") is None, reason="needs axe-playwright-python; run make to build the environment"
+)
 
 
 def opened(browser, path: Path, width: int = 1280, **options):
@@ -53,12 +33,37 @@ def opened(browser, path: Path, width: int = 1280, **options):
     return page, said
 
 
-@pytest.mark.parametrize("name", ["index.html", "quality.html", "dictionary.html", "sites/cedar.html", "sites/willow.html"])
-def test_pages_fit_into_320_pixels_and_ask_for_nothing(report, browser, name):
-    page, said = opened(browser, report / name, width=320)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+@pytest.mark.parametrize("name", KINDS)
+def test_the_text_of_every_page_passes_all_checks(results, name):
+    assert page_checks.findings((results / name).read_text(encoding="utf-8"), results / name) == {}
+
+
+def test_every_page_of_a_run_is_one_of_the_kinds_that_are_tested_here(results):
+    kinds = {Path(name).parent / ("*" if "/sites/" in name else Path(name).name) for name in KINDS}
+    found = {path.relative_to(results) for path in results.rglob("*.html")}
+    assert {one.parent / ("*" if one.parent.name == "sites" else one.name) for one in found} == kinds
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_pages_work_for_every_reader(results, browser, name):
+    page, said = opened(browser, results / name)
     assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    assert browser_checks.focus_shows(page) == []
+    assert browser_checks.large_enough(page) == []
+    assert browser_checks.fits(page) == []
+    assert browser_checks.reachable(page) == []
+    assert browser_checks.prints(page) == []
     assert said == []
+    page.context.close()
+
+
+@needs_axe
+@pytest.mark.parametrize("name", KINDS)
+def test_axe_finds_nothing_serious_on_light_or_dark_pages(results, browser, name):
+    page, _ = opened(browser, results / name, bypass_csp=True)
+    assert browser_checks.accessible(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert browser_checks.accessible(page, "color-contrast", "link-in-text-block") == []
     page.context.close()
 
 
@@ -78,7 +83,7 @@ def test_a_table_is_sorted_by_the_button_in_its_head(report, browser):
 def test_a_table_is_saved_as_csv_with_full_precision(report, browser):
     page, said = opened(browser, report / "index.html", accept_downloads=True)
     with page.expect_download() as waiting:
-        page.locator("#factors").locator("xpath=ancestor::div[@class='table']").get_by_role("button", name="Download CSV").click()
+        page.locator(".table", has=page.locator("#factors")).get_by_role("button", name="Download CSV").click()
     text = Path(waiting.value.path()).read_text(encoding="utf-8-sig")
     assert waiting.value.suggested_filename == "factors.csv"
     assert text.splitlines()[0].startswith("Factor,Category,")
@@ -122,6 +127,82 @@ def test_a_script_that_got_into_a_page_does_not_run(report, browser, tmp_path):
     )
     page, _ = opened(browser, broken)
     assert page.title().startswith("Data quality")
+    page.context.close()
+
+
+def test_strange_text_stays_text(browser, tmp_path):
+    folder = browser_pages.write(tmp_path, browser_pages.hostile())
+    for name in ("index.html", "quality.html", "sites/willow.html"):
+        path = folder / "base" / "report" / name
+        told = page_checks.findings(path.read_text(encoding="utf-8"), path)
+        assert set(told) <= {"links"}, told
+        page, said = opened(browser, path, width=320)
+        page.on("dialog", lambda dialog, said=said: said.append(dialog.message))
+        page.reload()
+        assert "<script>alert(1)</script>" in page.evaluate("document.body.textContent") and "49" not in page.title()
+        assert page.evaluate("document.scripts.length") == 1
+        assert page.evaluate("document.querySelectorAll('[onerror], [src=x]').length") == 0
+        assert browser_checks.fits(page) == []
+        assert said == []
+        page.context.close()
+
+
+def test_a_page_is_printed_with_its_folds_open_and_its_heads(report, browser):
+    page, _ = opened(browser, report / "sites" / "cedar.html")
+    assert page.pdf(format="A4").startswith(b"%PDF-")
+    page.context.close()
+    page, _ = opened(browser, report / "index.html", java_script_enabled=False)
+    page.emulate_media(media="print")
+    assert not page.locator("nav.contents").is_visible()
+    assert page.locator("details.printed").first.locator("p, table").first.is_visible(), "folds are printed without script too"
+    page.context.close()
+
+
+def many_rows(folder: Path, number: int) -> Path:
+    """Write a study page whose table of sites has many rows."""
+    data = report_study.only(report_study.study(), "early_gains")
+    own = next(status for status in data.statuses if status["site"] == "elm")
+    added = [
+        {**own, "site": f"elm_{index}", "label": f"Elm {index}", "counts": {**own["counts"], "clients": 1000 + index}}
+        for index in range(number)
+    ]
+    made = dataclasses.replace(data, statuses=[*data.statuses, *added])
+    content = study_page.content(made)
+    template = environment(report_study.TEMPLATES)
+    sections = study_page.sections(content)
+    text = render(template, "index.html.j2", head(made), title="Study report", current="index", sections=sections, **content)
+    path = folder / "index.html"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_long_table_shows_a_hundred_rows_and_finds_sorts_and_saves_all(browser, tmp_path):
+    path = many_rows(tmp_path, 250)
+    page, said = opened(browser, path, accept_downloads=True)
+    around = page.locator(".table", has=page.locator("#sites-table"))
+    rows = page.locator("#sites-table tbody tr")
+    assert rows.count() == 100
+    more = around.get_by_role("button", name=re.compile("^Show 100 more"))
+    assert "100 of 256 rows are shown" in more.text_content()
+    more.click()
+    assert rows.count() == 200
+    head = page.locator("#sites-table thead th").nth(4)
+    head.get_by_role("button").click()
+    head.get_by_role("button").click()
+    assert rows.first.locator("td").nth(3).text_content() == "1,249"
+    assert rows.first.get_by_role("link").get_attribute("href") == "sites/elm_249.html"
+    around.get_by_role("searchbox").fill("elm 207")
+    assert rows.all_text_contents()[0].startswith("Elm 207") and rows.count() == 1
+    with page.expect_download() as waiting:
+        around.get_by_role("button", name="Download CSV").click()
+    lines = Path(waiting.value.path()).read_text(encoding="utf-8-sig").splitlines()
+    assert len(lines) == 257 and lines[1].startswith("Elm 249,")
+    assert said == []
+    page.context.close()
+    page, _ = opened(browser, path, java_script_enabled=False)
+    assert page.locator("#sites-table tbody tr").count() == 100
+    page.locator("details.further summary").first.click()
+    assert "Elm 249" in page.locator("details.further pre").first.inner_text()
     page.context.close()
 
 

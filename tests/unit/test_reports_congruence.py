@@ -181,7 +181,7 @@ def test_means_of_raters_are_compared_only_as_the_test_of_invariance_allows(chap
 def test_site_pages_show_agreement_of_the_preferred_measure(study):
     tables = site_page.estimate_tables(study, "birch")
     own = next(one for one in tables if "Client and therapist" in one.caption)
-    assert {row[0].text for row in own.rows} >= {"ICC(2,1)", "First minus second (SD)"}
+    assert {row[0].text for row in own.rows} >= {"ICC(2,1)", "Client minus therapist (SD)"}
 
 
 def test_the_map_covers_two_standard_deviations_and_draws_the_same_bytes_again():

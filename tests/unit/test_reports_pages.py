@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 import report_study
+import report_study_large
 from alliance.configuration.preregistration import COLUMNS
 from alliance.issues import why_left_out
 from alliance.questions import coverage
@@ -26,7 +27,7 @@ from alliance.questions.contract import POOLED
 from alliance.reports import chapters, diagram, figures, numbers, page, pages, site_page, study_page
 from alliance.reports.chapters import alliance_outcome, common, early_gains, measurement, published, therapist_factors
 from alliance.reports.diagram import Edge, Node
-from alliance.reports.elements import Figure, Part, Verdict
+from alliance.reports.elements import FIRST_ROWS, MOST_ROWS, Figure, Part, Verdict
 from support import PROJECT
 
 NUMBER = re.compile(r"(?<![\w.])[−-]?(?:\d[\d,]*)?\.?\d+%?(?![\w])")
@@ -414,7 +415,7 @@ def test_tables_have_captions_and_heads_with_scope_and_scroll_in_a_region_of_the
     for name, tree in trees.items():
         assert len(tree.all("caption")) == len(tree.all("table")), name
         assert all(head.get("scope") in ("col", "row") for head in tree.all("th")), name
-        regions = [part for part in tree.all("div") if part.get("role") == "region"]
+        regions = [part for part in tree.all("div") if (part.get("class") or "").startswith("scroll")]
         assert len(regions) == len(tree.all("table")) and all(part["tabindex"] == "0" and part["aria-labelledby"] for part in regions), name
 
 
@@ -460,6 +461,27 @@ def test_equal_data_give_equal_bytes_and_no_clock_or_path(rendered):
 
 def test_pages_are_small(rendered):
     assert max(len(text.encode()) for text in rendered.values()) < 3_000_000
+
+
+def test_a_long_table_is_drawn_in_part_and_keeps_all_its_rows():
+    table = report_study_large.specifications(1440)
+    text = str(page.environment(report_study.TEMPLATES).get_template("parts.html.j2").module.table(table))
+    tree = Tree(text)
+    assert len(tree.tags) < 2_100 and len(text) < 400_000
+    assert text.count("<tr") == 1 + FIRST_ROWS + 1, "head, first rows, and the emphasised one"
+    lines = html.unescape(re.search(r"<pre[^>]*>(.*?)</pre>", text, re.S)[1]).split("\n")
+    values = json.loads(next(part for part in tree.all("pre"))["data-values"])
+    assert len(lines) == len(values) == 1440 - FIRST_ROWS - 1
+    assert lines[0].split("\t") == [cell.text for cell in table.rows[FIRST_ROWS]] and values[0][0] == ["100.0"]
+    short = dataclasses.replace(table, rows=table.rows[:MOST_ROWS], emphasised=frozenset())
+    assert short.further == () and len(short.drawn) == MOST_ROWS
+
+
+def test_pages_of_very_many_sites_stay_small():
+    many = report_study.only(report_study_large.many_sites(200), "early_gains", "client_factors")
+    for name, made in report_study_large.pages(many, report_study.TEMPLATES):
+        text = made()
+        assert len(text.encode()) < 10_000_000 and len(Tree(text).tags) < 20_000, name
 
 
 def test_figures_are_drawn_in_bounded_elements_whatever_the_number_of_sites():

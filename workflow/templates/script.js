@@ -31,40 +31,6 @@
     return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, "en") : x - y;
   };
 
-  for (const table of document.querySelectorAll("table[data-file]")) {
-    const heads = [...table.tHead.rows[0].cells];
-    const body = table.tBodies[0];
-    heads.forEach((head, index) => {
-      const label = head.textContent.trim();
-      if (!label || body.rows.length < 2) return;
-      const sorter = button(label, () => {
-        const downwards = head.getAttribute("aria-sort") === "ascending";
-        heads.forEach((other) => other.removeAttribute("aria-sort"));
-        head.setAttribute("aria-sort", downwards ? "descending" : "ascending");
-        const rows = [...body.rows];
-        const empty = (row) => value(row.cells[index]) === "";
-        rows.sort((a, b) => {
-          const sign = downwards && !empty(a) && !empty(b) ? -1 : 1;
-          return sign * order(a.cells[index], b.cells[index]);
-        });
-        body.append(...rows);
-        spoken.textContent = "Sorted by " + label + (downwards ? ", descending" : ", ascending");
-      });
-      head.replaceChildren(sorter);
-    });
-    const tools = document.createElement("div");
-    tools.className = "tools";
-    const title = table.caption.textContent.trim();
-    const download = button("Download CSV", () => {
-      const lines = [...table.rows].map((row) =>
-        [...row.cells].map((cell) => quoted(cell.parentNode.parentNode === table.tHead ? cell.textContent.trim() : value(cell))).join(","));
-      save(new Blob(["\ufeff" + lines.join("\r\n") + "\r\n"], { type: "text/csv;charset=utf-8" }), table.dataset.file + ".csv");
-    });
-    download.setAttribute("aria-label", "Download CSV: " + title);
-    tools.append(download);
-    table.closest(".table").append(tools);
-  }
-
   const laid = (base, changes) => {
     const made = { ...base };
     for (const [key, change] of Object.entries(changes)) {
@@ -73,14 +39,13 @@
     }
     return made;
   };
-  for (const table of document.querySelectorAll("table[data-configurations]")) {
-    const base = JSON.parse(document.getElementById("base-configuration").textContent);
-    const options = JSON.parse(document.getElementById(table.dataset.configurations).textContent);
+  const parsed = (id) => JSON.parse(document.getElementById(id).textContent);
+  const copier = (table, heads) => {
+    const base = parsed("base-configuration");
+    const options = parsed(table.dataset.configurations);
     const nodes = Object.keys(options);
-    const heads = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
     const first = heads.indexOf(nodes[0].replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase()));
-    const body = table.tBodies[0];
-    for (const row of body.rows) {
+    return (row) => {
       const number = row.cells[0].textContent.trim();
       row.cells[0].dataset.value = number;
       const copy = button("Copy", async () => {
@@ -100,24 +65,119 @@
       });
       copy.setAttribute("aria-label", "Copy the configuration of specification " + number);
       row.cells[0].append(" ", copy);
-    }
-    const finder = document.createElement("label");
-    finder.className = "finder";
-    finder.textContent = "Show rows that contain: ";
-    const words = document.createElement("input");
-    words.type = "search";
-    words.addEventListener("input", () => {
-      const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
-      let shown = 0;
-      for (const row of body.rows) {
-        const text = row.textContent.toLowerCase();
-        row.hidden = !wanted.every((word) => text.includes(word));
-        shown += row.hidden ? 0 : 1;
-      }
-      spoken.textContent = shown + " of " + body.rows.length + " rows shown";
+    };
+  };
+
+  // Rows that the page holds as text become rows of the table, like the first one.
+  const drawn = (text, like) => {
+    const values = JSON.parse(text.dataset.values);
+    return text.textContent.split("\n").map((line, index) => {
+      const row = like.cloneNode(true);
+      row.removeAttribute("class");
+      line.split("\t").forEach((words, place) => {
+        const cell = row.cells[place];
+        const [value, address] = values[index][place] || [];
+        delete cell.dataset.value;
+        if (value !== undefined && value !== words) cell.dataset.value = value;
+        const link = document.createElement("a");
+        if (address) link.href = address;
+        link.textContent = words;
+        cell.replaceChildren(address ? link : words);
+      });
+      return row;
     });
-    finder.append(words);
-    table.closest(".table").prepend(finder);
+  };
+
+  const step = 100;
+  const prepare = (table) => {
+    const heads = [...table.tHead.rows[0].cells];
+    const labels = heads.map((head) => head.textContent.trim());
+    const body = table.tBodies[0];
+    const around = table.closest(".table");
+    const text = around.querySelector("pre[data-further]");
+    const equip = table.dataset.configurations ? copier(table, labels) : () => {};
+    const like = body.rows[0].cloneNode(true);
+    let rows = [...body.rows];
+    rows.forEach(equip);
+    let waiting = text;
+    let most = text ? rows.length : Infinity;
+    let words = [];
+    const every = () => {
+      if (waiting) {
+        const others = drawn(waiting, like);
+        others.forEach(equip);
+        rows = [...rows, ...others];
+        waiting = null;
+      }
+      return rows;
+    };
+    const more = button("", () => { most += step; draw(); });
+    const draw = () => {
+      const fitting = every().filter((row) => {
+        const inside = words.length ? row.textContent.toLowerCase() : "";
+        return words.every((word) => inside.includes(word));
+      });
+      body.replaceChildren(...fitting.slice(0, most));
+      const left = fitting.length - body.rows.length;
+      more.hidden = left <= 0;
+      more.textContent = "Show " + Math.min(step, left) + " more (" + body.rows.length + " of " + fitting.length + " rows are shown)";
+      return fitting.length;
+    };
+
+    heads.forEach((head, index) => {
+      const label = labels[index];
+      if (!label || rows.length < 2) return;
+      const sorter = button(label, () => {
+        const downwards = head.getAttribute("aria-sort") === "ascending";
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", downwards ? "descending" : "ascending");
+        const empty = (row) => value(row.cells[index]) === "";
+        every().sort((a, b) => {
+          const sign = downwards && !empty(a) && !empty(b) ? -1 : 1;
+          return sign * order(a.cells[index], b.cells[index]);
+        });
+        draw();
+        spoken.textContent = "Sorted by " + label + (downwards ? ", descending" : ", ascending");
+      });
+      head.replaceChildren(sorter);
+    });
+
+    const tools = document.createElement("div");
+    tools.className = "tools";
+    const title = table.caption.textContent.trim();
+    const download = button("Download CSV", () => {
+      const line = (cells, of) => cells.map((cell) => quoted(of(cell))).join(",");
+      const lines = [line(heads, (head) => head.textContent.trim()), ...every().map((row) => line([...row.cells], value))];
+      save(new Blob(["\ufeff" + lines.join("\r\n") + "\r\n"], { type: "text/csv;charset=utf-8" }), table.dataset.file + ".csv");
+    });
+    download.setAttribute("aria-label", "Download CSV: " + title);
+    tools.append(download);
+    around.append(tools);
+    if (text) {
+      const left = text.textContent.split("\n").length;
+      more.textContent = "Show " + Math.min(step, left) + " more (" + most + " of " + (most + left) + " rows are shown)";
+      tools.prepend(more);
+      text.parentNode.remove();
+    }
+
+    if (table.dataset.configurations || text) {
+      const finder = document.createElement("label");
+      finder.className = "finder";
+      finder.textContent = "Show rows that contain: ";
+      const field = document.createElement("input");
+      field.type = "search";
+      field.addEventListener("input", () => {
+        words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+        spoken.textContent = draw() + " of " + every().length + " rows fit";
+      });
+      finder.append(field);
+      around.prepend(finder);
+    }
+  };
+  for (const table of document.querySelectorAll("table[data-file]")) {
+    const folded = table.closest("details:not([open])");
+    if (folded) folded.addEventListener("toggle", () => prepare(table), { once: true });
+    else prepare(table);
   }
 
   for (const figure of document.querySelectorAll("figure[data-file]")) {

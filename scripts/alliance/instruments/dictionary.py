@@ -111,7 +111,7 @@ def _missing_rule(instrument: Instrument) -> str:
         elif any(scale.max_missing is not None for scale in instrument.composites.values()):
             limit = "a limit for each scale"
         else:
-            limit = f"at least {100 * rule.min_answered_proportion:g} % answered"
+            limit = f"at least {100 * rule.min_answered_proportion:g}% answered"
         rounded = rule.rule == "scale_mean_rounded"
         filled = (
             "each blank takes the scale's mean rounded to a whole number"

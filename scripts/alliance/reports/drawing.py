@@ -24,6 +24,27 @@ STEPS = ("#dbe6ed", "#a9c7d8", "#6ea2bf", "#33769c", "#0a4a6e")
 LABELLED_ROWS = 60
 
 
+READABLE = 4.5
+
+
+def luminance(colour: Any) -> float:
+    """Return the relative luminance (WCAG 2.2) of a colour as matplotlib takes it."""
+    from matplotlib.colors import to_rgb
+
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def ink_on(ground: Any) -> str:
+    """Return the colour of letters that can be read on a ground: ink, white where ink is too faint, black where both are."""
+
+    def contrast(ink: str) -> float:
+        light, dark = sorted((luminance(ink), luminance(ground)), reverse=True)
+        return (light + 0.05) / (dark + 0.05)
+
+    return next((ink for ink in (INK, "#ffffff") if contrast(ink) >= READABLE), "#000000")
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Draw with settings of our own, whatever the machine is set to."""
@@ -55,6 +76,29 @@ def write(axes: Axes, x: float, y: float, text: str, size: float = 9, bold: bool
     """Write text at a place in inches; invisible characters are written out."""
     options.setdefault("color", INK)
     return axes.text(x, y, visible(text), fontproperties=_font(size, bold), parse_math=False, **options)
+
+
+def width_of(text: str, size: float = 9, bold: bool = False) -> float:
+    """Return how wide text is when written, in inches."""
+    from matplotlib.textpath import text_to_path
+
+    return text_to_path.get_text_width_height_descent(visible(text), _font(size, bold), ismath=False)[0] / 72
+
+
+@functools.cache
+def fitted(text: str, room: float, size: float = 9, bold: bool = False) -> str:
+    """Return text cut at a word, or inside one where it is the first, so that it is at most ``room`` inches wide."""
+    if width_of(text, size, bold) <= room:
+        return text
+    words = text.split()
+    while len(words) > 1:
+        words.pop()
+        if width_of(cut := " ".join(words) + "…", size, bold) <= room:
+            return cut
+    word = words[0] if words else text
+    while len(word) > 1 and width_of(word + "…", size, bold) > room:
+        word = word[:-1]
+    return word + "…"
 
 
 def svg(figure: Figure) -> bytes:

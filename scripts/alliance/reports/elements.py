@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 
 from alliance.reports.numbers import UNKNOWN
+from alliance.reports.page import visible
+
+MOST_ROWS, FIRST_ROWS = 150, 100
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Table:
     """A printed table; the first cell of a row is its header. A folded one is opened by the reader.
 
     ``configurations`` names the element that holds what each option changes, where rows are specifications of a multiverse.
+    Of a table with more than :data:`MOST_ROWS` rows the first :data:`FIRST_ROWS` and the emphasised ones are drawn as a table
+    (``drawn``); the others follow as text, from which the page's script draws them when they are asked for.
     """
 
     id: str
@@ -77,6 +83,36 @@ class Table:
         ]
         object.__setattr__(self, "columns", tuple(self.columns[position] for position in kept))
         object.__setattr__(self, "rows", tuple(tuple(row[position] for position in kept) for row in self.rows))
+
+    @property
+    def drawn(self) -> tuple[tuple[bool, tuple[Cell, ...]], ...]:
+        """The rows that the page draws as a table, and whether each is emphasised."""
+        return tuple((index in self.emphasised, row) for index, row in enumerate(self.rows) if self._is_drawn(index))
+
+    @property
+    def further(self) -> tuple[tuple[Cell, ...], ...]:
+        """The rows that the page holds as text."""
+        return tuple(row for index, row in enumerate(self.rows) if not self._is_drawn(index))
+
+    @property
+    def further_text(self) -> str:
+        """The further rows as they are read: one line a row, cells separated by tabs."""
+        return "\n".join("\t".join(" ".join(cell.text.split()) for cell in row) for row in self.further)
+
+    @property
+    def further_values(self) -> str:
+        """What the further rows are sorted by, and lead to, as JSON: 0 for a cell whose text says all, else value and address."""
+        return json.dumps([[_hidden(cell) for cell in row] for row in self.further], ensure_ascii=False, separators=(",", ":"))
+
+    def _is_drawn(self, index: int) -> bool:
+        return len(self.rows) <= MOST_ROWS or index < FIRST_ROWS or index in self.emphasised
+
+
+def _hidden(cell: Cell) -> int | list[str]:
+    value = cell.text if cell.value is None else cell.value
+    if value == cell.text and not cell.link:
+        return 0
+    return [visible(str(value)), *([visible(cell.link)] if cell.link else [])]
 
 
 @dataclass(frozen=True)

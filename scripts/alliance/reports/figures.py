@@ -17,10 +17,12 @@ from alliance.reports.drawing import (
     SOFT,
     STEPS,
     canvas,
+    fitted,
     style,
     svg,
     tick_text,
     ticks,
+    width_of,
     write,
 )
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 RATIO_TICKS = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 10, 20)
 RATIO_REACH = 3.0
+ABSENT = ": not estimable"
 
 
 @dataclass(frozen=True)
@@ -141,8 +144,10 @@ def forest(
         for index, row in enumerate(rows):
             y = top + step * (index + (0.72 if narrow and labelled else 0.5))
             if labelled:
-                room = 44 if narrow else 88 if row.kind == "heading" else 36
-                shown = textwrap.shorten(row.label, room, placeholder="…") or row.label[:room]
+                room = width - left - 0.1 if narrow else width - 0.2 if row.kind == "heading" else left - 0.15
+                absent = narrow and row.kind != "heading" and not numbers.known(row.estimate)
+                room -= width_of(ABSENT, 8.5) if absent else 0
+                shown = fitted(row.label, room, 8.5, row.kind != "estimate") + (ABSENT if absent else "")
                 write(
                     axes,
                     left if narrow else 0.1,

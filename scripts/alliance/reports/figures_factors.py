@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from alliance.reports import numbers
-from alliance.reports.drawing import INK, LINE, SOFT, STEPS, canvas, style, svg, write
+from alliance.reports.drawing import LINE, SOFT, STEPS, canvas, ink_on, style, svg, write
 
 FEWEST = 10
 FEW = "#edf1f4"
@@ -62,7 +62,7 @@ def measured_map(factors: Sequence[str], counts: Sequence[Sequence[float]]) -> b
                     continue
                 squares.setdefault(FEW if value < FEWEST else STEPS[step(value)], []).append((x, y))
                 if value >= FEWEST and cell >= SMALLEST_WITH_NUMBERS:
-                    ink = "white" if step(value) > 2 else INK
+                    ink = ink_on(STEPS[step(value)])
                     write(axes, x + cell / 2, y + TALL / 2, numbers.count(value), 7, ha="center", va="center", color=ink, zorder=3)
         for colour, corners in sorted(squares.items()):
             points = [(x + dx, y + dy) for x, y in corners for dx, dy in ((0, 0), (cell, 0), (cell, TALL), (0, TALL), (0, 0))]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from alliance.reports import numbers
-from alliance.reports.drawing import BLUE, INK, LINE, ORANGE, SOFT, canvas, style, svg, write
+from alliance.reports.drawing import BLUE, LINE, ORANGE, SOFT, canvas, ink_on, style, svg, write
 
 SMALLEST_WITH_NUMBERS = 0.27
 
@@ -83,7 +83,7 @@ def overlap_map(
                     axes.plot(inner, [y + 0.03, y + 0.03, y + tall - 0.03, y + tall - 0.03, y + 0.03], color=ORANGE, linewidth=1.4)
                 if cell >= SMALLEST_WITH_NUMBERS:
                     shown = numbers.percent(value).removesuffix("%")
-                    ink = "white" if value > 0.5 else INK
+                    ink = ink_on(colours(min(max(value, 0.0), 1.0)))
                     write(axes, x + cell / 2, y + tall / 2, shown, 7.5, ha="center", va="center", color=ink)
         axes.plot(*dashes, color=LINE, linewidth=1)
         write(axes, 0.1, 0.14, "columns have the numbers of the rows", 6.6 if narrow else 8, va="center", color=SOFT)

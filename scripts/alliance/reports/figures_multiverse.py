@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 GREY = "#6b7683"
 ROW, NODE_GAP = 0.17, 0.27
+REACH = 4.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,30 @@ class Curve:
     highs: np.ndarray
     standing: int | None
     nodes: Sequence[tuple[str, Sequence[tuple[str, np.ndarray]]]]
+
+
+def limits(curve: Curve, reference: float) -> tuple[float, float]:
+    """Return the ends of the axis of estimates.
+
+    All estimates and no effect lie inside, and of the limits of the intervals those that are not farther from the estimates than
+    :data:`REACH` times as far as half of the limits are: one interval without end would make a line of all estimates.
+    """
+    known = np.isfinite(curve.lows) & np.isfinite(curve.highs)
+    values = curve.values[known]
+    inside = [*curve.values[np.isfinite(curve.values)], reference]
+    for ends in (curve.lows[known], curve.highs[known]):
+        apart = np.abs(ends - values)
+        if len(apart):
+            inside += list(ends[apart <= REACH * np.median(apart)])
+    low, high = float(min(inside)), float(max(inside))
+    margin = 0.04 * max(high - low, 0.1)
+    return low - margin, high + margin
+
+
+def beyond(curve: Curve, reference: float) -> int:
+    """Return how many intervals reach beyond the axis of estimates."""
+    low, high = limits(curve, reference)
+    return int(np.sum((curve.lows < low) | (curve.highs > high)))
 
 
 def specification_curve(curve: Curve, *, axis: str, reference: float, narrow: bool = False) -> bytes:
@@ -61,11 +86,7 @@ def specification_curve(curve: Curve, *, axis: str, reference: float, narrow: bo
     left, right, top, high = label, width - 0.12, 0.36, 1.9 if narrow else 2.4
     bottom = top + high
     count = len(curve.values)
-    ends = np.concatenate([curve.values, curve.lows, curve.highs, [reference]])
-    ends = ends[np.isfinite(ends)]
-    low_end, high_end = float(ends.min()), float(ends.max())
-    margin = 0.04 * max(high_end - low_end, 0.1)
-    low_end, high_end = low_end - margin, high_end + margin
+    low_end, high_end = limits(curve, reference)
     rows = sum(len(options) for _, options in curve.nodes)
 
     def x(place: np.ndarray | float) -> np.ndarray | float:
@@ -86,7 +107,15 @@ def specification_curve(curve: Curve, *, axis: str, reference: float, narrow: bo
         decided = (curve.lows > reference) | (curve.highs < reference)
         known = np.isfinite(curve.lows) & np.isfinite(curve.highs)
         thin = max(min(60.0 * (right - left) / count, 2.2), 0.5)
-        _strokes(axes, x(place[known]), y(curve.lows[known]), x(place[known]), y(curve.highs[known]), BLUE_SOFT, thin)
+        _strokes(
+            axes,
+            x(place[known]),
+            y(np.maximum(curve.lows[known], low_end)),
+            x(place[known]),
+            y(np.minimum(curve.highs[known], high_end)),
+            BLUE_SOFT,
+            thin,
+        )
         for chosen, colour in ((~decided, GREY), (decided, BLUE)):
             across, up = x(place[chosen]), y(curve.values[chosen])
             _strokes(axes, across, up, across, up, colour, 2.2, round_ends=True)

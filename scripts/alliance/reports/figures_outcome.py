@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alliance.reports import numbers
-from alliance.reports.drawing import BLUE, INK, LINE, ORANGE, SOFT, STEPS, canvas, style, svg, tick_text, ticks, write
+from alliance.reports.drawing import BLUE, LINE, ORANGE, SOFT, STEPS, canvas, ink_on, style, svg, tick_text, ticks, write
 
 AVERAGED = "averaged"
 PART_SHADES = (STEPS[-1], STEPS[2], STEPS[1], STEPS[0])
@@ -98,7 +98,7 @@ def rater_matrix(
                     write(axes, x + cell / 2, y + tall / 2, numbers.UNKNOWN, size, color=SOFT, **centred)
                     continue
                 axes.fill(x_corners, y_corners, facecolor=colours(scale(square.value)), linewidth=0)
-                ink = "white" if abs(square.value) > 0.45 else INK
+                ink = ink_on(colours(scale(square.value)))
                 shown = numbers.bounded(square.value, decimals)
                 write(axes, x + cell / 2, y + tall * 0.37, shown, size + 2, True, color=ink, **centred)
                 write(axes, x + cell / 2, y + tall * 0.7, square.interval, size - (1.7 if narrow else 0.8), color=ink, **centred)
@@ -232,7 +232,7 @@ def stacked_shares(bars: Sequence[str], parts: Sequence[str], shares: Sequence[S
                 shade = PART_SHADES[index % 4]
                 axes.fill([x0, x1, x1, x0], [y - 0.13, y - 0.13, y + 0.13, y + 0.13], facecolor=shade, edgecolor="white", linewidth=0.8)
                 if x1 - x0 > 0.29:
-                    ink = "white" if index % 4 == 0 else INK
+                    ink = ink_on(shade)
                     write(axes, (x0 + x1) / 2, y, numbers.percent(share), 8, ha="center", va="center", color=ink)
                 start += share
         return svg(figure)

@@ -102,7 +102,8 @@ class _Told:
         count = int(self._row("specifications").estimate)
         text = f"{common.plural(len(self.one.nodes), 'decision')} with their options make {common.plural(total, 'combination')}"
         if self.removed:
-            text += f"; {common.plural(len(self.one.removed), 'rule')} remove {numbers.count(self.removed)} of them, "
+            rules = len(self.one.removed)
+            text += f"; {common.plural(rules, 'rule')} {'removes' if rules == 1 else 'remove'} {numbers.count(self.removed)} of them, "
             text += f"which leaves {common.plural(count, 'specification')}"
         sentences = [f"{text}. {numbers.count(len(self.used))} can be estimated."]
         if not len(self.used):
@@ -199,9 +200,13 @@ def _curve(data: ReportData, one: Multiverse, used: pd.DataFrame) -> Figure:
         svg=figures_multiverse.specification_curve(curve, axis=axis, reference=reference),
         narrow=figures_multiverse.specification_curve(curve, axis=axis, reference=reference, narrow=True),
         note=f"Dots: pooled estimates, blue where the {data.level} interval (light) excludes no effect. Diamond: the configuration as it "
-        "stands. "
-        "An option that matters gathers its marks at one end.",
+        f"stands. An option that matters gathers its marks at one end.{_beyond(figures_multiverse.beyond(curve, reference))}",
     )
+
+
+def _beyond(count: int) -> str:
+    """Return how many intervals the drawing cuts off, in a sentence; empty where it cuts none."""
+    return f" {common.plural(count, 'interval')} {'reaches' if count == 1 else 'reach'} beyond the drawing." if count else ""
 
 
 def _influence_table(one: Multiverse, influence: pd.DataFrame) -> Table:

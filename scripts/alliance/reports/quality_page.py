@@ -128,12 +128,12 @@ def _messages(members: list[Issue]) -> str:
     return text + (f" Seen: {', '.join(values[:ROWS_NAMED])}{' …' if len(values) > ROWS_NAMED else ''}" if values else "")
 
 
-def account_table(data: ReportData, statuses: list[dict[str, Any]]) -> Table:
-    """Return for each file what became of its rows."""
+def account_table(data: ReportData, statuses: list[dict[str, Any]], with_site: bool = True) -> Table:
+    """Return for each file what became of its rows; without the column of sites on the page of one."""
     rows = [
         (
             Cell(file["file"]),
-            Cell(data.labels[status["site"]]),
+            *((Cell(data.labels[status["site"]]),) if with_site else ()),
             *(
                 number_cell(numbers.count(file[name]), file[name])
                 for name in ("rows_in", "rows_used", "rows_quarantined", "rows_excluded_by_rule")
@@ -147,7 +147,7 @@ def account_table(data: ReportData, statuses: list[dict[str, Any]]) -> Table:
         caption="What became of every row received",
         columns=(
             Column("File"),
-            Column("Site"),
+            *((Column("Site"),) if with_site else ()),
             Column("Received", True),
             Column("Used", True),
             Column("Unusable", True),

@@ -19,6 +19,7 @@ from alliance.reports.figures import ForestRow
 from alliance.reports.page import environment
 
 SECTION = "scenarios"
+NAMED = 6
 QUESTION = "What changes if another choice is made, and by how much?"
 LIMITS = (
     "Scenarios rest largely on the same clients, so that a change has no interval of its own, and intervals that overlap do not say "
@@ -61,10 +62,14 @@ def scenario_chapter(table: pd.DataFrame, decimals: int, level: str) -> Chapter:
     moved = [one for _, rows in table.groupby("headline", sort=False) if (one := _Headline(rows, decimals)).scenarios]
     told = [one for one in moved if one.told]
     same = [f"“{one.label}”" for one in moved if not one.told]
-    findings = [f"{common.plural(len(scenarios) - 1, 'scenario')} stand beside the configuration as it stands ({BASE})."]
+    beside = len(scenarios) - 1
+    findings = [
+        f"{common.plural(beside, 'scenario')} {'stands' if beside == 1 else 'stand'} beside the configuration as it stands ({BASE})."
+    ]
     findings += [one.sentence() for one in told]
     if same:
-        findings.append(f"As in {BASE} wherever they can be estimated, to {common.plural(decimals, 'decimal')}: {listed(same)}.")
+        named = listed(same) if len(same) <= NAMED else f"the other {len(same)} headline numbers of the table"
+        findings.append(f"As in {BASE} wherever they can be estimated, to {common.plural(decimals, 'decimal')}: {named}.")
     folds = [
         Fold(f"{SECTION}-{slug(question)}", f"Scenario by scenario: {common.words(question).lower()}", tuple(_figures(own, level)))
         for question in dict.fromkeys(one.question for one in told)

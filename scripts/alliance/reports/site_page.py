@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +35,13 @@ def _rows_of(question: str, name: str) -> Callable[[ReportData], pd.DataFrame]:
     return lambda data: data.tables[question][name]
 
 
-ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...] | None, Callable[[Any], str], str]] = {
+NAMES: dict[str, Callable[[ReportData, Any], str]] = {
+    "congruence": congruence.statistic_name,
+    "interventions": lambda data, row: interventions.event_name(data, row.event),
+}
+"""Names of rows that the configuration has a say in."""
+
+ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...] | None, Callable[[Any], str] | None, str]] = {
     "alliance_outcome": (alliance_outcome.headline_rows, None, lambda row: alliance_outcome.FORM_LABELS[row.form], "Alliance and outcome"),
     "early_gains": (_rows_of("early_gains", "partial"), ("partial_correlation",), early_gains.partial_name, "Alliance beyond early gains"),
     "measurement": (measurement_reliability.headline_rows, None, measurement_reliability.headline_name, "Reliability of the scores"),
@@ -51,11 +58,11 @@ ESTIMATES: dict[str, tuple[Callable[[ReportData], pd.DataFrame], tuple[str, ...]
         lambda row: common.words(row.factor),
         "Client factors and early alliance",
     ),
-    "congruence": (congruence.site_rows, None, congruence.statistic_name, "Client and therapist of the same sessions"),
+    "congruence": (congruence.site_rows, None, None, "Client and therapist of the same sessions"),
     "interventions": (
         interventions.site_rows,
         None,
-        lambda row: common.words(row.event),
+        None,
         "Coded events and the alliance one session later, within clients",
     ),
     "course": (course.site_rows, None, course.row_name, "Course of the alliance"),
@@ -77,7 +84,7 @@ def content(data: ReportData, status: dict[str, Any]) -> dict[str, Any]:
         "facts": facts(status),
         "flow": flow_figure(data, only=site),
         "measures": measures_table(data, only=site),
-        "account": account_table(data, [status]),
+        "account": account_table(data, [status], with_site=False),
         "issues": issue_table(data, own, "site-issues", "What was found in the files of this site", with_site=False),
         "estimates": estimate_tables(data, site),
     }
@@ -113,6 +120,7 @@ def estimate_tables(data: ReportData, site: str) -> list[Table]:
         chosen = common.distinct(table[table["estimate_type"].isin(types)] if types else table)
         if "op" in chosen:
             chosen = chosen[chosen["op"] == "~"]
+        label = functools.partial(NAMES[question], data) if label is None else label
         made.append(_beside(data, chosen, site, label, title, f"estimates-{slug(question)}"))
     return made
 

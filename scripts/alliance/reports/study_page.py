@@ -232,13 +232,13 @@ def measures_table(data: ReportData, only: str = "") -> Table:
                     number_cell(_span(alphas, data.decimals), alphas.min() if len(alphas) else None),
                 )
             )
-    shown = [row[:7] if only else row for row in rows]
+    shown = [(*row[:4], *row[5:7]) if only else row for row in rows]
     columns = (
         Column("Measure"),
         Column("Construct"),
         Column("Rater"),
         Column("Time"),
-        Column("Sites", True),
+        *(() if only else (Column("Sites", True),)),
         Column("Clients", True),
         Column("α" if only else "α, median site", True),
         *(() if only else (Column("α, lowest to highest site", True),)),

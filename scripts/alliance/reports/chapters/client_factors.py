@@ -8,7 +8,7 @@ import pandas as pd
 
 from alliance.reports import figures, numbers
 from alliance.reports.chapters import client_factors_parts, common, published
-from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Table, number_cell, slug
+from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Table, number_cell
 from alliance.reports.figures import ForestRow
 from alliance.reports.inputs import ReportData
 
@@ -239,22 +239,27 @@ def factor_table(data: ReportData, factors: pd.DataFrame) -> Table:
 
 
 def site_factor_table(data: ReportData, factors: pd.DataFrame) -> Table:
-    """Return the correlation of every factor at every site; all else about a site stands on its own page."""
+    """Return the correlation of every factor at every site, the fewer of both as columns; all else stands on the site's own page."""
     own = common.site_rows(factors)
     sites, names = sorted(set(own["site"])), list(dict.fromkeys(own["factor"]))
     found = {(row.factor, row.site): row for row in own.itertuples()}
-    turned = {row.factor: client_factors_parts.factor_words(row) for row in own.itertuples()}
+    words = {row.factor: client_factors_parts.factor_words(row) for row in own.itertuples()}
 
     def cell(row: Any) -> Cell:
         if row is None or not common.has_number(row):
             return Cell(numbers.UNKNOWN, "")
         return number_cell(numbers.bounded(row.estimate, data.decimals), row.estimate)
 
+    labels = [data.labels.get(site, site) for site in sites]
+    factor_labels = [words[name] for name in names]
+    cells = [[cell(found.get((name, site))) for site in sites] for name in names]
+    upright = len(sites) > len(names)
+    first, across, down = ("Site", factor_labels, labels) if upright else ("Factor", labels, factor_labels)
     return Table(
-        id=f"factors-{slug('sites')}",
+        id="factors-sites",
         caption="Client factors at intake and the early alliance, site by site",
-        columns=(Column("Factor"), *(Column(data.labels.get(site, site), True) for site in sites)),
-        rows=tuple((Cell(turned[name]), *(cell(found.get((name, site))) for site in sites)) for name in names),
+        columns=(Column(first), *(Column(label, True) for label in across)),
+        rows=tuple((Cell(label), *row) for label, row in zip(down, zip(*cells) if upright else cells)),
         note="Correlations. Intervals, numbers of clients and remarks stand on the page of each site.",
         empty="No site sent a client factor together with an early alliance.",
     )

@@ -122,10 +122,11 @@ def site_rows(data: ReportData) -> pd.DataFrame:
     return rows[rows["estimate_type"].isin(["icc", "concordance", "mean_difference", "limit_of_agreement"])]
 
 
-def statistic_name(row: Any) -> str:
+def statistic_name(data: ReportData, row: Any) -> str:
     """Return what a row of agreement is of."""
-    unit = " (SD)" if row.unit == "sd" else ""
-    return f"{common.words(row.statistic)}{unit}"
+    first, second = raters(data)
+    name = f"{first} minus {second}" if row.statistic == "first minus second" else row.statistic
+    return common.words(name) + (" (SD)" if row.unit == "sd" else "")
 
 
 def higher_sentence(data: ReportData, agreement: pd.DataFrame) -> str:

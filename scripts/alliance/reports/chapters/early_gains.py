@@ -233,7 +233,9 @@ def caution(partial: pd.DataFrame, row: Any) -> str:
 def partial_name(row: Any) -> str:
     """Return what a partial correlation is about, in words."""
     items = "" if row.items == "as_scored" else f" ({ITEMS.get(row.items, row.items)})"
-    return f"Alliance of {row.window.replace('_', ' ')}{items} given {HELD.get(row.covariates, row.covariates)}"
+    named = row.window.replace("_", " ")
+    lead = f"Alliance of {named}" if named.startswith("session") else f"{named[:1].upper()}{named[1:]} alliance"
+    return f"{lead}{items} given {HELD.get(row.covariates, row.covariates)}"
 
 
 def partial_rows(partial: pd.DataFrame, kind: str) -> list[Any]:
