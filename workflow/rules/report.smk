@@ -168,5 +168,5 @@ rule write_workbook:
     params:
         script=script("write_workbook.py"),
     shell:
-        "{PYTHON:q} {params.script:q} --scenario {wildcards.scenario:q} --tables results/{wildcards.scenario:q}/tables "
+        "{PYTHON} {params.script:q} --scenario {wildcards.scenario:q} --tables results/{wildcards.scenario:q}/tables "
         "--config {input.config:q} --provenance {input.provenance:q} --output {output:q} 2> {log:q}"
