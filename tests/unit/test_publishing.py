@@ -559,6 +559,25 @@ def test_internal_hides_nothing():
     assert made.data.tables is data.tables and made.decisions == ()
 
 
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({"profile": "internal"}, ["nothing is withheld"]),
+        ({"profile": "share"}, ["Profile “share”", "fewer than 5 clients"]),
+        ({"profile": "public", "min_clients": 12}, ["Profile “public”", "fewer than 12 clients or 3 therapists", "multiples of 5"]),
+        ({"profile": "public", "min_clients": 7, "i_accept_disclosure_risk": "Ada Example"}, ["accepted by Ada Example"]),
+    ],
+)
+def test_every_page_says_at_its_top_by_which_limits_it_is_published(section, told):
+    data = report_study.only(report_study.study(), "early_gains")
+    assert not any("Disclosure control" in text for text in pages.render_all(data, report_study.TEMPLATES).values())
+    made = pages.render_all(gate(data, {}, profile(section)).data, report_study.TEMPLATES)
+    assert made
+    for text in made.values():
+        banner = text.split('aria-label="Disclosure control"')[1].split("</div>")[0]
+        assert [words for words in told if words not in banner] == []
+
+
 def test_limits_out_of_bounds_of_a_profile_are_refused_in_code_too():
     with pytest.raises(ValueError, match="min_clients"):
         profile({"profile": "public", "min_clients": 3})

@@ -27,7 +27,7 @@ from alliance.questions.contract import POOLED
 from alliance.reports import chapters, diagram, figures, numbers, page, pages, site_page, study_page
 from alliance.reports.chapters import alliance_outcome, common, early_gains, measurement, published, therapist_factors
 from alliance.reports.diagram import Edge, Node
-from alliance.reports.elements import FIRST_ROWS, MOST_ROWS, Figure, Part, Verdict
+from alliance.reports.elements import FIRST_FOLDED_ROWS, FIRST_ROWS, MOST_ROWS, Figure, Fold, Part, Verdict
 from support import PROJECT
 
 NUMBER = re.compile(r"(?<![\w.])[−-]?(?:\d[\d,]*)?\.?\d+%?(?![\w])")
@@ -476,6 +476,13 @@ def test_a_long_table_is_drawn_in_part_and_keeps_all_its_rows():
     assert lines[0].split("\t") == [cell.text for cell in table.rows[FIRST_ROWS]] and values[0][0] == ["100.0"]
     short = dataclasses.replace(table, rows=table.rows[:MOST_ROWS], emphasised=frozenset())
     assert short.further == () and len(short.drawn) == MOST_ROWS
+    for folded in (
+        Figure("f", "F", "F", b"", data=short).data,
+        Fold("o", "O", (short,)).blocks[0],
+        dataclasses.replace(short, folded=True),
+    ):
+        assert folded is not None and len(folded.drawn) == FIRST_FOLDED_ROWS
+        assert len(folded.drawn) + len(folded.further) == len(short.rows)
 
 
 def test_pages_of_very_many_sites_stay_small():

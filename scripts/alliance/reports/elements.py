@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from alliance.reports.numbers import UNKNOWN
 from alliance.reports.page import visible
 
 MOST_ROWS, FIRST_ROWS = 150, 100
+MOST_FOLDED_ROWS, FIRST_FOLDED_ROWS = 18, 12
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Table:
 
     ``configurations`` names the element that holds what each option changes, where rows are specifications of a multiverse.
     Of a table with more than :data:`MOST_ROWS` rows the first :data:`FIRST_ROWS` and the emphasised ones are drawn as a table
-    (``drawn``); the others follow as text, from which the page's script draws them when they are asked for.
+    (``drawn``); the others follow as text, from which the page's script draws them when they are asked for. Tables that the reader has to
+    open (``folded`` by themselves, ``inside`` a fold or beside a figure) draw fewer, so that pages of many tables open fast.
     """
 
     id: str
@@ -70,6 +72,7 @@ class Table:
     empty: str = "There is nothing to show."
     emphasised: frozenset[int] = frozenset()
     folded: bool = False
+    inside: bool = False
     configurations: str = ""
 
     def __post_init__(self) -> None:
@@ -105,7 +108,8 @@ class Table:
         return json.dumps([[_hidden(cell) for cell in row] for row in self.further], ensure_ascii=False, separators=(",", ":"))
 
     def _is_drawn(self, index: int) -> bool:
-        return len(self.rows) <= MOST_ROWS or index < FIRST_ROWS or index in self.emphasised
+        most, first = (MOST_FOLDED_ROWS, FIRST_FOLDED_ROWS) if self.folded or self.inside else (MOST_ROWS, FIRST_ROWS)
+        return len(self.rows) <= most or index < first or index in self.emphasised
 
 
 def _hidden(cell: Cell) -> int | list[str]:
@@ -130,6 +134,10 @@ class Figure:
     note: str = ""
     data: Table | None = None
 
+    def __post_init__(self) -> None:
+        if self.data is not None:
+            object.__setattr__(self, "data", replace(self.data, inside=True))
+
 
 @dataclass(frozen=True)
 class Part:
@@ -148,6 +156,10 @@ class Fold:
     title: str
     blocks: tuple[Table | Figure, ...]
     told: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        blocks = tuple(replace(block, inside=True) if isinstance(block, Table) else block for block in self.blocks)
+        object.__setattr__(self, "blocks", blocks)
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,31 @@ def head(data: ReportData) -> StudyHead:
         code_digest=data.provenance["code_digest"],
         n_sites=data.n_sites,
         left_out=left_out,
+        withheld=withheld(data.provenance.get("disclosure")),
     )
+
+
+def withheld(limits: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return what disclosure control did to the results of a page, in sentences; none where it has not seen them.
+
+    Parameters
+    ----------
+    limits : mapping or None
+        The profile and its limits, as the provenance of published results has them.
+    """
+    if limits is None:
+        return ()
+    if limits["name"] == "internal":
+        return ("Profile “internal”: nothing is withheld. These pages are for the study’s own people.",)
+    told = [
+        f"Profile “{limits['name']}”: what rests on fewer than {limits['min_clients']} clients or "
+        f"{limits['min_therapists']} therapists, or would let such a number be worked out, is withheld."
+    ]
+    if limits["round_to"] > 1:
+        told.append(f"Counts are rounded to multiples of {limits['round_to']}, each by itself, so sums of them can differ.")
+    if limits["accepted_by"]:
+        told.append(f"Limits weaker than those of the profile were accepted by {limits['accepted_by']}.")
+    return tuple(told)
 
 
 def read_tables(folder: Path, questions: Sequence[str]) -> dict[str, dict[str, pd.DataFrame]]:

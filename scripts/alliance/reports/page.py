@@ -42,6 +42,7 @@ class StudyHead:
     code_digest: str
     n_sites: int
     left_out: tuple[LeftOut, ...] = ()
+    withheld: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

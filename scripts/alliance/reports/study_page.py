@@ -378,6 +378,6 @@ REVIEW, STANDARD, CEILING = "horvath_luborsky_1993", "appelbaum_2018", ("terwee_
 
 def references(data: ReportData, sentences: Sequence[Sentence]) -> list[str]:
     """Return the reference list of everything cited on the page."""
-    benchmarks = [figure.citation for figure in data.benchmarks if figure.question in data.tables]
+    benchmarks = [figure.citation for figure in data.benchmarks if data.tables.get(figure.question)]
     around = (REVIEW, *((STANDARD, *CEILING) if data.guide.items else ()))
     return listing(dict(data.references), [*methods_text.cited_keys(sentences), *benchmarks, *around])
