@@ -86,7 +86,7 @@ def test_a_changed_decision_reruns_the_multiverse_alone(checkout: Checkout):
     before = checkout.bytes_below("base/tables")
     checkout.rewrite("config.yaml", "late: {alliance: {window: late}}", "all: {alliance: {window: all}}")
     # Every report tells the configuration that it rests on.
-    assert rules(checkout.jobs_of_run()) == RULES | {"compare scenarios", "record provenance", "render reports"}
+    assert rules(checkout.jobs_of_run()) == RULES | {"compare scenarios", "record provenance", "render reports", "write workbook"}
     assert checkout.bytes_below("base/tables") == before
     assert "window=all" in (checkout.results / "sensitivity" / "tables" / "specifications.csv").read_text(encoding="utf-8")
     assert len(list((checkout.results / "summaries" / "multiverse").iterdir())) == 1

@@ -24,7 +24,7 @@ QUESTIONS = (
     "therapist factors",
 )
 # What tells of the configuration and of the code: they are recorded for every scenario and shown on every page.
-TOLD = {"record provenance", "compare scenarios", "render reports", "render sensitivity"}
+TOLD = {"record provenance", "compare scenarios", "write workbook", "render reports", "render sensitivity"}
 
 
 def rule_of(job: str) -> str:
