@@ -576,6 +576,7 @@ def test_every_page_says_at_its_top_by_which_limits_it_is_published(section, tol
     for text in made.values():
         banner = text.split('aria-label="Disclosure control"')[1].split("</div>")[0]
         assert [words for words in told if words not in banner] == []
+    assert ("results/issues.csv" in made["quality.html"]) == (section["profile"] == "internal")
 
 
 def test_limits_out_of_bounds_of_a_profile_are_refused_in_code_too():

@@ -76,7 +76,7 @@ def test_what_would_give_somebody_away_is_named_and_the_old_bundle_stays(publish
 
 
 def test_what_archives_need_is_asked_for_before_anything_is_computed(small):
-    small.rewrite("config.yaml", 'released: "2026-12-01"', "released: null")
+    small.rewrite("config.yaml", 'released: "2026-11-29"', "released: null")
     small.rewrite("config.yaml", 'authors: ["The alliance-pipeline developers"]', "authors: []")
     small.rewrite("config.yaml", "last_bundle: null", "last_bundle: gone.zip")
     told = ended(small.call("publish"), 2)

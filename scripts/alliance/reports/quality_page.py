@@ -21,6 +21,7 @@ REACH = {
 }
 LISTED = 400
 ROWS_NAMED = 5
+PUBLISHED = "Faults are told by their kind; files, rows and values stay with the study."
 
 
 def content(data: ReportData) -> dict[str, Any]:
@@ -107,7 +108,9 @@ def issue_table(data: ReportData, issues: list[Issue], id: str, caption: str, *,
     )
     more = len(ordered) - LISTED
     note = (
-        f"{numbers.count(more)} further kinds are in results/issues.csv."
+        PUBLISHED
+        if data.provenance.get("disclosure", {}).get("name", "internal") != "internal"
+        else f"{numbers.count(more)} further kinds are in results/issues.csv."
         if more > 0
         else "Each fault stands in full in results/issues.csv."
     )
