@@ -213,7 +213,7 @@ def test_a_guide_with_a_slip_is_refused_with_its_name(tmp_path, file, text, word
 def test_the_citation_holds_authors_year_title_and_version_and_its_bibtex_can_be_read(study):
     options = copy.deepcopy(study.options)
     options["study"] |= {
-        "authors": ["Doe, Jane Q.", "The R&D_group {100%}"],
+        "authors": [{"name": "Doe, Jane Q."}, {"name": "The R&D_group {100%}"}],
         "year": 2026,
         "version": "1.2",
         "title": "Ups & downs {of} it",

@@ -32,6 +32,10 @@ def intervals(estimate, half_width, truth=0.0, **changes) -> Intervals:
     )
 
 
+# A panel model of 100 clients of whom a fifth of the ratings are missing can have an improper solution, from which no number is taken.
+REFUSED = {"cross_lagged": 0.05}
+
+
 @pytest.mark.parametrize("name", TOPICS)
 def test_the_tables_rest_on_the_code_as_it_is(name):
     table, first = (tables.read(tables.path_of(FOLDER, name, first_block)) for first_block in (False, True))
@@ -63,7 +67,7 @@ def test_methods_kinds_of_intervals_and_estimate_types_are_those_of_the_tables_a
     assert set(table["interval"]) <= set(coverage.INTERVALS)
     assert set(table["estimate_type"]) <= {"", *contract.ESTIMATE_TYPES}
     assert not table.duplicated(["condition", "estimand", "estimate_type", "method", "interval"]).any()
-    assert table["not_estimable"].le(0.01 * table["runs"]).all()
+    assert table["not_estimable"].le(REFUSED.get(name, 0.01) * table["runs"]).all()
 
 
 def test_what_is_printed_beside_methods_is_the_summary_of_the_tables():
