@@ -24,7 +24,7 @@ from alliance.statistics.ruptures import D2
 from support import PROJECT
 
 VOID = {"meta", "img", "source", "br", "hr", "input", "link", "col"}
-LARGEST = 3_000_000
+LARGEST, MOST_ELEMENTS = 3_000_000, 20_000
 
 
 class Page(HTMLParser):
@@ -128,7 +128,7 @@ def test_every_link_of_every_page_leads_to_a_file_or_place_that_is_there(results
 
 def test_pages_of_the_demo_are_small_enough(pages):
     for name, text in pages.items():
-        assert len(text.encode()) <= LARGEST, name
+        assert len(text.encode()) <= LARGEST and len(re.findall(r"<[a-z]", text)) <= MOST_ELEMENTS, name
 
 
 FAULTS = {

@@ -10,7 +10,7 @@ from alliance.reports.numbers import UNKNOWN
 from alliance.reports.page import visible
 
 MOST_ROWS, FIRST_ROWS = 150, 100
-MOST_FOLDED_ROWS, FIRST_FOLDED_ROWS = 18, 12
+MOST_FOLDED_ROWS, FIRST_FOLDED_ROWS = 15, 10
 
 
 @dataclass(frozen=True)
