@@ -110,6 +110,7 @@ def test_every_figure_of_the_study_page_is_a_file_that_says_what_it_shows(files)
     for name in shown:
         drawing = text(files, f"figures/base/{name}.svg")
         assert re.match(r"<svg [^>]*><title>[^<]+</title><desc>[^<]+</desc>", drawing), name
+        assert f"figures/base/{name}.csv" in files, "every figure has its numbers beside it"
     flow = list(csv.reader(io.StringIO(text(files, "figures/base/flow.csv"))))
     assert flow[0][0] == "Site" and flow[-1][0] == "All sites" and all(cell.isdigit() for cell in flow[-1][1:] if cell)
 

@@ -16,16 +16,23 @@ from alliance.reports.page import visible
 FOLDER = "figures"
 
 
-def figures_in(content: Any) -> Iterator[Figure]:
-    """Yield every figure inside what a page draws, in the page's order."""
+def figures_in(content: Any) -> Iterator[tuple[Figure, Table | None]]:
+    """Yield every figure inside what a page draws, in the page's order, with the table that holds its numbers.
+
+    That is the figure's own, else the table right after it, else the one right before it: the one that the page's button saves.
+    """
     if isinstance(content, Figure):
-        yield content
+        yield content, content.data
     elif isinstance(content, Mapping):
         for part in content.values():
             yield from figures_in(part)
     elif isinstance(content, list | tuple):
-        for part in content:
-            yield from figures_in(part)
+        for before, part, after in zip((None, *content), content, (*content[1:], None)):
+            if isinstance(part, Figure):
+                near = [table for table in (part.data, after, before) if isinstance(table, Table) and table.rows]
+                yield part, near[0] if near else None
+            else:
+                yield from figures_in(part)
     elif is_dataclass(content) and not isinstance(content, Table | type):
         for field in fields(content):
             yield from figures_in(getattr(content, field.name))
@@ -42,11 +49,11 @@ def figure_files(content: Any, page: str) -> dict[str, bytes]:
         Folder of the page's figures.
     """
     made = {}
-    for figure in figures_in(content):
+    for figure, table in figures_in(content):
         stem = f"{FOLDER}/{page}/{figure.id}"
         made[f"{stem}.svg"] = named(figure)
-        if figure.data is not None and figure.data.rows:
-            made[f"{stem}.csv"] = data_csv(figure.data).encode("utf-8")
+        if table is not None and table.rows:
+            made[f"{stem}.csv"] = data_csv(table).encode("utf-8")
     return made
 
 
