@@ -31,7 +31,7 @@ CLIPBOARD = """async () => {
 
 def test_a_table_is_copied_for_word_processors_with_caption_rules_and_all_that_is_shown(page):
     page.get_by_role("button", name="Copy table: Sites and what they sent").click()
-    page.wait_for_function("document.querySelector('.spoken').textContent.endsWith('copied')")
+    page.get_by_role("status").filter(has_text="Sites and what they sent copied").wait_for(state="attached")
     copied = page.evaluate(CLIPBOARD)
     assert set(copied) == {"text/html", "text/plain"}
     lines = copied["text/plain"].splitlines()
@@ -46,7 +46,8 @@ def test_a_table_is_copied_for_word_processors_with_caption_rules_and_all_that_i
 def test_the_citation_is_copied_as_it_stands(page):
     for id, text in (("citation-apa", citation.apa(report_study.study())), ("citation-bibtex", citation.bibtex(report_study.study()))):
         page.locator(f"#{id} + .tools").get_by_role("button").click()
-        page.wait_for_timeout(200)
+        named = page.locator(f"#{id}").get_attribute("data-copy")
+        page.get_by_role("status").filter(has_text=f"{named} copied").wait_for(state="attached")
         assert page.evaluate("navigator.clipboard.readText()").strip() == text
 
 
