@@ -214,6 +214,14 @@
       around.prepend(finder);
     }
   };
+  // The caption of a table that scrolls in its own box stays above its heads, which begin where the caption ends.
+  const hold = new ResizeObserver((entries) => {
+    for (const { target } of entries) target.closest(".scroll").style.setProperty("--caption", target.offsetHeight + "px");
+  });
+  for (const box of document.querySelectorAll(".tall")) {
+    box.classList.add("held");
+    hold.observe(box.querySelector("caption"));
+  }
   const prepared = (table) => {
     if (!saved.has(table)) prepare(table);
     return saved.get(table);

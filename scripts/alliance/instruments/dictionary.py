@@ -119,4 +119,4 @@ def _missing_rule(instrument: Instrument) -> str:
             else "the mean of the answered items stands for the others"
         )
         text = f"{limit}; {filled}"
-    return f"{text}. {rule.note}".rstrip(". ") if rule.note else text
+    return f"{text}; {rule.note}".rstrip(". ") if rule.note else text

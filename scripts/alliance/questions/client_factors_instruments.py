@@ -263,7 +263,7 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         bound = options["questions"]["client_factors"]["instrument_bound"]
         text = (
             "Whether correlations with the alliance hold for other instruments of it was asked at sites with several: the correlations "
-            "with two instruments that the same clients filled in in the same sessions were compared as dependent correlations, each "
+            "with two instruments that the same clients filled in at the same sessions were compared as dependent correlations, each "
             f"therapist left out in turn, and their difference was tested against ±{bound:g} by two one-sided tests. "
             "Differences hold those of the instruments' reliability."
         )

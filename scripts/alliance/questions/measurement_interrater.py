@@ -226,7 +226,7 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         )
         sentences.append(Sentence(text, ("zou_donner_2008",)))
     if (table["estimate_type"].eq("generalizability") & table["status"].isin(WITH_NUMBERS)).any():
-        text = "Generalizability splits the variance of ratings into clients, their sessions, raters, clients x raters, and the rest."
+        text = "Generalizability splits the variance of ratings into clients, their sessions, raters, clients × raters, and the rest."
         sentences.append(Sentence(text, ("brennan_2001",)))
     if found["site"].eq(POOLED).any():
         sentences.append(pooling_sentence(options["pooling"], "Intraclass correlations were pooled as ln(1 - ICC)"))

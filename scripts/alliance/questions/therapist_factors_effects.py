@@ -423,7 +423,7 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         ),
         pooling_sentence(options["pooling"], "Slopes of sites were pooled"),
         Sentence(
-            f"'No effect' was tested by two one-sided tests against ±{question['equivalence_bound']:g} SD; beside every estimate stands "
+            f"“No effect” was tested by two one-sided tests against ±{question['equivalence_bound']:g} SD; beside every estimate stands "
             f"the smallest effect that would be found with a power of {question['power']:g}.",
             ("schuirmann_1987",),
         ),

@@ -24,11 +24,11 @@ def content(data: ReportData) -> dict[str, Any]:
     used = {key for status in data.statuses for key in status.get("instruments", {})}
     entries = dictionary_entries(data.instruments, used)
     return {
-        "used": instrument_table(data, [entry for entry in entries if entry["used"]], "used", "Instruments in this study"),
-        "others": instrument_table(data, [entry for entry in entries if not entry["used"]], "others", "Other instruments"),
+        "used": _instrument_tables(data, [entry for entry in entries if entry["used"]], "used", "Instruments in this study"),
+        "others": _instrument_tables(data, [entry for entry in entries if not entry["used"]], "others", "Other instruments"),
         "scales": scale_table(entries),
         "notes": [
-            (f"{common.instrument_name(entry['key'])} ({entry['key']})", numbers.typeset(entry["version_note"]))
+            (f"{common.instrument_name(entry['key'])} ({entry['key']})", _typeset(entry["version_note"]))
             for entry in entries
             if entry["version_note"]
         ],
@@ -47,32 +47,53 @@ def sections(content: dict[str, Any]) -> list[Section]:
     ]
 
 
+def _instrument_tables(data: ReportData, entries: Sequence[Entry], id: str, caption: str) -> list[Table]:
+    return [instrument_table(data, entries, id, caption), *([rule_table(data, entries, id, caption)] if entries else [])]
+
+
 def instrument_table(data: ReportData, entries: Sequence[Entry], id: str, caption: str) -> Table:
-    """Return one row an instrument: forms, items, answers, rules, certainty, sources."""
+    """Return one row an instrument: who fills it in, its items, answers and score."""
     rows = tuple(
         (
             Cell(entry["name"]),
             Cell(entry["key"]),
-            Cell(entry["construct"].replace("_", " ")),
+            Cell(common.construct_words(entry["construct"])),
             text_cell(listed(list(entry["forms"]))),
             common.count_cell(entry["n_items"]),
             Cell(_with_minus(entry["response"])),
             Cell(DIRECTION[entry["direction"]]),
             Cell(_unit(entry["unit"])),
-            text_cell(numbers.typeset(f"{entry['missing_rule']} ({entry['missing_status']})") if entry["missing_rule"] else ""),
-            Cell("from items" if entry["scored_from_items"] else f"sent scale scores only: {numbers.typeset(entry['why_off'])}"),
+        )
+        for entry in entries
+    )
+    labels = ("Name", "Key", "Construct", "Raters", "Items", "Answers", "Direction", "Score")
+    return Table(
+        f"dictionary-{id}",
+        f"{caption}: who fills them in, items, answers and score",
+        tuple(Column(label, label == "Items") for label in labels),
+        rows,
+        empty="No instrument is in use.",
+    )
+
+
+def rule_table(data: ReportData, entries: Sequence[Entry], id: str, caption: str) -> Table:
+    """Return one row an instrument: what is done about unanswered items, what is scored, and the sources."""
+    rows = tuple(
+        (
+            Cell(common.instrument_name(entry["key"])),
+            Cell("from items" if entry["scored_from_items"] else f"sent scale scores only: {_typeset(entry['why_off'])}"),
+            text_cell(_typeset(f"{entry['missing_rule']} ({entry['missing_status']})") if entry["missing_rule"] else ""),
             text_cell("; ".join(citation(data.references[name]) if name in data.references else name for name in entry["reference"])),
         )
         for entry in entries
     )
-    labels = ("Name", "Key", "Construct", "Raters", "Items", "Answers", "Direction", "Score", "Unanswered items", "Scored", "Reference")
-    return Table(
-        f"dictionary-{id}",
-        caption,
-        tuple(Column(label, label == "Items", label in ("Scored", "Unanswered items", "Reference")) for label in labels),
-        rows,
-        empty="No instrument is in use.",
-    )
+    labels = ("Instrument", "Scored", "Unanswered items", "Reference")
+    columns = tuple(Column(label, wide=label != labels[0]) for label in labels)
+    return Table(f"dictionary-{id}-rules", f"{caption}: rules and sources", columns, rows, empty="No instrument is in use.")
+
+
+def _typeset(text: str) -> str:
+    return numbers.typeset(numbers.ranges(text))
 
 
 def _unit(unit: str) -> str:

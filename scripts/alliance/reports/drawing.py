@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alliance.reports.page import visible
+from alliance.reports.page import typographic, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,14 +75,14 @@ def _font(size: float, bold: bool = False) -> Any:
 def write(axes: Axes, x: float, y: float, text: str, size: float = 9, bold: bool = False, **options: Any) -> Any:
     """Write text at a place in inches; invisible characters are written out."""
     options.setdefault("color", INK)
-    return axes.text(x, y, visible(text), fontproperties=_font(size, bold), parse_math=False, **options)
+    return axes.text(x, y, typographic(visible(text)), fontproperties=_font(size, bold), parse_math=False, **options)
 
 
 def width_of(text: str, size: float = 9, bold: bool = False) -> float:
     """Return how wide text is when written, in inches."""
     from matplotlib.textpath import text_to_path
 
-    return text_to_path.get_text_width_height_descent(visible(text), _font(size, bold), ismath=False)[0] / 72
+    return text_to_path.get_text_width_height_descent(typographic(visible(text)), _font(size, bold), ismath=False)[0] / 72
 
 
 @functools.cache
@@ -99,6 +99,12 @@ def fitted(text: str, room: float, size: float = 9, bold: bool = False) -> str:
     while len(word) > 1 and width_of(word + "…", size, bold) > room:
         word = word[:-1]
     return word + "…"
+
+
+def capitalised(text: str) -> str:
+    """Return the title of an axis with a capital first, except where its first word is a symbol of one letter."""
+    first = text.split(" ", 1)[0]
+    return text if len(first) < 2 else text[:1].upper() + text[1:]
 
 
 def svg(figure: Figure) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from alliance.reports.drawing import (
     SOFT,
     STEPS,
     canvas,
+    capitalised,
     fitted,
     style,
     svg,
@@ -139,7 +139,7 @@ def forest(
             )
         axes.plot([place(reference)] * 2, [top, bottom], color=SOFT, linewidth=1.0, zorder=0)
         axes.plot([left, right], [bottom] * 2, color=SOFT, linewidth=0.8)
-        write(axes, (left + right) / 2, bottom + 0.31, axis, 8.5, ha="center", va="top")
+        write(axes, (left + right) / 2, bottom + 0.31, capitalised(axis), 8.5, ha="center", va="top")
         largest = max((row.weight for row in rows if row.kind == "estimate" and numbers.known(row.weight)), default=1.0)
         for index, row in enumerate(rows):
             y = top + step * (index + (0.72 if narrow and labelled else 0.5))
@@ -261,8 +261,8 @@ def flow(sites: Sequence[str], steps: Sequence[str], counts: Sequence[Sequence[f
         for row, site in enumerate(sites):
             y = top + step_height * (row + (0.68 if narrow and labelled else 0.5))
             if labelled:
-                shown = textwrap.shorten(site, 40 if narrow else 34, placeholder="…") or site[:34]
-                write(axes, left if narrow else 0.15, y - 0.2 if narrow else y, shown, 8.5, va="center")
+                room = width - 0.3 if narrow else left - 0.25
+                write(axes, left if narrow else 0.15, y - 0.2 if narrow else y, fitted(site, room, 8.5), 8.5, va="center")
             half = min(0.11, step_height / 2.4)
             known = [value for value in counts[row] if numbers.known(value)]
             for value, shade in zip(counts[row], shades):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alliance.reports import numbers
-from alliance.reports.drawing import INK, LINE, ORANGE, SOFT, STEPS, canvas, style, svg, tick_text, write
+from alliance.reports.drawing import INK, LINE, ORANGE, SOFT, STEPS, canvas, fitted, style, svg, tick_text, write
 
 REACH = 2.0
 _ROUND, _OUTWARDS = 40, 12
@@ -107,10 +106,10 @@ def surface_map(
         drawn = _inside(ridge, extent)
         if drawn:
             axes.plot([across(x) for x, _ in drawn], [up(y) for _, y in drawn], color=ORANGE, linewidth=1.6)
-        write(axes, 0.08, 0.15, _short(f"Upwards: {y_label}"), 8, va="center")
-        write(axes, left + side / 2, bottom + 0.34, _short(x_label), 8, ha="center", va="center")
+        write(axes, 0.08, 0.15, fitted(f"Upwards: {y_label}", width - 0.16, 8), 8, va="center")
+        write(axes, left + side / 2, bottom + 0.34, fitted(x_label, width - 0.16, 8), 8, ha="center", va="center")
         y = bottom + 0.62
-        write(axes, 0.08, y, _short(outcome), 8, va="center", color=SOFT)
+        write(axes, 0.08, y, fitted(outcome, width - 0.16, 8), 8, va="center", color=SOFT)
         y += 0.24
         write(axes, 0.08, y, numbers.decimal(low), 7.5, va="center", color=SOFT)
         for place, shade in enumerate(STEPS):
@@ -123,10 +122,6 @@ def surface_map(
             axes.plot([2.05, 2.27], [y - 0.24] * 2, color=ORANGE, linewidth=1.6)
             write(axes, 2.35, y - 0.24, "ridge", 7.5, va="center", color=SOFT)
         return svg(figure)
-
-
-def _short(text: str) -> str:
-    return textwrap.shorten(text, 46, placeholder="…") or text[:46]
 
 
 def _inside(line: tuple[float, float] | None, extent: float) -> list[tuple[float, float]]:

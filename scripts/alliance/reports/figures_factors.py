@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from alliance.reports import numbers
-from alliance.reports.drawing import LINE, SOFT, STEPS, canvas, ink_on, style, svg, write
+from alliance.reports.drawing import LINE, SOFT, STEPS, canvas, fitted, ink_on, style, svg, write
 
 FEWEST = 10
 FEW = "#edf1f4"
@@ -53,7 +52,7 @@ def measured_map(factors: Sequence[str], counts: Sequence[Sequence[float]]) -> b
                 write(axes, LEFT + cell * (column + 0.5), TOP - 0.05, str(column + 1), 7, ha="center", va="bottom", color=SOFT)
         for row, label in enumerate(factors):
             y = TOP + TALL * row
-            write(axes, LEFT - 0.07, y + TALL / 2, textwrap.shorten(label, 26, placeholder="…") or label[:26], 7, ha="right", va="center")
+            write(axes, LEFT - 0.07, y + TALL / 2, fitted(label, LEFT - 0.12, 7), 7, ha="right", va="center")
             for column, value in enumerate(counts[row]):
                 x = LEFT + cell * column
                 if not numbers.known(value) or value <= 0:

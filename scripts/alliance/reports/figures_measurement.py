@@ -6,18 +6,17 @@ import math
 from collections.abc import Sequence
 
 from alliance.reports import numbers
-from alliance.reports.drawing import BLUE, LINE, ORANGE, SOFT, canvas, ink_on, style, svg, write
+from alliance.reports.drawing import BLUE, LINE, ORANGE, SOFT, canvas, fitted, ink_on, style, svg, width_of, write
 
 SMALLEST_WITH_NUMBERS = 0.27
 
 
-def _fitted(label: str, most: int) -> str:
-    """Return a label cut to a number of characters so that its rater, which tells measures apart, stays."""
-    if len(label) <= most:
-        return label
+def _fitted(label: str, room: float, size: float) -> str:
+    """Return a label cut to a width in inches so that its rater, which tells measures apart, stays."""
     name, comma, rater = label.rpartition(", ")
-    ending = f"…{comma}{rater}" if comma and len(rater) < most // 2 else "…"
-    return (name if comma and len(ending) > 1 else label)[: most - len(ending)].rstrip() + ending
+    if width_of(label, size) <= room or not comma or (own := width_of(ending := comma + rater, size)) > room / 2:
+        return fitted(label, room, size)
+    return fitted(name, room - own, size) + ending
 
 
 def overlap_map(
@@ -60,8 +59,9 @@ def overlap_map(
         figure, axes = canvas(width, bottom + 0.62)
         for row, label in enumerate(labels):
             y = top + tall * row
-            shown = _fitted(label, 24 if narrow else 36)
-            write(axes, name_width - 0.06, y + tall / 2, f"{shown}  {row + 1}", 6.6 if narrow else 8, ha="right", va="center")
+            number, letters = f"  {row + 1}", 6.6 if narrow else 8
+            shown = _fitted(label, name_width - 0.1 - width_of(number, letters), letters)
+            write(axes, name_width - 0.06, y + tall / 2, shown + number, letters, ha="right", va="center")
             if row == 0 or (row + 1) % every == 0:
                 x = name_width + cell * (row + 0.5)
                 write(axes, x, top - 0.05, str(row + 1), 6.6 if narrow else 8, ha="center", va="bottom", color=SOFT)

@@ -64,7 +64,7 @@ def beyond(curve: Curve, reference: float) -> int:
     return int(np.sum((curve.lows < low) | (curve.highs > high)))
 
 
-def specification_curve(curve: Curve, *, axis: str, reference: float, narrow: bool = False) -> bytes:
+def specification_curve(curve: Curve, *, axis: str, reference: float, bound: bool = False, narrow: bool = False) -> bytes:
     """Return the estimates with their intervals, and below them a row of marks an option: where it stands in the order.
 
     Parameters
@@ -74,6 +74,8 @@ def specification_curve(curve: Curve, *, axis: str, reference: float, narrow: bo
         What is measured.
     reference : float
         No effect.
+    bound : bool
+        True where estimates lie in -1 to 1: no leading zeros.
     narrow : bool
         For screens too narrow for the wide drawing.
 
@@ -102,7 +104,7 @@ def specification_curve(curve: Curve, *, axis: str, reference: float, narrow: bo
             at = float(y(tick))
             none = abs(tick - reference) < 1e-9
             axes.plot([left, right], [at] * 2, color=SOFT if none else LINE, linewidth=0.9 if none else 0.6, zorder=0)
-            write(axes, left - 0.06, at, tick_text(tick, numbers.decimal), 7.5, ha="right", va="center", color=SOFT)
+            write(axes, left - 0.06, at, tick_text(tick, numbers.bounded if bound else numbers.decimal), 7.5, ha="right", va="center", color=SOFT)
         place = np.arange(count)
         decided = (curve.lows > reference) | (curve.highs < reference)
         known = np.isfinite(curve.lows) & np.isfinite(curve.highs)

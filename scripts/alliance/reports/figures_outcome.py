@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alliance.reports import numbers
-from alliance.reports.drawing import BLUE, LINE, ORANGE, SOFT, STEPS, canvas, ink_on, style, svg, tick_text, ticks, write
+from alliance.reports.drawing import BLUE, LINE, ORANGE, SOFT, STEPS, canvas, fitted, ink_on, style, svg, tick_text, ticks, write
 
 AVERAGED = "averaged"
 PART_SHADES = (STEPS[-1], STEPS[2], STEPS[1], STEPS[0])
@@ -80,8 +79,8 @@ def rater_matrix(
     size = 7.5 if narrow else 8.5
     with style():
         figure, axes = canvas(width, bottom + 0.5)
-        shown = textwrap.shorten(column_title, 48 if narrow else 64, placeholder="…") or column_title[:48]
-        write(axes, 0.1 if narrow else left + 0.03, 0.17, shown, size, True, va="center")
+        start = 0.1 if narrow else left + 0.03
+        write(axes, start, 0.17, fitted(column_title, width - start - 0.05, size, True), size, True, va="center")
         write(axes, 0.1, top - 0.22, row_title, size, True, va="center")
         for column, label in enumerate(columns):
             write(axes, left + cell * (column + 0.5), top - 0.22, label, size, ha="center", va="center")
@@ -222,8 +221,8 @@ def stacked_shares(bars: Sequence[str], parts: Sequence[str], shares: Sequence[S
             write(axes, x + 0.23, y, part, 8, va="center", color=SOFT)
         for row, label in enumerate(bars):
             y = top + step * (row + (0.66 if narrow else 0.5))
-            shown = textwrap.shorten(label, 46 if narrow else 40, placeholder="…") or label[:40]
-            write(axes, left if narrow else 0.1, y - 0.25 if narrow else y, shown, 8.5, va="center")
+            room = width - 0.3 if narrow else left - 0.2
+            write(axes, left if narrow else 0.1, y - 0.25 if narrow else y, fitted(label, room, 8.5), 8.5, va="center")
             start = 0.0
             for index, share in enumerate(shares[row]):
                 if not numbers.known(share) or share <= 0:

@@ -92,7 +92,7 @@ def printed(data: ReportData, sentences: Sequence[Sentence]) -> tuple[str, ...]:
 
 def _typeset(text: str) -> str:
     """Print minus signs, apostrophes and percentages as everywhere else in the report."""
-    return numbers.typeset(text).replace(" - ", f" {numbers.MINUS} ").replace("'", "’")
+    return numbers.typeset(text).replace("'", "’")
 
 
 def _with_citation(text: str, citation: str) -> str:

@@ -108,7 +108,7 @@ class _Told:
         sentences = [f"{text}. {numbers.count(len(self.used))} can be estimated."]
         if not len(self.used):
             return tuple(sentences)
-        quartiles = f"{self._number('lower_quartile')} to {self._number('upper_quartile')}"
+        quartiles = f"{self._number('lower_quartile')} and {self._number('upper_quartile')}"
         sentences.append(
             f"Their median is {self._number('median')}, the middle half lies between {quartiles}, all between {self._number('smallest')} "
             "and "
@@ -191,14 +191,14 @@ def _curve(data: ReportData, one: Multiverse, used: pd.DataFrame) -> Figure:
     columns = [ordered[name].to_numpy(dtype=float) for name in ("estimate", "ci_low", "ci_high")]
     curve = figures_multiverse.Curve(*columns, int(standing[0]) if len(standing) else None, nodes)
     reference = 1.0 if one.target.estimate_type in common.RATIO_TYPES else 0.0
-    axis = AXES[one.target.name]
+    drawn = {"axis": AXES[one.target.name], "reference": reference, "bound": one.target.estimate_type in common.BOUNDED_TYPES}
     return Figure(
         id=f"curve-{slug(one.target.name)}",
         title=f"{TITLES[one.target.name]}: every specification in order of size, and the choices that made it",
         alt=f"{common.plural(len(ordered), 'estimate')} in order of size with their intervals; below, for every option, where its "
         "specifications stand in that order. The sentences above say the same in words; the table of specifications holds all numbers.",
-        svg=figures_multiverse.specification_curve(curve, axis=axis, reference=reference),
-        narrow=figures_multiverse.specification_curve(curve, axis=axis, reference=reference, narrow=True),
+        svg=figures_multiverse.specification_curve(curve, **drawn),
+        narrow=figures_multiverse.specification_curve(curve, **drawn, narrow=True),
         note=f"Dots: pooled estimates, blue where the {data.level} interval (light) excludes no effect. Diamond: the configuration as it "
         f"stands. An option that matters gathers its marks at one end.{_beyond(figures_multiverse.beyond(curve, reference))}",
     )

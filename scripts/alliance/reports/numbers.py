@@ -41,14 +41,25 @@ _PERCENT = re.compile(r"(?<=\d) (?=%)")
 _BOUNDED = re.compile(r"\b(at|[Bb]elow|above|correlate|correlation of|r =|p =|p <) (\N{MINUS SIGN}?)0(?=\.\d++(?! SD))")
 
 
+_SIGNS = ((" -> ", " → "), (" - ", f" {MINUS} "), (" x ", " × "))
+_RANGE = re.compile(r"(?<![\w./-])(\d+)-(\d+)(?![\w-])")
+
+
+def ranges(text: str) -> str:
+    """Return a sentence whose ranges of whole numbers (``0-4``) have an en dash; names of forms and chains (``2-1-1``) stay."""
+    return _RANGE.sub("\\1\N{EN DASH}\\2", text)
+
+
 def typeset(text: str) -> str:
     """Return a sentence of a table or question as it is printed.
 
-    Minus signs before numbers are true ones, no blank stands before a percent sign, and levels of significance, reliabilities and
+    Signs of minus, times and arrows are true ones, no blank stands before a percent sign, and levels of significance, reliabilities and
     correlations have no leading zero.
     """
-    if not any(mark in text for mark in "-%."):
+    if not any(mark in text for mark in "-%.x"):
         return text
+    for written, printed in _SIGNS:
+        text = text.replace(written, printed)
     return _BOUNDED.sub(r"\1 \2", _PERCENT.sub("", _HYPHEN.sub(MINUS, text)))
 
 

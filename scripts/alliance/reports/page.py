@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _PATH = re.compile(r' d="([^"]*)"')
 _UNQUOTED = "=:/;,.-()'!*@$+?[]{}|~^"
@@ -65,8 +65,21 @@ def visible(text: str) -> str:
     )
 
 
+_APOSTROPHE = re.compile(r"(?<=[^\W\d_])'(?=[^\W\d_]|[\s).,;:!?]|$)")
+
+
+def typographic(text: str) -> str:
+    """Return text whose apostrophes, after a letter, are the typographic ones."""
+    return _APOSTROPHE.sub("’", text) if "'" in text else text
+
+
+def exact(text: str) -> Markup:
+    """Return text that stands on a page as it is, to be copied by people or read by the page's script; escaped like all text."""
+    return escape(visible(text))
+
+
 def _finalize(value: Any) -> Any:
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return typographic(visible(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def svg_address(svg: bytes) -> str:
@@ -87,6 +100,7 @@ def environment(templates: Path) -> Environment:
         keep_trailing_newline=True,
     )
     made.filters["svg_address"] = lambda svg: Markup(svg_address(svg))
+    made.filters["exact"] = exact
     made.globals["assets"] = _assets(templates)
     return made
 

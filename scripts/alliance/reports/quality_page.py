@@ -136,6 +136,7 @@ def account_table(data: ReportData, statuses: list[dict[str, Any]], with_site: b
     rows = [
         (
             Cell(file["file"]),
+            Cell(file.get("sheet") or numbers.UNKNOWN, file.get("sheet") or ""),
             *((Cell(data.labels[status["site"]]),) if with_site else ()),
             *(
                 number_cell(numbers.count(file[name]), file[name])
@@ -150,6 +151,7 @@ def account_table(data: ReportData, statuses: list[dict[str, Any]], with_site: b
         caption="What became of every row received",
         columns=(
             Column("File"),
+            Column("Sheet", optional=True),
             *((Column("Site"),) if with_site else ()),
             Column("Received", True),
             Column("Used", True),

@@ -254,9 +254,9 @@ def measures_table(data: ReportData, only: str = "") -> Table:
             rows.append(
                 (
                     Cell(common.measure(instrument, scale)),
-                    text_cell(getattr(known, "construct", "").replace("_", " ")),
+                    text_cell(common.construct_words(getattr(known, "construct", ""))),
                     Cell(str(rater)),
-                    Cell(str(timepoint).replace("_", " ")),
+                    Cell(str(timepoint).replace("_", "-")),
                     common.count_cell(group["site"].nunique()),
                     common.count_cell(group["n_clients"].sum()),
                     number_cell(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections import namedtuple
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -133,6 +134,7 @@ NOT_ESTIMABLE = "not estimable"
 SITE_LEFT_OUT = "site left out"
 REMARK_CHARACTERS = 200
 NAMED_SUBJECTS = 8
+READ_WITH_CARE = "Read with care: "
 SHORT_NAMES = {
     "(preferred)": "first of the configuration",
     "haq_1": "HAq-I",
@@ -213,8 +215,13 @@ def has_number(row: Any) -> bool:
 
 def words(name: str) -> str:
     """Return a name of the configuration as it is read: ``family_relations`` becomes ``Family relations``."""
-    text = name.replace("_", " ").strip()
+    text = numbers.typeset(name.replace("_", " ").strip())
     return text[:1].upper() + text[1:]
+
+
+def construct_words(construct: str) -> str:
+    """Return a construct as it is read: ``outcome_general`` becomes ``outcome, general``."""
+    return construct.replace("outcome_", "outcome, ").replace("therapist_offered", "therapist-offered").replace("_", " ")
 
 
 def instrument_name(key: str) -> str:
@@ -222,9 +229,21 @@ def instrument_name(key: str) -> str:
     return SHORT_NAMES.get(key, key.replace("_", "-").upper() if len(key) <= 9 else words(key))
 
 
+def with_names(text: str, keys: Iterable[str]) -> str:
+    """Return a sentence of a question in which instruments of these keys, and their scales, have their usual names."""
+    for key in sorted((key for key in keys if "_" in key and key in text), key=len, reverse=True):
+        text = re.sub(
+            rf"(?<![\w./-]){re.escape(key)}(?:\.(\w+))?(?!\w)",
+            lambda found, key=key: instrument_name(key) + (f" {found[1].replace('_', ' ')}" if found[1] else ""),
+            text,
+        )
+    return text
+
+
 def measure(instrument: str, scale: str, rater: str = "") -> str:
     """Return the label of a measure: instrument, scale and rater."""
-    label = f"{instrument_name(instrument)} {scale.replace('_', ' ')}"
+    name, part = instrument_name(instrument), scale.replace("_", " ")
+    label = name if name.lower().endswith(f" {part}") else f"{name} {part}"
     return f"{label}, {rater}" if rater else label
 
 
@@ -323,6 +342,11 @@ def remark(row: Any) -> str:
     if row.reason.startswith(SITE_LEFT_OUT):
         return _sentence(SITE_LEFT_OUT)
     return numbers.typeset(brief(_sentence(row.reason.removeprefix(f"{NOT_ESTIMABLE}: ")), REMARK_CHARACTERS))
+
+
+def ended(text: str) -> str:
+    """Return a sentence with a full stop, unless it ends already."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _sentence(text: str) -> str:
@@ -426,7 +450,7 @@ def not_estimable(data: ReportData, table: pd.DataFrame, name: Any) -> tuple[str
             if name(row) not in subjects:
                 subjects.append(name(row))
     told = ((_named(subjects), brief(reason, REMARK_CHARACTERS)) for reason, subjects in by_reason.items())
-    return tuple(numbers.typeset(f"{subjects}: {reason}.".replace("..", ".")) for subjects, reason in told)
+    return tuple(numbers.typeset(ended(f"{subjects}: {reason}")) for subjects, reason in told)
 
 
 def _named(subjects: list[str]) -> str:
@@ -455,7 +479,8 @@ def contrast_list(data: ReportData, lead: str, named: Sequence[tuple[str, Any]])
         tally = "all these intervals leave out zero"
     else:
         tally = f"zero is left out by the interval of {listed(clear)} alone"
-    return f"{lead} ({data.level} CI): {shown}; {tally}."
+    opening = f"{lead[:-1]}; " if lead.endswith(")") else f"{lead} ("
+    return f"{opening}{data.level} CI): {shown}; {tally}."
 
 
 def influence_sentence(data: ReportData, table: pd.DataFrame, what: str) -> str:
@@ -485,6 +510,12 @@ def site_table(data: ReportData, table: pd.DataFrame, id: str, caption: str, lab
     return Table(id, caption, (Column("Site"), *estimate_columns(data, label)), tuple(rows), emphasised=frozenset(emphasised))
 
 
+def cautions(told: Iterable[str]) -> str:
+    """Return what several estimates must be read with care for (:func:`caution`), each reason once; empty where nothing is flagged."""
+    reasons = dict.fromkeys(one for text in told if text for one in text.removeprefix(READ_WITH_CARE).rstrip(".").split("; "))
+    return ended(f"{READ_WITH_CARE}{'; '.join(reasons)}") if reasons else ""
+
+
 def caution(row: Any) -> str:
     """Return why an estimate must be read with care, in a sentence; empty where nothing is flagged."""
-    return numbers.typeset(f"Read with care: {brief(row.reason, REMARK_CHARACTERS)}.") if row.status == "flagged" else ""
+    return numbers.typeset(ended(f"{READ_WITH_CARE}{brief(row.reason, REMARK_CHARACTERS)}")) if row.status == "flagged" else ""

@@ -390,7 +390,7 @@ def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
         f"How far {first} and {second} agree, pooled over sites",
         (Column("Scale"), Column("Statistic"), *short_columns(data, "Estimate")),
         tuple(rows),
-        note=f"Alliance in window {section['windows'][0].replace('_', ' ')}. Differences are in SD of both raters together at the site. "
+        note=f"Alliance in the window “{section['windows'][0].replace('_', ' ')}”. Differences are in SD of both raters together at the site. "
         "Clients are counted by the means of their sessions.",
         empty=f"No two sites have the same scale of {first} and {second}.",
     )
@@ -579,7 +579,7 @@ def reliability_words(data: ReportData, table: pd.DataFrame, name: str, part: st
     found = {row.term: row for row in common.tuples(rows) if common.has_number(row)}
     if not found:
         return "not known: needs answers to items"
-    words = {"b1": "x", "b2": "y", "b3": "x²", "b4": "x y", "b5": "y²"}
+    words = {"b1": "x", "b2": "y", "b3": "x²", "b4": "xy", "b5": "y²"}
     low = data.options["questions"][QUESTION]["low_reliability"]
     told = (
         f"{words[term]} {numbers.bounded(row.estimate, data.decimals)}{' (low)' if row.estimate < low else ''}"

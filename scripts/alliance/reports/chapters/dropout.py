@@ -179,7 +179,7 @@ def risk_sentence(data: ReportData, hazard: pd.DataFrame) -> str:
             continue
         strong, weak = (next(row for term, row in levels.items() if sign in term) for sign in ("+", "-"))
         parts.append(
-            f"by session {session} {numbers.percent(strong.estimate)} against {numbers.percent(weak.estimate)} have dropped out, a "
+            f"by session {session}, {numbers.percent(strong.estimate)} against {numbers.percent(weak.estimate)} have dropped out, a "
             f"difference of {numbers.points(gap.estimate)} ({data.level} CI {points_interval(gap)})"
         )
     if not parts:

@@ -318,7 +318,7 @@ def benchmark_name(data: ReportData, table: str, row: Any) -> str:
     if table == "partial":
         return f"Share of the rest, alliance of {row.window.replace('_', ' ')}" if row.window == main_window(data) else ""
     if table == "sudden_gains":
-        return f"{common.words(row.statistic)} sudden gains"
+        return SUDDEN.get((row.shift, row.statistic), f"{common.words(row.statistic)} sudden gains")
     return f"Hypothesis ({row.hypothesis}): {test_name(row)}"
 
 
@@ -352,14 +352,14 @@ def sudden_table(data: ReportData, table: pd.DataFrame) -> Table:
         caption="Sudden gains and the alliance around them, pooled over sites",
         columns=(Column("What", wide=True), *common.estimate_columns(data, "Estimate")),
         rows=rows,
-        note=f"The alliance is compared with clients without a sudden gain at the same sessions. {rules(table)}".strip(),
+        note=f"The alliance is compared with clients without a sudden gain at the same sessions. {rules(data, table)}".strip(),
         empty="No site has symptoms session by session.",
     )
 
 
-def rules(table: pd.DataFrame) -> str:
+def rules(data: ReportData, table: pd.DataFrame) -> str:
     """Return the rules that the sites followed."""
-    told = list(dict.fromkeys(numbers.typeset(rule) for rule in common.site_rows(table)["rule"] if rule))
+    told = list(dict.fromkeys(numbers.typeset(common.with_names(rule, data.instruments)) for rule in common.site_rows(table)["rule"] if rule))
     return f"Rule{'s' if len(told) > 1 else ''}: {'; '.join(told[:3])}." if told else ""
 
 
@@ -403,7 +403,7 @@ def change_table(data: ReportData, table: pd.DataFrame) -> Table:
         columns=(Column("Denominator"), *names, Column("Clients", True), Column("Sites", True)),
         rows=tuple(rows),
         note="Each share is pooled by itself as a logit, so a row need not add up to 100%. Only clients beyond the cut-off at intake can "
-        f"recover; nothing was carried forward for clients without a last score. {rules(table)}".strip(),
+        f"recover; nothing was carried forward for clients without a last score. {rules(data, table)}".strip(),
         empty="No site could classify its clients.",
     )
 

@@ -529,7 +529,7 @@ def missing(data: ReportData, tables: dict[str, pd.DataFrame]) -> tuple[str, ...
     """Return what could not be estimated and what it needs."""
     names = {
         "events": lambda row: f"{event_name(data, row.event)} ({row.topic.replace('_', ' ')})",
-        "curvilinear": lambda row: f"{event_name(data, row.event)}, {row.part.replace('_', ' ')}: {row.term.replace('_', ' ')}",
+        "curvilinear": lambda row: f"{event_name(data, row.event)}, {row.part.replace('_', ' ')}: {row.term.replace('_', ' ').replace('inverted u', 'inverted U')}",
         "transitions": lambda row: transition_name(data, row),
     }
     return tuple(sentence for table, name in names.items() for sentence in common.not_estimable(data, tables[table], name))

@@ -69,7 +69,8 @@ def overlap_sentence(data: ReportData, level: str) -> str:
         return ""
     mean, low, high = found["mean"], found["minimum"], found["maximum"]
     lead = f"Pairs of {LEVELS[level]} from two instruments rated by the same person share"
-    ends = f"from {numbers.percent(low.estimate)} to {numbers.percent(high.estimate)}"
+    smallest, largest = numbers.percent(low.estimate), numbers.percent(high.estimate)
+    ends = f"from {smallest} to {largest}" if smallest != largest else f"each {smallest}"
     pairs = common.plural(low.n_pairs, "pair")
     over_pairs = found.get("pairs_mean")
     if mean.basis != "sites":

@@ -566,9 +566,19 @@ def _group_words(data: ReportData, row: Any) -> str:
     return ", ".join(str(data.labels.get(one, one)).replace("_", " ") for one in row.groups.split(", ")) if row.groups else ""
 
 
-def _short_remark(row: Any) -> str:
+def _short_remark(data: ReportData, row: Any) -> str:
     """Return why a decision is flagged, without what stands in parentheses; the full reason is in the table of the question."""
-    return common.remark(row._replace(reason=re.sub(r" \([^()]*\)", "", row.reason)))
+    reason = re.sub(r" \([^()]*\)", "", row.reason)
+    sites = "|".join(map(re.escape, sorted(data.labels, key=len, reverse=True)))
+    if sites and row.across == "sites":
+        left_out = re.compile(r"(?<=left out: )[^;]*")
+        reason = left_out.sub(lambda found: re.sub(rf"\b({sites})\b", lambda site: data.labels[site[0]], found[0]), reason)
+    return common.remark(row._replace(reason=reason))
+
+
+def _remarks(first: str, second: str) -> str:
+    """Return two remarks as one; the second begins small where it follows the first."""
+    return f"{first}; {second[:1].lower()}{second[1:]}" if first and second else first or second
 
 
 def _comparison_table(data: ReportData, rows: list[Any]) -> Table:
@@ -579,7 +589,7 @@ def _comparison_table(data: ReportData, rows: list[Any]) -> Table:
             Cell(STEPS.get(row.model, row.model.replace("_", " "))),
             Cell(may_words(row)),
             common.count_cell(row.n_clients),
-            Cell("; ".join(one for one in ("Weak evidence: few clients" if few_clients(row) else "", _short_remark(row)) if one)),
+            Cell(_remarks("Weak evidence: few clients" if few_clients(row) else "", _short_remark(data, row))),
         )
         for row in rows
     )

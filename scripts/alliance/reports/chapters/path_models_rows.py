@@ -246,7 +246,7 @@ def caution(row: Any, rows: pd.DataFrame) -> str:
     ranked = sorted(counted.values(), key=lambda found: -len(found[1]))[:MOST_REASONS]
     shown = "; ".join(f"at {common.plural(len(found), 'site')} {brief(reason, common.REMARK_CHARACTERS)}" for reason, found in ranked)
     first = row.reason.split(" (")[0]
-    return f"Read with care: {first}{f'; {shown}' if shown else ''}."
+    return f"{common.READ_WITH_CARE}{first}{f'; {shown}' if shown else ''}."
 
 
 def p_words(p: Any) -> str:

@@ -158,8 +158,7 @@ def pair_sentence(data: ReportData, pair: str, within: Mapping[tuple[str, str], 
         told += f" {sentence}" if (sentence := common.spread_sentence(data, row)) else ""
         break
     told += "".join(f" {one}" for one in assumption_sentences(data, pair))
-    cautions = dict.fromkeys(common.caution(row) for row in within.values() if common.caution(row))
-    return f"{told} {' '.join(cautions)}".strip()
+    return f"{told} {common.cautions(common.caution(row) for row in within.values())}".strip()
 
 
 def assumptions(data: ReportData, pair: str) -> dict[str, dict[str, Any]]:
@@ -337,7 +336,7 @@ def growth_table(data: ReportData, pair: str) -> list[Table]:
     if not cells and not why:
         return []
     columns = (Column("What"), Column("Number"), *common.estimate_columns(data, "Estimate"))
-    lacking = f"One model of what all sites sent gives no numbers: {why[:1].lower()}{why[1:]}." if why else ""
+    lacking = common.ended(f"One model of what all sites sent gives no numbers: {why[:1].lower()}{why[1:]}") if why else ""
     lines = "Straight lines over sessions; level: at the first wave, slope: change a session."
     note, empty = (" ".join((lines, lacking)).strip(), "") if cells else ("", lacking)
     caption = f"{pair_words(data, pair)}: do they grow together?"
@@ -385,9 +384,10 @@ def chain_sentences(data: ReportData, rows: pd.DataFrame) -> list[str]:
             f"{LEVELS.get(row.level, row.level)} {common.sentence_estimate(data, row, 'β')}; {common.sureness(row)}" for row in ordered
         ]
         every = rows_of(data, "indirect", model=model, effect="indirect", estimate_type=DEFINED)
-        cautions = dict.fromkeys(caution(row, common.select(every, level=row.level)) for row in ordered)
-        found = f"{chain_label(data, model)}, indirect effect: {'. '.join(_capital(part) for part in parts)}."
-        told.append(" ".join([found, *(one for one in (*cautions, deviation_sentence(data, model)) if one)]))
+        care = common.cautions(caution(row, common.select(every, level=row.level)) for row in ordered)
+        shown = [part[:1].lower() + part[1:] if index == 0 else _capital(part) for index, part in enumerate(parts)]
+        found = f"{chain_label(data, model)}, indirect effect: {'. '.join(shown)}."
+        told.append(" ".join([found, *(one for one in (care, deviation_sentence(data, model)) if one)]))
     return told
 
 

@@ -90,7 +90,7 @@ def table(data: ReportData, id: str, caption: str, rows: Sequence[tuple[Cell, ..
 def words_alone(data: ReportData, question: str) -> list[Part]:
     """Return what the review says on a question where it gives no figure, as a part of a chapter; none where it says nothing."""
     said = dict.fromkeys(one.note for one in data.benchmarks if one.question == question and one.shown and one.value is None and one.note)
-    sentences = tuple(numbers.typeset(note).replace("'", "’") for note in said)
+    sentences = tuple(numbers.typeset(note) for note in said)
     return [Part(f"published-{slug(question)}", "What the review says", sentences)] if said else []
 
 

@@ -114,7 +114,7 @@ def factor_words(row: Any) -> str:
     if row.topic == "interaction":
         client, _, therapist = row.factor.partition(" x ")
         plain = (part.removeprefix("client ").removeprefix("therapist ").replace("_", " ") for part in (client, therapist))
-        return "Client’s {} x therapist’s {}".format(*plain)
+        return "Client’s {} × therapist’s {}".format(*plain)
     return common.words(row.factor)
 
 
