@@ -8,8 +8,10 @@ ROWS_FOR_AXE = 2
 FOLDS_FOR_AXE = 8
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
 SERIOUS = ("serious", "critical")
-PAPER = 718
-"""Width in CSS pixels of a page of A4 with margins of a centimetre."""
+PAPER, PAPER_HEIGHT = 702, 1031
+"""Width and height in CSS pixels of a page of A4 with margins of 12 millimetres."""
+TALLEST_ROW = 150
+"""CSS pixels: a seventh of a page of paper."""
 
 OPEN = f"[...document.querySelectorAll('details')].slice(0, {FOLDS_FOR_AXE}).forEach((folded) => {{ folded.open = true; }})"
 SHORTEN = f"""document.querySelectorAll('tbody').forEach((body) => {{
@@ -52,6 +54,56 @@ def fits(page: Any, width: int = 320) -> list[str]:
         width,
     )
     return list(found)
+
+
+def captions_stay(page: Any, width: int = 320) -> list[str]:
+    """Return tables whose caption leaves the view, or is cut, where the table is scrolled sideways on a narrow screen."""
+    page.set_viewport_size({"width": width, "height": 800})
+    return list(
+        page.evaluate(
+            """() => [...document.querySelectorAll(".scroll")].filter((box) => {
+              const caption = box.querySelector("caption");
+              if (!caption.checkVisibility() || box.scrollWidth <= box.clientWidth + 1) return false;
+              const beyond = () => {
+                const inner = caption.getBoundingClientRect(), outer = box.getBoundingClientRect();
+                return inner.left < outer.left - 1 || inner.right > outer.right + 1;
+              };
+              const before = beyond();
+              box.scrollLeft = 100000;
+              const after = beyond();
+              box.scrollLeft = 0;
+              return before || after;
+            }).map((box) => "the caption is cut: " + box.querySelector("table").id)"""
+        )
+    )
+
+
+def heads_stay(page: Any, width: int = 1280) -> list[str]:
+    """Return tables in a box of their own height whose caption or heads leave the view where the rows are scrolled."""
+    page.set_viewport_size({"width": width, "height": 800})
+    page.evaluate("document.querySelectorAll('.tall').forEach((box) => { box.scrollTop = 0.5 * (box.scrollHeight - box.clientHeight); })")
+    found = page.evaluate(
+        """() => [...document.querySelectorAll(".tall")].filter((box) => {
+          if (!box.checkVisibility() || box.scrollTop < 100) return false;
+          const caption = box.querySelector("caption").getBoundingClientRect(), head = box.querySelector("th").getBoundingClientRect();
+          return Math.abs(caption.top - box.getBoundingClientRect().top) > 2 || Math.abs(head.top - caption.bottom) > 2;
+        }).map((box) => "caption or heads scroll away: " + box.querySelector("table").id)"""
+    )
+    page.evaluate("document.querySelectorAll('.tall').forEach((box) => { box.scrollTop = 0; })")
+    return list(found)
+
+
+def low_rows(page: Any, width: int = 1280) -> list[str]:
+    """Return tables with a row so tall that few of them fit on a screen."""
+    page.set_viewport_size({"width": width, "height": 800})
+    return list(
+        page.evaluate(
+            """(tallest) => [...document.querySelectorAll("table")].map((table) => [
+              table, Math.max(0, ...[...table.querySelectorAll("tbody tr")].map((row) => row.getBoundingClientRect().height)),
+            ]).filter(([table, height]) => height > tallest).map(([table, height]) => `a row is ${height} pixels tall: ${table.id}`)""",
+            TALLEST_ROW,
+        )
+    )
 
 
 def reachable(page: Any) -> list[str]:
@@ -123,9 +175,20 @@ def prints(page: Any) -> list[str]:
     page.emulate_media(media="print", color_scheme="light")
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     found = page.evaluate(
-        """() => {
+        """(height) => {
           const told = [];
           const seen = (one) => one.checkVisibility() && one.getBoundingClientRect().height > 0;
+          for (const one of document.querySelectorAll("thead")) {
+            // Chromium repeats no head whose letters stand in a box of their own, such as a button.
+            const boxes = [...one.querySelectorAll("th *")].some((inner) => !["inline", "contents"].includes(getComputedStyle(inner).display));
+            const held = [...one.querySelectorAll("th")].some((head) => getComputedStyle(head).position !== "static");
+            if (getComputedStyle(one).display !== "table-header-group" || boxes || held) {
+              told.push("heads do not repeat: " + one.parentElement.id);
+            }
+          }
+          for (const one of document.querySelectorAll("figure")) {
+            if (seen(one) && one.getBoundingClientRect().height > height) told.push("is taller than paper: " + one.id);
+          }
           for (const words of ["nav", ".tools", ".skip", ".finder", "tbody button"]) {
             if ([...document.querySelectorAll(words)].some(seen)) told.push("is printed: " + words);
           }
@@ -141,7 +204,8 @@ def prints(page: Any) -> list[str]:
           }
           if (getComputedStyle(document.body).backgroundColor !== "rgb(255, 255, 255)") told.push("the ground is not white");
           return told;
-        }"""
+        }""",
+        PAPER_HEIGHT,
     )
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     page.emulate_media(media="screen")

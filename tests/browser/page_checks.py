@@ -317,6 +317,36 @@ def broken_numbers(page: Page) -> Iterator[str]:
             yield f"the page shows {found!r}"
 
 
+SLIPS = {
+    "a straight apostrophe": re.compile(r"[^\W\d_]'(?=[^\W\d_]|[\s).,;:!?]|$)"),
+    "an x for times": re.compile(r"(?<=[\w.²]) x (?=[\w.])"),
+    "a hyphen for minus": re.compile(r"(?<=\w) - (?=\w)"),
+    "an arrow of two letters": re.compile(r" -> "),
+    "two full stops": re.compile(r"[?!…]\.|(?<!\.)\.\.(?!\.)"),
+    "two parentheses in a row": re.compile(r"\) \(95% CI"),
+    "a word twice": re.compile(r"\b([^\W\d_]+) \1\b"),
+}
+"""What a copy editor would mark in a text."""
+
+
+def printed_texts(page: Page) -> Iterator[str]:
+    """Yield the texts that a page shows or replaces a picture by; not those that are to be copied as they are."""
+    for element in page.elements:
+        around = element
+        while around.parent is not None and not (around.tag in ("pre", "code") and "data-further" not in around.attributes):
+            around = around.parent
+        if around.parent is None and element.tag not in ("style", "script"):
+            yield from (*element.texts, element.attributes.get("alt", ""))
+
+
+def typography(page: Page) -> Iterator[str]:
+    """Apostrophes, signs and punctuation are those of print, and no word stands twice."""
+    for text in printed_texts(page):
+        for slip, pattern in SLIPS.items():
+            for found in pattern.finditer(text):
+                yield f"{slip}: {text[max(found.start() - 30, 0) : found.end() + 20]!r}"
+
+
 def drawings(page: Page) -> list[str]:
     """Return the SVG text of every figure on the page."""
     addresses = [image.attributes.get("src", "") for image in page.all("img")]
@@ -450,6 +480,7 @@ CHECKS: dict[str, Callable[[Page], Iterator[str]]] = {
         keyboard_regions,
         invisible_characters,
         broken_numbers,
+        typography,
         figure_contrast,
         whole_figures,
     )

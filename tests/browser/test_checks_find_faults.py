@@ -60,6 +60,16 @@ def blank_column(page: str) -> str:
     return page[:start] + table + page[end:]
 
 
+def long_table(page: str) -> str:
+    """Return a page whose table of measures has so many rows that it scrolls in a box of its own."""
+    start = page.index('<table id="measures-table"')
+    row = page.index("<tbody>", start) + len("<tbody>")
+    text = page[row : page.index("</tr>", row) + len("</tr>")]
+    longer = page[:row] + 40 * text + page[row:]
+    box = longer.rindex('<div class="scroll', 0, start)
+    return longer[:box] + longer[box:].replace('<div class="scroll"', '<div class="scroll tall"', 1)
+
+
 FAULTS = [
     ("structure", first("</section>", "")),
     ("structure", inside("<h1>Another</h1>")),
@@ -102,6 +112,15 @@ FAULTS = [
     ("keyboard_regions", first(' tabindex="0"', ' tabindex="3"')),
     ("invisible_characters", inside("<p>invoice\u202egnp.exe</p>")),
     ("broken_numbers", inside("<p>The mean is nan.</p>")),
+    ("typography", inside("<p>The therapist's view.</p>")),
+    ("typography", inside("<p>The sites' rows.</p>")),
+    ("typography", inside("<p>Client x therapist.</p>")),
+    ("typography", inside("<p>Early - late.</p>")),
+    ("typography", inside("<p>Alliance -> outcome.</p>")),
+    ("typography", inside("<p>Do they grow together?.</p>")),
+    ("typography", inside("<p>Differences (claim) (95% CI).</p>")),
+    ("typography", inside("<p>The the alliance.</p>")),
+    ("typography", matching(r' alt="[^"]{20,}"', ' alt="The flow of a site\'s clients"')),
     ("figure_contrast", every("fill:%235a6673", "fill:%23cfd5db")),
     ("whole_figures", matching(r"translate\(\d[\d.]*", "translate(-40")),
 ]
@@ -137,6 +156,11 @@ def test_contrast_is_that_of_the_guidelines():
 BROKEN = [
     ("fits", first("overflow-x: auto; max-width: 100%;", "overflow-x: visible; max-width: 100%;")),
     ("fits", first("overflow-x: auto; max-width: 100%;", "overflow-x: hidden; max-width: 100%;")),
+    ("captions_stay", first("position: sticky; left: 0; max-width: 100cqi;", "")),
+    ("captions_stay", first("max-width: 100cqi;", "")),
+    ("heads_stay", lambda page: long_table(page).replace('box.classList.add("held")', "")),
+    ("heads_stay", lambda page: long_table(page).replace(".held thead th { top: var(--caption); }", "")),
+    ("low_rows", first("<td>", f"<td>{'<p>One line of many.</p>' * 9}")),
     ("reachable", lambda page: page.replace(' tabindex="0"', "").replace("table[data-file]", "table[data-none]")),
     ("focus_shows", first(":focus-visible { outline: 3px solid var(--accent)", ":focus-visible { outline: none")),
     ("focus_shows", first(":focus-visible { outline: 3px solid var(--accent)", ":focus-visible { outline: 3px solid var(--line)")),
@@ -145,6 +169,9 @@ BROKEN = [
     ("prints", first(".contents, .tools, .skip", ".skip")),
     ("prints", first(".scroll, .tall, pre, pre.configuration { overflow: visible; max-height: none;", ".scroll { max-height: 2rem;")),
     ("prints", first("tbody th, .wide { min-width: 0; }", "tbody th { min-width: 60rem; }")),
+    ("prints", first("thead button { display: contents; }", "")),
+    ("prints", first(".tall thead th { position: static; }", "thead th { position: sticky; top: 0; }")),
+    ("prints", first("max-height: 225mm;", "height: 300mm;")),
     ("prints", first("--page: #fff;", "--page: #ddd;")),
     ("prints", lambda page: page.replace('addEventListener("beforeprint"', 'addEventListener("never"').replace('"beside"', '"printed"')),
 ]
@@ -156,6 +183,10 @@ def test_a_fault_that_only_a_browser_shows_is_found_by_its_check(good, browser, 
     if check == "reachable":
         page.set_viewport_size({"width": 320, "height": 800})
     assert getattr(browser_checks, check)(page) != []
+
+
+def test_a_long_table_without_a_fault_keeps_caption_and_heads_in_view(good, browser, tmp_path):
+    assert browser_checks.heads_stay(planted(good, browser, tmp_path, long_table)) == []
 
 
 AXE = [

@@ -51,7 +51,10 @@ def test_pages_work_for_every_reader(results, browser, name):
     assert browser_checks.focus_shows(page) == []
     assert browser_checks.large_enough(page) == []
     assert browser_checks.fits(page) == []
+    assert browser_checks.captions_stay(page) == []
     assert browser_checks.reachable(page) == []
+    assert browser_checks.heads_stay(page) == []
+    assert browser_checks.low_rows(page) == []
     assert browser_checks.prints(page) == []
     assert said == []
     page.context.close()
@@ -99,14 +102,14 @@ def test_a_table_is_saved_as_csv_with_full_precision(report, browser):
 
 
 def test_on_paper_tables_keep_their_heads_and_wide_ones_fit(report, browser):
-    page, _ = opened(browser, report / "index.html", width=718)
+    page, _ = opened(browser, report / "index.html", width=702)
     page.emulate_media(media="print")
     shown = page.evaluate("[...document.querySelectorAll('#sites-table thead th')].map((head) => head.innerText.trim())")
     assert shown[0] == "Site" and all(shown)
     assert page.evaluate("getComputedStyle(document.querySelector('.tools')).display") == "none"
     for name in ("congruence-surfaces", "dropout-models", "factors-time"):
         page.evaluate(f"document.querySelectorAll('details:has(#{name})').forEach((one) => {{ one.open = true; }})")
-        assert 0 < page.evaluate(f"document.getElementById('{name}').getBoundingClientRect().right") <= 718
+        assert 0 < page.evaluate(f"document.getElementById('{name}').getBoundingClientRect().right") <= 702
     page.context.close()
 
 

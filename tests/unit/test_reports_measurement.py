@@ -11,7 +11,7 @@ import pytest
 import report_study
 from alliance.questions import contract
 from alliance.questions.contract import POOLED
-from alliance.reports import chapters, figures_measurement, numbers, pages, site_page, study_page
+from alliance.reports import chapters, drawing, figures_measurement, numbers, pages, site_page, study_page
 from alliance.reports.chapters import measurement, measurement_overlap, measurement_reliability, measurement_structure
 from alliance.reports.elements import Figure, Part, Table
 
@@ -356,10 +356,11 @@ def test_limits_of_reliabilities_below_zero_and_intervals_too_wide_to_tell_are_s
 
 
 def test_labels_too_long_for_a_map_keep_the_rater():
-    assert figures_measurement._fitted("WAI-36 total, therapist", 24) == "WAI-36 total, therapist"
-    cut = figures_measurement._fitted("VTAS therapist contribution, observer", 24)
-    assert cut.startswith("VTAS thera") and cut.endswith("…, observer") and len(cut) <= 24
-    assert len(figures_measurement._fitted(HOSTILE, 24)) <= 24
+    room, size = 1.4, 8
+    assert figures_measurement._fitted("WAI-36 total, therapist", room, size) == "WAI-36 total, therapist"
+    cut = figures_measurement._fitted("VTAS therapist contribution, observer", room, size)
+    assert cut.startswith("VTAS") and cut.endswith("…, observer") and drawing.width_of(cut, size) <= room
+    assert drawing.width_of(figures_measurement._fitted(HOSTILE, room, size), size) <= room
 
 
 def test_raters_are_told_as_shares_of_what_their_scores_measure(study, chapter):

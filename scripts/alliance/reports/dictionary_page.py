@@ -93,7 +93,7 @@ def rule_table(data: ReportData, entries: Sequence[Entry], id: str, caption: str
 
 
 def _typeset(text: str) -> str:
-    return numbers.typeset(numbers.ranges(text))
+    return numbers.typeset(numbers.ranges(text.replace("`", "")))
 
 
 def _unit(unit: str) -> str:
@@ -126,7 +126,14 @@ def scale_table(entries: Sequence[Entry]) -> Table:
 
 
 def _numbers(items: list[int]) -> str:
-    return ", ".join(str(item) for item in items)
+    """Return numbers of items, three or more in a row as a range (``1–12, 15``)."""
+    runs: list[list[int]] = []
+    for item in items:
+        if runs and item == runs[-1][-1] + 1:
+            runs[-1].append(item)
+        else:
+            runs.append([item])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
 def _span(span: tuple[float, float] | None) -> str:

@@ -91,7 +91,7 @@ def published_name(data: ReportData, table: str, row: Any) -> str:
         return f"{event_name(data, row.event)}, alliance one session later" if row.explained == "alliance" else ""
     if table == "events" and row.topic in ("accuracy", "in_ruptures", "initially_poor"):
         about = event_name(data, row.event) if row.event else ""
-        return ", ".join(part for part in (common.words(row.topic), about, getattr(row, "term", "")) if part)
+        return ", ".join(part for part in (common.words(row.topic), about, numbers.typeset(getattr(row, "term", ""))) if part)
     return ""
 
 
@@ -509,7 +509,7 @@ def _dependence(data: ReportData, row: Any) -> str:
         where = " (client’s mean)" if row.part == "across_levels" else ""
         return f"{name} × {common.words(row.moderator).lower()}{where}: next {row.explained}"
     if row.topic == "complementarity":
-        return f"{name}: {row.term}"
+        return f"{name}: {numbers.typeset(row.term)}"
     if row.topic == "initially_poor" and not row.term.endswith(("as observed", "beyond noise")):
         return common.words(row.term)
     closely = {*section(data)["curvilinear"], section(data)["transitions"]["after"]}

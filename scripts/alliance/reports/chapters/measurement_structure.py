@@ -597,7 +597,7 @@ def _comparison_table(data: ReportData, rows: list[Any]) -> Table:
         "invariance",
         "What may be compared over sites, languages, raters and sessions",
         (
-            *(Column("Measure", wide=True), Column("Groups", wide=True), Column("Highest step that holds", wide=True)),
+            *(Column("Measure"), Column("Groups"), Column("Highest step that holds")),
             *(Column("What may be compared", wide=True), Column("Clients", True), Column("Remark", wide=True, optional=True)),
         ),
         cells,

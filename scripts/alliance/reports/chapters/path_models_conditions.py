@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.reports import figures
+from alliance.reports import figures, numbers
 from alliance.reports.chapters import common
 from alliance.reports.chapters.outcome_parts import minus
 from alliance.reports.chapters.path_models_rows import Blocks, one_row, rows_of, section, short, with_number
@@ -236,7 +236,7 @@ def topic_table(data: ReportData, topic: str) -> list[Table]:
     cells = tuple(
         (
             Cell(name_of(row)),
-            Cell(row.pair),
+            Cell(numbers.typeset(row.pair)),
             Cell(KIND_WORDS.get(row.estimate_type, row.estimate_type.replace("_", " "))),
             Cell(FORM_WORDS.get(row.form, row.form.replace("_", " "))),
             *common.estimate_cells(data, row),

@@ -443,7 +443,7 @@ def _mediation_table(data: ReportData, pooled: pd.DataFrame, told: pd.DataFrame)
             (
                 Cell(chain_name(data, row)),
                 Cell(LEVELS.get(row.level, row.level)),
-                Cell(row.definition),
+                Cell(numbers.typeset(row.definition)),
                 Cell(METHOD_WORDS.get(row.method, common.words(row.method))),
                 *common.estimate_cells(data, row),
             )
