@@ -179,8 +179,8 @@ def prints(page: Any) -> list[str]:
           const told = [];
           const seen = (one) => one.checkVisibility() && one.getBoundingClientRect().height > 0;
           for (const one of document.querySelectorAll("thead")) {
-            // Chromium repeats no head whose letters stand in a box of their own, such as a button.
-            const boxes = [...one.querySelectorAll("th *")].some((inner) => !["inline", "contents"].includes(getComputedStyle(inner).display));
+            // Chromium repeats no letters of a head that stand in the box of a button.
+            const boxes = [...one.querySelectorAll("button")].some((inner) => getComputedStyle(inner).display !== "contents");
             const held = [...one.querySelectorAll("th")].some((head) => getComputedStyle(head).position !== "static");
             if (getComputedStyle(one).display !== "table-header-group" || boxes || held) {
               told.push("heads do not repeat: " + one.parentElement.id);

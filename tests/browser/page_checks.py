@@ -324,7 +324,7 @@ SLIPS = {
     "an arrow of two letters": re.compile(r" -> "),
     "two full stops": re.compile(r"[?!…]\.|(?<!\.)\.\.(?!\.)"),
     "two parentheses in a row": re.compile(r"\) \(95% CI"),
-    "a word twice": re.compile(r"\b([^\W\d_]+) \1\b"),
+    "a word twice": re.compile(r"\b([^\W\d_]+) \1\b", re.IGNORECASE),
 }
 """What a copy editor would mark in a text."""
 

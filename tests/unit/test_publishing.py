@@ -192,7 +192,7 @@ def test_rows_without_numbers_tell_no_small_counts():
         ),
         ("with 4 therapists only a correlation of 0.74 or more could be detected (power 0.8)", None),
         ("fewer than 5 therapists (4): clients taken as independent", "fewer than 5 therapists: clients taken as independent"),
-        ("no interval: 1 of 9 resamples had no proper solution", "no interval: some of some resamples had no proper solution"),
+        ("no interval: 1 of 9 resamples had no proper solution", "no interval: some resamples had no proper solution"),
         ("7 clients left early", "some clients left early"),
         ("2 of 6 site estimates flagged (see the sites' rows)", "2 of 6 site estimates flagged (see the sites' rows)"),
         ("the raters used different instruments (wai_36 and vtas)", "the raters used different instruments (wai_36 and vtas)"),

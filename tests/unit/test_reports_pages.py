@@ -24,7 +24,7 @@ from alliance.configuration.preregistration import COLUMNS
 from alliance.issues import why_left_out
 from alliance.questions import coverage
 from alliance.questions.contract import POOLED
-from alliance.reports import chapters, diagram, figures, numbers, page, pages, site_page, study_page
+from alliance.reports import chapters, diagram, figures, numbers, page, pages, quality_page, site_page, study_page
 from alliance.reports.chapters import alliance_outcome, common, early_gains, measurement, published, therapist_factors
 from alliance.reports.diagram import Edge, Node
 from alliance.reports.elements import FIRST_FOLDED_ROWS, FIRST_ROWS, MOST_ROWS, Figure, Fold, Part, Verdict
@@ -255,7 +255,7 @@ def test_the_chapter_on_therapists_tells_training_shares_and_what_could_be_found
     fewest = effects[effects["site"].ne(POOLED)]["n_therapists"].min()
     assert f"with {fewest} therapists at one site only a correlation of .67 or more" in told
     assert "one of .34." in told or "one of .35." in told
-    assert "client’s dominance x therapist’s dominance" in told
+    assert "client’s dominance × therapist’s dominance" in told
     assert any("after_training of the sessions table" in text for text in chapter.missing)
 
 
@@ -584,3 +584,12 @@ def test_a_row_that_several_published_figures_speak_to_is_shown_once(study):
     assert not common.distinct(overlap).duplicated(keys).any()
     beside = published.tables(study, "convergent_validity", lambda table, row: table if table == "overlap_summary" else "")[0]
     assert len(beside.rows) == len(overlap[overlap["claim"] != ""])
+
+
+def test_a_published_quality_page_says_of_no_site_that_nothing_was_found(study):
+    hidden = [dataclasses.replace(issue, site="", code="") for issue in study.issues]
+    published = dataclasses.replace(study, issues=hidden, provenance={**study.provenance, "disclosure": {"name": "public"}})
+    told = " ".join(quality_page.summary(published))
+    assert hidden and "Nothing was found" not in told and "site" in told and " 0 " not in told
+    reach = {row[0].text: row[2].text for row in quality_page.reach_table(published).rows if row[1].value}
+    assert reach and set(reach.values()) == {numbers.UNKNOWN}

@@ -50,7 +50,8 @@ def without_counts(reason: str) -> str:
             return match[0]
         return "some"
 
-    return re.sub(r" +(?=[ ;,.)])", "", _NUMBER.sub(word, reason)).strip()
+    told = _NUMBER.sub(word, reason).replace("some of some", "some")
+    return re.sub(r" +(?=[ ;,.)])", "", told).strip()
 
 
 def renamed(names: Mapping[str, str]) -> Callable[[str], str]:

@@ -57,8 +57,6 @@ def pooling_sentence(pooling: Mapping[str, Any], what: str = "") -> Sentence:
     what = what or ("Correlations were pooled as Fisher's z" if pooling["metric"] == "fisher_z" else "Correlations were pooled as they are")
     model, first = _TAU2[pooling["tau2"]]
     interval, second = _INTERVAL[pooling["interval"]]
-    ending = (
-        "" if pooling["tau2"] == "fixed" else "; prediction intervals use t with k - 1 degrees of freedom, τ² has a Q-profile interval"
-    )
+    ending = "" if pooling["tau2"] == "fixed" else "; prediction intervals use t with k - 1 degrees of freedom, τ² has a Q-profile interval"
     third = () if pooling["tau2"] == "fixed" else ("viechtbauer_2007", "higgins_2009")
     return Sentence(f"{what} {model} with {interval} at {100 * pooling['level']:g} %{ending}.", (*first, *second, *third))

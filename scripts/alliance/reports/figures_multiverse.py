@@ -104,7 +104,8 @@ def specification_curve(curve: Curve, *, axis: str, reference: float, bound: boo
             at = float(y(tick))
             none = abs(tick - reference) < 1e-9
             axes.plot([left, right], [at] * 2, color=SOFT if none else LINE, linewidth=0.9 if none else 0.6, zorder=0)
-            write(axes, left - 0.06, at, tick_text(tick, numbers.bounded if bound else numbers.decimal), 7.5, ha="right", va="center", color=SOFT)
+            form = numbers.bounded if bound else numbers.decimal
+            write(axes, left - 0.06, at, tick_text(tick, form), 7.5, ha="right", va="center", color=SOFT)
         place = np.arange(count)
         decided = (curve.lows > reference) | (curve.highs < reference)
         known = np.isfinite(curve.lows) & np.isfinite(curve.highs)

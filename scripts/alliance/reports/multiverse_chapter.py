@@ -144,8 +144,8 @@ class _Told:
         sentences = [text + (f" {common.remark(row)}." if row.reason else "")]
         adjusted = int((self.used["p_adjusted"] < 0.05).sum())
         sentences.append(
-            f"After adjusting for the search over all specifications, {numbers.count(adjusted)} of {numbers.count(len(self.used))} have p "
-            "< .05."
+            f"After adjusting for the search over all specifications, {numbers.count(adjusted)} of {numbers.count(len(self.used))} have "
+            f"p{numbers.SPACE}<{numbers.SPACE}.05."
         )
         old = self._row("historical_test_any_specification", SHUFFLES)
         if old is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from alliance.issues import Issue, Severity
 from alliance.reports import numbers
 from alliance.reports.chapters import common
-from alliance.reports.elements import Cell, Column, Table, listed, number_cell
+from alliance.reports.elements import Cell, Column, Table, listed, number_cell, text_cell
 from alliance.reports.inputs import ReportData
 from alliance.reports.page import Section
 
@@ -45,6 +45,10 @@ def summary(data: ReportData) -> list[str]:
         return ["Nothing was found wrong in any file."]
     sites = {issue.site for issue in data.issues if issue.site}
     affected = sum(issue.n_affected for issue in data.issues)
+    if _is_published(data):
+        together = any(not issue.site for issue in data.issues)
+        more = ["Kinds that concern few rows or values are counted together and not told by site."] if together else []
+        return [f"{numbers.count(affected)} faults and warnings were found in all.", *more]
     sentences = [
         f"{numbers.count(affected)} faults and warnings of {common.plural(_kinds(data.issues), 'kind')} were found "
         f"at {common.plural(len(sites), 'site')}."
@@ -53,6 +57,10 @@ def summary(data: ReportData) -> list[str]:
     if clean:
         sentences.append(f"Nothing was found at {listed(clean)}.")
     return sentences
+
+
+def _is_published(data: ReportData) -> bool:
+    return data.provenance.get("disclosure", {}).get("name", "internal") != "internal"
 
 
 def _kinds(issues: Sequence[Issue]) -> int:
@@ -64,11 +72,12 @@ def reach_table(data: ReportData) -> Table:
     rows = []
     for severity, meaning in REACH.items():
         own = [issue for issue in data.issues if issue.severity == severity]
+        sites = {issue.site for issue in own if issue.site}
         rows.append(
             (
                 Cell(meaning),
                 common.count_cell(sum(issue.n_affected for issue in own)),
-                common.count_cell(len({issue.site for issue in own if issue.site})),
+                common.count_cell(len(sites) if sites or not own else None),
             )
         )
     return Table("reach", "Faults by how far they reach", (Column("Reach"), Column("Number", True), Column("Sites", True)), tuple(rows))
@@ -87,7 +96,7 @@ def issue_table(data: ReportData, issues: list[Issue], id: str, caption: str, *,
     for (site, severity, code, file, sheet, column, fix), members in ordered[:LISTED]:
         place = " · ".join(part for part in (file, sheet and f"sheet {sheet}", column and f"column {column}") if part)
         cells = (
-            Cell(code),
+            text_cell(code),
             Cell(REACH[Severity(severity)]),
             Cell(place or numbers.UNKNOWN, place),
             common.count_cell(sum(member.n_affected for member in members)),
@@ -109,7 +118,7 @@ def issue_table(data: ReportData, issues: list[Issue], id: str, caption: str, *,
     more = len(ordered) - LISTED
     note = (
         PUBLISHED
-        if data.provenance.get("disclosure", {}).get("name", "internal") != "internal"
+        if _is_published(data)
         else f"{numbers.count(more)} further kinds are in results/issues.csv."
         if more > 0
         else "Each fault stands in full in results/issues.csv."

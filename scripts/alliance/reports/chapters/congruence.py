@@ -228,7 +228,7 @@ def moderator_sentence(data: ReportData, table: pd.DataFrame) -> str:
         f"{common.interval_text(row, data.decimals)})"
         for row in clear
     ]
-    return f"What goes with misjudgement, without correction for the number of moderators: {listed(told)} ({data.level} CI, per SD)."
+    return f"What goes with misjudgement (per SD, {data.level} CI), without correction for the number of moderators: {listed(told)}."
 
 
 def partner_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
@@ -390,7 +390,8 @@ def agreement_table(data: ReportData, agreement: pd.DataFrame) -> Table:
         f"How far {first} and {second} agree, pooled over sites",
         (Column("Scale"), Column("Statistic"), *short_columns(data, "Estimate")),
         tuple(rows),
-        note=f"Alliance in the window “{section['windows'][0].replace('_', ' ')}”. Differences are in SD of both raters together at the site. "
+        note=f"Alliance in the window “{section['windows'][0].replace('_', ' ')}”. "
+        "Differences are in SD of both raters together at the site. "
         "Clients are counted by the means of their sessions.",
         empty=f"No two sites have the same scale of {first} and {second}.",
     )

@@ -359,7 +359,8 @@ def sudden_table(data: ReportData, table: pd.DataFrame) -> Table:
 
 def rules(data: ReportData, table: pd.DataFrame) -> str:
     """Return the rules that the sites followed."""
-    told = list(dict.fromkeys(numbers.typeset(common.with_names(rule, data.instruments)) for rule in common.site_rows(table)["rule"] if rule))
+    rules = dict.fromkeys(rule for rule in common.site_rows(table)["rule"] if rule)
+    told = list(dict.fromkeys(numbers.typeset(common.with_names(rule, data.instruments)) for rule in rules))
     return f"Rule{'s' if len(told) > 1 else ''}: {'; '.join(told[:3])}." if told else ""
 
 

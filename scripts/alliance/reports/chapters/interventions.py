@@ -525,11 +525,16 @@ def site_rows(data: ReportData) -> pd.DataFrame:
     return common.select(data.tables[QUESTION]["events"], window=section(data)["window"], alliance_rater=rater(data), **keys)
 
 
+def curve_words(term: str) -> str:
+    """Return a term of the curve of an amount in words."""
+    return term.replace("_", " ").replace("inverted u", "inverted U")
+
+
 def missing(data: ReportData, tables: dict[str, pd.DataFrame]) -> tuple[str, ...]:
     """Return what could not be estimated and what it needs."""
     names = {
         "events": lambda row: f"{event_name(data, row.event)} ({row.topic.replace('_', ' ')})",
-        "curvilinear": lambda row: f"{event_name(data, row.event)}, {row.part.replace('_', ' ')}: {row.term.replace('_', ' ').replace('inverted u', 'inverted U')}",
+        "curvilinear": lambda row: f"{event_name(data, row.event)}, {row.part.replace('_', ' ')}: {curve_words(row.term)}",
         "transitions": lambda row: transition_name(data, row),
     }
     return tuple(sentence for table, name in names.items() for sentence in common.not_estimable(data, tables[table], name))

@@ -205,7 +205,7 @@ def chain(row: Any) -> list[str]:
 def chain_words(data: ReportData, row: Any) -> str:
     """Return the chain of an indirect effect in words, or how it is defined."""
     names = [variable(data, row.model, name) for name in chain(row)]
-    return " → ".join(names) if names else numbers.typeset(row.definition)
+    return numbers.typeset(" → ".join(names) if names else row.definition)
 
 
 def estimate_with_interval(data: ReportData, row: Any) -> tuple[Cell, Cell]:
