@@ -51,7 +51,8 @@ def answer_sentence(data: ReportData, answer: Answer, row: Any) -> str:
     """Return one answer: the sentence that the interval allows, with estimate, interval and numbers of sites and clients."""
     if not common.has_number(row):
         asked = answer.says or answer.open
-        return f"{asked}: {common.NOT_ESTIMABLE}: {row.reason.removeprefix(f'{common.NOT_ESTIMABLE}: ') or 'no reason was recorded'}."
+        reason = numbers.typeset(row.reason.removeprefix(f"{common.NOT_ESTIMABLE}: ")) or "no reason was recorded"
+        return f"{asked}: {common.NOT_ESTIMABLE}: {reason}."
     shown = numbers.percent(row.estimate) if answer.percent else common.estimate_text(row, data.decimals)
     estimate = shown + answer.unit.replace(" ", numbers.SPACE, 1)
     told = [f"{answer.symbol}{numbers.SPACE}={numbers.SPACE}{estimate}" if answer.symbol else estimate]

@@ -163,7 +163,7 @@ def over_groups(data: ReportData, model: str) -> list[str]:
         if row is not None:
             found = f"standardised: {common.sentence_estimate(data, row, 'β')}; {common.sureness(row)}."
             parts = (
-                f"{effect_name(name)} ({row.definition}), {found}",
+                f"{effect_name(name)} ({numbers.typeset(row.definition)}), {found}",
                 common.benchmark_sentence(data, row),
                 common.spread_sentence(data, row),
                 caution(row, common.select(rows, parameter=name)),
