@@ -329,12 +329,12 @@ def test_of_two_ways_of_pooling_the_one_with_more_clients_is_told():
 
 def test_chains_are_told_within_clients_first(chapter):
     told = sentences(chapter, "path-models-mediation")
-    assert told.index("Within clients β = .03") < told.index("Between clients β = .14")
+    assert told.index("within clients β = .03") < told.index("Between clients β = .14")
 
 
 def test_slopes_that_differ_between_clients_are_told_beside_those_that_are_the_same(chapter):
     told = sentences(chapter, "path-models-mediation")
-    assert told.index("Within clients β = .03") < told.index("Within clients whose slopes differ β = .06") < told.index("Between clients β")
+    assert told.index("within clients β = .03") < told.index("Within clients whose slopes differ β = .06") < told.index("Between clients β")
     assert "Standard deviations of slopes over clients: a .22 to .35 (2 sites)." in told
     rows = [(row[1].text, row[2].text) for row in block(chapter, "mediation-slopes").rows]
     assert rows == [
@@ -383,7 +383,7 @@ def test_groups_of_clients_stand_beside_each_other_in_one_table_and_one_diagram(
 
 def test_a_difference_of_groups_and_the_clients_in_none_of_them_are_told(chapter):
     told = " ".join(block(chapter, f"path-model-{slug('alliance_outcome_by_treatment')}").told).replace(SPACE, " ")
-    assert "“difference” (in_cognitive - in_psychodynamic), standardised: β = .06, 95% CI" in told
+    assert "“difference” (in_cognitive − in_psychodynamic), standardised: β = .06, 95% CI" in told
     assert "Of 350 clients, 14 were left out: they are in none of the groups cognitive and psychodynamic." in told
 
 
