@@ -35,11 +35,12 @@ def _simulated(data: ReportData, question: str) -> list[Sentence]:
 def general(data: ReportData) -> list[Sentence]:
     """Return what was done before and around all questions: data, scoring, pooling, software."""
     scoring, pooling = data.options["scoring"], data.options["pooling"]
+    at_once = "; models of the rows of all sites that share them stand beside, each named as such" if _rows_at_once(data) else ""
     used = sorted({key for status in data.included for key in status.get("instruments", {})})
     sentences = [
         Sentence(
             f"{plural(data.n_included, 'site')} of {numbers.count(data.n_sites)} contributed to the results; each was analysed by "
-            "itself and only aggregated results were combined.",
+            f"itself and its aggregated results were combined{at_once}.",
         ),
         Sentence("Client and therapist identifiers were replaced by keyed hashes before scoring."),
         MISSING_RULES[scoring["missing_rule"]](scoring),
@@ -65,6 +66,15 @@ def general(data: ReportData) -> list[Sentence]:
         )
     )
     return sentences
+
+
+def _rows_at_once(data: ReportData) -> bool:
+    """Tell whether some number comes from the rows of several sites at once."""
+    return any(
+        table.loc[table["status"].isin(WITH_NUMBERS), "method"].str.contains("one_stage").any()
+        for tables in data.tables.values()
+        for table in tables.values()
+    )
 
 
 def _instrument_rule(scoring: dict[str, Any]) -> Sentence:

@@ -48,6 +48,7 @@ def content(data: ReportData) -> dict[str, Any]:
         "diagnostics": summary.diagnostics(data),
         "statements": statements(data),
         "workbook": data.workbook,
+        "csv_folder": data.csv_folder,
         "citation": (citation.apa(data), citation.bibtex(data)),
         "checklist": bool(data.guide.items or data.guide.faults),
         "sites": sites_table(data),

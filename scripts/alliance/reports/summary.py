@@ -89,13 +89,16 @@ def how_sure(data: ReportData, flagged: Sequence[tuple[str, str]]) -> list[str]:
     known = [row for row in rows if common.has_number(row)]
     sentences = []
     if rows:
-        unsure = [row for row in known if numbers.known(row.ci_low) and direction(row) == "open"]
-        careful = [row for row in known if row.status == "flagged"]
+        directed = [row for row in known if numbers.known(row.ci_low) and row.estimate_type not in WITHOUT_DIRECTION]
+        unsure = [row for row in directed if direction(row) == "open"]
+        careful = [headline.label for headline, row in zip(data.guide.headlines, rows) if row.status == "flagged"]
         sentences.append(
-            f"Of {common.plural(len(rows), 'headline number')} of the study, {numbers.count(len(known))} could be computed. The interval "
-            f"of {numbers.count(len(unsure))} of them holds “no effect”, so that their direction stays open, and "
-            f"{numbers.count(len(careful))} are flagged to be read with care."
+            f"Of {common.plural(len(rows), 'headline number')} of the study, {numbers.count(len(known))} could be computed. "
+            f"{numbers.count(len(directed))} of these can lie on either side of “no effect”; the intervals of {numbers.count(len(unsure))} "
+            "hold it, so that their direction stays open."
         )
+        if careful:
+            sentences.append(f"To be read with care, as flagged: {'; '.join(careful)}.")
     pooled = [int(row.n_sites) for row in known if numbers.known(row.n_sites)]
     if pooled:
         spread = str(min(pooled)) if min(pooled) == max(pooled) else f"{min(pooled)} to {max(pooled)}"
@@ -112,6 +115,8 @@ def how_sure(data: ReportData, flagged: Sequence[tuple[str, str]]) -> list[str]:
     return sentences
 
 
+WITHOUT_DIRECTION = common.RELIABILITY_TYPES | {"share", "variance_share", "r_squared_mean", "akaike_weight", "session_number"}
+"""Types of headline numbers that lie on one side of zero by what they are; zero is no “no effect” of theirs."""
 FEW_SITES = 10
 """Below as many sites the variance between them is poorly known (Cochrane’s rule of thumb for comparing studies)."""
 
@@ -155,8 +160,8 @@ MISSING_ASSUMED = {
     "imputed": "The main result rests on multiple imputation: it is right where values are missing by what was measured.",
 }
 MODELS_ASSUMED = {
-    "likelihood": "Path models also use clients who lack some of their variables (full information maximum likelihood), under the same "
-    "assumption: that values are missing by what was measured.",
+    "likelihood": "Path models also use clients who lack some of their variables (full information maximum likelihood): they are right "
+    "where values are missing by what was measured.",
     "listwise": "Path models use clients with all of their variables: they are right where values are missing by chance.",
 }
 
