@@ -16,6 +16,7 @@ from alliance.reports.elements import listed
 from alliance.reports.inputs import ReportData, question_module
 
 END = re.compile(r"([.?!])$")
+NAME = re.compile(r"(?<=[a-z0-9])_(?=[a-z0-9])")
 
 
 def of_question(data: ReportData, question: str) -> list[Sentence]:
@@ -101,8 +102,8 @@ def printed(data: ReportData, sentences: Sequence[Sentence]) -> tuple[str, ...]:
 
 
 def _typeset(text: str) -> str:
-    """Print minus signs, apostrophes and percentages as everywhere else in the report."""
-    return numbers.typeset(text).replace(" - ", f" {numbers.MINUS} ").replace("'", "’")
+    """Print minus signs, apostrophes, percentages and names of the configuration as everywhere else in the report."""
+    return NAME.sub(" ", numbers.typeset(text).replace(" - ", f" {numbers.MINUS} ").replace("'", "’"))
 
 
 def _with_citation(text: str, citation: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.issues import Severity, why_left_out
-from alliance.questions.sentences import Sentence
+from alliance.questions.sentences import Sentence, told_once
 from alliance.reports import chapters, citation, figures, methods_text, numbers, registration, reviewer, summary
 from alliance.reports.bibliography import listing
 from alliance.reports.chapters import common
@@ -86,8 +86,8 @@ def statements(data: ReportData) -> list[tuple[str, str]]:
 
 
 def _sentences(told: Mapping[str, Sequence[Sentence]], chapter: Chapter) -> list[Sentence]:
-    """Return the methods of all questions that a chapter draws on, each sentence once."""
-    return list(dict.fromkeys(sentence for question in chapter.sources for sentence in told.get(question, ())))
+    """Return the methods of all questions that a chapter draws on, each procedure once."""
+    return told_once(sentence for question in chapter.sources for sentence in told.get(question, ()))
 
 
 def sections(content: dict[str, Any]) -> list[Section]:
