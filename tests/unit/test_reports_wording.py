@@ -11,7 +11,7 @@ import pytest
 import report_study
 from alliance.questions.sentences import Sentence, pooling_sentence, told_once
 from alliance.reports import methods_text, numbers, study_page
-from alliance.reports.chapters import outcome_parts, published, ruptures, therapist_factors
+from alliance.reports.chapters import alliance_outcome, outcome_parts, published, ruptures, therapist_factors
 
 POOLING = {"metric": "fisher_z", "tau2": "reml", "interval": "guarded_hartung_knapp", "level": 0.9}
 
@@ -93,10 +93,73 @@ def test_what_became_of_ruptures_at_the_end_is_said(study, chosen, words):
     assert words in table.note and "at_the_end" not in table.note
 
 
-def test_no_finding_stands_twice_in_a_chapter(study):
+def test_what_a_chapter_found_is_not_said_again_in_its_parts(study):
     for chapter in study_page.content(study)["chapters"]:
-        told = [
-            *chapter.findings,
-            *(text for block in chapter.blocks for text in (*getattr(block, "told", ()), *getattr(block, "sentences", ()))),
-        ]
-        assert len(told) == len(set(told)), chapter.id
+        parts = [text for block in chapter.blocks for text in (*getattr(block, "told", ()), *getattr(block, "sentences", ()))]
+        assert not set(chapter.findings) & set(parts), chapter.id
+
+
+def told(study, question, **changed):
+    options = copy.deepcopy(study.options)
+    for path, value in changed.items():
+        *keys, last = path.split("__")
+        section = options
+        for key in keys:
+            section = section[key]
+        assert last in section, path
+        section[last] = value
+    data = dataclasses.replace(study, options=options)
+    sentences = methods_text.of_question(data, question) if question else methods_text.general(data)
+    return " ".join(methods_text.printed(data, sentences))
+
+
+@pytest.mark.parametrize(
+    ("question", "key", "value", "words"),
+    [
+        ("ruptures", "questions__ruptures__at_the_end", "left_out", "at the last rating were left out"),
+        ("ruptures", "questions__ruptures__at_the_end", "unrepaired", "at the last rating count as unrepaired"),
+        ("ruptures", "questions__ruptures__repair", {"share": 0.5, "within": 1}, "within 1 session of the lowest rating"),
+        ("alliance_outcome", "questions__alliance_outcome__headline", {"covariates": ["expectancy"]}, "Also held constant in the headline"),
+        ("path_models", "resampling__draws", 1234, "(1,234 draws)"),
+        ("", "scoring__exclude_improvement_items", True, "Items that describe improvement"),
+        ("", "scoring__missing_rule", "strict", "only where all of its items were answered"),
+        ("alliance_outcome", "alliance__window", "late", "alliance in window late"),
+        ("alliance_outcome", "alliance__rater", "observer", "The observer-rated alliance"),
+        ("alliance_outcome", "pooling__tau2", "paule_mandel", "Paule and Mandel"),
+        ("alliance_outcome", "pooling__level", 0.9, "90% Hartung-Knapp"),
+        ("alliance_outcome", "pooling__interval", "z", "normal intervals"),
+    ],
+)
+def test_methods_follow_the_configuration(study, question, key, value, words):
+    assert words in told(study, question, **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("client_jackknife", "clients were taken as independent"),
+        ("likelihood_independent", "clients were taken as independent"),
+        ("likelihood_jackknife", "each therapist left out in turn"),
+        ("mixed_model", "share a random intercept"),
+        ("likelihood_jackknife", "full information maximum likelihood"),
+    ],
+)
+def test_methods_name_how_the_headline_was_made(study, method, words):
+    tables = {name: dict(made) for name, made in study.tables.items()}
+    effects = tables["alliance_outcome"]["site_effects"]
+    tables["alliance_outcome"]["site_effects"] = effects.assign(method=method)
+    assert words in told(dataclasses.replace(study, tables=tables), "alliance_outcome")
+    tables["alliance_outcome"]["site_effects"] = effects.assign(method="cluster_robust")
+    assert words not in told(dataclasses.replace(study, tables=tables), "alliance_outcome").partition(" In simulation, ")[0]
+
+
+@pytest.mark.parametrize(
+    ("missing", "share", "words"),
+    [
+        ("complete", 0.21, "21% of the clients of these sites lack the alliance, the intake level or the outcome"),
+        ("likelihood", 0.03, "3% of the clients of these sites lack both the alliance and the outcome"),
+        ("imputed", 0.21, "21% of the clients of these sites lack some value of the headline, which is imputed"),
+    ],
+)
+def test_who_is_not_in_the_headline_is_said_as_missing_values_were_handled(missing, share, words):
+    assert alliance_outcome.not_in_headline(share, missing).startswith(words)

@@ -48,16 +48,25 @@ _INTERVAL = {
 }
 
 
+INDEPENDENT = {"independent", "likelihood_independent", "client_jackknife", "normal_theory"}
+"""Methods of site rows that take clients as independent."""
+
+
 def cluster_sentences(methods: Iterable[str]) -> list[Sentence]:
     """Return how standard errors of sites respect clients who share a therapist, given the methods of their rows."""
     used = set(methods)
     sentences = []
-    if "cluster_jackknife" in used:
+    if used & {"cluster_jackknife", "likelihood_jackknife"}:
         text = "Standard errors of a site respect clients who share a therapist (each therapist left out in turn; t with therapists - 1)."
         sentences.append(Sentence(text, ("bell_mccaffrey_2002",)))
     if "cluster_robust" in used:
         text = "Where leaving out one of the therapists left no estimate, the sandwich standard error was taken."
         sentences.append(Sentence(text, ("liang_zeger_1986",)))
+    if used & INDEPENDENT:
+        text = (
+            "Where a site's therapists are few, not known or ignored by choice, clients were taken as independent; tables name the method."
+        )
+        sentences.append(Sentence(text))
     return sentences
 
 

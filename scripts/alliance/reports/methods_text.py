@@ -51,6 +51,8 @@ def general(data: ReportData) -> list[Sentence]:
         sentences.insert(1, Sentence(f"The sites used {listed([instrument_name(key) for key in used])}.", citations))
     if scoring["derive_short_forms"]:
         sentences.append(Sentence("Short forms were also scored from long forms where the item map is certain."))
+    if scoring["exclude_improvement_items"]:
+        sentences.append(Sentence("Items that describe improvement (HAq-I) were left out of scores."))
     sentences.append(
         Sentence(
             f"A site’s estimate needs at least {plural(pooling['min_clients'], 'client')}, a pooled estimate at least "

@@ -12,6 +12,7 @@ from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.headlines import Headline, headline_numbers
 from alliance.reports import numbers
 from alliance.reports.chapters import common
+from alliance.reports.chapters.alliance_outcome import not_in_headline
 from alliance.reports.elements import Chapter, listed
 from alliance.reports.guide import Answer
 from alliance.reports.inputs import ReportData
@@ -126,11 +127,8 @@ def left_out(data: ReportData) -> list[str]:
     sentences = []
     missing = _share_missing(data)
     if numbers.known(missing):
-        sentences.append(
-            f"{numbers.percent(missing)} of the clients of the pooled sites lack a value that the main result needs and are not in it."
-            if data.options["questions"]["alliance_outcome"]["headline"]["missing"] == "complete"
-            else f"{numbers.percent(missing)} of the clients of the pooled sites lack some value that the main result rests on."
-        )
+        way = data.options["questions"]["alliance_outcome"]["headline"]["missing"]
+        sentences.append(f"{not_in_headline(missing, way).replace('these', 'the pooled').replace('headline', 'main result')}.")
     off = [common.words(name).lower() for name, chosen in data.options["questions"].items() if not chosen.get("enabled")]
     if off:
         sentences.append(f"Not asked in this run: {listed(off)}.")
@@ -172,8 +170,9 @@ def missing_data(data: ReportData) -> list[str]:
     missing = _share_missing(data)
     asked = data.options["questions"]
     if numbers.known(missing):
-        sentences.append(f"{numbers.percent(missing)} of the clients of the pooled sites lack a value that the main result rests on.")
-        sentences.append(MISSING_ASSUMED[asked["alliance_outcome"]["headline"]["missing"]])
+        way = asked["alliance_outcome"]["headline"]["missing"]
+        sentences.append(f"{not_in_headline(missing, way)}.")
+        sentences.append(MISSING_ASSUMED[way])
         if len(data.tables["alliance_outcome"].get("missing", ())):
             sentences.append(
                 "Whether other assumptions change it is told under Alliance and outcome, with the outcomes of clients without one shifted."
