@@ -240,6 +240,36 @@ def test_what_only_the_authors_can_say_is_open_until_they_say_it(study):
     assert statements == set(study_page.STATEMENTS) == set(options["report"]["statements"])
 
 
+def test_the_design_and_the_main_result_stand_where_the_checklist_says(study):
+    told = [sentence.text for sentence in methods_text.general(study)]
+    assert any(text.startswith("Nobody was assigned to a good or a poor alliance") for text in told)
+    assert any("all others are secondary" in text for text in told)
+    statuses = [{**status, "site_facts": {"design": "naturalistic"} if place else {}} for place, status in enumerate(study.statuses)]
+    told = " ".join(sentence.text for sentence in methods_text.general(dataclasses.replace(study, statuses=statuses)))
+    assert f"naturalistic ({study.n_included - 1} sites)" in told and "1 site did not state a design" in told
+
+
+def test_limits_of_a_chapter_have_an_address(study):
+    limits = {one.item.key: one for one in checklist_page.resolve(study, addresses())}["limits"]
+    assert ("index.html#alliance-outcome-limits", "What this can’t say") in limits.places
+
+
+def test_who_took_part_and_where_data_can_be_had_are_asked_of_the_authors(study):
+    options = copy.deepcopy(study.options)
+    options["study"]["simulated"] = False
+    resolved = {one.item.key: one for one in checklist_page.resolve(dataclasses.replace(study, options=options), addresses())}
+    for key in ("demographics", "availability"):
+        assert resolved[key].verdict == checklist_page.OPEN
+
+
+def test_setting_and_design_of_sites_stand_in_their_table(study):
+    facts = {"country": "NO", "setting": "outpatient", "design": "naturalistic"}
+    statuses = [{**status, "site_facts": facts} for status in study.statuses]
+    table = study_page.sites_table(dataclasses.replace(study, statuses=statuses))
+    assert [column.label for column in table.columns][3:6] == ["Country", "Setting", "Design"]
+    assert [cell.text for cell in table.rows[0][3:6]] == list(facts.values())
+
+
 @pytest.mark.parametrize(
     ("file", "text", "words"),
     [

@@ -46,6 +46,10 @@ def general(data: ReportData) -> list[Sentence]:
         Sentence("Client and therapist identifiers were replaced by keyed hashes before scoring."),
         MISSING_RULES[scoring["missing_rule"]](scoring),
     ]
+    sentences.append(Sentence(_design(data)))
+    if data.tables.get("alliance_outcome"):
+        text = "The main result is the one that the configuration names (alliance and outcome); all others are secondary."
+        sentences.append(Sentence(text))
     if used:
         citations = tuple(key for name in used if name in data.instruments for key in data.instruments[name].reference)
         sentences.insert(1, Sentence(f"The sites used {listed([instrument_name(key) for key in used])}.", citations))
@@ -69,6 +73,15 @@ def general(data: ReportData) -> list[Sentence]:
         )
     )
     return sentences
+
+
+def _design(data: ReportData) -> str:
+    """Return which designs the sites state; what nobody assigned holds for all of them."""
+    designs = [str(status.get("site_facts", {}).get("design") or "") for status in data.included]
+    stated = listed([f"{name} ({plural(designs.count(name), 'site')})" for name in sorted(set(designs) - {""})])
+    unknown = f"{plural(designs.count(''), 'site')} did not state a design" if "" in designs else ""
+    told = "; ".join(text for text in (f"designs as sites state them: {stated}" if stated else "", unknown) if text)
+    return f"Nobody was assigned to a good or a poor alliance{f'; {told}' if told else ''}."
 
 
 def _rows_at_once(data: ReportData) -> bool:

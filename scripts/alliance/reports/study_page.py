@@ -68,6 +68,7 @@ def content(data: ReportData) -> dict[str, Any]:
 
 STATEMENTS = {
     "eligibility": "Who could take part",
+    "participants": "Who took part",
     "recruitment": "Recruitment",
     "sample_size": "Sample size",
     "rater_training": "Training of raters",
@@ -76,6 +77,7 @@ STATEMENTS = {
     "interpretation": "What the results mean",
     "funding": "Funding",
     "interests": "Conflicts of interest",
+    "availability": "Where data, code and materials can be had",
 }
 
 
@@ -164,7 +166,7 @@ def sites_table(data: ReportData) -> Table:
                 Cell(data.labels[status["site"]], link=f"sites/{status['site']}.html"),
                 Cell(STATUS_WORDS.get(status["status"], status["status"])),
                 Cell({"rows": "rows", "summary": "summary only"}.get(status.get("data", ""), str(status.get("data", "")))),
-                text_cell(facts.get("country")),
+                *(text_cell(facts.get(name)) for name in ("country", "setting", "design")),
                 *(common.count_cell(counts.get(name)) for name in COUNTED),
                 text_cell(sent),
             )
@@ -176,7 +178,7 @@ def sites_table(data: ReportData) -> Table:
             Column("Site"),
             Column("Status"),
             Column("Sends"),
-            Column("Country", optional=True),
+            *(Column(name, optional=True) for name in ("Country", "Setting", "Design")),
             *(Column(name.capitalize(), True) for name in COUNTED),
             Column("Instruments", wide=True),
         ),
