@@ -212,9 +212,8 @@ def _post_treatment(data: ReportData, fault: Fault) -> Found:
         return _flagged(f"A moderator or covariate is a result of treatment: {listed(late)}.")
     if not used:
         return Found(NOT_APPLICABLE, "No moderators and no covariates are used.")
-    return _in_order(
-        f"By their names, moderators and covariates are known before treatment: {listed([name.replace('_', ' ') for name in sorted(used)])}."
-    )
+    named = listed([name.replace("_", " ") for name in sorted(used)])
+    return _in_order(f"By their names, moderators and covariates are known before treatment: {named}.")
 
 
 def _ceiling(data: ReportData, fault: Fault) -> Found:
