@@ -145,8 +145,8 @@ def test_a_reliability_or_a_share_is_never_counted_as_open_in_its_direction(stud
 
 def test_the_first_result_stands_beside_the_review_in_the_forms_that_may_be_compared(study):
     page = html.unescape(report_study.rendered()["index.html"])
-    lead = page.split('<div class="lead">')[1].split("</div>")[0]
-    assert "Comparable with the review’s average are only these forms" in lead and "against .26 in the review" in lead
+    results = page.split('<h3 id="main-results">')[1].split("</ul>")[0]
+    assert "Comparable with the review’s average are only these forms" in results and "against .26 in the review" in results
 
 
 def test_answers_claim_no_cause(study):

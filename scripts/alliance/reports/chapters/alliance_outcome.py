@@ -61,7 +61,7 @@ def build(data: ReportData) -> Chapter:
         title="Alliance and outcome",
         question="How strongly does the alliance go with the outcome, for whom, when, and in whose eyes?",
         sources=(QUESTION,),
-        headlines=(f"{headline(data, main)} {beside_the_review(data, rows)}".strip(),) if main is not None else (),
+        headlines=tuple(text for text in (headline(data, main), beside_the_review(data, rows)) if text) if main is not None else (),
         findings=findings(data, tables, rows, main),
         blocks=(
             *headline_forest(data, rows),
