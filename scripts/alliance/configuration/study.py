@@ -525,12 +525,8 @@ def _scenarios(
     except ConfigurationError as error:
         return {}, {}, {}, error.faults
     if entries is not None and not isinstance(entries, dict):
-        return (
-            {},
-            {},
-            {},
-            [Fault(SCENARIOS_FILE, 1, "", "is no mapping: write each scenario's name, then `reason:` and `changes:` below it")],
-        )
+        message = "is no mapping: write each scenario's name, then `reason:` and `changes:` below it"
+        return {}, {}, {}, [Fault(SCENARIOS_FILE, 1, "", message)]
     # What is wrong with the configuration as it stands is told once, not again for every scenario.
     of_base = {(fault.key, fault.message) for fault in _cross_checks(base, {}, "")}
     scenarios: dict[str, dict[str, Any]] = {}
