@@ -52,7 +52,7 @@ def tables_of(given, of_sites, absent=(), told=None):
     summaries = [answer(site, given) for site in of_sites] + list(absent)
     known = statuses([site for site in of_sites if site.published is None]) if told is None else told
     found = pooled_multiverse.tables_of(summaries, known, given)
-    for schema in pooled_multiverse.TABLES:
+    for schema in contract.OF_MULTIVERSE:
         contract.check(found[schema.name], schema, list(schema.identifying))
     return found
 

@@ -108,7 +108,7 @@ class _Told:
         sentences = [f"{text}. {numbers.count(len(self.used))} can be estimated."]
         if not len(self.used):
             return tuple(sentences)
-        quartiles = f"{self._number('lower_quartile')} to {self._number('upper_quartile')}"
+        quartiles = f"{self._number('lower_quartile')} and {self._number('upper_quartile')}"
         sentences.append(
             f"Their median is {self._number('median')}, the middle half lies between {quartiles}, all between {self._number('smallest')} "
             "and "
@@ -166,8 +166,16 @@ class _Told:
             "variance of the "
             f"estimates lies between specifications that differ in it alone ({numbers.percent(mains[most['node']])} by its main effect)."
         )
+        text += f" {self._by_option(most['node'])}"
         little = [f"“{common.words(node).lower()}”" for node in ordered.loc[ordered["estimate"] < 0.01, "node"]]
         return [text + (f" Less than 1% hangs on {listed(little)}." if little else "")]
+
+    def _by_option(self, node: str) -> str:
+        """Return the median of the specifications of each option, from the smallest to the largest."""
+        chosen = {specification.number: specification.choices[node] for specification in self.one.specifications}
+        medians = self.used.groupby(self.used["specification"].map(chosen))["estimate"].median().sort_values(kind="stable")
+        each = [f"{self.form(value, self.data.decimals)} with “{_option_words(option)}”" for option, value in medians.items()]
+        return f"The median is {listed(each)}."
 
 
 def _option_words(option: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SCORING = "scoring"
+MULTIVERSE_TABLES = ("specifications", "node_influence", "summary")
+"""Tables of ``results/sensitivity/tables/`` that stand there where the configuration declares a multiverse."""
 
 
 @dataclass(frozen=True)
