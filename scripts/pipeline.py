@@ -25,6 +25,8 @@ from alliance.launch.run_lock import LOCK_FILE, AnotherRunIsActive, FolderCannot
 from alliance.portable import FOLDER, FORMATS
 from alliance.provenance import ID_KEY_FILE, ensure_id_key
 
+EVERY = "all"
+"""Stands for all scenarios."""
 SHOWN_ISSUES = 20
 SNAKEMAKE_REPORT = "snakemake-report.html"
 
@@ -42,16 +44,14 @@ def chosen_scenarios(study: Study, words: list[str]) -> list[str]:
     ConfigurationError
         For a name that is not in ``scenarios.yaml``.
     """
-    if words == ["all"]:
-        return list(study.scenarios)
     faults = [
         Fault("scenarios.yaml", 0, word, f"no such scenario{nearest(word, study.scenarios)}")
         for word in words
-        if word not in study.scenarios
+        if word not in study.scenarios and word != EVERY
     ]
     if faults:
         raise ConfigurationError(faults)
-    return list(dict.fromkeys(words)) or [BASE]
+    return list(study.scenarios) if EVERY in words else list(dict.fromkeys(words)) or [BASE]
 
 
 def chosen_questions(study: Study, words: list[str]) -> list[str]:

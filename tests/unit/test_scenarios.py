@@ -112,6 +112,15 @@ def test_a_fault_of_the_configuration_is_not_told_again_for_every_scenario(study
     assert found and not [fault for fault in found if "one." in fault]
 
 
+def test_all_scenarios_are_asked_for_by_one_word_and_unknown_ones_refused_beside_it(study_folder):
+    study = scenarios_of(study_folder, "one:\n  reason: x\n  changes: {alliance: {rater: therapist}}\n")
+    assert pipeline.chosen_scenarios(study, []) == ["base"]
+    assert pipeline.chosen_scenarios(study, ["one", "base", "one"]) == ["one", "base"]
+    assert pipeline.chosen_scenarios(study, ["all"]) == pipeline.chosen_scenarios(study, ["one", "all"]) == ["base", "one"]
+    with pytest.raises(ConfigurationError, match="oen: no such scenario; did you mean 'one'"):
+        pipeline.chosen_scenarios(study, ["all", "oen"])
+
+
 def test_a_scenario_merges_keys_and_replaces_lists(study_folder):
     study = scenarios_of(
         study_folder, "one:\n  reason: why\n  changes: {alliance: {windows: {second: {sessions: [2, 2]}}, instruments: [wai_sr]}}\n"
