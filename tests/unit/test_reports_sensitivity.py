@@ -23,6 +23,9 @@ def told():
     return tables, multiverse_chapter(data, one, given).findings
 
 
+NO_OBSERVERS = {"client": {}, "observer": {"alliance": {"rater": "observer"}}}
+
+
 def number(value: float) -> str:
     return f"{value:.2f}".replace("-", "−").replace("0.", ".", 1)
 
@@ -47,3 +50,12 @@ def test_the_decision_that_matters_most_is_told_with_the_median_of_each_of_its_o
     medians = {name: own["estimate"].astype(float).median() for name, own in rows.groupby(option)}
     expected = [(number(value), name.replace("_", " ")) for name, value in sorted(medians.items(), key=lambda one: one[1])]
     assert len(expected) > 1 and re.findall(r"(−?\.\d\d) with “([^”]+)”", sentence) == expected
+
+
+def test_a_decision_with_one_option_that_can_be_estimated_is_not_said_to_matter_little():
+    given = options(some("change", "pooling") | {"rater": NO_OBSERVERS}, flips=100)
+    data = dataclasses.replace(report_study.study(), tables={"sensitivity": tables_of(given, sites())})
+    [one] = multiverses(given)
+    [sentence] = [one for one in multiverse_chapter(data, one, given).findings if one.startswith("The decision that matters most is")]
+    little, _, open_ = sentence.partition(" Nothing can be said of ")
+    assert "rater" not in little and open_ == "“rater”, of which one option only can be estimated."
