@@ -15,7 +15,8 @@ from typing import NoReturn
 
 from alliance.configuration.code import PROJECT
 from alliance.configuration.errors import ConfigurationError, Fault, nearest
-from alliance.configuration.study import BASE, Study, keys_changed, load
+from alliance.configuration.options import keys_changed
+from alliance.configuration.study import BASE, Study, load
 from alliance.files import read_json
 from alliance.issues import Severity, from_csv, line, why_left_out
 from alliance.launch import last_run, snakemake_run

@@ -8,7 +8,7 @@ from pathlib import Path
 import browser_pages
 import pytest
 import report_study
-from alliance.configuration.study import merge
+from alliance.configuration.options import merge
 from alliance.reports import citation
 from unit.multiverse_sites import options
 from unit.test_sensitivity_multiverse import NODES, some
