@@ -250,6 +250,16 @@ def test_what_only_other_questions_lack_is_no_fault_of_an_option(study_folder):
     assert load_with(study_folder, {"alliance_outcome": {"nodes": nodes}}).has_multiverse
 
 
+def test_a_faulty_instrument_file_is_told_once_and_not_for_every_option(study_folder):
+    (study_folder / "own").mkdir()
+    (study_folder / "own" / "odd.yaml").write_text("- no mapping\n", encoding="utf-8")
+    config = study_folder / "config.yaml"
+    config.write_text(config.read_text(encoding="utf-8").replace("instruments_dir: null", "instruments_dir: own"), encoding="utf-8")
+    with pytest.raises(ConfigurationError) as error:
+        load(config)
+    assert error.value.faults and all("odd.yaml" in fault.file for fault in error.value.faults)
+
+
 def test_a_multiverse_without_grids_with_an_unknown_one_or_with_too_much_is_refused(study_folder):
     assert "the multiverse is empty: declare a grid" in faults_of(study_folder, {})[0]
     assert "did you mean 'dropout'" in faults_of(study_folder, {"dropuot": {"nodes": {"rater": RATER}}})[0]

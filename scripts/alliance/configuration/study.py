@@ -344,8 +344,8 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
         names = sites if sites and not found and not (folder / REQUEST).exists() else None
         if names:
             faults += _pooled_site_faults(names, scenarios, config_path.name, lines, scenario_lines)
-        # Options of the multiverse would repeat every fault of the configuration that they change.
-        if check_instruments and not any(fault.file == config_path.name for fault in faults):
+        # Options of the multiverse would repeat every fault of the configuration that they change; all would, without instruments.
+        if registry and not any(fault.file == config_path.name for fault in faults):
             faults += _multiverse_faults(raw, base, registry, names, lines, config_path.name)
     withdrawn, found = _withdrawn(folder)
     faults += found
