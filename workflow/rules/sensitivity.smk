@@ -6,6 +6,8 @@ Produces: `results/sensitivity/tables/` (scenario_comparison; with a multiverse 
 `results/sensitivity/index.html`, and `results/summaries/multiverse/{digest}/{site}/`.
 """
 
+from alliance.sensitivity.targets import MULTIVERSE_TABLES
+
 
 rule compare_scenarios:
     """The headline numbers of all scenarios of this run."""
@@ -46,7 +48,6 @@ MULTIVERSE_OPTIONS = STUDY.multiverse_options() if STUDY.has_multiverse else {}
 MULTIVERSE_DIGEST = STUDY.multiverse_digest() if STUDY.has_multiverse else "none"
 MULTIVERSE_FOLDER = f"results/summaries/{MULTIVERSE}/{MULTIVERSE_DIGEST}"
 MULTIVERSE_SCORES = [scoring_digest(section) for section in STUDY.multiverse_scorings()] if STUDY.has_multiverse else []
-MULTIVERSE_TABLES = ["specifications", "node_influence", "summary"]
 
 
 def code_of_multiverse(name):
