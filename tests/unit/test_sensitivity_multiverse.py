@@ -201,6 +201,12 @@ def test_a_wrong_multiverse_is_refused_with_the_place_and_what_to_do(study_folde
     assert len(found) == 1 and said in found[0] and "multiverse.grids.alliance_outcome" in found[0], found
 
 
+def test_an_option_that_only_switches_a_chapter_is_refused(study_folder):
+    nodes = {"chapter": {"a": {}, "b": {"questions": {"dropout": {"enabled": False}}}}}
+    (found,) = faults_of(study_folder, {"dropout": {"nodes": nodes, "exclude": []}})
+    assert "multiverse.grids.dropout.nodes.chapter.b" in found and "'questions.dropout.enabled' says whether" in found
+
+
 @pytest.mark.parametrize(
     ("nodes", "keys", "said"),
     [

@@ -23,6 +23,7 @@ MOST_DRAWS = 800_000
 """Flipped scores that one file of a site's summary holds."""
 
 Fault = tuple[tuple[str, ...], str]
+_SWITCHES = frozenset(f"{read}.enabled" for target in TARGETS.values() for read in target.reads if read.startswith("questions."))
 
 
 @dataclass(frozen=True)
@@ -281,6 +282,9 @@ def _grid_faults(path: tuple[str, ...], target: Target, grid: Mapping[str, Any])
             for key in dotted(changes):
                 if not within(key, allowed):
                     message = f"'{key}' has no bearing on {target.label}{similar(key, allowed)}; it may change: {', '.join(allowed)}"
+                    found.append(((*at, option), message))
+                elif key in _SWITCHES:
+                    message = f"'{key}' says whether a question has a chapter of its own; it has no bearing on {target.label}"
                     found.append(((*at, option), message))
                 elif owner := next((other for known, other in owners.items() if other != node and _overlap(key, known)), None):
                     found.append(((*at, option), f"'{key}' is changed by node '{owner}' too; one key belongs to one node"))
