@@ -48,7 +48,6 @@ rule prepare_constants:
     """Constants that every site must share, where a question asks for them."""
     input:
         moments=moments_of_all_sites,
-        code=lambda wildcards: code("prepare_constants.py", wildcards.question),
         lock=LOCK,
     output:
         update("results/constants/{question}/{digest}.json"),
@@ -56,6 +55,7 @@ rule prepare_constants:
         "results/logs/prepare_constants/{question}_{digest}.log",
     params:
         script=script("prepare_constants.py"),
+        code=lambda wildcards: code("prepare_constants.py", wildcards.question),
         options=estimate_options,
     shell:
         "{PYTHON} {params.script:q} --question {wildcards.question:q} --moments {input.moments:q} "
@@ -68,8 +68,6 @@ rule estimate_site:
         scores=scores_of_estimate,
         ratings=ratings_of_estimate,
         constants=constants_of_estimate,
-        instruments=instrument_files(),
-        code=code_of_estimate,
         lock=LOCK,
     output:
         summary=update("results/summaries/{question}/{digest}/{site}/summary.json"),
@@ -81,12 +79,15 @@ rule estimate_site:
         "results/logs/estimate_site/{question}/{digest}/{site}.log",
     params:
         script=script("estimate_site.py"),
+        instruments=INSTRUMENTS,
+        code=code_of_estimate,
+        instruments_digest=INSTRUMENTS_DIGEST,
         options=estimate_options,
         folder="results/summaries/{question}/{digest}/{site}",
     shell:
         "{PYTHON} {params.script:q} --question {wildcards.question:q} --site {wildcards.site:q} "
         "--site-tables results/sites/{wildcards.site:q} --scores $(dirname {input.scores:q}) "
-        "--instruments {input.instruments:q} --options {params.options:q} --options-digest {wildcards.digest:q} "
+        "--instruments {params.instruments:q} --options {params.options:q} --options-digest {wildcards.digest:q} "
         "--constants {input.constants:q} --output {params.folder:q} 2> {log:q}"
 
 
@@ -108,8 +109,6 @@ rule fit_one_stage:
     input:
         statuses=status_of_all_sites,
         scores=scores_of_all_sites,
-        instruments=instrument_files(),
-        code=lambda wildcards: code("fit_one_stage.py", wildcards.question),
         lock=LOCK,
     output:
         update("results/one_stage/{question}/{digest}.csv"),
@@ -117,10 +116,13 @@ rule fit_one_stage:
         "results/logs/fit_one_stage/{question}_{digest}.log",
     params:
         script=script("fit_one_stage.py"),
+        instruments=INSTRUMENTS,
+        code=lambda wildcards: code("fit_one_stage.py", wildcards.question),
+        instruments_digest=INSTRUMENTS_DIGEST,
         sites=canonical_json(list(STUDY.sites)),
         scores=lambda wildcards: scores_folder(one_stage_scenario(wildcards)),
         options=lambda wildcards: canonical_json(STUDY.estimate_options(one_stage_scenario(wildcards), wildcards.question)),
         pooled_sites=lambda wildcards: canonical_json(STUDY.scenarios[one_stage_scenario(wildcards)]["pooling"]["sites"]),
     shell:
         "{PYTHON} {params.script:q} --question {wildcards.question:q} --sites {params.sites:q} --site-tables results/sites "
-        "--scores {params.scores:q} --instruments {input.instruments:q} --options {params.options:q} --pooled-sites {params.pooled_sites:q} --output {output:q} 2> {log:q}"
+        "--scores {params.scores:q} --instruments {params.instruments:q} --options {params.options:q} --pooled-sites {params.pooled_sites:q} --output {output:q} 2> {log:q}"
