@@ -44,6 +44,22 @@ def moments_of_all_sites(wildcards):
     return expand(f"{folder}/{{site}}/scale_moments.csv", site=STUDY.sites)
 
 
+@functools.cache
+def base_digest(question, digest):
+    return STUDY.base_digest(ESTIMATE_SCENARIO[question, digest], question)
+
+
+def base_summary(wildcards):
+    """The site's answer for base, where parts of it may be taken over."""
+    of_base = base_digest(wildcards.question, wildcards.digest)
+    return f"results/summaries/{wildcards.question}/{of_base}/{wildcards.site}/summary.json" if of_base else []
+
+
+def base_options(wildcards):
+    of_base = base_digest(wildcards.question, wildcards.digest)
+    return options_of(wildcards.question, of_base) if of_base else ""
+
+
 rule prepare_constants:
     """Constants that every site must share, where a question asks for them."""
     input:
@@ -68,6 +84,7 @@ rule estimate_site:
         scores=scores_of_estimate,
         ratings=ratings_of_estimate,
         constants=constants_of_estimate,
+        base=base_summary,
         lock=LOCK,
     output:
         summary=update("results/summaries/{question}/{digest}/{site}/summary.json"),
@@ -83,12 +100,13 @@ rule estimate_site:
         code=code_of_estimate,
         instruments_digest=INSTRUMENTS_DIGEST,
         options=estimate_options,
+        base_options=base_options,
         folder="results/summaries/{question}/{digest}/{site}",
     shell:
         "{PYTHON} {params.script:q} --question {wildcards.question:q} --site {wildcards.site:q} "
         "--site-tables results/sites/{wildcards.site:q} --scores $(dirname {input.scores:q}) "
         "--instruments {params.instruments:q} --options {params.options:q} --options-digest {wildcards.digest:q} "
-        "--constants {input.constants:q} --output {params.folder:q} 2> {log:q}"
+        "--constants {input.constants:q} --base-options {params.base_options:q} --base-summary {input.base:q} --output {params.folder:q} 2> {log:q}"
 
 
 def status_of_all_sites(wildcards):
