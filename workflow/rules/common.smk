@@ -27,10 +27,12 @@ from alliance.questions import contract
 from alliance.questions.headlines import load_headlines
 from alliance.sites.published import names_in_use
 
+# The launcher has checked the study and goes on when Snakemake has ended.
+BY_LAUNCHER = os.environ.get("ALLIANCE_CHECKED") == "1"
 try:
     STUDY = load(
         Path(config.get("study_config", "config.yaml")),
-        check_instruments=os.environ.get("ALLIANCE_CHECKED") != "1",
+        check_instruments=not BY_LAUNCHER,
     )
     ensure_id_key(Path("."))
 except ConfigurationError as error:
