@@ -5,6 +5,8 @@ Produces: `results/summaries/{question}/{digest}/{site}/` (summary.json, moments
 `results/one_stage/{question}/{digest}.csv`, the estimates of models over the rows of all sites that share them.
 """
 
+SUMMARY_FILES = ["summary.json", "moments.csv", "estimates.csv", "vcov.csv", "draws.csv"]
+
 
 def estimate_scenario(wildcards):
     return ESTIMATE_SCENARIO[wildcards.question, wildcards.digest]
@@ -52,7 +54,8 @@ def base_digest(question, digest):
 def base_summary(wildcards):
     """The site's answer for base, where parts of it may be taken over."""
     of_base = base_digest(wildcards.question, wildcards.digest)
-    return f"results/summaries/{wildcards.question}/{of_base}/{wildcards.site}/summary.json" if of_base else []
+    folder = f"results/summaries/{wildcards.question}/{of_base}/{wildcards.site}"
+    return [f"{folder}/{name}" for name in SUMMARY_FILES] if of_base else []
 
 
 def base_options(wildcards):

@@ -11,7 +11,7 @@ def summaries_of(question):
         return expand(
             f"{folder}/{{site}}/{{part}}",
             site=STUDY.sites,
-            part=["summary.json", "moments.csv", "estimates.csv", "vcov.csv", "draws.csv"],
+            part=SUMMARY_FILES,
         )
 
     return files

@@ -98,7 +98,7 @@ rule pool_multiverse:
         summaries=expand(
             f"{MULTIVERSE_FOLDER}/{{site}}/{{part}}",
             site=STUDY.sites,
-            part=["summary.json", "moments.csv", "estimates.csv", "vcov.csv", "draws.csv"],
+            part=SUMMARY_FILES,
         ),
         lock=LOCK,
     output:
