@@ -57,8 +57,10 @@ def site_of_study(two_sites, tmp_path_factory):
 
 
 def options_of(study, scenario, question):
-    """Return what a job is given: options as they come out of JSON."""
-    return json.loads(canonical_json(study.estimate_options(scenario, question)))
+    """Return what `estimate` is given by a job for a site with rows: options as they come out of JSON."""
+    options = json.loads(canonical_json(study.estimate_options(scenario, question)))
+    options.pop("published_without", None)
+    return options
 
 
 def files_of(summary: SiteSummary, folder: Path) -> dict[str, bytes]:
