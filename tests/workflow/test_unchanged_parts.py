@@ -24,14 +24,18 @@ late:
   changes:
     alliance: {window: late}
     questions: {path_models: {variables: {alliance: {window: late}}}}
-longer_chains:
-  reason: "One model, one chain and the window of the conditions"
+another_model:
+  reason: "One model, the chains, and the conditions in the window of the alliance"
   changes:
     questions:
       path_models:
         models: {components: {syntax: "outcome ~ task + bond + intake_level"}}
         mediation: {session_trend: false}
         conditions: {window: null}
+no_trend:
+  reason: "No model at all"
+  changes:
+    questions: {path_models: {mediation: {session_trend: false}}}
 """
 LEFT = {
     ("convergent_validity", "late"): set(),
@@ -39,14 +43,15 @@ LEFT = {
         *("adherence_as_mechanism", "alliance_carries_all", "empathy_alliance_outcome", "object_relations_alliance_outcome"),
         *("alliance_outcome_by_treatment", "alliance_outcome_same_in_treatments", "technique_and_alliance"),
     },
-    ("path_models", "longer_chains"): {"components", "mediation", "conditions"},
+    ("path_models", "another_model"): {"components", "mediation", "conditions"},
+    ("path_models", "no_trend"): {"mediation"},
 }
 """Parts that are estimated again."""
 
 
 @pytest.fixture(scope="module")
 def site_of_study(two_sites, tmp_path_factory):
-    """The study with two scenarios, and one of its sites."""
+    """The study with its scenarios, and one of its sites."""
     config = tmp_path_factory.mktemp("study") / "config.yaml"
     config.write_text((two_sites.folder / "config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     config.with_name("scenarios.yaml").write_text(SCENARIOS, encoding="utf-8")
