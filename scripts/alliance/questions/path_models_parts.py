@@ -106,7 +106,7 @@ def with_unchanged_models(part: Part, unchanged: Unchanged, names: Sequence[str]
         Whether the part tells of the models' indirect effects, or of the models.
     """
     kept = [_of_model(unchanged, name, of_effects) for name in names if name in unchanged]
-    return _in_order([part, *kept], lambda row: names.index(row["model"]), names)
+    return _in_order([part, *kept], lambda row: names.index(row["model"]), names) if kept else part
 
 
 def with_unchanged_comparisons(part: Part, unchanged: Unchanged, comparisons: Mapping[str, Any]) -> Part:
