@@ -84,6 +84,15 @@ def test_an_answer_that_takes_parts_over_is_the_one_estimated_anew(site_of_study
     assert files_of(module.estimate(site, own, {}, kept), tmp_path / "kept") == files_of(module.estimate(site, own, {}), tmp_path / "anew")
 
 
+def test_the_workflow_knows_which_questions_have_parts(site_of_study):
+    study, _ = site_of_study
+    modules = {name: importlib.import_module(f"alliance.questions.{name}") for name in study.questions}
+    having = {name for name, module in modules.items() if hasattr(module, "part_options")}
+    assert having == {name for name, question in study.questions.items() if question.has_parts} == {question for question, _ in LEFT}
+    assert all(study.base_digest("late", name) == study.estimate_digest(BASE, name) for name in having)
+    assert not any(study.base_digest(BASE, name) for name in having)
+
+
 def test_path_models_need_no_options_but_their_own(site_of_study):
     study, site = site_of_study
     options = options_of(study, BASE, "path_models")

@@ -18,13 +18,14 @@ from alliance.questions import (
     path_models_fits,
     path_models_indirect,
     path_models_mediation,
+    path_models_parts,
     path_models_pooling,
     path_models_sites,
     path_models_technique,
 )
 from alliance.questions.contract import finish
 from alliance.questions.part import Part, summary_fields
-from alliance.questions.path_models_parts import models_options, part_options, with_unchanged_comparisons, with_unchanged_models
+from alliance.questions.path_models_parts import models_options, with_unchanged_comparisons, with_unchanged_models
 from alliance.questions.path_models_sent import sent_by
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
@@ -71,6 +72,11 @@ PARTS = {
 }
 """Parts that read clients or sessions themselves; the others rest on the fits of the configured models."""
 _ROWS_OF = {"mediation": "indirect", "technique": "conditions"}
+
+
+def part_options(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the options of every model, by its name, and of the parts that read clients or sessions themselves."""
+    return path_models_parts.part_options(options)
 
 
 def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any], unchanged: Unchanged = NOTHING) -> SiteSummary:
