@@ -190,7 +190,7 @@ def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: lis
     if not given.questions:
         record_withdrawals(study)
         tell_changes(study, given.scenarios)
-        link_reports(study)
+    link_reports(study)
     last_run.record(study, targets, files)
     return None
 
