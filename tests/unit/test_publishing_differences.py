@@ -107,7 +107,7 @@ def test_the_scenarios_of_a_bundle_are_compared_with_each_other():
 def test_a_scenario_that_is_new_shows_no_number_that_the_last_version_had_of_few_clients_less(tmp_path):
     data = bundled_study.few()
     last = bundled_study.published_before(tmp_path, bundled_study.bundle(data))
-    now = dataclasses.replace(data, provenance={**data.provenance, "data_digest": "0123456789ab"})
+    now = dataclasses.replace(data, provenance={**data.provenance, "data_digest": "of other data"})
     source = bundled_study.source(now, last)
     assert numbers_of(gated_scenario(source, "late", now, PUBLIC)) > 0
     assert numbers_of(gated_scenario(source, "late", with_one_client_more(now, "late"), PUBLIC)) == 0
