@@ -20,7 +20,8 @@ def protect(family: Sequence[Rows], profile: Profile) -> None:
     """Hide rows until no hidden one is the only one that is lacking.
 
     Rows of single sites stand beside the row over all sites: at least two of them are hidden where one is, with enough clients and
-    therapists together. The same holds of rows that split the clients of one site: categories, groups, and shares that add up to one.
+    therapists together. A row that came without numbers since its clients are few is hidden in this sense too, of a site where the row
+    over sites rests on it. The same holds of rows that split the clients of one site: categories, groups, and shares that add up to one.
 
     Parameters
     ----------
@@ -40,9 +41,16 @@ def _over_sites(family: Sequence[Rows], profile: Profile) -> int:
         return 0
     rows = _stacked(family, [*keys, "estimate_type", "claim"])
     pooled = rows["owner"].eq("")
-    told = set(rows.loc[pooled & rows["shown"], "group"])
-    lacking = rows[~pooled & rows["withheld"] & rows["group"].isin(told)]
-    return _hide_smallest(family, rows[~pooled], lacking, profile)
+    told = rows[pooled & rows["shown"]].groupby("group")["clients"].max()
+    with_numbers = rows[~pooled & ~rows["silent"]].groupby("group")["clients"].sum()
+    rests_on_silent = told.index[told > with_numbers.reindex(told.index).fillna(0)]
+    hidden = rows["withheld"] | (_silent_and_few(rows, profile) & rows["group"].isin(rests_on_silent))
+    return _hide_smallest(family, rows[~pooled], rows[~pooled & hidden & rows["group"].isin(told.index)], profile)
+
+
+def _silent_and_few(rows: pd.DataFrame, profile: Profile) -> pd.Series:
+    """Return which rows came without numbers and have few clients, but some."""
+    return rows["silent"] & rows["clients"].gt(0) & rows["clients"].lt(profile.min_clients)
 
 
 def _beside(rows: Rows, profile: Profile) -> int:
@@ -59,7 +67,8 @@ def _beside(rows: Rows, profile: Profile) -> int:
         shares = frame[rows.shares()]
         hidden += _hide_smallest([rows], shares, shares[shares["withheld"]], profile)
         if key in SPLITS_CLIENTS:
-            few = frame[rows.withheld & np.isin(rows.rule.astype(str), ("clients", "therapists")) & ~rows.shares()]
+            few = rows.withheld & np.isin(rows.rule.astype(str), ("clients", "therapists"))
+            few = frame[(few | _silent_and_few(frame, profile).to_numpy()) & ~rows.shares()]
             hidden += _hide_smallest([rows], frame[~rows.shares()], few, profile)
             hidden += _hide_contrasts(rows, [name for name in names if name not in ("estimate_type", "contrast", "method")], few)
     return hidden
@@ -84,6 +93,7 @@ def _stacked(family: Sequence[Rows], names: list[str]) -> pd.DataFrame:
                 "owner": rows.owner,
                 "shown": rows.shown,
                 "withheld": rows.withheld,
+                "silent": ~rows.active,
                 "clients": rows.clients,
                 "therapists": rows.therapists,
                 "inside": inside,
