@@ -24,7 +24,12 @@ def effects(pooled):
     sizes = {"birch": 50, "cedar": 45, "oak": 30, "rowan": 40}
     rows = [*(row(site, n, **EFFECT) for site, n in sizes.items()), row("elm", 3, **{**EFFECT, **SILENT})]
     over = [row(POOLED, pooled, 40, coding="as_estimated", method="one_stage", **EFFECT) | {"n_sites": 5 if pooled == 168 else 4}]
-    return {"alliance_outcome": {"site_effects": table("alliance_outcome", "site_effects", rows), "pooled": table("alliance_outcome", "pooled", over)}}
+    return {
+        "alliance_outcome": {
+            "site_effects": table("alliance_outcome", "site_effects", rows),
+            "pooled": table("alliance_outcome", "pooled", over),
+        }
+    }
 
 
 @BOTH
