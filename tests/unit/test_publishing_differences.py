@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from alliance.publishing import scenarios
 from alliance.publishing.bundle import build, gated_scenario
+from alliance.publishing.changes import LastBundle, compared_with
+from alliance.publishing.decisions import DisclosureError
 from alliance.publishing.disclosure import gate
 from alliance.questions import contract
 from unit import bundled_study
@@ -111,3 +113,36 @@ def test_a_scenario_that_is_new_shows_no_number_that_the_last_version_had_of_few
     source = bundled_study.source(now, last)
     assert numbers_of(gated_scenario(source, "late", now, PUBLIC)) > 0
     assert numbers_of(gated_scenario(source, "late", with_one_client_more(now, "late"), PUBLIC)) == 0
+
+
+# Bundles for different readers.
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "named", "expected"),
+    [
+        ("public", "public", False, "last"),
+        ("share", "public", False, "last"),
+        ("public", "share", True, "last"),
+        ("public", "internal", True, "last"),
+        ("internal", "public", False, None),
+        ("internal", "share", True, None),
+        ("internal", "internal", False, "last"),
+        ("", "public", False, "last"),
+        ("public", "share", False, "refused"),
+        ("public", "internal", False, "refused"),
+        ("share", "internal", False, "refused"),
+    ],
+)
+def test_no_bundle_for_fewer_readers_takes_the_place_of_the_one_that_the_next_is_compared_with(before, now, named, expected):
+    last = LastBundle("1.0", "d", {}, {}, before)
+    if expected == "refused":
+        with pytest.raises(DisclosureError, match=r"publish\.last_bundle"):
+            compared_with(last, now, named)
+    else:
+        assert compared_with(last, now, named) is (last if expected else None)
+    assert compared_with(None, now, named) is None
+
+
+def test_a_bundle_says_for_whom_it_was(tmp_path):
+    assert bundled_study.published_before(tmp_path, bundled_study.internal()).profile == "internal"
