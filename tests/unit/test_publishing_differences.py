@@ -8,11 +8,14 @@ import io
 import pandas as pd
 import pytest
 from alliance.publishing import scenarios
+from alliance.publishing.about import about, zenodo
 from alliance.publishing.bundle import build, gated_scenario
 from alliance.publishing.changes import LastBundle, compared_with
 from alliance.publishing.decisions import DisclosureError
 from alliance.publishing.disclosure import gate
 from alliance.questions import contract
+from alliance.questions.contract import POOLED
+from alliance.sensitivity.contract import TABLES as SENSITIVITY_TABLES
 from unit import bundled_study
 from unit.published_study import EFFECT, PUBLIC, SHARE, SITES, gated_rows, row, status, study, table, with_numbers
 
@@ -146,3 +149,22 @@ def test_no_bundle_for_fewer_readers_takes_the_place_of_the_one_that_the_next_is
 
 def test_a_bundle_says_for_whom_it_was(tmp_path):
     assert bundled_study.published_before(tmp_path, bundled_study.internal()).profile == "internal"
+
+
+def test_headline_numbers_of_scenarios_are_compared_with_each_other_and_not_with_base_alone():
+    keys = {"question": "alliance_outcome", "headline": "r", "label": "r", "base_estimate": 0.3, "change": 0.01}
+    sizes = {"base": 300, "late": 280, "strict": 281, "wider": 261}
+    rows = [row(POOLED, clients, 40, **keys) | {"scenario": name} for name, clients in sizes.items()]
+    compared = contract.typed(pd.DataFrame(rows), contract.table_types(SENSITIVITY_TABLES[0]))
+    made = gate(study(), {"scenario_comparison": compared}, PUBLIC).sensitivity["scenario_comparison"]
+    assert dict(zip(made["scenario"], with_numbers(made))) == {"base": True, "late": True, "strict": False, "wider": True}
+
+
+@pytest.mark.parametrize(("profile", "access"), [("public", "open"), ("share", "closed"), ("internal", "closed")])
+def test_archives_are_told_to_keep_closed_what_is_not_for_everyone(profile, access):
+    source = bundled_study.source(bundled_study.few(), profile=profile)
+    described = about(source.scenarios["base"].options["study"], source.publish, 5, [], "1")
+    told = zenodo(described)
+    assert told["access_right"] == access
+    assert ("license" in told) is (access == "open")
+    assert ("may not be given away" in told["description"]) is (profile == "internal")

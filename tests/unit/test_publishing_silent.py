@@ -1,4 +1,4 @@
-"""Rows that came without numbers since they are few are no way to their counts: what stands beside them is judged as beside a hidden one."""
+"""Rows that came without numbers since they are few are no way to their counts: what is beside them is judged as beside a hidden one."""
 
 from __future__ import annotations
 
