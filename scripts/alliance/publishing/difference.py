@@ -82,7 +82,7 @@ def from_last(
     changed = held | (matched & _numbers_differ(frame, old, rows))
     was_hidden = matched & old["status"].eq(WITHHELD).to_numpy() & ~held
     moved = np.abs(exact["clients"] - n_old)
-    enough = moved >= profile.min_clients + profile.round_to // 2
+    enough = moved >= profile.min_clients + profile.round_counts_to // 2
     if same_data:
         enough |= np.abs(_rounded(exact["clients"], profile) - n_old) == 0
     few = shown & matched & ~was_hidden & changed & ~enough & ~np.isnan(n_old)
@@ -101,7 +101,7 @@ def from_last(
 
 
 def _rounded(counts: np.ndarray, profile: Profile) -> np.ndarray:
-    return (counts + profile.round_to // 2) // profile.round_to * profile.round_to
+    return (counts + profile.round_counts_to // 2) // profile.round_counts_to * profile.round_counts_to
 
 
 def _keyed(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

@@ -116,7 +116,7 @@ def _schema(question: str, name: str) -> contract.Table:
 def _without_exposed(judged: Sequence[Rows], frames: list[pd.DataFrame], profile: Profile, ledger: Ledger) -> list[pd.DataFrame]:
     """Return tables from which no hidden number of clients can be worked out; where one could, the rows around it go too."""
     for _ in range(ROUNDS):
-        exposed = attack.recoverable(*_named(judged, frames), profile.round_to)
+        exposed = attack.recoverable(*_named(judged, frames), profile.round_counts_to)
         if not exposed:
             return frames
         open_rows: dict[str, list[int]] = {}

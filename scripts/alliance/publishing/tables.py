@@ -93,7 +93,7 @@ def published(rows: Rows, shown: Shown, profile: Profile, rename: Callable[[str]
     for rule, site in zip(rows.rule[hidden & ~gone], rows.owner[hidden & ~gone]):
         ledger.add(rows.output, site, rule)
     ledger.add(rows.output, "", "site", int(gone.sum()))
-    if profile.round_to > 1 and len(frame):
+    if profile.round_counts_to > 1 and len(frame):
         ledger.add(rows.output, "", "rounding", int((~gone & ~hidden).sum()))
     frame = coarse(frame, rows.kinds, profile)[~gone].reset_index(drop=True)
     return in_order(_clean_text(frame, rows, rename, ledger), rows.schema)
