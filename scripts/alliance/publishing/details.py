@@ -49,7 +49,9 @@ def issues(found: Sequence[Issue], shown: Shown, profile: Profile, rename: Calla
             few += number
             ledger.add("faults", site, "count")
             continue
-        made.append(Issue(code, Severity(severity), sorted(members)[0][0], "", site=site, n_affected=rounded(number, profile.round_counts_to)))
+        made.append(
+            Issue(code, Severity(severity), sorted(members)[0][0], "", site=site, n_affected=rounded(number, profile.round_counts_to))
+        )
     if few >= profile.min_clients:
         made.append(replace(FEW, n_affected=rounded(few, profile.round_counts_to)))
     return made

@@ -77,7 +77,9 @@ def _one(status: Mapping[str, Any], steps: Sequence[str], profile: Profile, rena
         "site_facts": {name: personal.generalised(str(value)) for name, value in facts.items()},
         "reasons": [_plain(rename(reason), status) for reason in status.get("reasons", ())],
         "counts": counts,
-        "flow": {step: rounded(status["flow"][step], profile.round_counts_to) for step in steps if step in status.get("flow", {}) and not out},
+        "flow": {
+            step: rounded(status["flow"][step], profile.round_counts_to) for step in steps if step in status.get("flow", {}) and not out
+        },
         "files": [] if out else _files(status, profile, ledger),
         "instruments": {} if out else {key: _instrument(known, profile) for key, known in sorted(status.get("instruments", {}).items())},
         "missing_reasons": {},
