@@ -16,7 +16,8 @@ from measure import PROJECT, Cost, cost, script
 
 sys.path.insert(0, str(PROJECT / "scripts"))
 
-from alliance.configuration.study import BASE, keys_changed, load
+from alliance.configuration.options import keys_changed
+from alliance.configuration.study import BASE, load
 
 
 def run(study: Path, cores: int, *scenarios: str) -> Cost:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from alliance.configuration.study import merge
+from alliance.configuration.options import merge
 from alliance.files import canonical_json
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary

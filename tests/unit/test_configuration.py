@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from alliance.configuration.errors import ConfigurationError
 from alliance.configuration.model import Chain, Configuration
+from alliance.configuration.options import merge, restrict
 from alliance.configuration.strict_yaml import load_file
-from alliance.configuration.study import load, merge, restrict
+from alliance.configuration.study import load
 from alliance.configuration.validation import parse
 from alliance.instruments import load_registry
 from alliance.launch.new_study import start_study

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from alliance.configuration.study import restrict
+from alliance.configuration.options import restrict
 from alliance.files import digest, write_json, write_parquet
 from alliance.questions import client_factors
 from alliance.questions.contract import TABLES

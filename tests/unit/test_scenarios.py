@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import share_tables
 from alliance.configuration.errors import ConfigurationError
-from alliance.configuration.study import Study, keys_changed, load
+from alliance.configuration.options import keys_changed
+from alliance.configuration.study import Study, load
 from alliance.files import write_csv, write_json
 from alliance.launch.leftovers import record_withdrawals, remove_leftovers, remove_outdated_scenarios
 from alliance.questions import contract, effects, pooled_sites

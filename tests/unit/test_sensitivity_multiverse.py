@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 from alliance.configuration.errors import ConfigurationError
-from alliance.configuration.study import load, merge
+from alliance.configuration.options import merge
+from alliance.configuration.study import load
 from alliance.files import canonical_json
 from alliance.questions import alliance_outcome, dropout
 from alliance.questions.contract import POOLED, WITH_NUMBERS, ContractError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import os
 import re
@@ -17,6 +16,7 @@ from alliance.configuration import preregistration
 from alliance.configuration.code import PROJECT, SCRIPTS, declarations
 from alliance.configuration.errors import ConfigurationError, Fault, nearest
 from alliance.configuration.model import Configuration
+from alliance.configuration.options import merge, restrict
 from alliance.configuration.publishing import PUBLISH, Publish
 from alliance.configuration.strict_yaml import KeyPath, load_file
 from alliance.configuration.validation import parse
@@ -278,47 +278,6 @@ def _changed_variables(base: dict[str, Any], other: dict[str, Any], question: st
 def scoring_digest(section: dict[str, Any]) -> str:
     """Return the digest that names the scores made with a section ``scoring``."""
     return digest({"scoring": section})
-
-
-def restrict(configuration: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    """Return the part of a nested configuration that dotted keys name."""
-    part: dict[str, Any] = {}
-    for key in sorted(set(keys)):
-        source: Any = configuration
-        target = part
-        *parents, last = key.split(".")
-        for parent in parents:
-            source = source[parent]
-            target = target.setdefault(parent, {})
-        target[last] = copy.deepcopy(source[last])
-    return part
-
-
-def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration with changes laid over it: keys merge, lists and values replace."""
-    merged = copy.deepcopy(base)
-    for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = merge(merged[key], value)
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
-
-
-def keys_changed(base: dict[str, Any], other: dict[str, Any], above: str = "") -> list[str]:
-    """Return the dotted keys in which two resolved configurations differ, in the order of their names.
-
-    A key that just one of them has, as in a mapping that a study names itself, counts as changed as a whole.
-    """
-    changed = []
-    for key in sorted({*base, *other}):
-        name = f"{above}{key}"
-        mine, theirs = base.get(key), other.get(key)
-        if isinstance(mine, dict) and isinstance(theirs, dict):
-            changed += keys_changed(mine, theirs, f"{name}.")
-        elif mine != theirs or (key in base) != (key in other):
-            changed.append(name)
-    return changed
 
 
 def load(config_path: Path, check_instruments: bool = True) -> Study:
@@ -745,4 +704,4 @@ def _withdrawn(folder: Path) -> tuple[dict[str, str], list[Fault]]:
     return {site: digest(sorted(ids)) for site, ids in sorted(by_site.items())}, []
 
 
-__all__ = ["BASE", "Question", "SiteFolder", "Study", "keys_changed", "load", "merge", "restrict", "scoring_digest"]
+__all__ = ["BASE", "Question", "SiteFolder", "Study", "load", "scoring_digest"]

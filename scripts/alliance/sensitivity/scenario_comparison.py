@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.configuration.study import BASE, keys_changed
+from alliance.configuration.options import keys_changed
+from alliance.configuration.study import BASE
 from alliance.questions.contract import WITH_NUMBERS
 from alliance.questions.headlines import Headline, headline_rows
 from alliance.sensitivity.contract import SCENARIO_COMPARISON, check, finish

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alliance.configuration.errors import nearest
-from alliance.configuration.study import merge, restrict
+from alliance.configuration.options import merge, restrict
 from alliance.files import canonical_json, digest
 from alliance.sensitivity.targets import SCORING, TARGETS, Target
 

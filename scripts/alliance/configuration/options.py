@@ -1,0 +1,47 @@
+"""Configurations as nested options: laid over each other, restricted to keys, compared."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+
+def restrict(configuration: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return the part of a nested configuration that dotted keys name."""
+    part: dict[str, Any] = {}
+    for key in sorted(set(keys)):
+        source: Any = configuration
+        target = part
+        *parents, last = key.split(".")
+        for parent in parents:
+            source = source[parent]
+            target = target.setdefault(parent, {})
+        target[last] = copy.deepcopy(source[last])
+    return part
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration with changes laid over it: keys merge, lists and values replace."""
+    merged = copy.deepcopy(base)
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def keys_changed(base: dict[str, Any], other: dict[str, Any], above: str = "") -> list[str]:
+    """Return the dotted keys in which two resolved configurations differ, in the order of their names.
+
+    A key that just one of them has, as in a mapping that a study names itself, counts as changed as a whole.
+    """
+    changed = []
+    for key in sorted({*base, *other}):
+        name = f"{above}{key}"
+        mine, theirs = base.get(key), other.get(key)
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            changed += keys_changed(mine, theirs, f"{name}.")
+        elif mine != theirs or (key in base) != (key in other):
+            changed.append(name)
+    return changed
