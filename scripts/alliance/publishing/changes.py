@@ -46,6 +46,12 @@ class LastBundle:
         return {key: part for key, part in parts.items() if len(part)}
 
     @property
+    def scenarios(self) -> list[str]:
+        """The scenarios that were published."""
+        tables = [table["scenario"] for key, table in self.tables.items() if not key.startswith("sensitivity/") and "scenario" in table]
+        return list(dict.fromkeys(name for column in tables for name in column.unique()))
+
+    @property
     def over_scenarios(self) -> dict[str, pd.DataFrame]:
         """The tables over scenarios, by ``sensitivity/<table>``."""
         return {key: table for key, table in self.tables.items() if key.startswith("sensitivity/")}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import pandas as pd
 
-from alliance.publishing import attack, details, difference, statuses, tables, wording
+from alliance.publishing import attack, details, difference, scenarios, statuses, tables, wording
 from alliance.publishing.decisions import Decision, DisclosureError, Ledger
 from alliance.publishing.profiles import Profile
 from alliance.publishing.rows import Rows
@@ -35,20 +35,24 @@ class Gated:
         Tables over scenarios and specifications by name.
     decisions : tuple of Decision
         What was hidden, where and by which rule.
+    exact : mapping of str to DataFrame
+        What is shown with its exact counts, by ``question/table``, to judge other scenarios of the bundle by; never published.
     """
 
     data: ReportData
     sensitivity: dict[str, pd.DataFrame]
     decisions: tuple[Decision, ...]
+    exact: Mapping[str, pd.DataFrame] = field(default_factory=dict, repr=False)
 
 
 def gate(
     data: ReportData,
     sensitivity: Mapping[str, pd.DataFrame],
     profile: Profile,
-    before: Mapping[str, pd.DataFrame] | None = None,
+    before: Mapping[str, pd.DataFrame] | Sequence[Mapping[str, pd.DataFrame]] | None = None,
     *,
     same_data: bool = False,
+    beside: Sequence[Mapping[str, pd.DataFrame]] = (),
 ) -> Gated:
     """Return what may be published of a scenario.
 
@@ -60,10 +64,12 @@ def gate(
         Tables over scenarios and specifications by name.
     profile : Profile
         The limits.
-    before : mapping of str to DataFrame or None
-        Tables of the last published bundle by ``question/table``; None: there is none.
+    before : mapping of str to DataFrame, sequence of these, or None
+        Tables of the last published bundle by ``question/table``, those of several scenarios where this one is new; None: there is none.
     same_data : bool
         Whether that bundle rests on the very same data (its ``data_digest``), so that no client came or left.
+    beside : sequence of mapping
+        ``exact`` of the scenarios that the bundle shows too.
 
     Returns
     -------
@@ -84,11 +90,11 @@ def gate(
     rename, of_labels = wording.renamed(ids | labels), wording.renamed(labels)
     settings = partial(wording.everywhere, labels=of_labels, ids=rename)
     everything = {question: dict(found) for question, found in data.tables.items()} | {SENSITIVITY: dict(sensitivity)}
-    judged = tables.judged(everything, _schema, shown, profile)
+    judged = tables.judged(everything, _schema, shown, profile, beside)
     difference.between_scenarios(judged, profile)
     frames = [tables.published(rows, shown, profile, rename, ledger) for rows in judged]
-    if before is not None:
-        frames = [difference.from_last(rows, frame, before, profile, same_data, ledger) for rows, frame in zip(judged, frames)]
+    for last in () if before is None else (before,) if isinstance(before, Mapping) else before:
+        frames = [difference.from_last(rows, frame, last, profile, same_data, ledger) for rows, frame in zip(judged, frames)]
     frames = _without_exposed(judged, frames, profile, ledger)
     made = tables.by_name(judged, frames)
     over_scenarios = made.pop(SENSITIVITY, {})
@@ -104,7 +110,7 @@ def gate(
         preregistration=settings(data.preregistration),
         deviations=_deviations(data.deviations, rename, of_labels),
     )
-    return Gated(gated, over_scenarios, ledger.decisions())
+    return Gated(gated, over_scenarios, ledger.decisions(), {rows.output: scenarios.exact(rows) for rows in judged})
 
 
 def _schema(question: str, name: str) -> contract.Table:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.publishing import columns, complement, curves, left_out, personal, wording
+from alliance.publishing import columns, complement, curves, left_out, personal, scenarios, wording
 from alliance.publishing.counts import coarse
 from alliance.publishing.decisions import DisclosureError, Ledger
 from alliance.publishing.profiles import Profile
@@ -29,7 +29,11 @@ PROGRAM = ("site", "scenario", "status", "method", "scale", "estimate_type", "cl
 
 
 def judged(
-    tables: Mapping[str, Mapping[str, pd.DataFrame]], schema: Callable[[str, str], Table], shown: Shown, profile: Profile
+    tables: Mapping[str, Mapping[str, pd.DataFrame]],
+    schema: Callable[[str, str], Table],
+    shown: Shown,
+    profile: Profile,
+    beside: Sequence[Mapping[str, pd.DataFrame]] = (),
 ) -> list[Rows]:
     """Return all tables with the rule by which each row is hidden.
 
@@ -41,6 +45,8 @@ def judged(
         Returns a table's schema by question and name.
     shown : Shown
     profile : Profile
+    beside : sequence of mapping
+        What other scenarios of the bundle show, by ``question/table`` (:func:`alliance.publishing.scenarios.exact`).
 
     Raises
     ------
@@ -53,6 +59,7 @@ def judged(
     for rows in made:
         judge(rows, shown, profile)
         curves.thin(rows, profile)
+        scenarios.from_others(rows, [other[rows.output] for other in beside if rows.output in other], profile)
     by_place = {rows.place: rows for rows in made}
     for rows in made:
         sites = FAMILIES.get(rows.place)
