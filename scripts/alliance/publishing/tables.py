@@ -182,6 +182,8 @@ def _without_part_counts(rows: Rows, profile: Profile, ledger: Ledger) -> pd.Dat
             small = values < profile.min_clients
             if rows.schema.question == "dropout" and name == "n_events":
                 small |= rows.clients - values < profile.min_clients
+            if not curves.counts_told(rows, profile):
+                small = np.ones(len(values), dtype=bool)
             small = _protected_cells(rows, small & ~np.isnan(values), values, profile)
         elif kind == columns.LACKING:
             with np.errstate(divide="ignore", invalid="ignore"):
