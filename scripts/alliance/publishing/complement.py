@@ -9,7 +9,7 @@ import pandas as pd
 
 from alliance.publishing import columns
 from alliance.publishing.profiles import Profile
-from alliance.publishing.rows import Rows
+from alliance.publishing.rows import ROUNDING, Rows
 
 SPLITS_CLIENTS = ("group", "pattern", "treatment", "category")
 """Keys whose values split the clients of one row into rows of their own."""
@@ -59,7 +59,7 @@ def _beside(rows: Rows, profile: Profile) -> int:
         shares = frame[rows.shares()]
         hidden += _hide_smallest([rows], shares, shares[shares["withheld"]], profile)
         if key in SPLITS_CLIENTS:
-            few = frame[rows.withheld & np.isin(rows.rule.astype(str), ("clients", "therapists")) & ~rows.shares()]
+            few = frame[rows.withheld & np.isin(rows.rule.astype(str), ("clients", "therapists", "dominance")) & ~rows.shares()]
             hidden += _hide_smallest([rows], frame[~rows.shares()], few, profile)
             hidden += _hide_contrasts(rows, [name for name in names if name not in ("estimate_type", "contrast", "method")], few)
     return hidden
@@ -86,6 +86,7 @@ def _stacked(family: Sequence[Rows], names: list[str]) -> pd.DataFrame:
                 "withheld": rows.withheld,
                 "clients": rows.clients,
                 "therapists": rows.therapists,
+                "largest": np.nan_to_num(rows.largest),
                 "inside": inside,
                 "outside": outside,
             }
@@ -107,11 +108,13 @@ def _hide_smallest(family: Sequence[Rows], rows: pd.DataFrame, lacking: pd.DataF
         number=("row", "size"),
         clients=("clients", "sum"),
         therapists=("therapists", "sum"),
+        largest=("largest", "max"),
         inside=("inside", lambda values: values.sum() if values.notna().any() else np.inf),
         outside=("outside", lambda values: values.sum() if values.notna().any() else np.inf),
     )
     enough = together["number"].gt(1) & together[["clients", "inside", "outside"]].ge(profile.min_clients).all(axis=1)
     enough &= together["therapists"].ge(profile.min_therapists)
+    enough &= together["largest"].le(profile.max_therapist_share * together[["clients", "inside", "outside"]].min(axis=1) + ROUNDING)
     open_groups = together.index[~enough]
     shown = rows[rows["shown"] & rows["group"].isin(open_groups)]
     # One a round: what is hidden counts towards the others of its group in the next round.

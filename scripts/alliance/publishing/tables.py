@@ -165,6 +165,7 @@ def _why(rule: str, profile: Profile) -> str:
     words = {
         "clients": f"withheld: under {profile.min_clients} clients, or a share that tells of under {profile.min_clients}",
         "therapists": f"withheld: under {profile.min_therapists} therapists, or not known how many",
+        "dominance": f"withheld: one therapist may have over {profile.max_therapist_share:.0%} of the clients, or of a side of a share",
         "df": f"withheld: under {profile.min_df} residual degrees of freedom",
         "site": f"withheld: one site of under {profile.min_site_clients} clients",
         "complement": COMPLEMENT,
@@ -179,9 +180,9 @@ def _without_part_counts(rows: Rows, profile: Profile, ledger: Ledger) -> pd.Dat
     for name, kind in rows.kinds.items():
         values = rows.numbers(name)
         if kind == columns.PART:
-            small = values < profile.min_clients
+            small = values < rows.fewest(profile)
             if rows.schema.question == "dropout" and name == "n_events":
-                small |= rows.clients - values < profile.min_clients
+                small |= rows.clients - values < rows.fewest(profile)
             if not curves.counts_told(rows, profile):
                 small = np.ones(len(values), dtype=bool)
             small = _protected_cells(rows, small & ~np.isnan(values), values, profile)
