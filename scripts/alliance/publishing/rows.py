@@ -37,6 +37,8 @@ class Rows:
         At most so many clients of one therapist are behind a row, from the caseloads of its sites; nan: not known.
     rule : ndarray of object, shape (rows,)
         Rule by which a row is hidden; empty: it is shown.
+    known : ndarray of bool, shape (rows,)
+        Rows whose counts another scenario of the bundle shows.
     """
 
     schema: Table
@@ -48,9 +50,11 @@ class Rows:
     therapists: np.ndarray
     caseload: np.ndarray
     rule: np.ndarray = field(init=False)
+    known: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         self.rule = np.full(len(self.frame), "", dtype=object)
+        self.known = np.zeros(len(self.frame), dtype=bool)
 
     @property
     def output(self) -> str:
