@@ -27,7 +27,7 @@ LARGE = [status(site, 200, 30) for site in SITES]
 def scenario(name, rows, others=(), profile=PUBLIC):
     """Return what may be published of a scenario with one table, beside other scenarios."""
     data = study({SITE_EFFECTS[0]: {SITE_EFFECTS[1]: table(*SITE_EFFECTS, rows)}}, LARGE)
-    return gate(dataclasses.replace(data, scenario=name), {}, profile, beside=[one.exact for one in others])
+    return gate(dataclasses.replace(data, scenario=name), {}, profile, beside=[one.beside for one in others])
 
 
 def shown(made):
@@ -78,7 +78,7 @@ def test_another_method_is_the_same_number_to_who_holds_the_last_version():
 
 def test_what_other_scenarios_rest_on_is_in_no_table():
     base = scenario("base", [row(clients=57, **EFFECT)])
-    assert base.exact[NAME]["_clients"].tolist() == [57]
+    assert base.beside.exact[NAME]["_clients"].tolist() == [57]
     assert contract.faults(base.data.tables[SITE_EFFECTS[0]][SITE_EFFECTS[1]], *SITE_EFFECTS) == []
     published = base.data.tables[SITE_EFFECTS[0]][SITE_EFFECTS[1]]
     assert published["n_clients"].tolist() == [55]

@@ -17,7 +17,7 @@ from alliance.publishing import crate, figures, methods, statement
 from alliance.publishing.about import About, about
 from alliance.publishing.archive import archive, manifest
 from alliance.publishing.changes import LastBundle, changes_markdown
-from alliance.publishing.disclosure import Decision, Gated, gate
+from alliance.publishing.disclosure import Beside, Decision, Gated, gate
 from alliance.publishing.index_page import index_page
 from alliance.publishing.profiles import Profile
 from alliance.publishing.published_tables import Published, codebook, data_package, published, table_files
@@ -120,7 +120,7 @@ def build(source: Source, profile: Profile) -> Bundle:
     """
     gated: dict[str, Gated] = {}
     for name, data in source.scenarios.items():
-        gated[name] = gated_scenario(source, name, data, profile, [one.exact for one in gated.values()])
+        gated[name] = gated_scenario(source, name, data, profile, [one.beside for one in gated.values()])
     hidden = {name: hidden_sites(source.scenarios[name], one.data) for name, one in gated.items()}
     shown = {name: replace(one.data, options=public_options(one.data.options, source.publish, hidden[name])) for name, one in gated.items()}
     tables = _tables(source, gated, shown)
@@ -144,9 +144,7 @@ def build(source: Source, profile: Profile) -> Bundle:
     return Bundle(dict(sorted(files.items())), tuple(words), decisions)
 
 
-def gated_scenario(
-    source: Source, name: str, data: ReportData, profile: Profile, beside: Sequence[Mapping[str, pd.DataFrame]] = ()
-) -> Gated:
+def gated_scenario(source: Source, name: str, data: ReportData, profile: Profile, beside: Sequence[Beside] = ()) -> Gated:
     """Return what may be published of one scenario.
 
     Parameters
@@ -157,8 +155,8 @@ def gated_scenario(
     data : ReportData
         Its results.
     profile : Profile
-    beside : sequence of mapping
-        ``exact`` of the scenarios that are gated already.
+    beside : sequence of Beside
+        The scenarios that are gated already.
     """
     over, last = source.sensitivity if name == BASE_SCENARIO else {}, source.last
     if last is None:

@@ -29,12 +29,13 @@ def thin(rows: Rows, profile: Profile) -> None:
     falling = rows.frame["estimate_type"].eq("share_in_treatment").to_numpy()
     left = np.where(falling, outside, inside)
     order = np.lexsort((rows.numbers(step), curve))
+    fewest = rows.fewest(profile)
     last: dict[int, float] = {}
     chosen = np.zeros(len(rows.frame), dtype=bool)
     for row in order:
         if not rows.shown[row]:
             continue
-        if left[row] - last.get(curve[row], 0.0) >= profile.min_clients - 0.5:
+        if left[row] - last.get(curve[row], 0.0) >= fewest[row] - 0.5:
             last[curve[row]] = left[row]
         else:
             chosen[row] = True
@@ -57,4 +58,4 @@ def counts_told(rows: Rows, profile: Profile) -> bool:
 
     With them and exact shares, the points before and after could be worked out: who came to a session are those in treatment before it.
     """
-    return rows.place not in columns.CURVES or profile.round_to > 1
+    return rows.place not in columns.CURVES or profile.round_counts_to > 1

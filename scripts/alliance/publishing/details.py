@@ -52,9 +52,11 @@ def issues(found: Sequence[Issue], shown: Shown, profile: Profile, rename: Calla
             few += number
             ledger.add("faults", site, "count")
             continue
-        made.append(Issue(code, Severity(severity), sorted(members)[0][0], "", site=site, n_affected=rounded(number, profile.round_to)))
+        made.append(
+            Issue(code, Severity(severity), sorted(members)[0][0], "", site=site, n_affected=rounded(number, profile.round_counts_to))
+        )
     if few >= profile.min_clients:
-        made.append(replace(FEW, n_affected=rounded(few, profile.round_to)))
+        made.append(replace(FEW, n_affected=rounded(few, profile.round_counts_to)))
     return made
 
 
@@ -91,10 +93,10 @@ def scale_moments(moments: pd.DataFrame, shown: Shown, profile: Profile, ledger:
     ledger.add("statistics of scales", "", "clients", int((alone & ~safe).sum()))
     ledger.add("statistics of scales", "", "site", int((~alone).sum()))
     kept = moments[alone & safe].reset_index(drop=True)
-    if profile.round_to > 1:
+    if profile.round_counts_to > 1:
         for name in numbers:
             if MOMENTS[name] == "count":
-                kept[name] = rounded_counts(kept[name], profile.round_to)
+                kept[name] = rounded_counts(kept[name], profile.round_counts_to)
             elif MOMENTS[name] == "result":
                 kept[name] = rounded_results(kept[name])
     return kept

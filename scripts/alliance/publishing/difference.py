@@ -97,7 +97,7 @@ def from_last(
     moved = np.abs(exact["clients"] - n_old)
     for name, count in (("inside", inside_old), ("outside", _base_of_shares(rows, old, n_old) - inside_old)):
         moved = np.fmin(moved, np.where(held, np.nan, np.abs(exact[name] - count)))
-    enough = moved >= profile.min_clients + profile.round_to // 2
+    enough = moved >= profile.min_clients + profile.round_counts_to // 2
     if same_data:
         enough |= np.abs(_rounded(exact["clients"], profile) - n_old) == 0
     few = shown & matched & ~was_hidden & changed & ~enough & ~np.isnan(n_old)
@@ -130,7 +130,7 @@ def _base_of_shares(rows: Rows, old: pd.DataFrame, clients: np.ndarray) -> np.nd
 
 
 def _rounded(counts: np.ndarray, profile: Profile) -> np.ndarray:
-    return (counts + profile.round_to // 2) // profile.round_to * profile.round_to
+    return (counts + profile.round_counts_to // 2) // profile.round_counts_to * profile.round_counts_to
 
 
 def _keyed(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

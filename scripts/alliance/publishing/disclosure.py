@@ -12,7 +12,7 @@ from alliance.publishing import attack, details, difference, scenarios, statuses
 from alliance.publishing.decisions import Decision, DisclosureError, Ledger
 from alliance.publishing.profiles import Profile
 from alliance.publishing.rows import Rows
-from alliance.publishing.sites import shown_sites
+from alliance.publishing.sites import Shown, shown_sites
 from alliance.questions import contract
 from alliance.reports.inputs import ReportData
 from alliance.sensitivity.contract import SENSITIVITY
@@ -21,6 +21,22 @@ from alliance.sensitivity.contract import TABLES as SENSITIVITY_TABLES
 ROUNDS = 5
 MARK = "disclosure"
 """Key of the provenance under which gated data say by which limits."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A scenario of the bundle with its exact counts, by which the other scenarios are judged; never published.
+
+    Parameters
+    ----------
+    exact : mapping of str to DataFrame
+        Counts of its rows by ``question/table`` (:func:`alliance.publishing.scenarios.exact`).
+    told : mapping of str to Told
+        Its published tables.
+    """
+
+    exact: Mapping[str, pd.DataFrame]
+    told: Mapping[str, attack.Told]
 
 
 @dataclass(frozen=True)
@@ -35,14 +51,14 @@ class Gated:
         Tables over scenarios and specifications by name.
     decisions : tuple of Decision
         What was hidden, where and by which rule.
-    exact : mapping of str to DataFrame
-        What is shown with its exact counts, by ``question/table``, to judge other scenarios of the bundle by; never published.
+    beside : Beside
+        What other scenarios of the bundle are judged by; never published.
     """
 
     data: ReportData
     sensitivity: dict[str, pd.DataFrame]
     decisions: tuple[Decision, ...]
-    exact: Mapping[str, pd.DataFrame] = field(default_factory=dict, repr=False)
+    beside: Beside = field(default_factory=lambda: Beside({}, {}), repr=False)
 
 
 def gate(
@@ -52,7 +68,7 @@ def gate(
     before: Mapping[str, pd.DataFrame] | Sequence[Mapping[str, pd.DataFrame]] | None = None,
     *,
     same_data: bool = False,
-    beside: Sequence[Mapping[str, pd.DataFrame]] = (),
+    beside: Sequence[Beside] = (),
 ) -> Gated:
     """Return what may be published of a scenario.
 
@@ -68,8 +84,8 @@ def gate(
         Tables of the last published bundle by ``question/table``, those of several scenarios where this one is new; None: there is none.
     same_data : bool
         Whether that bundle rests on the very same data (its ``data_digest``), so that no client came or left.
-    beside : sequence of mapping
-        ``exact`` of the scenarios that the bundle shows too.
+    beside : sequence of Beside
+        The scenarios that the bundle shows too.
 
     Returns
     -------
@@ -90,12 +106,12 @@ def gate(
     rename, of_labels = wording.renamed(ids | labels), wording.renamed(labels)
     settings = partial(wording.everywhere, labels=of_labels, ids=rename)
     everything = {question: dict(found) for question, found in data.tables.items()} | {SENSITIVITY: dict(sensitivity)}
-    judged = tables.judged(everything, _schema, shown, profile, beside)
+    judged = tables.judged(everything, _schema, shown, profile, [one.exact for one in beside])
     difference.between_scenarios(judged, profile)
     frames = [tables.published(rows, shown, profile, rename, ledger) for rows in judged]
     for last in () if before is None else (before,) if isinstance(before, Mapping) else before:
         frames = [difference.from_last(rows, frame, last, profile, same_data, ledger) for rows, frame in zip(judged, frames)]
-    frames = _without_exposed(judged, frames, profile, ledger)
+    frames, told = _without_exposed(judged, frames, shown, profile, ledger, [one.told for one in beside])
     made = tables.by_name(judged, frames)
     over_scenarios = made.pop(SENSITIVITY, {})
     gated = replace(
@@ -110,7 +126,7 @@ def gate(
         preregistration=settings(data.preregistration),
         deviations=_deviations(data.deviations, rename, of_labels),
     )
-    return Gated(gated, over_scenarios, ledger.decisions(), {rows.output: scenarios.exact(rows) for rows in judged})
+    return Gated(gated, over_scenarios, ledger.decisions(), Beside({rows.output: scenarios.exact(rows) for rows in judged}, told))
 
 
 def _schema(question: str, name: str) -> contract.Table:
@@ -119,12 +135,25 @@ def _schema(question: str, name: str) -> contract.Table:
     return next(schema for schema in SENSITIVITY_TABLES if schema.name == name)
 
 
-def _without_exposed(judged: Sequence[Rows], frames: list[pd.DataFrame], profile: Profile, ledger: Ledger) -> list[pd.DataFrame]:
-    """Return tables from which no hidden number of clients can be worked out; where one could, the rows around it go too."""
+def _without_exposed(
+    judged: Sequence[Rows],
+    frames: list[pd.DataFrame],
+    shown: Shown,
+    profile: Profile,
+    ledger: Ledger,
+    beside: Sequence[Mapping[str, attack.Told]],
+) -> tuple[list[pd.DataFrame], dict[str, attack.Told]]:
+    """Return tables from which no hidden number of clients can be worked out, also not with those of other scenarios.
+
+    Where one could, the rows around it go too.
+    """
+    schemas = {rows.output: rows.schema for rows in judged}
+    counts = [tables.counts_of(rows, frame, shown) for rows, frame in zip(judged, frames)]
     for _ in range(ROUNDS):
-        exposed = attack.recoverable(*_named(judged, frames), profile.round_to)
+        told = {rows.output: attack.Told(frame, *own) for rows, frame, own in zip(judged, frames, counts)}
+        exposed = attack.recoverable(told, schemas, profile.round_counts_to, beside=beside)
         if not exposed:
-            return frames
+            return frames, told
         open_rows: dict[str, list[int]] = {}
         for cell in exposed:
             open_rows.setdefault(cell.output, []).append(cell.row)
@@ -133,11 +162,6 @@ def _without_exposed(judged: Sequence[Rows], frames: list[pd.DataFrame], profile
             for rows, frame in zip(judged, frames)
         ]
     raise DisclosureError(f"{cell.output}: a hidden number of clients could be worked out ({cell.cell})" for cell in exposed)
-
-
-def _named(judged: Sequence[Rows], frames: Sequence[pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], dict[str, contract.Table]]:
-    named = {rows.output: frame for rows, frame in zip(judged, frames)}
-    return named, {rows.output: rows.schema for rows in judged}
 
 
 def _deviations(frame: pd.DataFrame, rename: Callable[[str], str], of_labels: Callable[[str], str]) -> pd.DataFrame:

@@ -80,7 +80,9 @@ def _one(status: Mapping[str, Any], steps: Sequence[str], profile: Profile, rena
         "site_facts": {name: personal.generalised(str(value)) for name, value in facts.items()},
         "reasons": [_plain(rename(reason), status) for reason in status.get("reasons", ())],
         "counts": counts,
-        "flow": {step: rounded(status["flow"][step], profile.round_to) for step in steps if step in status.get("flow", {}) and not out},
+        "flow": {
+            step: rounded(status["flow"][step], profile.round_counts_to) for step in steps if step in status.get("flow", {}) and not out
+        },
         "files": [] if out else _files(status, profile, ledger),
         "instruments": {} if out else {key: _instrument(known, profile) for key, known in sorted(status.get("instruments", {}).items())},
         "missing_reasons": {},
@@ -96,14 +98,14 @@ def _plain(reason: str, status: Mapping[str, Any]) -> str:
 
 
 def _count(amount: Any, profile: Profile) -> int | None:
-    return None if amount is None else rounded(amount, profile.round_to)
+    return None if amount is None else rounded(amount, profile.round_counts_to)
 
 
 def _instrument(known: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
     """Return what a site has of an instrument; of few forms not how many."""
     told = {name: known[name] for name in OF_INSTRUMENTS if name in known}
     n = known.get("n")
-    return told if n is None or n < profile.min_clients else {**told, "n": rounded(n, profile.round_to)}
+    return told if n is None or n < profile.min_clients else {**told, "n": rounded(n, profile.round_counts_to)}
 
 
 def _files(status: Mapping[str, Any], profile: Profile, ledger: Ledger) -> list[dict[str, Any]]:
@@ -115,7 +117,7 @@ def _files(status: Mapping[str, Any], profile: Profile, ledger: Ledger) -> list[
     account = {name: sum(int(file.get(name) or 0) for file in files) for name in ROWS[1:]}
     small = {name for name in account if 0 < account[name] < profile.min_clients}
     # A row is no client; still, few rows may be those of one.
-    account = {name: 0 if name in small else rounded(amount, profile.round_to) for name, amount in account.items()}
+    account = {name: 0 if name in small else rounded(amount, profile.round_counts_to) for name, amount in account.items()}
     ledger.add(OUTPUT, status["site"], "count", len(small))
     return [{"file": counted(len(files), "file"), "sheet": "", "rows_in": sum(account.values()), **account}]
 
@@ -132,7 +134,7 @@ def _steps_told(statuses: Sequence[Mapping[str, Any]], profile: Profile, ledger:
         if all(_told(_lost(flow, told[-1], step), profile) for flow in flows):
             told.append(step)
     # What was sent is what is left and what was removed: with rounded counts it may stand where removals do not.
-    if profile.round_to > 1 or all(_told(_lost(flow, "sent", "cleaned"), profile) for flow in flows):
+    if profile.round_counts_to > 1 or all(_told(_lost(flow, "sent", "cleaned"), profile) for flow in flows):
         told.insert(0, "sent")
     missing = [step for step in (*STEPS, *REMOVED) if step not in (*told, *removed) and any(step in flow for flow in flows)]
     ledger.add("flow of clients", "", "count", len(missing))
