@@ -39,3 +39,16 @@ def test_a_site_of_few_clients_that_a_row_over_sites_rests_on_takes_another_with
     sites = made["site_effects"]
     assert sites.loc[sites["status"].eq("withheld"), "site"].tolist() == hidden
     assert with_numbers(made["pooled"]) == [True]
+
+
+def test_reasons_and_decisions_do_not_say_which_of_the_hidden_rows_is_the_small_one():
+    # Of 6 clients in two hidden categories, a reason of its own for the second would say that it has 5 and the first 1.
+    parts = {"recovered": 34, "improved": 20, "unchanged": 5, "deteriorated": 1}
+    keys = {"denominator": "treated", "estimate_type": "share", "scale": "identity", "ci_low": 0, "ci_high": 1}
+    rows = [row(clients=60, category=name, estimate=n / 60, **keys) for name, n in parts.items()]
+    made = gated({"early_gains": {"change_categories": table("early_gains", "change_categories", rows)}}, SHARE)
+    frame = made.data.tables["early_gains"]["change_categories"]
+    hidden = frame[frame["status"].eq("withheld")]
+    assert sorted(hidden["category"]) == ["deteriorated", "unchanged"]
+    assert hidden["reason"].nunique() == 1
+    assert [one.site for one in made.decisions if one.output == "early_gains/change_categories"] == [""] * 2

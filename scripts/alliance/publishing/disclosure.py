@@ -158,7 +158,7 @@ def _without_exposed(
         for cell in exposed:
             open_rows.setdefault(cell.output, []).append(cell.row)
         frames = [
-            tables.without_neighbours(rows, frame, open_rows[rows.output], ledger) if rows.output in open_rows else frame
+            tables.without_neighbours(rows, frame, open_rows[rows.output], profile, ledger) if rows.output in open_rows else frame
             for rows, frame in zip(judged, frames)
         ]
     raise DisclosureError(f"{cell.output}: a hidden number of clients could be worked out ({cell.cell})" for cell in exposed)

@@ -17,7 +17,8 @@ from alliance.publishing.sites import Shown
 from alliance.questions import contract
 from alliance.questions.contract import TEXT, Table, table_types
 
-COMPLEMENT = "withheld: with this number one of few clients could be worked out"
+UNPLACED = ("clients", "therapists", "dominance", "complement")
+"""Rules of which decisions tell no site: which of two hidden numbers is the small one would narrow it down."""
 NAMES_SITES = ("reason", "groups", "group", "changes", "choices", "reason_for_scenario", columns.LEFT_OUT)
 """Text that may name sites; a site's id may be a word that other keys use for something else."""
 PROGRAM = ("site", "scenario", "status", "method", "scale", "estimate_type", "claim")
@@ -95,7 +96,7 @@ def published(rows: Rows, shown: Shown, profile: Profile, rename: Callable[[str]
     frame["reason"] = frame["reason"].where(hidden, _reasons(frame))
     gone = _gone(rows, shown)
     for rule, site in zip(rows.rule[hidden & ~gone], rows.owner[hidden & ~gone]):
-        ledger.add(rows.output, site, rule)
+        ledger.add(rows.output, "" if rule in UNPLACED else site, rule)
     ledger.add(rows.output, "", "site", int(gone.sum()))
     if profile.round_counts_to > 1 and len(frame):
         ledger.add(rows.output, "", "rounding", int((~gone & ~hidden).sum()))
@@ -129,7 +130,7 @@ def withheld(frame: pd.DataFrame, rows: Rows, chosen: np.ndarray, why: pd.Series
     )
 
 
-def without_neighbours(rows: Rows, frame: pd.DataFrame, exposed: Sequence[int], ledger: Ledger) -> pd.DataFrame:
+def without_neighbours(rows: Rows, frame: pd.DataFrame, exposed: Sequence[int], profile: Profile, ledger: Ledger) -> pd.DataFrame:
     """Return a table without the numbers that stand beside some of its hidden rows: of the same key at other sites and over them.
 
     Parameters
@@ -140,15 +141,15 @@ def without_neighbours(rows: Rows, frame: pd.DataFrame, exposed: Sequence[int], 
         The table as it would be published.
     exposed : sequence of int
         Rows whose number of clients could be worked out.
+    profile : Profile
     ledger : Ledger
     """
     split = columns.PARTITIONS.get(rows.place)
     keys = [*(key for key in columns.over_sites(rows.schema) if key != split), "estimate_type", "claim"]
     block = frame.groupby(keys, sort=False, dropna=False).ngroup()
     chosen = (block.isin(block.iloc[list(exposed)]) & frame["status"].isin(contract.WITH_NUMBERS)).to_numpy()
-    for site in frame.loc[chosen, "site"]:
-        ledger.add(rows.output, "" if site == contract.POOLED else site, "complement")
-    return withheld(frame, rows, chosen, pd.Series(COMPLEMENT, index=frame.index))
+    ledger.add(rows.output, "", "complement", int(chosen.sum()))
+    return withheld(frame, rows, chosen, pd.Series(_why("complement", profile), index=frame.index))
 
 
 def _reasons(frame: pd.DataFrame) -> pd.Series:
@@ -158,14 +159,16 @@ def _reasons(frame: pd.DataFrame) -> pd.Series:
 
 
 def _why(rule: str, profile: Profile) -> str:
-    """Return in words why a row is hidden."""
+    """Return in words why a row is hidden; the same words for a number of few clients and one beside it."""
+    few = f"under {profile.min_clients} clients"
+    of_few = f"withheld: {few}, a share that tells of {few}, or a number by which such a one could be worked out"
     words = {
-        "clients": f"withheld: under {profile.min_clients} clients, or a share that tells of under {profile.min_clients}",
+        "clients": of_few,
         "therapists": f"withheld: under {profile.min_therapists} therapists, or not known how many",
         "dominance": f"withheld: one therapist may have over {profile.max_therapist_share:.0%} of the clients, or of a side of a share",
         "df": f"withheld: under {profile.min_df} residual degrees of freedom",
         "site": f"withheld: one site of under {profile.min_site_clients} clients",
-        "complement": COMPLEMENT,
+        "complement": of_few,
         "difference": f"withheld: its difference from a number beside it would tell of under {profile.min_clients} clients",
     }
     return words[rule]
