@@ -8,9 +8,14 @@ import io
 import pandas as pd
 import pytest
 from alliance.publishing import scenarios
+from alliance.publishing.about import about, zenodo
 from alliance.publishing.bundle import build, gated_scenario
+from alliance.publishing.changes import LastBundle, compared_with
+from alliance.publishing.decisions import DisclosureError
 from alliance.publishing.disclosure import gate
 from alliance.questions import contract
+from alliance.questions.contract import POOLED
+from alliance.sensitivity.contract import TABLES as SENSITIVITY_TABLES
 from unit import bundled_study
 from unit.published_study import EFFECT, PUBLIC, SHARE, SITES, gated_rows, row, status, study, table, with_numbers
 
@@ -111,3 +116,55 @@ def test_a_scenario_that_is_new_shows_no_number_that_the_last_version_had_of_few
     source = bundled_study.source(now, last)
     assert numbers_of(gated_scenario(source, "late", now, PUBLIC)) > 0
     assert numbers_of(gated_scenario(source, "late", with_one_client_more(now, "late"), PUBLIC)) == 0
+
+
+# Bundles for different readers.
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "named", "expected"),
+    [
+        ("public", "public", False, "last"),
+        ("share", "public", False, "last"),
+        ("public", "share", True, "last"),
+        ("public", "internal", True, "last"),
+        ("internal", "public", False, None),
+        ("internal", "share", True, None),
+        ("internal", "internal", False, "last"),
+        ("", "public", False, "last"),
+        ("public", "share", False, "refused"),
+        ("public", "internal", False, "refused"),
+        ("share", "internal", False, "refused"),
+    ],
+)
+def test_no_bundle_for_fewer_readers_takes_the_place_of_the_one_that_the_next_is_compared_with(before, now, named, expected):
+    last = LastBundle("1.0", "d", {}, {}, before)
+    if expected == "refused":
+        with pytest.raises(DisclosureError, match=r"publish\.last_bundle"):
+            compared_with(last, now, named)
+    else:
+        assert compared_with(last, now, named) is (last if expected else None)
+    assert compared_with(None, now, named) is None
+
+
+def test_a_bundle_says_for_whom_it_was(tmp_path):
+    assert bundled_study.published_before(tmp_path, bundled_study.internal()).profile == "internal"
+
+
+def test_headline_numbers_of_scenarios_are_compared_with_each_other_and_not_with_base_alone():
+    keys = {"question": "alliance_outcome", "headline": "r", "label": "r", "base_estimate": 0.3, "change": 0.01}
+    sizes = {"base": 300, "late": 280, "strict": 281, "wider": 261}
+    rows = [row(POOLED, clients, 40, **keys) | {"scenario": name} for name, clients in sizes.items()]
+    compared = contract.typed(pd.DataFrame(rows), contract.table_types(SENSITIVITY_TABLES[0]))
+    made = gate(study(), {"scenario_comparison": compared}, PUBLIC).sensitivity["scenario_comparison"]
+    assert dict(zip(made["scenario"], with_numbers(made))) == {"base": True, "late": True, "strict": False, "wider": True}
+
+
+@pytest.mark.parametrize(("profile", "access"), [("public", "open"), ("share", "closed"), ("internal", "closed")])
+def test_archives_are_told_to_keep_closed_what_is_not_for_everyone(profile, access):
+    source = bundled_study.source(bundled_study.few(), profile=profile)
+    described = about(source.scenarios["base"].options["study"], source.publish, 5, [], "1")
+    told = zenodo(described)
+    assert told["access_right"] == access
+    assert ("license" in told) is (access == "open")
+    assert ("may not be given away" in told["description"]) is (profile == "internal")

@@ -1,4 +1,4 @@
-"""Rows that came without numbers because they are few are no way to their counts or numbers: those beside them are judged like a hidden one's."""
+"""Rows that came without numbers since they are few are no way to their counts: what is beside them is judged as beside a hidden one."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.issues import Issue, Severity
-from alliance.publishing import wording
+from alliance.publishing import personal, wording
 from alliance.publishing.counts import rounded, rounded_counts, rounded_results
 from alliance.publishing.decisions import DisclosureError, Ledger
 from alliance.publishing.profiles import Profile
@@ -22,6 +23,7 @@ FEW = Issue(
     "Kinds of faults that concern few rows or values each, at one site or several.",
     "They are listed in the study's own report.",
 )
+UNSAID = "A fault whose words hold personal details."
 MOMENTS = {
     **dict.fromkeys(("n_clients", "n_rows"), "count"),
     **dict.fromkeys(("mean", "sd_within_client", "sd_between_client", "alpha"), "result"),
@@ -32,11 +34,12 @@ MOMENTS = {
 
 def issues(found: Sequence[Issue], shown: Shown, profile: Profile, rename: Callable[[str], str], ledger: Ledger) -> list[Issue]:
     """Return faults by site and kind, without files, rows, columns and values; kinds of few rows as one."""
+    files = {name for issue in found for name in (issue.file, issue.sheet)}
     groups: dict[tuple[str, str, str, str], int] = {}
     for issue in found:
         site = "" if issue.site in shown.hidden else issue.site
         ledger.add("faults", site, "detail")
-        said = wording.without_counts(_without_place(issue.message, issue))
+        said = _said(issue, files)
         key = (site, issue.code, issue.severity.value, rename(said) if issue.severity is not Severity.SITE else "The site was left out.")
         groups[key] = groups.get(key, 0) + issue.n_affected
     kinds: dict[tuple[str, str, str], list[tuple[str, int]]] = {}
@@ -57,10 +60,13 @@ def issues(found: Sequence[Issue], shown: Shown, profile: Profile, rename: Calla
     return made
 
 
-def _without_place(message: str, issue: Issue) -> str:
-    for part in sorted({issue.file, issue.column, issue.value_shown, issue.sheet} - {""}, key=lambda name: (-len(name), name)):
-        message = message.replace(part, "…")
-    return message
+def _said(issue: Issue, files: Collection[str]) -> str:
+    """Return the message of a fault without places, names, values and counts; in general words where it still holds personal details."""
+    message = issue.message
+    for part in sorted({issue.column, issue.value_shown, *files} - {""}, key=lambda name: (-len(name), name)):
+        message = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "…", message)
+    said = wording.without_details(message)
+    return UNSAID if personal.found(said) else wording.without_counts(said)
 
 
 def scale_moments(moments: pd.DataFrame, shown: Shown, profile: Profile, ledger: Ledger) -> pd.DataFrame:

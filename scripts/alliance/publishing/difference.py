@@ -26,23 +26,32 @@ _LAST_SHOWN = re.compile(r"since it was last shown \(of about (\d+) clients\)$")
 
 
 def between_scenarios(tables: Sequence[Rows], profile: Profile) -> None:
-    """Hide headline numbers of scenarios that leave out few of the clients of ``base``, or add few; and what rests on hidden ones."""
+    """Hide headline numbers of scenarios that leave out few of the clients of one before, or add few; and what rests on hidden ones."""
     for rows in tables:
         if rows.place != SCENARIOS or not len(rows.frame):
             continue
         base = rows.frame["scenario"].eq(BASE).to_numpy()
         headline = rows.frame["headline"]
-        by_headline = (
-            pd.DataFrame({"clients": rows.clients, "therapists": rows.numbers("n_therapists")})[base].groupby(headline[base]).first()
-        )
-        clients, therapists = (
-            np.abs(values - headline.map(by_headline[name]).to_numpy(dtype=float))
-            for name, values in (("clients", rows.clients), ("therapists", rows.numbers("n_therapists")))
-        )
-        few = (clients > 0) & ((clients < profile.min_clients) | ((therapists > 0) & (therapists < profile.min_therapists)))
-        rows.hide(few & ~base, "difference")
+        rows.hide(_near_another(rows, np.argsort(~base, kind="stable"), profile), "difference")
         gone = headline.isin(headline[base & rows.withheld])
         rows.frame.loc[gone, ["base_estimate", "change"]] = np.nan
+
+
+def _near_another(rows: Rows, order: np.ndarray, profile: Profile) -> np.ndarray:
+    """Return which rows have few clients or therapists more or less than one that stands before them in an order, and is shown."""
+    headline, therapists = rows.frame["headline"].to_numpy(), rows.numbers("n_therapists")
+    near = np.zeros(len(headline), dtype=bool)
+    kept: dict[str, list[int]] = {}
+    for place in order:
+        if not rows.shown[place]:
+            continue
+        before = kept.setdefault(headline[place], [])
+        clients, of_therapists = np.abs(rows.clients[before] - rows.clients[place]), np.abs(therapists[before] - therapists[place])
+        few = (clients < profile.min_clients) | ((of_therapists > 0) & (of_therapists < profile.min_therapists))
+        near[place] = bool(((clients > 0) & few).any())
+        if not near[place]:
+            before.append(place)
+    return near
 
 
 def from_last(

@@ -16,6 +16,9 @@ from alliance.questions import pooled_sites
 OUTPUT = "sites"
 FACTS = ("country", "language", "setting", "design", "treatment_format")
 """Facts of a site that are published; contacts, menus of treatments and other free text are not."""
+SAID = ("site", "data", "status", "n_sites")
+COUNTS = ("clients", "therapists", "sessions", "ratings")
+OF_INSTRUMENTS = ("level", "raters", "response", "timepoints")
 STEPS = ("sent", "cleaned", "with_ratings", "with_session_ratings")
 REMOVED = ("withdrawn", "test_records", "without_usable_rows")
 ROWS = ("rows_in", "rows_used", "rows_quarantined", "rows_excluded_by_rule")
@@ -68,11 +71,11 @@ def _one(status: Mapping[str, Any], steps: Sequence[str], profile: Profile, rena
     site, out = status["site"], status["status"] == EXCLUDED
     facts = {name: value for name, value in status.get("site_facts", {}).items() if name in FACTS and not personal.found(str(value))}
     ledger.add(OUTPUT, site, "detail", len(status.get("site_facts", {})) - len(facts))
-    counts = {} if out else {name: _count(amount, profile) for name, amount in status.get("counts", {}).items()}
+    counts = {} if out else {name: _count(amount, profile) for name, amount in status.get("counts", {}).items() if name in COUNTS}
     if out:
         counts = {"clients": 0}
     return {
-        **{name: value for name, value in status.items() if name not in ("missing_reasons", "largest_caseload_share")},
+        **{name: status[name] for name in SAID if name in status},
         "label": personal.generalised(str(status["label"])),
         "site_facts": {name: personal.generalised(str(value)) for name, value in facts.items()},
         "reasons": [_plain(rename(reason), status) for reason in status.get("reasons", ())],
@@ -90,6 +93,7 @@ def _plain(reason: str, status: Mapping[str, Any]) -> str:
     """Return why a site was left out without names of files, counts and values."""
     for file in sorted({str(file.get("file", "")) for file in status.get("files", ())} - {""}, key=lambda name: (-len(name), name)):
         reason = reason.replace(f"{file}: ", "").replace(file, "a file")
+    reason = wording.without_details(reason)
     return "the reason is not shown, since it holds personal details" if personal.found(reason) else wording.without_counts(reason)
 
 
@@ -98,7 +102,10 @@ def _count(amount: Any, profile: Profile) -> int | None:
 
 
 def _instrument(known: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
-    return {**known, **({"n": rounded(known["n"], profile.round_counts_to)} if "n" in known else {})}
+    """Return what a site has of an instrument; of few forms not how many."""
+    told = {name: known[name] for name in OF_INSTRUMENTS if name in known}
+    n = known.get("n")
+    return told if n is None or n < profile.min_clients else {**told, "n": rounded(n, profile.round_counts_to)}
 
 
 def _files(status: Mapping[str, Any], profile: Profile, ledger: Ledger) -> list[dict[str, Any]]:
