@@ -12,6 +12,7 @@ from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from alliance.publishing import columns
+from alliance.publishing.rows import hashed
 from alliance.publishing.wording import WITHHELD
 from alliance.questions.contract import POOLED, WITH_NUMBERS, Table
 
@@ -209,23 +210,25 @@ def _each_by_itself(frame: pd.DataFrame) -> Told:
 
 
 def _recovered(output: str, parts: Sequence[Told], schema: Table, round_to: int, within: float) -> list[Exposed]:
-    keys = [*columns.over_sites(schema), "estimate_type", "claim"]
     split = columns.PARTITIONS.get((schema.question, schema.name))
-    used = [*dict.fromkeys([*keys, *schema.identifying, "site", "method", "status", "n_clients", "n_sites", "estimate"])]
-    frame = pd.concat(
-        [one.frame[used].assign(_part=place, _clients=one.clients, _inside=one.inside) for place, one in enumerate(parts)],
-        ignore_index=True,
-    )
-    block = frame.groupby([key for key in keys if key != split], sort=False, dropna=False).ngroup()
-    hidden = frame["status"].eq(WITHHELD)
-    same = {"n": _same_cells(frame, [*keys, "site"], ["_clients"]), "x": _same_cells(frame, [*keys, "site"], ["_clients", "_inside"])}
-    state = pd.util.hash_pandas_object(pd.DataFrame({**same, "hidden": hidden, "status": frame["status"].isin(WITH_NUMBERS)}), index=False)
+    at = pd.concat([_places(one, schema, split).assign(part=place) for place, one in enumerate(parts)], ignore_index=True)
+    hidden = at["hidden"]
+    same = {"n": _same_cells(at, ["cell", "clients"]), "x": _same_cells(at, ["cell", "clients", "inside"])}
+    state = pd.util.hash_pandas_object(pd.DataFrame({**same, "hidden": hidden, "shown": at["shown"]}), index=False)
     # What a block of a scenario tells; blocks that tell the same are one.
-    tells = state.groupby([block, frame["_part"]]).transform("sum")
-    new = block[frame["_part"].eq(0) & ~tells.isin(tells[frame["_part"].gt(0)])]
+    tells = state.groupby([at["block"], at["part"]]).transform("sum")
+    new = at.loc[at["part"].eq(0) & ~tells.isin(tells[at["part"].gt(0)]), "block"]
+    chosen = at["block"].isin(at.loc[hidden, "block"]) & at["block"].isin(new)
+    if not chosen.any():
+        return []
+    used = [*dict.fromkeys([*columns.over_sites(schema), *schema.identifying, "site", "estimate_type", "method"])]
+    used += ["status", "n_clients", "n_sites", "estimate"]
+    frame = pd.concat([one.frame[used][chosen[at["part"].eq(place)].to_numpy()] for place, one in enumerate(parts)], ignore_index=True)
+    frame = frame.set_index(at.index[chosen]).assign(_part=at["part"])
+    block = at.loc[chosen, "block"]
     things = (schema.question, schema.name) in columns.OF_THINGS
     found = []
-    for _, rows in frame[block.isin(block[hidden]) & block.isin(new)].groupby(block):
+    for _, rows in frame.groupby(block):
         shares = not things and rows["estimate_type"].iloc[0] in columns.SHARES
         wanted = [f"{'x' if shares else 'n'}{row}" for row in rows.index[rows["status"].eq(WITHHELD)]]
         try:
@@ -243,12 +246,27 @@ def _recovered(output: str, parts: Sequence[Told], schema: Table, round_to: int,
     return found
 
 
-def _same_cells(frame: pd.DataFrame, keys: Sequence[str], counts: Sequence[str]) -> np.ndarray:
+def _places(told: Told, schema: Table, split: str | None) -> pd.DataFrame:
+    """Return for each row numbers of its block and of its cell, equal in all scenarios, with its counts and whether it is shown."""
+    frame, keys = told.frame, [*columns.over_sites(schema), "estimate_type", "claim"]
+    return pd.DataFrame(
+        {
+            "block": hashed(frame, [key for key in keys if key != split]),
+            "cell": hashed(frame, [*keys, "site"]),
+            "clients": told.clients,
+            "inside": told.inside,
+            "hidden": frame["status"].eq(WITHHELD).to_numpy(),
+            "shown": frame["status"].isin(WITH_NUMBERS).to_numpy(),
+        }
+    )
+
+
+def _same_cells(at: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
     """Return for each row the first row of the same number that rests on the same count; rows whose count is not known are their own."""
-    known = frame[counts[0]].notna().to_numpy()
-    codes = frame.groupby([*keys, *counts], sort=False, dropna=False).ngroup()
-    first = pd.Series(frame.index).groupby(codes).transform("first").to_numpy()
-    return np.where(known, first, frame.index)
+    known = at["clients"].notna().to_numpy()
+    codes = at.groupby(list(names), sort=False, dropna=False).ngroup()
+    first = pd.Series(at.index).groupby(codes).transform("first").to_numpy()
+    return np.where(known, first, at.index)
 
 
 def _of_all_scenarios(

@@ -118,6 +118,12 @@ class Rows:
         return inside, base - inside
 
 
+def hashed(frame: pd.DataFrame, names: Sequence[str]) -> pd.Series:
+    """Return a number for each row that is equal for rows that agree in some columns, also of another table."""
+    texts = {name: frame[name].astype(object).where(frame[name].notna(), "") for name in names}
+    return pd.util.hash_pandas_object(pd.DataFrame(texts, index=frame.index), index=False)
+
+
 def in_order(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
     """Return a table with the types and in the order of its schema, so that the order of what came does not matter.
 

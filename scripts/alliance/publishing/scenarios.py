@@ -9,7 +9,7 @@ import pandas as pd
 
 from alliance.publishing import columns
 from alliance.publishing.profiles import Profile
-from alliance.publishing.rows import Rows
+from alliance.publishing.rows import Rows, hashed
 
 COUNTS = ("_clients", "_therapists", "_inside", "_outside")
 HALF = 0.5
@@ -105,7 +105,7 @@ def _with_counts(rows: Rows) -> pd.DataFrame:
     inside, outside = rows.counted()
     return pd.DataFrame(
         {
-            "_key": _hashed(rows.frame, columns.identity(rows.schema)),
+            "_key": hashed(rows.frame, columns.identity(rows.schema)),
             "_block": _blocks(rows),
             "_owner": rows.owner.astype(str),
             "_sites": rows.numbers("n_sites"),
@@ -116,9 +116,4 @@ def _with_counts(rows: Rows) -> pd.DataFrame:
 
 
 def _blocks(rows: Rows) -> pd.Series:
-    return _hashed(rows.frame, [*columns.shared_over_sites(rows.schema), "estimate_type", "claim"])
-
-
-def _hashed(frame: pd.DataFrame, names: Sequence[str]) -> pd.Series:
-    """Return a number for each row that is equal for rows that agree in some columns."""
-    return pd.util.hash_pandas_object(frame[list(names)].astype(object).where(frame[list(names)].notna(), ""), index=False)
+    return hashed(rows.frame, [*columns.shared_over_sites(rows.schema), "estimate_type", "claim"])
