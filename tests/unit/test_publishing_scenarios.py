@@ -15,7 +15,7 @@ from unit.published_study import EFFECT, PUBLIC, row, status, study, table
 SITE_EFFECTS, POOLED_EFFECTS = ("alliance_outcome", "site_effects"), ("alliance_outcome", "pooled")
 PLACE = ("client_factors", "factors")
 OUTPUT = "/".join(PLACE)
-LARGE = [status(site, 200, 30) for site in ("birch", "cedar", "elm", "oak", "rowan")]
+LARGE = [status(site, 200, 30, largest_caseload_share=0.01) for site in ("birch", "cedar", "elm", "oak", "rowan")]
 
 
 def told(clients, hidden, pooled=True):

@@ -182,12 +182,8 @@ def rows_of(frame: pd.DataFrame, schema: Table, shown: Shown) -> Rows:
 
 
 def _largest_anywhere(shown: Shown) -> float:
-    """Return at most how many clients one therapist of any site has; where a site does not tell, all that its other therapists leave."""
-    known = [
-        shown.clients[site] - max(shown.therapists[site] - 1, 0) if np.isnan(caseload) else caseload
-        for site, caseload in shown.caseloads.items()
-        if site not in shown.published
-    ]
+    """Return at most how many clients one therapist of any site has, of the sites that tell."""
+    known = [caseload for site, caseload in shown.caseloads.items() if site not in shown.published and not np.isnan(caseload)]
     return float(max(known, default=np.nan))
 
 
