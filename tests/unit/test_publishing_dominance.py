@@ -51,7 +51,7 @@ def test_counts_of_events_are_judged():
 
 def test_rows_over_sites_are_judged_by_the_largest_caseload_of_any_site():
     def pooled(clients, share):
-        rows = [row(POOLED, clients, 6, **{**EFFECT, "coding": "as_estimated"})]
+        rows = [row(POOLED, clients, 3, **{**EFFECT, "coding": "as_estimated"})]
         return with_numbers(gated_rows("alliance_outcome", "pooled", rows, statuses=sites(share)))
 
     assert (pooled(58, 0.4), pooled(57, 0.4)) == ([True], [False])
