@@ -29,7 +29,7 @@ class Limits:
     min_df : int
         Residual degrees of freedom of a model.
     max_therapist_share : float
-        Largest share (0-1) of the clients of a site that one therapist may have, where it is known.
+        Largest share (0-1) of the clients of a site, a number or a side of a share that one therapist may have, where it is known.
     min_site_clients : int
         Clients of a site that is shown by itself.
     """

@@ -220,6 +220,7 @@ def _calibration_groups(summaries: Sequence[SiteSummary], options: Mapping[str, 
         groups[group] = {
             "n": sum(one["n"] for one in here),
             "predicted": sum(one["predicted"] for one in here),
+            **({"therapists": sum(one["therapists"] for one in here)} if all("therapists" in one for one in here) else {}),
             **{name: np.sum([one[name] for one in here], axis=0).astype(int).tolist() for name in curves.COUNTS},
         }
     facts = {"definition": common["definition"], "validation": common["validation"], "session": horizon, "groups": groups}

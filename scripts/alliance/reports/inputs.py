@@ -170,8 +170,8 @@ def withheld(limits: Mapping[str, Any] | None) -> tuple[str, ...]:
         f"Profile “{limits['name']}”: what rests on fewer than {limits['min_clients']} clients or "
         f"{limits['min_therapists']} therapists, or would let such a number be worked out, is withheld."
     ]
-    if limits["round_to"] > 1:
-        told.append(f"Counts are rounded to multiples of {limits['round_to']}, each by itself, so sums of them can differ.")
+    if limits["round_counts_to"] > 1:
+        told.append(f"Counts are rounded to multiples of {limits['round_counts_to']}, each by itself, so sums of them can differ.")
     if limits["accepted_by"]:
         told.append(f"Limits weaker than those of the profile were accepted by {limits['accepted_by']}.")
     return tuple(told)
