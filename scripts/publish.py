@@ -17,7 +17,7 @@ from alliance import folders
 from alliance.instruments import load_files
 from alliance.launch.exit_status import ExitStatus
 from alliance.publishing.bundle import MANIFEST, Source, build, same_results
-from alliance.publishing.changes import LastBundle, UnreadableBundle, read_last
+from alliance.publishing.changes import LastBundle, UnreadableBundle, compared_with, read_last
 from alliance.publishing.disclosure import DisclosureError
 from alliance.publishing.profiles import profile
 from alliance.questions.headlines import load_headlines
@@ -28,7 +28,7 @@ def main() -> int:
     given = arguments()
     folders.recover(given.output)
     try:
-        last = last_bundle(given.output, given.last_bundle)
+        last = compared_with(last_bundle(given.output, given.last_bundle), given.publish["profile"], given.last_bundle is not None)
         bundle = build(source(given, last), profile(given.publish))
     except (UnreadableBundle, DisclosureError) as refused:
         print(refused)

@@ -90,7 +90,7 @@ def crosstables() -> pd.DataFrame:
 def test_no_hidden_count_of_200_tables_with_margins_can_be_worked_out(profile):
     sites = [status(site, 70, 9) for site in SITES]
     made = gated({PLACE[0]: {PLACE[1]: crosstables()}}, profile, statuses=sites).data.tables[PLACE[0]][PLACE[1]]
-    assert attack.recoverable({OUTPUT: made}, {OUTPUT: contract.table(*PLACE)}, profile.round_to) == []
+    assert attack.recoverable({OUTPUT: made}, {OUTPUT: contract.table(*PLACE)}, profile.round_counts_to) == []
     assert made["status"].isin(WITH_NUMBERS).sum() > TABLES
     assert made.loc[made["status"].eq("withheld"), "denominator"].nunique() > TABLES / 2
 
@@ -112,4 +112,4 @@ def test_nothing_hidden_in_a_whole_study_can_be_worked_out(profile):
     named = {f"{question}/{name}": frame for question in made for name, frame in made[question].items()}
     assert sum(int(frame["status"].eq("withheld").sum()) for frame in named.values()) > 20
     schemas = {name: contract.table(*name.split("/")) for name in named}
-    assert attack.recoverable(named, schemas, profile.round_to) == []
+    assert attack.recoverable(named, schemas, profile.round_counts_to) == []

@@ -381,6 +381,19 @@ def test_calibration_is_judged_on_therapists_and_sites_left_out(tables, sites):
     assert list(predicted.index) == ["1", "2", "3", "4", "5"] and predicted.is_monotonic_increasing
 
 
+def test_groups_by_predicted_risk_tell_their_therapists(tables, sites):
+    groups = tables["calibration"][tables["calibration"]["group"].ne("") & tables["calibration"]["status"].isin(WITH_NUMBERS)]
+    assert len(groups) and groups["n_therapists"].notna().all()
+    at_sites = groups[groups["site"].ne(POOLED)].merge(
+        pd.Series({one.site: one.clients["therapist_no"].nunique() for one in sites}, name="all"), left_on="site", right_index=True
+    )
+    assert len(at_sites) and (at_sites["n_therapists"] <= at_sites[["n_clients", "all"]].min(axis=1)).all()
+    pooled = groups[groups["site"].eq(POOLED)].set_index(["group", "statistic"])["n_therapists"]
+    whole = groups[groups["site"].ne(POOLED)].groupby(["group", "statistic"]).agg(n=("n_therapists", "sum"), sites=("site", "size"))
+    complete = whole[whole["sites"].eq(len(sites))]
+    assert len(complete) and (pooled.loc[complete.index] == complete["n"]).all()
+
+
 def test_benchmarks_reach_their_rows(tables):
     figures = benchmarks.read(PROJECT / "workflow" / "benchmarks.yaml")
     filled = benchmarks.fill(tables["hazard"], figures, "dropout", "hazard")

@@ -415,6 +415,20 @@ def test_numbers_of_clients_are_those_who_answered_all_items(summaries):
     assert {row["share_missing"] for row in own} == {10 / 160}
 
 
+def test_every_number_tells_its_therapists(table, summaries):
+    estimated = table[table["status"].ne("not_estimable")]
+    sites = rows_of(estimated, across="sites")
+    assert set(rows_of(sites, site=POOLED)["n_therapists"]) == {60} and set(sites[sites["site"].ne(POOLED)]["n_therapists"]) == {20}
+    languages = rows_of(estimated, across="languages", rater="client", estimate_type="latent_mean")
+    assert languages.groupby("groups")["n_therapists"].agg(set).to_dict() == {"de": {40}, "en": {40}}
+    both = rows_of(estimated, across="raters", site=POOLED)
+    assert set(both["n_therapists"]) == {60} and set(
+        rows_of(estimated, across="sessions", site=POOLED, rater="therapist")["n_therapists"]
+    ) == {60}
+    nobody = [dataclasses.replace(one, facts={"invariance": {**one.facts["invariance"], "therapists": {}}}) for one in summaries[:3]]
+    assert rows_of(table_of(nobody, only("sites")), across="sites")["n_therapists"].isna().all()
+
+
 def test_a_site_with_answers_on_another_range_is_not_compared(summaries):
     site = site_of("s", n=160)
     wide = site.ratings["wai_s"].assign(response_min=0, response_max=7)

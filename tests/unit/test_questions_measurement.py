@@ -370,5 +370,8 @@ def test_agreement_names_its_form_and_its_headline(tables):
     assert own.set_index("form")["headline"].eq("yes").pipe(lambda mask: list(mask.index[mask])) == ["ICC(2,k)"]
     assert own.set_index("form")["definition"].to_dict()["ICC(3,1)"] == "consistency"
     assert set(own["n_raters"]) == {1.0, 2.0} and set(own["n_sessions"]) == {80} and set(own["n_clients"]) == {40}
+    every = rows_of(tables["interrater"], site="o")
+    assert set(every["estimate_type"]) > {"icc", "generalizability", "mean_difference"}
+    assert set(every[every["estimate"].notna()]["n_therapists"]) == {8}
     shares = rows_of(tables["interrater"], site="o", instrument="wai_s", instrument_scale="total", estimate_type="variance_component")
     assert shares["estimate"].sum() == pytest.approx(1)

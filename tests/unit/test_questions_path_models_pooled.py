@@ -164,6 +164,7 @@ def test_sites_whose_paths_differ_are_found_and_those_alike_are_not() -> None:
     )
     own = found["site_paths"]
     check(own, "path_models", "site_paths")
+    assert set(own["n_therapists"]) == {30}
     different = row(own, site="a", parameter="outcome ~ alliance", index="difference")
     paths = found["parameters"]
     paths = paths[paths["parameter"].eq("outcome ~ alliance") & paths["estimate_type"].eq("path_standardised")]

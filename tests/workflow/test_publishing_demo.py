@@ -37,7 +37,7 @@ def test_nothing_hidden_in_the_demo_can_be_worked_out(computed):
     made = gate(data, inputs.read_sensitivity_tables(results / "sensitivity" / "tables"), limits).data.tables
     named = {f"{question}/{name}": frame for question in made for name, frame in made[question].items()}
     schemas = {name: contract.table(*name.split("/")) for name in named}
-    assert attack.recoverable(named, schemas, limits.round_to) == []
+    assert attack.recoverable(named, schemas, limits.round_counts_to) == []
     before, after = (
         sum(int(frame["status"].isin(WITH_NUMBERS).sum()) for found in tables.values() for frame in found.values())
         for tables in (data.tables, made)

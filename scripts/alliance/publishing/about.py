@@ -11,6 +11,12 @@ from alliance.reports.elements import slug
 
 REVIEW = "10.1037/0022-006X.61.4.561"
 SOFTWARE = "alliance-pipeline"
+PUBLIC = "public"
+OF_PROFILE = {
+    PUBLIC: "",
+    "share": " For partners who have agreed to keep it to themselves.",
+    "internal": " For the study’s own people: nothing is hidden, and it may not be given away.",
+}
 LICENCE_NAMES = {
     "CC-BY-4.0": ("Creative Commons Attribution 4.0 International", "https://creativecommons.org/licenses/by/4.0/"),
     "CC-BY-SA-4.0": ("Creative Commons Attribution-ShareAlike 4.0 International", "https://creativecommons.org/licenses/by-sa/4.0/"),
@@ -55,6 +61,8 @@ class About:
         Whether the data are simulated.
     software_version : str
         Version of the program that computed it.
+    for_everyone : bool
+        Whether it may be given to everyone.
     """
 
     title: str
@@ -67,6 +75,7 @@ class About:
     doi: str
     simulated: bool
     software_version: str
+    for_everyone: bool = True
 
     @property
     def slug(self) -> str:
@@ -93,9 +102,11 @@ def about(study: Mapping[str, Any], publish: Mapping[str, Any], n_sites: int, qu
     software_version : str
     """
     simulated = bool(study["simulated"])
+    profile = publish.get("profile") or PUBLIC
     return About(
         title=study["title"],
-        description=publish.get("description") or _description(study["title"], simulated, n_sites, questions),
+        description=(publish.get("description") or _description(study["title"], simulated, n_sites, questions))
+        + OF_PROFILE.get(profile, ""),
         version=study.get("version") or "",
         released=publish.get("released") or "",
         authors=tuple(Author(one["name"], one.get("affiliation") or "", one.get("orcid") or "") for one in study["authors"]),
@@ -104,6 +115,7 @@ def about(study: Mapping[str, Any], publish: Mapping[str, Any], n_sites: int, qu
         doi=publish.get("doi") or "",
         simulated=simulated,
         software_version=software_version,
+        for_everyone=profile == PUBLIC,
     )
 
 
@@ -113,9 +125,7 @@ def _description(title: str, simulated: bool, n_sites: int, questions: Sequence[
     if questions:
         told.append(f"Chapters: {'; '.join(questions)}.")
     told.append(
-        "The data are simulated; no real client, therapist or clinic stands behind any number."
-        if simulated
-        else "Aggregated results only; no value of a single client is published."
+        "The data are simulated; no real client, therapist or clinic stands behind any number." if simulated else "Aggregated results only."
     )
     return " ".join(told)
 
@@ -168,14 +178,14 @@ def zenodo(about: About) -> dict[str, Any]:
         "upload_type": "dataset",
         "description": f"<p>{html.escape(about.description, quote=False)}</p>",
         "creators": [_creator(author) for author in about.authors],
-        "access_right": "open",
+        "access_right": "open" if about.for_everyone else "closed",
         "language": "eng",
         "related_identifiers": [{"identifier": REVIEW, "relation": "cites", "scheme": "doi", "resource_type": "publication-article"}],
     }
     for key, value in (
         ("version", about.version),
         ("publication_date", about.released),
-        ("license", about.licence.lower()),
+        ("license", about.licence.lower() if about.for_everyone else ""),
         ("doi", about.doi),
     ):
         if value:

@@ -12,6 +12,7 @@ from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from alliance.publishing import columns
+from alliance.publishing.rows import hashed
 from alliance.publishing.wording import WITHHELD
 from alliance.questions.contract import POOLED, WITH_NUMBERS, Table
 
@@ -145,15 +146,40 @@ def _one_sum(signs: np.ndarray, limits: np.ndarray, target: int) -> tuple[float,
     return low, high
 
 
-def recoverable(tables: Mapping[str, pd.DataFrame], schemas: Mapping[str, Table], round_to: int = 1, within: float = 1.0) -> list[Exposed]:
-    """Return the hidden counts of clients that published tables give away.
-
-    Clients of the sites add up to those of the row over sites. Of shares, the clients in them add up over sites where all sites' clients
-    were counted together, and to all clients of the row over the values of a key that splits them.
+@dataclass(frozen=True)
+class Told:
+    """A published table with the exact counts behind its rows, which say which cells of two scenarios are the same.
 
     Parameters
     ----------
-    tables : mapping of str to DataFrame
+    frame : DataFrame
+        The table.
+    clients, inside : ndarray of float, shape (rows,)
+        Clients behind each row, and of shares how many are counted; nan: not known.
+    """
+
+    frame: pd.DataFrame
+    clients: np.ndarray
+    inside: np.ndarray
+
+
+def recoverable(
+    tables: Mapping[str, pd.DataFrame | Told],
+    schemas: Mapping[str, Table],
+    round_to: int = 1,
+    within: float = 1.0,
+    beside: Sequence[Mapping[str, Told]] = (),
+) -> list[Exposed]:
+    """Return the hidden counts of clients that published tables give away.
+
+    Clients of the sites add up to those of the row over sites. Of shares, the clients in them add up over sites where all sites' clients
+    were counted together, and to all clients of the row over the values of a key that splits them. Where the same number of several
+    scenarios rests on the same count, the attacker is taken to know that it does, so that what one of them shows and what adds up in any
+    of them is used for all.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame or Told
         Published tables by ``question/table``.
     schemas : mapping of str to Table
         Their schemas.
@@ -161,36 +187,110 @@ def recoverable(tables: Mapping[str, pd.DataFrame], schemas: Mapping[str, Table]
         To what counts are rounded; shares are then known to the second decimal.
     within : float
         See :func:`exposed`.
+    beside : sequence of mapping
+        The same tables of other scenarios, which give nothing away by themselves.
+
+    Returns
+    -------
+    list of Exposed
+        Rows of ``tables``; where a cell of another scenario is given away, a row that stands beside it.
     """
     found = []
     for output in sorted(tables):
-        frame = tables[output].reset_index(drop=True)
-        if frame["status"].eq(WITHHELD).any() and columns.LEFT_OUT not in frame:
-            found += _recovered(output, frame, schemas[output], round_to, within)
+        parts = [tables[output], *(other[output] for other in beside if output in other)]
+        told = [one if isinstance(one, Told) else _each_by_itself(one) for one in parts]
+        if columns.LEFT_OUT not in told[0].frame and any(one.frame["status"].eq(WITHHELD).any() for one in told):
+            found += _recovered(output, told, schemas[output], round_to, within)
     return sorted(found)
 
 
-def _recovered(output: str, frame: pd.DataFrame, schema: Table, round_to: int, within: float) -> list[Exposed]:
-    keys = [*columns.over_sites(schema), "estimate_type", "claim"]
+def _each_by_itself(frame: pd.DataFrame) -> Told:
+    unknown = np.full(len(frame), np.nan)
+    return Told(frame, unknown, unknown)
+
+
+def _recovered(output: str, parts: Sequence[Told], schema: Table, round_to: int, within: float) -> list[Exposed]:
     split = columns.PARTITIONS.get((schema.question, schema.name))
-    block = frame.groupby([key for key in keys if key != split], sort=False, dropna=False).ngroup()
-    hidden = frame["status"].eq(WITHHELD)
+    at = pd.concat([_places(one, schema, split).assign(part=place) for place, one in enumerate(parts)], ignore_index=True)
+    hidden = at["hidden"]
+    same = {"n": _same_cells(at, ["cell", "clients"]), "x": _same_cells(at, ["cell", "clients", "inside"])}
+    state = pd.util.hash_pandas_object(pd.DataFrame({**same, "hidden": hidden, "shown": at["shown"]}), index=False)
+    # What a block of a scenario tells; blocks that tell the same are one.
+    tells = state.groupby([at["block"], at["part"]]).transform("sum")
+    new = at.loc[at["part"].eq(0) & ~tells.isin(tells[at["part"].gt(0)]), "block"]
+    chosen = at["block"].isin(at.loc[hidden, "block"]) & at["block"].isin(new)
+    if not chosen.any():
+        return []
+    used = [*dict.fromkeys([*columns.over_sites(schema), *schema.identifying, "site", "estimate_type", "method"])]
+    used += ["status", "n_clients", "n_sites", "estimate"]
+    frame = pd.concat([one.frame[used][chosen[at["part"].eq(place)].to_numpy()] for place, one in enumerate(parts)], ignore_index=True)
+    frame = frame.set_index(at.index[chosen]).assign(_part=at["part"])
+    block = at.loc[chosen, "block"]
     things = (schema.question, schema.name) in columns.OF_THINGS
     found = []
-    for _, rows in frame[block.isin(block[hidden])].groupby(block):
+    for _, rows in frame.groupby(block):
         shares = not things and rows["estimate_type"].iloc[0] in columns.SHARES
-        limits, sums = _clients(rows, split, round_to)
-        if shares:
-            more, further = _inside_shares(rows, split, limits, round_to)
-            limits, sums = limits | more, sums + further
         wanted = [f"{'x' if shares else 'n'}{row}" for row in rows.index[rows["status"].eq(WITHHELD)]]
         try:
-            given_away = exposed(limits, sums, wanted, within)
+            limits, sums, names = _of_all_scenarios(rows, tells, same, split, shares, round_to)
+            shown = {names[f"{cell[0]}{row}"] for cell in wanted[:1] for row in rows.index[rows["status"].isin(WITH_NUMBERS)]}
+            secret = dict.fromkeys(names[cell] for cell in wanted if names[cell] not in shown)
+            given_away = exposed(limits, sums, list(secret), within)
         except ValueError:
             # Not sums of each other after all: numbers of other clients, or joined by a model.
             continue
-        found += [Exposed(output, int(cell[1:]), _words(frame.loc[int(cell[1:])], schema), low, high) for cell, low, high in given_away]
+        own = rows.index[rows["_part"].eq(0)]
+        for cell, low, high in given_away:
+            row = next((int(one[1:]) for one in wanted if names[one] == cell and int(one[1:]) in own), int(own[0]))
+            found.append(Exposed(output, row, _words(frame.loc[row], schema), low, high))
     return found
+
+
+def _places(told: Told, schema: Table, split: str | None) -> pd.DataFrame:
+    """Return for each row numbers of its block and of its cell, equal in all scenarios, with its counts and whether it is shown."""
+    frame, keys = told.frame, [*columns.over_sites(schema), "estimate_type", "claim"]
+    return pd.DataFrame(
+        {
+            "block": hashed(frame, [key for key in keys if key != split]),
+            "cell": hashed(frame, [*keys, "site"]),
+            "clients": told.clients,
+            "inside": told.inside,
+            "hidden": frame["status"].eq(WITHHELD).to_numpy(),
+            "shown": frame["status"].isin(WITH_NUMBERS).to_numpy(),
+        }
+    )
+
+
+def _same_cells(at: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """Return for each row the first row of the same number that rests on the same count; rows whose count is not known are their own."""
+    known = at["clients"].notna().to_numpy()
+    codes = at.groupby(list(names), sort=False, dropna=False).ngroup()
+    first = pd.Series(at.index).groupby(codes).transform("first").to_numpy()
+    return np.where(known, first, at.index)
+
+
+def _of_all_scenarios(
+    rows: pd.DataFrame, tells: pd.Series, same: Mapping[str, np.ndarray], split: str | None, shares: bool, round_to: int
+) -> tuple[dict[str, tuple[float, float]], list[Sum], dict[str, str]]:
+    """Return what is known of the cells of a block and which add up to which, over all scenarios; and the cell of every row."""
+    names: dict[str, str] = {}
+    limits: dict[str, tuple[float, float]] = {}
+    sums: dict[Sum, None] = {}
+    for kind, first in same.items():
+        names |= {f"{kind}{row}": f"{kind}{first[row]}" for row in rows.index}
+    parts = rows["_part"].groupby(tells[rows.index], sort=False).first()
+    for _, part in rows[rows["_part"].isin(parts)].groupby("_part"):
+        own, added_up = _clients(part, split, round_to)
+        if shares:
+            more, further = _inside_shares(part, split, own, round_to)
+            own, added_up = own | more, added_up + further
+        for cell, (low, high) in own.items():
+            known = limits.get(names.get(cell, cell), (0.0, np.inf))
+            limits[names.get(cell, cell)] = (max(low, known[0]), min(high, known[1]))
+        sums |= {Sum(names[one.total], tuple(names.get(cell, cell) for cell in one.parts)): None for one in added_up}
+    if any(low > high for low, high in limits.values()):
+        raise ValueError("the published counts contradict each other")
+    return limits, list(sums), names
 
 
 def _words(row: pd.Series, schema: Table) -> str:

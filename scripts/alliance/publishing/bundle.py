@@ -17,7 +17,7 @@ from alliance.publishing import crate, figures, methods, statement
 from alliance.publishing.about import About, about
 from alliance.publishing.archive import archive, manifest
 from alliance.publishing.changes import LastBundle, changes_markdown
-from alliance.publishing.disclosure import Decision, Gated, gate
+from alliance.publishing.disclosure import Beside, Decision, Gated, gate
 from alliance.publishing.index_page import index_page
 from alliance.publishing.profiles import Profile
 from alliance.publishing.published_tables import Published, codebook, data_package, published, table_files
@@ -118,7 +118,9 @@ def build(source: Source, profile: Profile) -> Bundle:
     DisclosureError
         Where something cannot be made safe.
     """
-    gated = {name: _gated(source, name, data, profile) for name, data in source.scenarios.items()}
+    gated: dict[str, Gated] = {}
+    for name, data in source.scenarios.items():
+        gated[name] = gated_scenario(source, name, data, profile, [one.beside for one in gated.values()])
     hidden = {name: hidden_sites(source.scenarios[name], one.data) for name, one in gated.items()}
     shown = {name: replace(one.data, options=public_options(one.data.options, source.publish, hidden[name])) for name, one in gated.items()}
     tables = _tables(source, gated, shown)
@@ -142,12 +144,27 @@ def build(source: Source, profile: Profile) -> Bundle:
     return Bundle(dict(sorted(files.items())), tuple(words), decisions)
 
 
-def _gated(source: Source, name: str, data: ReportData, profile: Profile) -> Gated:
-    over = source.sensitivity if name == BASE_SCENARIO else {}
-    if source.last is None:
-        return gate(data, over, profile)
-    before = source.last.of_scenario(name) | (source.last.over_scenarios if name == BASE_SCENARIO else {})
-    return gate(data, over, profile, before, same_data=source.last.data_digest == data.provenance["data_digest"])
+def gated_scenario(source: Source, name: str, data: ReportData, profile: Profile, beside: Sequence[Beside] = ()) -> Gated:
+    """Return what may be published of one scenario.
+
+    Parameters
+    ----------
+    source : Source
+    name : str
+        The scenario.
+    data : ReportData
+        Its results.
+    profile : Profile
+    beside : sequence of Beside
+        The scenarios that are gated already.
+    """
+    over, last = source.sensitivity if name == BASE_SCENARIO else {}, source.last
+    if last is None:
+        return gate(data, over, profile, beside=beside)
+    # A scenario that is new may show the numbers of one that was published under another name.
+    names = [name] if name in last.scenarios else last.scenarios
+    before = [last.of_scenario(one) | (last.over_scenarios if name == BASE_SCENARIO else {}) for one in names]
+    return gate(data, over, profile, before, same_data=last.data_digest == data.provenance["data_digest"], beside=beside)
 
 
 def hidden_sites(before: ReportData, after: ReportData) -> list[tuple[str, str]]:
@@ -205,7 +222,9 @@ def _pages(
             if address == "index.html":
                 drawn[name] = content
 
-        for address, text in pages.render_all(replace(data, workbook=WORKBOOK, scripts=""), source.templates, keep).items():
+        for address, text in pages.render_all(
+            replace(data, workbook=WORKBOOK, scripts="", csv_folder="../../tables"), source.templates, keep
+        ).items():
             files[f"{name}/report/{address}"] = text.encode("utf-8")
         files[f"{name}/report/{WORKBOOK}"] = workbook.build(data.tables, workbook.facts(data.options, name, data.provenance))
         files[f"{name}/provenance.json"] = _json_bytes(data.provenance)

@@ -13,6 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from alliance.configuration.publishing import PROFILES
+from alliance.publishing.decisions import DisclosureError
+from alliance.publishing.profiles import INTERNAL
 from alliance.publishing.published_tables import HEADLINES, STUDY, Published
 from alliance.questions import contract
 from alliance.reports import numbers
@@ -30,12 +33,13 @@ class UnreadableBundle(Exception):
 
 @dataclass(frozen=True)
 class LastBundle:
-    """What was published last: version, digest of the data, columns and rows of its tables by question and name."""
+    """What was published last: version, digest of the data, columns and rows of its tables by question and name, its profile."""
 
     version: str
     data_digest: str
     columns: Mapping[str, tuple[str, ...]]
     tables: Mapping[str, pd.DataFrame]
+    profile: str = ""
 
     def of_scenario(self, scenario: str) -> dict[str, pd.DataFrame]:
         """Return the result tables of one scenario, with all columns that they had."""
@@ -44,6 +48,12 @@ class LastBundle:
         }
         parts = {key: table[table["scenario"].eq(scenario)].reset_index(drop=True) for key, table in chosen.items()}
         return {key: part for key, part in parts.items() if len(part)}
+
+    @property
+    def scenarios(self) -> list[str]:
+        """The scenarios that were published."""
+        tables = [table["scenario"] for key, table in self.tables.items() if not key.startswith("sensitivity/") and "scenario" in table]
+        return list(dict.fromkeys(name for column in tables for name in column.unique()))
 
     @property
     def over_scenarios(self) -> dict[str, pd.DataFrame]:
@@ -79,7 +89,38 @@ def _read(content: Callable[[str], bytes]) -> LastBundle:
         cells = pd.read_csv(io.BytesIO(content(resource["path"])), dtype=object, keep_default_na=False, encoding="utf-8")
         columns[key] = tuple(cells.columns)
         tables[key] = contract.typed(cells.replace("", None), types)
-    return LastBundle(str(package.get("version", "")), json.loads(content("base/provenance.json"))["data_digest"], columns, tables)
+    digest = json.loads(content("base/provenance.json"))["data_digest"]
+    return LastBundle(str(package.get("version", "")), digest, columns, tables, json.loads(content("disclosure.json"))["profile"])
+
+
+def compared_with(last: LastBundle | None, profile: str, named: bool) -> LastBundle | None:
+    """Return the bundle with which a new one must be compared; None: none was given away.
+
+    Parameters
+    ----------
+    last : LastBundle or None
+        The one that is named, else the one that stands.
+    profile : str
+        Of the new one.
+    named : bool
+        Whether it is named, so that it stays when the new one takes the place of the one that stands.
+
+    Raises
+    ------
+    DisclosureError
+        Where a bundle for fewer readers would take the place of one for more, which nothing would be compared with any more.
+    """
+    if last is None or (last.profile == INTERNAL and profile != INTERNAL):
+        return None
+    readers = list(PROFILES)
+    if not named and last.profile in readers and readers.index(profile) < readers.index(last.profile):
+        raise DisclosureError(
+            [
+                f"a bundle of profile {profile} would take the place of one of profile {last.profile}, with which the next must be "
+                "compared: keep that one (a copy of its folder or its zip) and name it in publish.last_bundle"
+            ]
+        )
+    return last
 
 
 def changes_markdown(before: LastBundle | None, tables: Sequence[Published], version: str, decimals: int) -> str:

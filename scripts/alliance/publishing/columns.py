@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alliance.publishing.decisions import DisclosureError
-from alliance.questions.contract import HETEROGENEITY, TEXT, Table, table_types
+from alliance.questions.contract import HETEROGENEITY, TEXT, Table, table, table_types
 
 SAFE = "safe"
 """Tells nothing of people: numbers of measures or sites, published figures, limits chosen beforehand."""
@@ -83,6 +83,8 @@ PARTITIONS = {
 PARTS_OF_A_MODEL = ("term", "parameter", "lhs", "op", "rhs")
 """Keys that tell the coefficients of one model apart."""
 LEFT_OUT = "site_left_out"
+FAMILIES = {("alliance_outcome", "pooled"): ("alliance_outcome", "site_effects")}
+"""Tables of rows over sites, and the tables of the sites' rows that they are made from; elsewhere both stand in one table."""
 CURVES = (("dropout", "survival"),)
 """Tables of curves over sessions: points are shown where enough clients left since the last one shown."""
 
@@ -98,6 +100,16 @@ def over_sites(schema: Table) -> list[str]:
     """Return the keys in which the rows of the sites and the row over them agree."""
     left_out = (*VERDICTS, *NOT_OVER_SITES.get((schema.question, schema.name), ()))
     return [key for key in schema.identifying if key not in left_out]
+
+
+def shared_over_sites(schema: Table) -> list[str]:
+    """Return the keys in which rows over sites agree with those of the sites, wherever these stand."""
+    place = (schema.question, schema.name)
+    partner = next((pair for pair in FAMILIES.items() if place in pair), None)
+    if partner is None:
+        return over_sites(schema)
+    first, second = (over_sites(table(*one)) for one in partner)
+    return [key for key in first if key in second]
 
 
 def identity(schema: Table) -> list[str]:

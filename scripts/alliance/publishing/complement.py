@@ -9,7 +9,7 @@ import pandas as pd
 
 from alliance.publishing import columns
 from alliance.publishing.profiles import Profile
-from alliance.publishing.rows import Rows
+from alliance.publishing.rows import ROUNDING, Rows
 
 SPLITS_CLIENTS = ("group", "pattern", "treatment", "category")
 """Keys whose values split the clients of one row into rows of their own."""
@@ -20,7 +20,8 @@ def protect(family: Sequence[Rows], profile: Profile) -> None:
     """Hide rows until no hidden one is the only one that is lacking.
 
     Rows of single sites stand beside the row over all sites: at least two of them are hidden where one is, with enough clients and
-    therapists together. The same holds of rows that split the clients of one site: categories, groups, and shares that add up to one.
+    therapists together. A row that came without numbers since its clients are few is hidden in this sense too, of a site where the row
+    over sites rests on it. The same holds of rows that split the clients of one site: categories, groups, and shares that add up to one.
 
     Parameters
     ----------
@@ -40,9 +41,17 @@ def _over_sites(family: Sequence[Rows], profile: Profile) -> int:
         return 0
     rows = _stacked(family, [*keys, "estimate_type", "claim"])
     pooled = rows["owner"].eq("")
-    told = set(rows.loc[pooled & rows["shown"], "group"])
-    lacking = rows[~pooled & rows["withheld"] & rows["group"].isin(told)]
-    return _hide_smallest(family, rows[~pooled], lacking, profile)
+    told = rows[pooled & rows["shown"]].groupby("group")["clients"].max()
+    with_numbers = rows[~pooled & ~rows["silent"]].groupby("group")["clients"].sum()
+    rests_on_silent = told.index[told > with_numbers.reindex(told.index).fillna(0)]
+    hidden = rows["withheld"] | (_silent_and_few(rows, profile) & rows["group"].isin(rests_on_silent))
+    lacking = rows[~pooled & hidden & ~rows["known"] & rows["group"].isin(told.index)]
+    return _hide_smallest(family, rows[~pooled], lacking, profile, rows[pooled])
+
+
+def _silent_and_few(rows: pd.DataFrame, profile: Profile) -> pd.Series:
+    """Return which rows came without numbers and have few clients, but some."""
+    return rows["silent"] & rows["clients"].gt(0) & rows["clients"].lt(profile.min_clients)
 
 
 def _beside(rows: Rows, profile: Profile) -> int:
@@ -57,9 +66,10 @@ def _beside(rows: Rows, profile: Profile) -> int:
         ]
         frame = _stacked([rows], names)
         shares = frame[rows.shares()]
-        hidden += _hide_smallest([rows], shares, shares[shares["withheld"]], profile)
+        hidden += _hide_smallest([rows], shares, shares[shares["withheld"] & ~shares["known"]], profile)
         if key in SPLITS_CLIENTS:
-            few = frame[rows.withheld & np.isin(rows.rule.astype(str), ("clients", "therapists")) & ~rows.shares()]
+            few = rows.withheld & np.isin(rows.rule.astype(str), ("clients", "therapists", "dominance"))
+            few = frame[(few | _silent_and_few(frame, profile).to_numpy()) & ~rows.shares()]
             hidden += _hide_smallest([rows], frame[~rows.shares()], few, profile)
             hidden += _hide_contrasts(rows, [name for name in names if name not in ("estimate_type", "contrast", "method")], few)
     return hidden
@@ -84,8 +94,11 @@ def _stacked(family: Sequence[Rows], names: list[str]) -> pd.DataFrame:
                 "owner": rows.owner,
                 "shown": rows.shown,
                 "withheld": rows.withheld,
+                "known": rows.known,
+                "silent": ~rows.active,
                 "clients": rows.clients,
                 "therapists": rows.therapists,
+                "largest": np.nan_to_num(rows.largest),
                 "inside": inside,
                 "outside": outside,
             }
@@ -98,8 +111,13 @@ def _stacked(family: Sequence[Rows], names: list[str]) -> pd.DataFrame:
     return stacked
 
 
-def _hide_smallest(family: Sequence[Rows], rows: pd.DataFrame, lacking: pd.DataFrame, profile: Profile) -> int:
-    """Hide in each group with hidden rows the smallest shown ones until the hidden ones cannot be told apart; return how many."""
+def _hide_smallest(
+    family: Sequence[Rows], rows: pd.DataFrame, lacking: pd.DataFrame, profile: Profile, over: pd.DataFrame | None = None
+) -> int:
+    """Hide in each group with hidden rows the smallest shown ones until the hidden ones cannot be told apart; return how many.
+
+    What another scenario shows cannot be hidden any more. Where nothing else is left, the rows ``over`` them go.
+    """
     if not len(lacking):
         return 0
     filled = lacking.assign(therapists=lacking["therapists"].where(np.isfinite(lacking["therapists"]), profile.min_therapists))
@@ -107,13 +125,15 @@ def _hide_smallest(family: Sequence[Rows], rows: pd.DataFrame, lacking: pd.DataF
         number=("row", "size"),
         clients=("clients", "sum"),
         therapists=("therapists", "sum"),
+        largest=("largest", "max"),
         inside=("inside", lambda values: values.sum() if values.notna().any() else np.inf),
         outside=("outside", lambda values: values.sum() if values.notna().any() else np.inf),
     )
     enough = together["number"].gt(1) & together[["clients", "inside", "outside"]].ge(profile.min_clients).all(axis=1)
     enough &= together["therapists"].ge(profile.min_therapists)
+    enough &= together["largest"].le(profile.max_therapist_share * together[["clients", "inside", "outside"]].min(axis=1) + ROUNDING)
     open_groups = together.index[~enough]
-    shown = rows[rows["shown"] & rows["group"].isin(open_groups)]
+    shown = rows[rows["shown"] & ~rows["known"] & rows["group"].isin(open_groups)]
     # One a round: what is hidden counts towards the others of its group in the next round.
     size = shown[["clients", "inside", "outside"]].min(axis=1)
     smallest = shown.assign(size=size).sort_values(["size", "clients", "owner", "row"], kind="stable").drop_duplicates("group")
@@ -122,4 +142,10 @@ def _hide_smallest(family: Sequence[Rows], rows: pd.DataFrame, lacking: pd.DataF
         mask = np.zeros(len(family[place].frame), dtype=bool)
         mask[chosen["row"].to_numpy()] = True
         hidden += family[place].hide(mask, "complement")
+    if over is not None:
+        told_elsewhere = set(rows.loc[rows["known"] & rows["group"].isin(open_groups), "group"]) - set(shown["group"])
+        for place, chosen in over[over["shown"] & over["group"].isin(told_elsewhere)].groupby("table"):
+            mask = np.zeros(len(family[place].frame), dtype=bool)
+            mask[chosen["row"].to_numpy()] = True
+            hidden += family[place].hide(mask, "complement")
     return hidden

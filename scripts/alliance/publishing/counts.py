@@ -48,13 +48,13 @@ def rounded_p_values(values: pd.Series) -> pd.Series:
 
 def coarse(frame: pd.DataFrame, kinds: dict[str, str], profile: Profile) -> pd.DataFrame:
     """Return a table with counts and results rounded as the profile asks."""
-    if profile.round_to == 1:
+    if profile.round_counts_to == 1:
         return frame
     made = {}
     for name, kind in kinds.items():
         values = frame[name]
         if kind in (columns.BASE, columns.PART):
-            made[name] = rounded_counts(values, profile.round_to)
+            made[name] = rounded_counts(values, profile.round_counts_to)
         elif kind in (columns.RESULT, columns.LACKING):
             made[name] = rounded_results(values)
         elif kind == columns.SPREAD:

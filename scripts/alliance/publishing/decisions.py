@@ -9,7 +9,7 @@ from dataclasses import dataclass
 RULES = {
     "clients": "a number, or one side of a share, would rest on too few clients",
     "therapists": "a number would rest on too few therapists, or on a number of therapists that is not known",
-    "dominance": "one therapist sees most of the clients of the site",
+    "dominance": "one therapist has, or may have, too large a part of the clients of a number, of one side of a share or of a site",
     "df": "a model would have too few residual degrees of freedom",
     "site": "the site is too small to be shown by itself",
     "complement": "the number would let one that is hidden be worked out",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.issues import Issue, Severity
-from alliance.publishing import wording
+from alliance.publishing import personal, wording
 from alliance.publishing.counts import rounded, rounded_counts, rounded_results
 from alliance.publishing.decisions import DisclosureError, Ledger
 from alliance.publishing.profiles import Profile
@@ -22,6 +23,7 @@ FEW = Issue(
     "Kinds of faults that concern few rows or values each, at one site or several.",
     "They are listed in the study's own report.",
 )
+UNSAID = "A fault whose words hold personal details."
 MOMENTS = {
     **dict.fromkeys(("n_clients", "n_rows"), "count"),
     **dict.fromkeys(("mean", "sd_within_client", "sd_between_client", "alpha"), "result"),
@@ -32,11 +34,12 @@ MOMENTS = {
 
 def issues(found: Sequence[Issue], shown: Shown, profile: Profile, rename: Callable[[str], str], ledger: Ledger) -> list[Issue]:
     """Return faults by site and kind, without files, rows, columns and values; kinds of few rows as one."""
+    files = {name for issue in found for name in (issue.file, issue.sheet)}
     groups: dict[tuple[str, str, str, str], int] = {}
     for issue in found:
         site = "" if issue.site in shown.hidden else issue.site
         ledger.add("faults", site, "detail")
-        said = wording.without_counts(_without_place(issue.message, issue))
+        said = _said(issue, files)
         key = (site, issue.code, issue.severity.value, rename(said) if issue.severity is not Severity.SITE else "The site was left out.")
         groups[key] = groups.get(key, 0) + issue.n_affected
     kinds: dict[tuple[str, str, str], list[tuple[str, int]]] = {}
@@ -49,16 +52,21 @@ def issues(found: Sequence[Issue], shown: Shown, profile: Profile, rename: Calla
             few += number
             ledger.add("faults", site, "count")
             continue
-        made.append(Issue(code, Severity(severity), sorted(members)[0][0], "", site=site, n_affected=rounded(number, profile.round_to)))
+        made.append(
+            Issue(code, Severity(severity), sorted(members)[0][0], "", site=site, n_affected=rounded(number, profile.round_counts_to))
+        )
     if few >= profile.min_clients:
-        made.append(replace(FEW, n_affected=rounded(few, profile.round_to)))
+        made.append(replace(FEW, n_affected=rounded(few, profile.round_counts_to)))
     return made
 
 
-def _without_place(message: str, issue: Issue) -> str:
-    for part in sorted({issue.file, issue.column, issue.value_shown, issue.sheet} - {""}, key=lambda name: (-len(name), name)):
-        message = message.replace(part, "…")
-    return message
+def _said(issue: Issue, files: Collection[str]) -> str:
+    """Return the message of a fault without places, names, values and counts; in general words where it still holds personal details."""
+    message = issue.message
+    for part in sorted({issue.column, issue.value_shown, *files} - {""}, key=lambda name: (-len(name), name)):
+        message = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "…", message)
+    said = wording.without_details(message)
+    return UNSAID if personal.found(said) else wording.without_counts(said)
 
 
 def scale_moments(moments: pd.DataFrame, shown: Shown, profile: Profile, ledger: Ledger) -> pd.DataFrame:
@@ -85,10 +93,10 @@ def scale_moments(moments: pd.DataFrame, shown: Shown, profile: Profile, ledger:
     ledger.add("statistics of scales", "", "clients", int((alone & ~safe).sum()))
     ledger.add("statistics of scales", "", "site", int((~alone).sum()))
     kept = moments[alone & safe].reset_index(drop=True)
-    if profile.round_to > 1:
+    if profile.round_counts_to > 1:
         for name in numbers:
             if MOMENTS[name] == "count":
-                kept[name] = rounded_counts(kept[name], profile.round_to)
+                kept[name] = rounded_counts(kept[name], profile.round_counts_to)
             elif MOMENTS[name] == "result":
                 kept[name] = rounded_results(kept[name])
     return kept

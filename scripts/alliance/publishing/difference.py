@@ -17,6 +17,8 @@ from alliance.publishing.wording import WITHHELD
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 
 BASE = "base"
+HOW = ("method", "claim")
+"""What tells rows apart that hold the same number of the same clients."""
 SCENARIOS = ("sensitivity", "scenario_comparison")
 LAST_SHOWN = "withheld: under {limit} clients came or left since it was last shown (of about {clients} clients)"
 NEWLY = "withheld: it was hidden before, and too few clients came since"
@@ -24,23 +26,32 @@ _LAST_SHOWN = re.compile(r"since it was last shown \(of about (\d+) clients\)$")
 
 
 def between_scenarios(tables: Sequence[Rows], profile: Profile) -> None:
-    """Hide headline numbers of scenarios that leave out few of the clients of ``base``, or add few; and what rests on hidden ones."""
+    """Hide headline numbers of scenarios that leave out few of the clients of one before, or add few; and what rests on hidden ones."""
     for rows in tables:
         if rows.place != SCENARIOS or not len(rows.frame):
             continue
         base = rows.frame["scenario"].eq(BASE).to_numpy()
         headline = rows.frame["headline"]
-        by_headline = (
-            pd.DataFrame({"clients": rows.clients, "therapists": rows.numbers("n_therapists")})[base].groupby(headline[base]).first()
-        )
-        clients, therapists = (
-            np.abs(values - headline.map(by_headline[name]).to_numpy(dtype=float))
-            for name, values in (("clients", rows.clients), ("therapists", rows.numbers("n_therapists")))
-        )
-        few = (clients > 0) & ((clients < profile.min_clients) | ((therapists > 0) & (therapists < profile.min_therapists)))
-        rows.hide(few & ~base, "difference")
+        rows.hide(_near_another(rows, np.argsort(~base, kind="stable"), profile), "difference")
         gone = headline.isin(headline[base & rows.withheld])
         rows.frame.loc[gone, ["base_estimate", "change"]] = np.nan
+
+
+def _near_another(rows: Rows, order: np.ndarray, profile: Profile) -> np.ndarray:
+    """Return which rows have few clients or therapists more or less than one that stands before them in an order, and is shown."""
+    headline, therapists = rows.frame["headline"].to_numpy(), rows.numbers("n_therapists")
+    near = np.zeros(len(headline), dtype=bool)
+    kept: dict[str, list[int]] = {}
+    for place in order:
+        if not rows.shown[place]:
+            continue
+        before = kept.setdefault(headline[place], [])
+        clients, of_therapists = np.abs(rows.clients[before] - rows.clients[place]), np.abs(therapists[before] - therapists[place])
+        few = (clients < profile.min_clients) | ((of_therapists > 0) & (of_therapists < profile.min_therapists))
+        near[place] = bool(((clients > 0) & few).any())
+        if not near[place]:
+            before.append(place)
+    return near
 
 
 def from_last(
@@ -48,8 +59,9 @@ def from_last(
 ) -> pd.DataFrame:
     """Return a table without the rows whose difference from the last published version tells of few clients.
 
-    A row whose numbers changed is shown where at least as many clients came or left as a number must rest on; counts of the last version
-    are known as rounded as they were published. A row that was hidden then had fewer clients than the limit, so as many more are asked
+    A row whose numbers changed is shown where at least as many clients came or left as a number must rest on, of a share also as many in it
+    and in its rest; counts of the last version are known as rounded as they were published. The number of another method counts as the
+    same where there was none of this one. A row that was hidden then had fewer clients than the limit, so as many more are asked
     for. What is hidden says how many clients it had when it was last shown, so that the next version compares with that.
 
     Parameters
@@ -69,9 +81,9 @@ def from_last(
     if last is None or not len(last) or not len(frame):
         return frame
     keys = [key for key in columns.identity(rows.schema) if key in last]
-    known = _keyed(last, keys)
-    known = known[~known["_key"].duplicated()].set_index("_key")
-    old = known.reindex(_keyed(frame, keys)["_key"]).reset_index(drop=True)
+    old = _last_of(frame, last, keys)
+    of_another = _last_of(frame, last, [key for key in keys if key not in HOW])
+    old = old.where(old["status"].notna(), of_another)
     matched = old["status"].notna().to_numpy()
     shown = frame["status"].isin(WITH_NUMBERS).to_numpy()
     exact = _exact(rows, frame)
@@ -81,8 +93,11 @@ def from_last(
     n_old = np.where(held, memory, n_old)
     changed = held | (matched & _numbers_differ(frame, old, rows))
     was_hidden = matched & old["status"].eq(WITHHELD).to_numpy() & ~held
+    inside_old = pd.to_numeric(old["estimate"], errors="coerce").to_numpy(dtype=float) * _base_of_shares(rows, old, n_old)
     moved = np.abs(exact["clients"] - n_old)
-    enough = moved >= profile.min_clients + profile.round_to // 2
+    for name, count in (("inside", inside_old), ("outside", _base_of_shares(rows, old, n_old) - inside_old)):
+        moved = np.fmin(moved, np.where(held, np.nan, np.abs(exact[name] - count)))
+    enough = moved >= profile.min_clients + profile.round_counts_to // 2
     if same_data:
         enough |= np.abs(_rounded(exact["clients"], profile) - n_old) == 0
     few = shown & matched & ~was_hidden & changed & ~enough & ~np.isnan(n_old)
@@ -100,8 +115,22 @@ def from_last(
     return withheld(frame, rows, few | newly, why)
 
 
+def _last_of(frame: pd.DataFrame, last: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Return for each row the first row of another table that agrees in some columns; empty where none does."""
+    known = _keyed(last, keys)
+    known = known[~known["_key"].duplicated()].set_index("_key")
+    return known.reindex(_keyed(frame, keys)["_key"]).reset_index(drop=True)
+
+
+def _base_of_shares(rows: Rows, old: pd.DataFrame, clients: np.ndarray) -> np.ndarray:
+    """Return of how many people or events the shares of the last version are shares."""
+    if rows.place != ("interventions", "transitions"):
+        return clients
+    return np.fmin(clients, pd.to_numeric(old["n_events"], errors="coerce").to_numpy(dtype=float))
+
+
 def _rounded(counts: np.ndarray, profile: Profile) -> np.ndarray:
-    return (counts + profile.round_to // 2) // profile.round_to * profile.round_to
+    return (counts + profile.round_counts_to // 2) // profile.round_counts_to * profile.round_counts_to
 
 
 def _keyed(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import pandas as pd
 
-from alliance.publishing import attack, details, difference, statuses, tables, wording
+from alliance.publishing import attack, details, difference, scenarios, statuses, tables, wording
 from alliance.publishing.decisions import Decision, DisclosureError, Ledger
 from alliance.publishing.profiles import Profile
 from alliance.publishing.rows import Rows
-from alliance.publishing.sites import shown_sites
+from alliance.publishing.sites import Shown, shown_sites
 from alliance.questions import contract
 from alliance.reports.inputs import ReportData
 from alliance.sensitivity.contract import SENSITIVITY
@@ -21,6 +21,22 @@ from alliance.sensitivity.contract import TABLES as SENSITIVITY_TABLES
 ROUNDS = 5
 MARK = "disclosure"
 """Key of the provenance under which gated data say by which limits."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A scenario of the bundle with its exact counts, by which the other scenarios are judged; never published.
+
+    Parameters
+    ----------
+    exact : mapping of str to DataFrame
+        Counts of its rows by ``question/table`` (:func:`alliance.publishing.scenarios.exact`).
+    told : mapping of str to Told
+        Its published tables.
+    """
+
+    exact: Mapping[str, pd.DataFrame]
+    told: Mapping[str, attack.Told]
 
 
 @dataclass(frozen=True)
@@ -35,20 +51,24 @@ class Gated:
         Tables over scenarios and specifications by name.
     decisions : tuple of Decision
         What was hidden, where and by which rule.
+    beside : Beside
+        What other scenarios of the bundle are judged by; never published.
     """
 
     data: ReportData
     sensitivity: dict[str, pd.DataFrame]
     decisions: tuple[Decision, ...]
+    beside: Beside = field(default_factory=lambda: Beside({}, {}), repr=False)
 
 
 def gate(
     data: ReportData,
     sensitivity: Mapping[str, pd.DataFrame],
     profile: Profile,
-    before: Mapping[str, pd.DataFrame] | None = None,
+    before: Mapping[str, pd.DataFrame] | Sequence[Mapping[str, pd.DataFrame]] | None = None,
     *,
     same_data: bool = False,
+    beside: Sequence[Beside] = (),
 ) -> Gated:
     """Return what may be published of a scenario.
 
@@ -60,10 +80,12 @@ def gate(
         Tables over scenarios and specifications by name.
     profile : Profile
         The limits.
-    before : mapping of str to DataFrame or None
-        Tables of the last published bundle by ``question/table``; None: there is none.
+    before : mapping of str to DataFrame, sequence of these, or None
+        Tables of the last published bundle by ``question/table``, those of several scenarios where this one is new; None: there is none.
     same_data : bool
         Whether that bundle rests on the very same data (its ``data_digest``), so that no client came or left.
+    beside : sequence of Beside
+        The scenarios that the bundle shows too.
 
     Returns
     -------
@@ -84,12 +106,12 @@ def gate(
     rename, of_labels = wording.renamed(ids | labels), wording.renamed(labels)
     settings = partial(wording.everywhere, labels=of_labels, ids=rename)
     everything = {question: dict(found) for question, found in data.tables.items()} | {SENSITIVITY: dict(sensitivity)}
-    judged = tables.judged(everything, _schema, shown, profile)
+    judged = tables.judged(everything, _schema, shown, profile, [one.exact for one in beside])
     difference.between_scenarios(judged, profile)
     frames = [tables.published(rows, shown, profile, rename, ledger) for rows in judged]
-    if before is not None:
-        frames = [difference.from_last(rows, frame, before, profile, same_data, ledger) for rows, frame in zip(judged, frames)]
-    frames = _without_exposed(judged, frames, profile, ledger)
+    for last in () if before is None else (before,) if isinstance(before, Mapping) else before:
+        frames = [difference.from_last(rows, frame, last, profile, same_data, ledger) for rows, frame in zip(judged, frames)]
+    frames, told = _without_exposed(judged, frames, shown, profile, ledger, [one.told for one in beside])
     made = tables.by_name(judged, frames)
     over_scenarios = made.pop(SENSITIVITY, {})
     gated = replace(
@@ -104,7 +126,7 @@ def gate(
         preregistration=settings(data.preregistration),
         deviations=_deviations(data.deviations, rename, of_labels),
     )
-    return Gated(gated, over_scenarios, ledger.decisions())
+    return Gated(gated, over_scenarios, ledger.decisions(), Beside({rows.output: scenarios.exact(rows) for rows in judged}, told))
 
 
 def _schema(question: str, name: str) -> contract.Table:
@@ -113,25 +135,33 @@ def _schema(question: str, name: str) -> contract.Table:
     return next(schema for schema in SENSITIVITY_TABLES if schema.name == name)
 
 
-def _without_exposed(judged: Sequence[Rows], frames: list[pd.DataFrame], profile: Profile, ledger: Ledger) -> list[pd.DataFrame]:
-    """Return tables from which no hidden number of clients can be worked out; where one could, the rows around it go too."""
+def _without_exposed(
+    judged: Sequence[Rows],
+    frames: list[pd.DataFrame],
+    shown: Shown,
+    profile: Profile,
+    ledger: Ledger,
+    beside: Sequence[Mapping[str, attack.Told]],
+) -> tuple[list[pd.DataFrame], dict[str, attack.Told]]:
+    """Return tables from which no hidden number of clients can be worked out, also not with those of other scenarios.
+
+    Where one could, the rows around it go too.
+    """
+    schemas = {rows.output: rows.schema for rows in judged}
+    counts = [tables.counts_of(rows, frame, shown) for rows, frame in zip(judged, frames)]
     for _ in range(ROUNDS):
-        exposed = attack.recoverable(*_named(judged, frames), profile.round_to)
+        told = {rows.output: attack.Told(frame, *own) for rows, frame, own in zip(judged, frames, counts)}
+        exposed = attack.recoverable(told, schemas, profile.round_counts_to, beside=beside)
         if not exposed:
-            return frames
+            return frames, told
         open_rows: dict[str, list[int]] = {}
         for cell in exposed:
             open_rows.setdefault(cell.output, []).append(cell.row)
         frames = [
-            tables.without_neighbours(rows, frame, open_rows[rows.output], ledger) if rows.output in open_rows else frame
+            tables.without_neighbours(rows, frame, open_rows[rows.output], profile, ledger) if rows.output in open_rows else frame
             for rows, frame in zip(judged, frames)
         ]
     raise DisclosureError(f"{cell.output}: a hidden number of clients could be worked out ({cell.cell})" for cell in exposed)
-
-
-def _named(judged: Sequence[Rows], frames: Sequence[pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], dict[str, contract.Table]]:
-    named = {rows.output: frame for rows, frame in zip(judged, frames)}
-    return named, {rows.output: rows.schema for rows in judged}
 
 
 def _deviations(frame: pd.DataFrame, rename: Callable[[str], str], of_labels: Callable[[str], str]) -> pd.DataFrame:

@@ -52,5 +52,5 @@ def _by_sums(rows: Rows, keys: list[str], profile: Profile) -> np.ndarray:
     size = of_group["clients"].transform("count")
     complete = size.eq(of_group["sites"].transform("max") + 1) & size.gt(1)
     without = {name: of_group[name].transform("sum") / (size - 1) - frame[name] for name in ("clients", "therapists")}
-    large = (without["clients"] >= profile.min_clients) & (without["therapists"] >= profile.min_therapists)
+    large = (without["clients"] >= rows.fewest(profile)) & (without["therapists"] >= profile.min_therapists)
     return (complete & large).to_numpy()

@@ -11,26 +11,14 @@ from alliance.configuration.publishing import PROFILES, Limits, weaker
 INTERNAL = "internal"
 
 
-@dataclass(frozen=True)
-class Profile:
-    """The limits that a bundle keeps.
+@dataclass(frozen=True, kw_only=True)
+class Profile(Limits):
+    """The limits that a bundle keeps, with its profile's name and who answers for them.
 
     Parameters
     ----------
     name : str
         internal, share or public.
-    min_clients : int
-        Clients behind every number, in the numerator of a share and in its rest.
-    min_therapists : int
-        Therapists behind every number.
-    round_to : int
-        Counts are rounded to multiples of this; 1: as they are.
-    min_df : int
-        Residual degrees of freedom of a model.
-    max_therapist_share : float
-        Largest share (0-1) of a site's clients that one therapist may have, where it is known.
-    min_site_clients : int
-        Clients of a site that is shown by itself.
     extremes : bool
         Whether the smallest and the largest value of clients may be shown.
     accepted_by : str
@@ -38,12 +26,6 @@ class Profile:
     """
 
     name: str
-    min_clients: int
-    min_therapists: int
-    round_to: int
-    min_df: int
-    max_therapist_share: float
-    min_site_clients: int
     extremes: bool
     accepted_by: str = ""
 
@@ -81,14 +63,4 @@ def profile(options: Mapping[str, Any]) -> Profile:
     accepted = (options.get("i_accept_disclosure_risk") or "").strip()
     if lowered and not accepted:
         raise ValueError(f"{', '.join(lowered)}: weaker than the profile '{name}' without i_accept_disclosure_risk")
-    return Profile(
-        name=name,
-        min_clients=limits["min_clients"],
-        min_therapists=limits["min_therapists"],
-        round_to=limits["round_counts_to"],
-        min_df=limits["min_df"],
-        max_therapist_share=limits["max_therapist_share"],
-        min_site_clients=limits["min_site_clients"],
-        extremes=name == INTERNAL,
-        accepted_by=accepted if lowered else "",
-    )
+    return Profile(name=name, extremes=name == INTERNAL, accepted_by=accepted if lowered else "", **limits)

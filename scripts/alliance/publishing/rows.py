@@ -13,6 +13,8 @@ from alliance.publishing.profiles import Profile
 from alliance.publishing.sites import Shown
 from alliance.questions.contract import NUMBER, POOLED, TEXT, WITH_NUMBERS, Table, table_types
 
+ROUNDING = 1e-9
+
 
 @dataclass
 class Rows:
@@ -31,8 +33,12 @@ class Rows:
         Rows that came with numbers.
     clients, therapists : ndarray of float, shape (rows,)
         Clients behind a row (nan: not known), and at least so many therapists.
+    caseload : ndarray of float, shape (rows,)
+        At most so many clients of one therapist are behind a row, from the caseloads of its sites; nan: not known.
     rule : ndarray of object, shape (rows,)
         Rule by which a row is hidden; empty: it is shown.
+    known : ndarray of bool, shape (rows,)
+        Rows whose counts another scenario of the bundle shows.
     """
 
     schema: Table
@@ -42,10 +48,13 @@ class Rows:
     active: np.ndarray
     clients: np.ndarray
     therapists: np.ndarray
+    caseload: np.ndarray
     rule: np.ndarray = field(init=False)
+    known: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         self.rule = np.full(len(self.frame), "", dtype=object)
+        self.known = np.zeros(len(self.frame), dtype=bool)
 
     @property
     def output(self) -> str:
@@ -73,6 +82,16 @@ class Rows:
         self.rule[new] = rule
         return int(new.sum())
 
+    @property
+    def largest(self) -> np.ndarray:
+        """At most so many clients of one therapist are behind each row: those of a caseload, less one for each further therapist."""
+        further = np.where(np.isfinite(self.therapists), np.fmax(self.therapists - 1, 0), 0)
+        return np.where(np.isnan(self.caseload), np.nan, np.fmin(self.caseload, self.clients - further))
+
+    def fewest(self, profile: Profile) -> np.ndarray:
+        """Return how many clients any cell inside a row needs, so that they are not few, and that no therapist can have most of them."""
+        return np.fmax(profile.min_clients, np.ceil(np.nan_to_num(self.largest) / profile.max_therapist_share - ROUNDING))
+
     def numbers(self, name: str) -> np.ndarray:
         """Return a column as numbers, nan where unknown; all unknown where the table has no such column."""
         if name not in self.frame:
@@ -97,6 +116,12 @@ class Rows:
         base = np.fmin(self.clients, self.numbers("n_events")) if self.place == ("interventions", "transitions") else self.clients
         inside = np.where(self.shares(), self.numbers("estimate") * base, np.nan)
         return inside, base - inside
+
+
+def hashed(frame: pd.DataFrame, names: Sequence[str]) -> pd.Series:
+    """Return a number for each row that is equal for rows that agree in some columns, also of another table."""
+    texts = {name: frame[name].astype(object).where(frame[name].notna(), "") for name in names}
+    return pd.util.hash_pandas_object(pd.DataFrame(texts, index=frame.index), index=False)
 
 
 def in_order(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
@@ -147,19 +172,34 @@ def rows_of(frame: pd.DataFrame, schema: Table, shown: Shown) -> Rows:
     of_all = sum(shown.therapists.values()) - (sum(shown.clients.values()) - clients)
     least = np.where(owner == "", np.fmax(n_sites, of_all), at_site - np.fmax(lacking, 0))
     therapists = np.where(np.isnan(known), np.fmax(np.nan_to_num(least, nan=0.0), 0), known)
+    # Clients whose therapist is not known count as one therapist each in some tables; a site has no more than it has.
+    therapists = np.where((owner != "") & (at_site > 0), np.fmin(therapists, at_site), therapists)
     therapists = np.where(of_site.isin(shown.published), np.inf, therapists)
+    caseload = np.where(owner == "", _largest_anywhere(shown), of_site.map(shown.caseloads).to_numpy(dtype=float))
+    caseload = np.where(of_site.isin(shown.published), np.nan, caseload)
     active = frame["status"].isin(WITH_NUMBERS).to_numpy()
-    return Rows(schema, frame, kinds, owner, active, clients, therapists)
+    return Rows(schema, frame, kinds, owner, active, clients, therapists, caseload)
+
+
+def _largest_anywhere(shown: Shown) -> float:
+    """Return at most how many clients one therapist of any site has, of the sites that tell."""
+    known = [caseload for site, caseload in shown.caseloads.items() if site not in shown.published and not np.isnan(caseload)]
+    return float(max(known, default=np.nan))
 
 
 def learn_therapists(tables: Sequence[Rows]) -> None:
-    """Fill in the therapists behind rows that do not tell them, where another table does of the same model, site and clients.
+    """Fill in the therapists behind rows that do not tell them, where others do.
+
+    A row over sites has those of the sites' rows, where these are of as many sites and clients. Other tables tell of the same model, site
+    and clients.
 
     Parameters
     ----------
     tables : sequence of Rows
         All tables of one question.
     """
+    for rows in tables:
+        rows.therapists = np.fmax(rows.therapists, _summed_over_sites(rows))
     keys = ["model", "owner", "clients"]
     having = [rows for rows in tables if "model" in rows.schema.identifying]
     if not having:
@@ -175,6 +215,25 @@ def learn_therapists(tables: Sequence[Rows]) -> None:
         rows.therapists = np.where(unknown, np.fmax(rows.therapists, found), rows.therapists)
 
 
+def _summed_over_sites(rows: Rows) -> np.ndarray:
+    """Return for rows over sites the therapists of the sites' rows that they are made from; nan where these are not all known."""
+    unknown = (rows.owner == "") & np.isnan(rows.numbers("n_therapists"))
+    if not unknown.any():
+        return np.full(len(rows.frame), np.nan)
+    group = rows.groups([*columns.over_sites(rows.schema), "estimate_type"])
+    counts = {"clients": rows.clients, "therapists": rows.numbers("n_therapists")}
+    sites = pd.DataFrame({"group": group, "owner": rows.owner, **counts})[rows.active & (rows.owner != "")]
+    together = sites.groupby("group").agg(
+        sites=("owner", "nunique"),
+        rows=("owner", "size"),
+        clients=("clients", "sum"),
+        therapists=("therapists", lambda n: n.sum(skipna=False)),
+    )
+    found = together.reindex(group)
+    alike = found["sites"].eq(found["rows"]) & found["sites"].eq(rows.numbers("n_sites")) & found["clients"].eq(rows.clients)
+    return np.where(unknown & alike.to_numpy(), found["therapists"].to_numpy(dtype=float), np.nan)
+
+
 def judge(rows: Rows, shown: Shown, profile: Profile) -> None:
     """Hide the rows that break a limit by themselves."""
     over_specifications = rows.place in columns.OVER_SPECIFICATIONS
@@ -186,18 +245,20 @@ def judge(rows: Rows, shown: Shown, profile: Profile) -> None:
     if not over_specifications:
         rows.hide(~(rows.clients >= profile.min_clients) & ~(of_things & np.isnan(rows.clients)), "clients")
         rows.hide((rows.therapists < profile.min_therapists) & ~of_things, "therapists")
+        rows.hide((rows.largest > profile.max_therapist_share * rows.clients + ROUNDING) & ~of_things, "dominance")
         rows.hide(rows.clients - _coefficients(rows) < profile.min_df, "df")
     rows.hide(rows.numbers("n_at_risk") < profile.min_clients, "clients")
     alone = (rows.owner == "") & (rows.numbers("n_sites") == 1) & (columns.LEFT_OUT not in rows.frame)
     rows.hide(alone & (rows.clients < profile.min_site_clients), "site")
     inside, outside = rows.counted()
-    rows.hide(~_many(inside, outside, profile) & rows.shares(), "clients")
+    rows.hide(~_many(inside, outside, profile.min_clients) & rows.shares(), "clients")
+    rows.hide(~_many(inside, outside, rows.fewest(profile)) & rows.shares(), "dominance")
     _judge_functions_of_shares(rows, profile)
 
 
-def _many(inside: np.ndarray, outside: np.ndarray, profile: Profile) -> np.ndarray:
+def _many(inside: np.ndarray, outside: np.ndarray, fewest: np.ndarray | int) -> np.ndarray:
     # Pooled shares are no counts; half a client is their rounding.
-    return (np.fmin(inside, outside) >= profile.min_clients - 0.5) & ~np.isnan(inside)
+    return (np.fmin(inside, outside) >= fewest - 0.5) & ~np.isnan(inside)
 
 
 def _judge_functions_of_shares(rows: Rows, profile: Profile) -> None:
@@ -212,11 +273,12 @@ def _judge_functions_of_shares(rows: Rows, profile: Profile) -> None:
     )
     events = rows.numbers("n_events")
     base = np.fmin(rows.clients, events) if rows.place == ("interventions", "transitions") else rows.clients
-    rows.hide(follow & ~np.isnan(share) & ~_many(share * base, (1 - share) * base, profile), "clients")
-    rows.hide(types.eq("observed_to_expected").to_numpy() & ~(events >= profile.min_clients), "clients")
+    for fewest, rule in ((profile.min_clients, "clients"), (rows.fewest(profile), "dominance")):
+        rows.hide(follow & ~np.isnan(share) & ~_many(share * base, (1 - share) * base, fewest), rule)
+        rows.hide(types.eq("observed_to_expected").to_numpy() & ~(events >= fewest), rule)
     beside = [key for key in rows.schema.identifying if key not in (*columns.VARIANTS, "compared_with")]
     group = rows.groups([*beside, "owner"])
-    hidden = np.isin(group, group[rows.withheld & (rows.shares() | follow) & (rows.rule == "clients")])
+    hidden = np.isin(group, group[rows.withheld & (rows.shares() | follow) & np.isin(rows.rule.astype(str), ("clients", "dominance"))])
     rows.hide(follow & hidden, "complement")
 
 

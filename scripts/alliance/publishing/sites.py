@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from alliance.publishing.decisions import DisclosureError, Ledger
@@ -30,6 +31,8 @@ class Shown:
         Sites whose numbers were published elsewhere, so that the rule of therapists asks nothing of them.
     clients, therapists : dict of str to int
         Counts of the sites in the results, those that are not known as 0.
+    caseloads : dict of str to float
+        At most so many clients of each of these sites have the same therapist; nan: not known.
     """
 
     alone: tuple[str, ...]
@@ -37,6 +40,7 @@ class Shown:
     published: frozenset[str]
     clients: dict[str, int]
     therapists: dict[str, int]
+    caseloads: dict[str, float]
 
 
 def is_published(status: Mapping[str, Any]) -> bool:
@@ -64,18 +68,26 @@ def shown_sites(statuses: Sequence[Mapping[str, Any]], profile: Profile, ledger:
     included = {status["site"]: status for status in statuses if status["status"] != EXCLUDED}
     clients = {site: int(status.get("counts", {}).get("clients") or 0) for site, status in included.items()}
     therapists = {site: int(status.get("counts", {}).get("therapists") or 0) for site, status in included.items()}
+    caseloads = {site: _largest_caseload(status.get("largest_caseload_share"), clients[site]) for site, status in included.items()}
     published = frozenset(site for site, status in included.items() if is_published(status))
     reasons = {site: reason for site in included if (reason := _too_small(included[site], site in published, profile))}
     hidden = sorted(reasons)
     rest = sorted((site for site in included if site not in reasons), key=lambda site: (clients[site], site))
-    while hidden and not _enough(hidden, clients, therapists, published, profile):
+    counts = Shown((), (), published, clients, therapists, caseloads)
+    while hidden and not enough(hidden, counts, profile):
         if not rest:
             raise DisclosureError([f"all sites together have fewer than {profile.min_site_clients} clients or too few therapists"])
         hidden.append(rest.pop(0))
     for rule, number in sorted(Counter(reasons.get(site, "complement") for site in hidden).items()):
         ledger.add("sites", "", rule, number)
     chosen = set(hidden)
-    return Shown(tuple(site for site in included if site not in chosen), tuple(sorted(chosen)), published, clients, therapists)
+    alone = tuple(site for site in included if site not in chosen)
+    return replace(counts, alone=alone, hidden=tuple(sorted(chosen)))
+
+
+def _largest_caseload(share: float | None, clients: int) -> float:
+    """Return at most how many clients of a site one therapist has, from a share that is rounded to two decimals."""
+    return math.nan if share is None else float(math.floor((share + 0.005) * clients + 1e-9))
 
 
 def _too_small(status: Mapping[str, Any], published: bool, profile: Profile) -> str:
@@ -89,9 +101,10 @@ def _too_small(status: Mapping[str, Any], published: bool, profile: Profile) -> 
     return "dominance" if share is not None and share > profile.max_therapist_share else ""
 
 
-def _enough(
-    sites: Sequence[str], clients: Mapping[str, int], therapists: Mapping[str, int], published: frozenset[str], profile: Profile
-) -> bool:
-    """Tell whether sites shown together tell of none of them."""
-    behind = sum(max(therapists[site], 1) if site in published else therapists[site] for site in sites)
-    return len(sites) > 1 and sum(clients[site] for site in sites) >= profile.min_site_clients and behind >= profile.min_therapists
+def enough(sites: Sequence[str], shown: Shown, profile: Profile) -> bool:
+    """Tell whether sites shown together tell of none of them, and of none of their therapists."""
+    behind = sum(max(shown.therapists[site], 1) if site in shown.published else shown.therapists[site] for site in sites)
+    clients = sum(shown.clients[site] for site in sites)
+    # A comparison with nan is False: caseloads that are not known are not judged.
+    dominated = any(shown.caseloads[site] > profile.max_therapist_share * clients + 1e-9 for site in sites)
+    return len(sites) > 1 and clients >= profile.min_site_clients and behind >= profile.min_therapists and not dominated

@@ -22,9 +22,9 @@ WHAT = {
 LIMITS = {
     "min_clients": "clients behind a number, in a share and in its rest: at least",
     "min_therapists": "therapists behind a number: at least",
-    "round_to": "counts are rounded to multiples of",
+    "round_counts_to": "counts are rounded to multiples of",
     "min_df": "residual degrees of freedom of a model: at least",
-    "max_therapist_share": "share (0-1) of the clients of a site that one therapist may have, where it is known: at most",
+    "max_therapist_share": "share (0-1) of clients of a site, number or side of a share that one therapist may have, where known: at most",
     "min_site_clients": "clients of a site that is shown by itself: at least",
 }
 NEVER = "Values, ids and curves of single clients or therapists, free text, exact dates and the sites’ files are never in a bundle."

@@ -16,6 +16,9 @@ from alliance.questions import pooled_sites
 OUTPUT = "sites"
 FACTS = ("country", "language", "setting", "design", "treatment_format")
 """Facts of a site that are published; contacts, menus of treatments and other free text are not."""
+SAID = ("site", "data", "status", "n_sites")
+COUNTS = ("clients", "therapists", "sessions", "ratings")
+OF_INSTRUMENTS = ("level", "raters", "response", "timepoints")
 STEPS = ("sent", "cleaned", "with_ratings", "with_session_ratings")
 REMOVED = ("withdrawn", "test_records", "without_usable_rows")
 ROWS = ("rows_in", "rows_used", "rows_quarantined", "rows_excluded_by_rule")
@@ -68,16 +71,18 @@ def _one(status: Mapping[str, Any], steps: Sequence[str], profile: Profile, rena
     site, out = status["site"], status["status"] == EXCLUDED
     facts = {name: value for name, value in status.get("site_facts", {}).items() if name in FACTS and not personal.found(str(value))}
     ledger.add(OUTPUT, site, "detail", len(status.get("site_facts", {})) - len(facts))
-    counts = {} if out else {name: _count(amount, profile) for name, amount in status.get("counts", {}).items()}
+    counts = {} if out else {name: _count(amount, profile) for name, amount in status.get("counts", {}).items() if name in COUNTS}
     if out:
         counts = {"clients": 0}
     return {
-        **{name: value for name, value in status.items() if name not in ("missing_reasons", "largest_caseload_share")},
+        **{name: status[name] for name in SAID if name in status},
         "label": personal.generalised(str(status["label"])),
         "site_facts": {name: personal.generalised(str(value)) for name, value in facts.items()},
         "reasons": [_plain(rename(reason), status) for reason in status.get("reasons", ())],
         "counts": counts,
-        "flow": {step: rounded(status["flow"][step], profile.round_to) for step in steps if step in status.get("flow", {}) and not out},
+        "flow": {
+            step: rounded(status["flow"][step], profile.round_counts_to) for step in steps if step in status.get("flow", {}) and not out
+        },
         "files": [] if out else _files(status, profile, ledger),
         "instruments": {} if out else {key: _instrument(known, profile) for key, known in sorted(status.get("instruments", {}).items())},
         "missing_reasons": {},
@@ -88,15 +93,19 @@ def _plain(reason: str, status: Mapping[str, Any]) -> str:
     """Return why a site was left out without names of files, counts and values."""
     for file in sorted({str(file.get("file", "")) for file in status.get("files", ())} - {""}, key=lambda name: (-len(name), name)):
         reason = reason.replace(f"{file}: ", "").replace(file, "a file")
+    reason = wording.without_details(reason)
     return "the reason is not shown, since it holds personal details" if personal.found(reason) else wording.without_counts(reason)
 
 
 def _count(amount: Any, profile: Profile) -> int | None:
-    return None if amount is None else rounded(amount, profile.round_to)
+    return None if amount is None else rounded(amount, profile.round_counts_to)
 
 
 def _instrument(known: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
-    return {**known, **({"n": rounded(known["n"], profile.round_to)} if "n" in known else {})}
+    """Return what a site has of an instrument; of few forms not how many."""
+    told = {name: known[name] for name in OF_INSTRUMENTS if name in known}
+    n = known.get("n")
+    return told if n is None or n < profile.min_clients else {**told, "n": rounded(n, profile.round_counts_to)}
 
 
 def _files(status: Mapping[str, Any], profile: Profile, ledger: Ledger) -> list[dict[str, Any]]:
@@ -108,7 +117,7 @@ def _files(status: Mapping[str, Any], profile: Profile, ledger: Ledger) -> list[
     account = {name: sum(int(file.get(name) or 0) for file in files) for name in ROWS[1:]}
     small = {name for name in account if 0 < account[name] < profile.min_clients}
     # A row is no client; still, few rows may be those of one.
-    account = {name: 0 if name in small else rounded(amount, profile.round_to) for name, amount in account.items()}
+    account = {name: 0 if name in small else rounded(amount, profile.round_counts_to) for name, amount in account.items()}
     ledger.add(OUTPUT, status["site"], "count", len(small))
     return [{"file": counted(len(files), "file"), "sheet": "", "rows_in": sum(account.values()), **account}]
 
@@ -125,7 +134,7 @@ def _steps_told(statuses: Sequence[Mapping[str, Any]], profile: Profile, ledger:
         if all(_told(_lost(flow, told[-1], step), profile) for flow in flows):
             told.append(step)
     # What was sent is what is left and what was removed: with rounded counts it may stand where removals do not.
-    if profile.round_to > 1 or all(_told(_lost(flow, "sent", "cleaned"), profile) for flow in flows):
+    if profile.round_counts_to > 1 or all(_told(_lost(flow, "sent", "cleaned"), profile) for flow in flows):
         told.insert(0, "sent")
     missing = [step for step in (*STEPS, *REMOVED) if step not in (*told, *removed) and any(step in flow for flow in flows)]
     ledger.add("flow of clients", "", "count", len(missing))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.publishing import columns, complement, curves, left_out, personal, wording
+from alliance.publishing import columns, complement, curves, left_out, personal, scenarios, wording
 from alliance.publishing.counts import coarse
 from alliance.publishing.decisions import DisclosureError, Ledger
 from alliance.publishing.profiles import Profile
@@ -17,11 +17,8 @@ from alliance.publishing.sites import Shown
 from alliance.questions import contract
 from alliance.questions.contract import TEXT, Table, table_types
 
-FAMILIES = {("alliance_outcome", "pooled"): ("alliance_outcome", "site_effects")}
-"""Tables of rows over sites, and the tables of the sites' rows that they are made from; elsewhere both stand in one table."""
-
-
-COMPLEMENT = "withheld: with this number one of few clients could be worked out"
+UNPLACED = ("clients", "therapists", "dominance", "complement")
+"""Rules of which decisions tell no site: which of two hidden numbers is the small one would narrow it down."""
 NAMES_SITES = ("reason", "groups", "group", "changes", "choices", "reason_for_scenario", columns.LEFT_OUT)
 """Text that may name sites; a site's id may be a word that other keys use for something else."""
 PROGRAM = ("site", "scenario", "status", "method", "scale", "estimate_type", "claim")
@@ -29,7 +26,11 @@ PROGRAM = ("site", "scenario", "status", "method", "scale", "estimate_type", "cl
 
 
 def judged(
-    tables: Mapping[str, Mapping[str, pd.DataFrame]], schema: Callable[[str, str], Table], shown: Shown, profile: Profile
+    tables: Mapping[str, Mapping[str, pd.DataFrame]],
+    schema: Callable[[str, str], Table],
+    shown: Shown,
+    profile: Profile,
+    beside: Sequence[Mapping[str, pd.DataFrame]] = (),
 ) -> list[Rows]:
     """Return all tables with the rule by which each row is hidden.
 
@@ -41,6 +42,8 @@ def judged(
         Returns a table's schema by question and name.
     shown : Shown
     profile : Profile
+    beside : sequence of mapping
+        What other scenarios of the bundle show, by ``question/table`` (:func:`alliance.publishing.scenarios.exact`).
 
     Raises
     ------
@@ -53,11 +56,15 @@ def judged(
     for rows in made:
         judge(rows, shown, profile)
         curves.thin(rows, profile)
+        scenarios.from_others(rows, [other[rows.output] for other in beside if rows.output in other], profile)
     by_place = {rows.place: rows for rows in made}
     for rows in made:
-        sites = FAMILIES.get(rows.place)
-        if rows.place not in FAMILIES.values():
-            complement.protect([rows, by_place[sites]] if sites in by_place else [rows], profile)
+        sites = columns.FAMILIES.get(rows.place)
+        if rows.place not in columns.FAMILIES.values() or not {*columns.FAMILIES} & {*by_place}:
+            family = [rows, by_place[sites]] if sites in by_place else [rows]
+            complement.protect(family, profile)
+            told = [[other[one.output] for one in family if one.output in other] for other in beside]
+            scenarios.from_other_sites(family, [parts for parts in told if parts], profile)
     for question in tables:
         left_out.protect([rows for rows in made if rows.schema.question == question], profile)
     return made
@@ -87,13 +94,11 @@ def published(rows: Rows, shown: Shown, profile: Profile, rename: Callable[[str]
     hidden = rows.withheld
     frame = withheld(frame, rows, hidden, pd.Series([_why(rule, profile) if rule else "" for rule in rows.rule], index=frame.index))
     frame["reason"] = frame["reason"].where(hidden, _reasons(frame))
-    gone = np.isin(rows.owner.astype(str), shown.hidden)
-    if columns.LEFT_OUT in frame:
-        gone |= frame[columns.LEFT_OUT].isin(shown.hidden).to_numpy()
+    gone = _gone(rows, shown)
     for rule, site in zip(rows.rule[hidden & ~gone], rows.owner[hidden & ~gone]):
-        ledger.add(rows.output, site, rule)
+        ledger.add(rows.output, "" if rule in UNPLACED else site, rule)
     ledger.add(rows.output, "", "site", int(gone.sum()))
-    if profile.round_to > 1 and len(frame):
+    if profile.round_counts_to > 1 and len(frame):
         ledger.add(rows.output, "", "rounding", int((~gone & ~hidden).sum()))
     frame = coarse(frame, rows.kinds, profile)[~gone].reset_index(drop=True)
     return in_order(_clean_text(frame, rows, rename, ledger), rows.schema)
@@ -125,7 +130,7 @@ def withheld(frame: pd.DataFrame, rows: Rows, chosen: np.ndarray, why: pd.Series
     )
 
 
-def without_neighbours(rows: Rows, frame: pd.DataFrame, exposed: Sequence[int], ledger: Ledger) -> pd.DataFrame:
+def without_neighbours(rows: Rows, frame: pd.DataFrame, exposed: Sequence[int], profile: Profile, ledger: Ledger) -> pd.DataFrame:
     """Return a table without the numbers that stand beside some of its hidden rows: of the same key at other sites and over them.
 
     Parameters
@@ -136,15 +141,15 @@ def without_neighbours(rows: Rows, frame: pd.DataFrame, exposed: Sequence[int], 
         The table as it would be published.
     exposed : sequence of int
         Rows whose number of clients could be worked out.
+    profile : Profile
     ledger : Ledger
     """
     split = columns.PARTITIONS.get(rows.place)
     keys = [*(key for key in columns.over_sites(rows.schema) if key != split), "estimate_type", "claim"]
     block = frame.groupby(keys, sort=False, dropna=False).ngroup()
     chosen = (block.isin(block.iloc[list(exposed)]) & frame["status"].isin(contract.WITH_NUMBERS)).to_numpy()
-    for site in frame.loc[chosen, "site"]:
-        ledger.add(rows.output, "" if site == contract.POOLED else site, "complement")
-    return withheld(frame, rows, chosen, pd.Series(COMPLEMENT, index=frame.index))
+    ledger.add(rows.output, "", "complement", int(chosen.sum()))
+    return withheld(frame, rows, chosen, pd.Series(_why("complement", profile), index=frame.index))
 
 
 def _reasons(frame: pd.DataFrame) -> pd.Series:
@@ -154,13 +159,16 @@ def _reasons(frame: pd.DataFrame) -> pd.Series:
 
 
 def _why(rule: str, profile: Profile) -> str:
-    """Return in words why a row is hidden."""
+    """Return in words why a row is hidden; the same words for a number of few clients and one beside it."""
+    few = f"under {profile.min_clients} clients"
+    of_few = f"withheld: {few}, a share that tells of {few}, or a number by which such a one could be worked out"
     words = {
-        "clients": f"withheld: under {profile.min_clients} clients, or a share that tells of under {profile.min_clients}",
+        "clients": of_few,
         "therapists": f"withheld: under {profile.min_therapists} therapists, or not known how many",
+        "dominance": f"withheld: one therapist may have over {profile.max_therapist_share:.0%} of the clients, or of a side of a share",
         "df": f"withheld: under {profile.min_df} residual degrees of freedom",
         "site": f"withheld: one site of under {profile.min_site_clients} clients",
-        "complement": COMPLEMENT,
+        "complement": of_few,
         "difference": f"withheld: its difference from a number beside it would tell of under {profile.min_clients} clients",
     }
     return words[rule]
@@ -172,9 +180,11 @@ def _without_part_counts(rows: Rows, profile: Profile, ledger: Ledger) -> pd.Dat
     for name, kind in rows.kinds.items():
         values = rows.numbers(name)
         if kind == columns.PART:
-            small = values < profile.min_clients
+            small = values < rows.fewest(profile)
             if rows.schema.question == "dropout" and name == "n_events":
-                small |= rows.clients - values < profile.min_clients
+                small |= rows.clients - values < rows.fewest(profile)
+            if not curves.counts_told(rows, profile):
+                small = np.ones(len(values), dtype=bool)
             small = _protected_cells(rows, small & ~np.isnan(values), values, profile)
         elif kind == columns.LACKING:
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -228,6 +238,32 @@ def _clean_text(frame: pd.DataFrame, rows: Rows, rename: Callable[[str], str], l
     if hits:
         raise DisclosureError(hits)
     return frame
+
+
+def counts_of(rows: Rows, frame: pd.DataFrame, shown: Shown) -> tuple[np.ndarray, np.ndarray]:
+    """Return the exact counts behind the rows of a published table: clients, and those in a share; nan where not known.
+
+    Parameters
+    ----------
+    rows : Rows
+        The table before publishing.
+    frame : DataFrame
+        From :func:`published`.
+    shown : Shown
+    """
+    kept = ~_gone(rows, shown)
+    keys = columns.identity(rows.schema)
+    there = rows.frame.loc[kept, keys].reset_index(drop=True)
+    # Rows stand in the order in which they came, except where a name was replaced; then they are other cells to an attacker.
+    alike = (there.astype(object).fillna("") == frame[keys].astype(object).fillna("")).all(axis=1).to_numpy()
+    inside, _ = rows.counted()
+    return np.where(alike, rows.clients[kept], np.nan), np.where(alike, inside[kept], np.nan)
+
+
+def _gone(rows: Rows, shown: Shown) -> np.ndarray:
+    """Return which rows are of hidden sites, or leave one out."""
+    gone = np.isin(rows.owner.astype(str), shown.hidden)
+    return gone | rows.frame[columns.LEFT_OUT].isin(shown.hidden).to_numpy() if columns.LEFT_OUT in rows.frame else gone
 
 
 def by_name(tables: Sequence[Rows], frames: Sequence[pd.DataFrame]) -> dict[str, dict[str, pd.DataFrame]]:

@@ -37,6 +37,26 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"with \d+ therapists only a correlation of [\d.]+ or more"), "with so few therapists only a large correlation"),
     (re.compile(r"\b\d+ therapists tell little"), "so few therapists tell little"),
 )
+_OWN_FILES = r"(?!site\.yaml|withdrawn\.csv|summary\.json|moments\.csv)"
+_DETAILS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # What follows a colon is a list of names, a value, or the message of another fault.
+    (re.compile(r":\s.*", re.DOTALL), "."),
+    (re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*'|\"[^\"]*\"|“[^”]*”)(?!\w)"), "…"),
+    (re.compile(rf"(?<![\w.]){_OWN_FILES}[^\s,;:()]+\.(?:csv|tsv|txt|xls[xmb]?|ods|z?sav|por|dta|docx?|pdf|json|ya?ml)\b"), "…"),
+)
+_DUPLICATE = re.compile(r"\bduplicate of .*", re.DOTALL)
+_PLACE = re.compile(rf"^(?:(?P<own>site\.yaml): (?:\S+: )?|{_OWN_FILES}[^:]*\.\w{{2,5}}: )")
+
+
+def without_details(message: str) -> str:
+    """Return what a fault's message says without what it lists and quotes: names of columns and files, values."""
+    message = _DUPLICATE.sub("duplicate of another file.", message)
+    place = _PLACE.match(message)
+    before = f"{place['own']}: " if place and place["own"] else ""
+    said = message[place.end() :] if place else message
+    for pattern, instead in _DETAILS:
+        said = pattern.sub(instead, said)
+    return before + said
 
 
 def without_counts(reason: str) -> str:

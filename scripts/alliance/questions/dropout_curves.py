@@ -206,8 +206,10 @@ def calibration(found: Course, made: Resampled, options: Mapping[str, Any]) -> t
         members = clients.index[groups == group]
         own = rows[rows["client"].isin(members)]
         if len(own):
+            therapists = clients.loc[members, "therapist"]
             sums[str(group + 1)] = {
                 "n": len(members),
+                **({"therapists": int(therapists.nunique())} if therapists.notna().all() else {}),
                 "predicted": float(risk[groups == group].sum()),
                 **spans.counts_by_session(own, horizon),
             }
@@ -263,7 +265,8 @@ def group_rows(facts: Mapping[str, Any], level: float, method: str) -> list[dict
         known = np.isfinite(curve.incidence)
         place = int(np.flatnonzero(known)[-1])
         low, high = share_interval(curve.incidence[place], curve.incidence_error[place], level)
-        common |= {"n_clients": sums["n"], "status": "estimated", "reason": "", "method": method}
+        counts = {"n_clients": sums["n"], "n_therapists": sums.get("therapists")}
+        common |= {**counts, "status": "estimated", "reason": "", "method": method}
         rows.append({**common, "statistic": PREDICTED, "estimate": sums["predicted"] / sums["n"]})
         rows.append(
             {

@@ -220,6 +220,7 @@ def _calibration_groups(summaries: Sequence[SiteSummary], options: Mapping[str, 
         groups[group] = {
             "n": sum(one["n"] for one in here),
             "predicted": sum(one["predicted"] for one in here),
+            **({"therapists": sum(one["therapists"] for one in here)} if all("therapists" in one for one in here) else {}),
             **{name: np.sum([one[name] for one in here], axis=0).astype(int).tolist() for name in curves.COUNTS},
         }
     facts = {"definition": common["definition"], "validation": common["validation"], "session": horizon, "groups": groups}
@@ -254,6 +255,14 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
                 f"log hazard ratios, and beside it with the logit link; the hazard {form}. Alliance and intake severity are in standard "
                 "deviations of the site.",
                 ("prentice_gloeckler_1978", "singer_willett_1993"),
+            )
+        )
+    carry = question["carry"]
+    if carry and known["term"].eq(spans.CHANGE).any():
+        sentences.append(
+            Sentence(
+                "For the change of the alliance since the first session, the last rating stands in for up to "
+                f"{carry} session{'s' if carry > 1 else ''} without one; no outcome is carried forward."
             )
         )
     if known["method"].isin(("hazard_frailty", "hazard_one_stage")).any():

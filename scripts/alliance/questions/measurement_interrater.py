@@ -108,6 +108,11 @@ def _clients_rated_twice(ratings: pd.DataFrame) -> int:
     return int(ratings.loc[several, "client"].nunique())
 
 
+def _therapists(ratings: pd.DataFrame) -> int | None:
+    """Return the therapists of the clients with these ratings; None where therapists are not known."""
+    return int(ratings["therapist"].nunique()) if "therapist" in ratings else None
+
+
 def _counts(found: Interrater) -> dict[str, Any]:
     return {
         "n_sessions": found.n_targets,
@@ -142,8 +147,8 @@ def _add_agreement(part: Part, identity: Mapping[str, Any], found: Interrater) -
 def _add_generalizability(part: Part, identity: Mapping[str, Any], ratings: pd.DataFrame, method: str, level: float) -> None:
     """Add the sources of variance of single ratings, and how far means over raters (and sessions) order clients (and sessions)."""
     study, of_clients, of_sessions = generalizability_with_interval(ratings, level=level)
-    counts = {"n_sessions": study.n_sessions, "n_clients": study.n_clients, "definition": "consistency"}
-    keys = {**identity, **counts, "n_raters": study.raters_of_session if study.variances else None}
+    counts = {"n_sessions": study.n_sessions, "n_clients": study.n_clients, "n_therapists": _therapists(ratings)}
+    keys = {**identity, **counts, "definition": "consistency", "n_raters": study.raters_of_session if study.variances else None}
     for form, one in ((CLIENT_MEANS, of_clients), (SESSION_SCORES, of_sessions)):
         if one.status == "not_estimable":
             reason = f"not estimable: {one.reason}"
@@ -160,7 +165,10 @@ def _add_generalizability(part: Part, identity: Mapping[str, Any], ratings: pd.D
 
 def _add_differences(part: Part, identity: Mapping[str, Any], ratings: pd.DataFrame, level: float, minimum: int) -> None:
     for row in mean_differences(ratings, level=level).itertuples(index=False):
-        keys = {**identity, "n_sessions": row.n_targets, "n_clients": row.n_clients, "definition": "agreement", "n_raters": 2.0}
+        both = ratings.loc[ratings["rater"].eq(row.first), "target"]
+        therapists = _therapists(ratings[ratings["rater"].eq(row.second) & ratings["target"].isin(both)])
+        counts = {"n_sessions": row.n_targets, "n_clients": row.n_clients, "n_therapists": therapists}
+        keys = {**identity, **counts, "definition": "agreement", "n_raters": 2.0}
         form = f"rater {row.first} minus rater {row.second}"
         if row.status == "not_estimable" or row.n_clients < minimum:
             few = f"needs at least {minimum} clients with a session that both rated; has {row.n_clients}"

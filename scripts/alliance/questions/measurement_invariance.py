@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import ceil
@@ -77,6 +77,7 @@ def estimate(site: SiteData, options: Mapping[str, Any]) -> Part:
         # Where an item does not vary there is no model, and a summary with a variance of zero would be refused.
         if len(one.values) >= max(options["pooling"]["min_clients"], 2) and np.ptp(one.values, axis=0).all():
             frames.append(moment_rows(one.block, one.names, one.values))
+            part.facts["therapists"] |= {one.block: number} if (number := _n_therapists(one.client_no, site)) is not None else {}
         for row in _site_rows(one, site, options):
             _add(part, row)
     part.moments = stacked(frames, COLUMNS)
@@ -108,7 +109,9 @@ def _facts(site: SiteData, forms: Sequence[ItemAnswers], options: Mapping[str, A
     window = main_window(options)
     definition = options["alliance"]["windows"][window]
     attended = attended_for(site, {window: definition})
-    counts = {f"{one.instrument.key}:{one.rater}": len(item_rows(one, definition, attended).values) for one in forms}
+    complete = {f"{one.instrument.key}:{one.rater}": item_rows(one, definition, attended) for one in forms}
+    counts = {name: len(rows.values) for name, rows in complete.items()}
+    therapists = {name: _n_therapists(rows.client_no, site) for name, rows in complete.items()}
     if site.published is not None:
         blocks = published_blocks(site.published, site.instruments, window, options["pooling"]["min_clients"])
         for block, rows in blocks.groupby("block", sort=True):
@@ -124,7 +127,14 @@ def _facts(site: SiteData, forms: Sequence[ItemAnswers], options: Mapping[str, A
         named["forms"][f"by_{rater}"] = known.forms.get(rater, known.name)
         named["factors"] = {factor: " ".join(map(str, items)) for factor, items in theory_factors(known).items()}
     ranges = {f"{one.instrument.key}:{one.rater}": one.answer_range for one in forms}
-    return {"clients": counts, "answers": ranges, "instruments": instruments}
+    known = {name: number for name, number in therapists.items() if number is not None}
+    return {"clients": counts, "therapists": known, "answers": ranges, "instruments": instruments}
+
+
+def _n_therapists(client_no: pd.Index, site: SiteData) -> int | None:
+    """Return how many therapists some clients have; None where therapists are not known."""
+    codes, known = therapist_codes(client_no, site.clients, site.scores)
+    return int(codes.max()) + 1 if known and len(codes) else None
 
 
 @dataclass(frozen=True)
@@ -224,11 +234,10 @@ def _site_rows(one: _Occasions, site: SiteData, options: Mapping[str, Any]) -> l
     if n < needed:
         what = "rated by both in the same session" if one.across == RATERS else "with a form in both windows"
         return [no_row(one.keys, f"needs {needed} clients {what} who have answers to all items; has {n}")]
-    codes, known = therapist_codes(one.client_no, site.clients, site.scores)
     counts = {
         "n_clients": n,
         "n_sessions": n if one.across == RATERS else 2 * n,
-        "n_therapists": int(codes.max()) + 1 if known else None,
+        "n_therapists": _n_therapists(one.client_no, site),
         "share_missing": 1 - n / one.n_forms,
         "method": "maximum_likelihood",
     }
@@ -353,6 +362,7 @@ class _Group:
     name: str
     moments: Moments
     n_clients: int
+    n_therapists: int | None
     sites: tuple[str, ...]
 
 
@@ -399,7 +409,7 @@ def _over_sites(summaries: Sequence[SiteSummary], options: Mapping[str, Any]) ->
     for measure in _measures(summaries):
         with_any |= set(measure.clients)
         blocks, left_out = _blocks([one for one in summaries if one.site in measure.clients], measure, options)
-        groups = [_Group(name, _moments_of([block], measure.items), int(block.n[0, 0]), (name,)) for name, block in blocks.items()]
+        groups = [_group(name, {name: block}, measure, summaries) for name, block in blocks.items()]
         rows += _groups_tested(SITES, measure, groups, left_out, options)
     reason = "needs answers to the items of an alliance instrument; has none"
     without = [one.site for one in summaries if one.site not in with_any]
@@ -418,10 +428,21 @@ def _over_languages(summaries: Sequence[SiteSummary], options: Mapping[str, Any]
                 members.setdefault(languages[site], []).append(site)
         groups = []
         for language, sites in sorted(members.items()):
-            moments = _moments_of([blocks[site] for site in sites], measure.items)
-            groups.append(_Group(language, moments, sum(int(blocks[site].n[0, 0]) for site in sites), tuple(sites)))
+            groups.append(_group(language, {site: blocks[site] for site in sites}, measure, summaries))
         rows += _groups_tested(LANGUAGES, measure, groups, left_out, options)
     return rows
+
+
+def _group(name: str, blocks: Mapping[str, Block], measure: _Measure, summaries: Sequence[SiteSummary]) -> _Group:
+    told = {one.site: _facts_of(one).get("therapists", {}).get(f"{measure.instrument}:{measure.rater}") for one in summaries}
+    clients = sum(int(block.n[0, 0]) for block in blocks.values())
+    return _Group(name, _moments_of(list(blocks.values()), measure.items), clients, _summed(told[site] for site in blocks), tuple(blocks))
+
+
+def _summed(counts: Iterable[int | None]) -> int | None:
+    """Return a sum of counts; None where one of them is not known."""
+    known = list(counts)
+    return None if None in known else sum(known)
 
 
 def _moments_of(blocks: Sequence[Block], names: Sequence[str]) -> Moments:
@@ -473,6 +494,7 @@ def _groups_tested(
         **keys,
         "groups": f"{len(names)} {across}, reference {names[0]}" if many else ", ".join(names),
         "n_clients": sum(one.n_clients for one in kept),
+        "n_therapists": _summed(one.n_therapists for one in kept),
         "n_sites": sum(len(one.sites) for one in kept),
         "method": "multiple_groups",
         "reason": "; ".join(notes),
@@ -487,10 +509,10 @@ def _groups_tested(
         configural = result.steps[0].fitted
         differences = invariance.aligned_differences(configural, result.factors, moments, names)
         found += alignment_rows(differences, [caution, configural.reason], common)
-    clients = {one.name: (one.n_clients, len(one.sites)) for one in kept}
+    counts = {one.name: {"n_clients": one.n_clients, "n_therapists": one.n_therapists, "n_sites": len(one.sites)} for one in kept}
     for row in found:
-        if row.get("groups") in clients and row["status"] != "not_estimable":
-            row["n_clients"], row["n_sites"] = clients[row["groups"]]
+        if row.get("groups") in counts and row["status"] != "not_estimable":
+            row |= counts[row["groups"]]
     return rows + found
 
 
@@ -550,7 +572,9 @@ def _over_occasions(across: str, summaries: Sequence[SiteSummary], options: Mapp
             rows.append(no_row(keys, reason))
             continue
         n_sessions = n_clients if across == RATERS else 2 * n_clients
-        common = {**keys, "n_clients": n_clients, "n_sessions": n_sessions, "n_sites": len(blocks), "method": "pooled_covariance"}
+        told = {one.site: _facts_of(one).get("therapists", {}).get(name) for one in summaries}
+        counts = {"n_clients": n_clients, "n_therapists": _summed(told[site] for site in blocks), "n_sessions": n_sessions}
+        common = {**keys, **counts, "n_sites": len(blocks), "method": "pooled_covariance"}
         left_out = sorted(other & set(usable))
         if left_out:
             common["reason"] = f"left out: {listed(left_out)} (answers on another range than elsewhere)"

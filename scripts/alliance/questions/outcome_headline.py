@@ -64,10 +64,11 @@ def complete_fields(
 
 
 def with_ignored_therapists(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns of an effect that takes clients as independent, flagged."""
+    """Return the columns of an effect that takes clients as independent, flagged; therapists that were not looked at are not known."""
     if fields["status"] == "not_estimable":
         return dict(fields)
-    return {**fields, "status": "flagged", "reason": "; ".join(part for part in (fields["reason"], LITERATURE_STYLE) if part)}
+    reason = "; ".join(part for part in (fields["reason"], LITERATURE_STYLE) if part)
+    return {**fields, "n_therapists": fields.get("n_therapists") or None, "status": "flagged", "reason": reason}
 
 
 def configured_effect(

@@ -92,13 +92,22 @@ def site_rows(found: Mapping[str, SiteEquality], summaries: Sequence[SiteSummary
         told = {} if tested is None else {(row.site, row.lhs, row.rhs): row for row in tested.site_paths.itertuples(index=False)}
         left_out = {} if tested is None else dict(zip(tested.left_out["site"], tested.left_out["reason"]))
         for summary in summaries:
+            therapists = _therapists(summary, name)
             why = _why_not(tested, left_out.get(summary.site, ""), summary)
             why = GROUPED if model.groups and summary.status == "ok" else why
             for lhs, rhs in paths:
                 common = {"model": name, "parameter": parameter_of(lhs, "~", rhs), "site": summary.site, "scale": "identity", "n_sites": 1}
                 row = told.get((summary.site, lhs, rhs))
-                rows += _path_rows(common, row, why)
+                rows += _path_rows(common, row, why, therapists)
     return pd.DataFrame(rows)
+
+
+def _therapists(summary: SiteSummary, name: str) -> int | None:
+    """Return the therapists of the clients behind a site's moments of a model; None where they are not known."""
+    told = summary.estimates
+    # Shares are of everyone, also of clients whom the model leaves out.
+    counts = told.loc[told["model"].eq(name) & told["estimate_type"].ne("share"), "n_therapists"].dropna()
+    return int(counts.max()) if len(counts) else None
 
 
 def _why_not(tested: SiteEquality | None, left_out: str, summary: SiteSummary) -> str:
@@ -111,13 +120,14 @@ def _why_not(tested: SiteEquality | None, left_out: str, summary: SiteSummary) -
     return f"not estimable: {left_out or 'the site lacks variables of the model, or clients who have them'}"
 
 
-def _path_rows(common: Mapping[str, Any], row: Any, why: str) -> list[dict[str, Any]]:
+def _path_rows(common: Mapping[str, Any], row: Any, why: str, therapists: int | None) -> list[dict[str, Any]]:
     if row is None or row.status not in WITH_NUMBERS or not np.isfinite(row.difference):
         lacking = "" if row is None else row.reason.removeprefix("not estimable: ") or "the other sites say nothing beside this one"
         reason = f"not estimable: {lacking}" if lacking else why
         silent = {"index": "difference", "estimate_type": DIFFERENCE, "method": "none", "status": "not_estimable", "reason": reason}
         return [{**common, **silent}]
-    known = {**common, "method": METHOD, "n_clients": int(row.n_clients), "status": row.status, "reason": row.reason}
+    counts = {"n_clients": int(row.n_clients), "n_therapists": therapists}
+    known = {**common, **counts, "method": METHOD, "status": row.status, "reason": row.reason}
     difference = {
         "index": "difference",
         "estimate_type": DIFFERENCE,
