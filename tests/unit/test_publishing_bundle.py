@@ -77,7 +77,9 @@ def test_equal_results_give_equal_bytes():
 def test_the_bundle_in_which_nothing_is_hidden_passes_too_and_says_so(tmp_path):
     made = bundled_study.internal()
     assert verify_bundle.check(bundled_study.write(tmp_path, made), here=False) == []
-    assert "may not be given away" in text(made.files, "DISCLOSURE.md") and "may not be given away" in text(made.files, "index.html")
+    told = text(made.files, "DISCLOSURE.md")
+    assert "may not be given away" in told and "may not be given away" in text(made.files, "index.html")
+    assert "may rest on single clients" in told and "never in a bundle" not in told
 
 
 def test_every_column_of_every_table_is_described_and_typed(files):

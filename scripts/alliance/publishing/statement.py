@@ -28,6 +28,7 @@ LIMITS = {
     "min_site_clients": "clients of a site that is shown by itself: at least",
 }
 NEVER = "Values, ids and curves of single clients or therapists, free text, exact dates and the sites’ files are never in a bundle."
+OF_INTERNAL = "Nothing is hidden: numbers may rest on single clients, and texts may hold dates. Ids and the sites’ files are not in it."
 
 
 def statement(profile: Profile, decisions: Mapping[str, Sequence[Decision]]) -> str:
@@ -39,7 +40,8 @@ def statement(profile: Profile, decisions: Mapping[str, Sequence[Decision]]) -> 
     decisions : mapping
         What was hidden, by scenario; no value stands in it.
     """
-    lines = ["# Disclosure control", "", f"Profile: **{profile.name}**. {WHAT.get(profile.name, '')}".rstrip(), "", NEVER, ""]
+    for_whom = f"Profile: **{profile.name}**. {WHAT.get(profile.name, '')}".rstrip()
+    lines = ["# Disclosure control", "", for_whom, "", OF_INTERNAL if profile.hides_nothing else NEVER, ""]
     if not profile.hides_nothing:
         lines += ["## Limits", "", *(f"- {meaning} {getattr(profile, name):g}" for name, meaning in LIMITS.items())]
         lines += ["- smallest and largest values of clients: " + ("shown" if profile.extremes else "not shown"), ""]
