@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import posixpath
 import re
 import zipfile
 from pathlib import Path
@@ -58,6 +59,13 @@ def test_a_bundle_holds_pages_tables_figures_and_what_archives_ask_for(files):
 
 def test_a_bundle_passes_its_own_check(folder):
     assert verify_bundle.check(folder, bundled_study.public().forbidden, here=False) == []
+
+
+def test_the_study_page_of_a_bundle_says_where_its_tables_are(files):
+    for name in files:
+        if name.endswith("/report/index.html"):
+            folder = re.search(r"as CSV in the folder <code>([^<]+)</code>", files[name].decode("utf-8")).group(1)
+            assert posixpath.normpath(posixpath.join(posixpath.dirname(name), folder)) == "tables"
 
 
 def test_equal_results_give_equal_bytes():

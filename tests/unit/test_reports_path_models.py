@@ -210,7 +210,9 @@ def test_intervals_by_every_method_stand_beside_each_other(chapter):
     [
         ({"cfi": 0.97, "rmsea": 0.05, "srmr": 0.04}, "close by the usual conventions, which does not make it true"),
         ({"cfi": 0.90, "rmsea": 0.05, "srmr": 0.04}, "CFI says that it does not fit closely"),
-        ({"cfi": 0.90, "rmsea": 0.12, "srmr": 0.04}, "CFI and RMSEA say that it does not fit closely"),
+        ({"cfi": 0.92, "rmsea": 0.09, "srmr": 0.04}, "CFI and RMSEA say that it does not fit closely"),
+        ({"cfi": 0.90, "rmsea": 0.12, "srmr": 0.04}, "CFI and RMSEA say that it fits poorly"),
+        ({"cfi": 0.68, "rmsea": 0.31, "srmr": 0.17}, "CFI, RMSEA, and SRMR say that it fits poorly"),
     ],
 )
 def test_fit_is_told_in_words(study, values, said):

@@ -12,6 +12,7 @@ import pytest
 import report_study
 from alliance.questions.contract import POOLED
 from alliance.reports import pages, reviewer
+from alliance.reports.chapters import path_models_comparison
 from alliance.reports.inputs import ReportData
 from support import PROJECT
 
@@ -83,6 +84,13 @@ def chains(data: ReportData, lags: list[int]) -> ReportData:
     return with_options(data, ("questions.path_models.mediation", {"enabled": True, "chains": {"one": chain}}))
 
 
+def ordered(data: ReportData) -> ReportData:
+    """Return the study without models that have a path between what was measured at once."""
+    parameters = data.tables["path_models"]["parameters"]
+    at_once = path_models_comparison.concurrent(data)
+    return with_table(data, "path_models", "parameters", parameters[~parameters["model"].isin(at_once)])
+
+
 def sites_method(data: ReportData, method: str) -> ReportData:
     effects = data.tables["alliance_outcome"]["site_effects"]
     return with_table(data, "alliance_outcome", "site_effects", effects.assign(method=method))
@@ -124,14 +132,17 @@ CASES = {
     ),
     "ceiling_ignored": (lambda d: ceiling(d, 0.16), lambda d: ceiling(d, 0.15)),
     "versions_mixed": (lambda d: instruments(d, "wai_sr", "wai_36"), lambda d: instruments(d, "wai_sr")),
-    "clustering_ignored": (lambda d: headline(d, method="n_weighted"), lambda d: headline(d, method="two_stage_reml")),
+    "clustering_ignored": (
+        lambda d: headline(d, method="n_weighted"),
+        lambda d: sites_method(headline(d, method="two_stage_reml"), "cluster_jackknife"),
+    ),
     "prediction_interval_omitted": (lambda d: headline(d, prediction_low=float("nan")), lambda d: headline(d, prediction_low=0.1)),
     "inseparable_subscales": (lambda d: subscales(d, 0.91), lambda d: subscales(d, 0.9)),
     "one_rupture_criterion": (
         lambda d: with_options(d, ("questions.ruptures.criteria", {"drop": {"rule": "drop", "sd": 1.0}})),
         lambda d: d,
     ),
-    "concurrent_mediation": (lambda d: chains(d, [1, 0]), lambda d: chains(d, [1, 1])),
+    "concurrent_mediation": (lambda d: chains(d, [1, 0]), lambda d: ordered(chains(d, [1, 1]))),
     "mixed_directions": (lambda d: with_options(d, ("outcome.instruments", ["own_scale"])), lambda d: d),
 }
 
@@ -154,6 +165,7 @@ def test_a_fault_is_flagged_where_it_is_and_nowhere_else(key):
         ("no_therapist_level", lambda d: sites_method(d, "client_jackknife"), "clients count as independent"),
         ("no_measurement_check", lambda d: invariance(d, ("sites",)), "could not be tested over languages, raters, and sessions"),
         ("clustering_ignored", lambda d: with_options(d, (f"{HEADLINE}.therapists", "ignored")), "independent"),
+        ("clustering_ignored", lambda d: sites_method(headline(d, method="two_stage_reml"), "independent"), "takes clients as independent"),
         ("averaged_as_early", lambda d: with_options(d, ("alliance.windows.early", {"phase": [0, 0.33]})), "beyond session 5"),
         ("nonsignificant_as_none", lambda d: with_options(d, ("questions.alliance_outcome.coding", "dropped")), "are left out"),
         ("post_treatment_moderators", lambda d: with_options(d, (f"{HEADLINE}.covariates", ["last_session"])), "last_session"),
@@ -162,6 +174,30 @@ def test_a_fault_is_flagged_where_it_is_and_nowhere_else(key):
 def test_the_other_ways_to_a_fault_are_flagged_too(key, changed, words):
     one = found(changed(report_study.study()), key)
     assert one.verdict == reviewer.FLAGGED and words in one.sentence
+
+
+def test_how_results_that_are_not_significant_enter_is_said_as_it_is():
+    study = report_study.study()
+    one = found(with_options(study, ("questions.alliance_outcome.coding", "imputed")), "nonsignificant_as_none")
+    assert one.verdict == reviewer.IN_ORDER and "only that much is used" in one.sentence and "as estimated" not in one.sentence
+
+
+def test_only_criteria_of_ruptures_that_some_site_could_use_are_counted():
+    study = report_study.study()
+    criteria = study.tables["ruptures"]["criteria"]
+    names = sorted(set(criteria.loc[criteria["status"].isin(("estimated", "flagged")), "criterion"]) - {""})
+    lost = criteria.assign(status=criteria["status"].mask(criteria["criterion"].isin(names[1:]), "not_estimable"))
+    assert found(with_table(study, "ruptures", "criteria", lost), "one_rupture_criterion").verdict == reviewer.FLAGGED
+    none = criteria.assign(status="not_estimable")
+    assert found(with_table(study, "ruptures", "criteria", none), "one_rupture_criterion").verdict == reviewer.NOT_APPLICABLE
+
+
+def test_a_path_between_what_was_measured_at_once_is_flagged_also_without_chains():
+    study = with_options(report_study.study(), ("questions.path_models.mediation.enabled", False))
+    assert path_models_comparison.concurrent(study)
+    one = found(study, "concurrent_mediation")
+    assert one.verdict == reviewer.FLAGGED and "measured at once" in one.sentence
+    assert found(ordered(study), "concurrent_mediation").verdict == reviewer.IN_ORDER
 
 
 @pytest.mark.parametrize(

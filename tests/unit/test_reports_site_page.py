@@ -72,6 +72,17 @@ def test_the_pooled_result_is_withheld_where_it_would_tell_of_few_clients_elsewh
     assert found["This site"] not in ("withheld", numbers.UNKNOWN)
 
 
+@pytest.mark.parametrize(
+    ("share", "sites", "withheld"), [(0.10, 2, True), (0.35, 2, False), (0.95, 2, True), (0.10, 3, False), (0.0, 2, False)]
+)
+def test_a_share_of_two_sites_is_withheld_where_it_would_tell_of_few_clients_of_the_other(share, sites, withheld):
+    study = report_study.study()
+    own = {"site": "elm", "estimate_type": "share", "estimate": 0.3, "n_clients": 50, "n_sites": 1, "status": "estimated"}
+    both = {**own, "site": POOLED, "estimate": (50 * 0.3 + 40 * share) / 90, "n_clients": 90, "n_sites": sites}
+    rows = list(site_page.common.tuples(pd.DataFrame([own, both])))
+    assert site_page._tells_of_few(study, *rows) is withheld
+
+
 def test_no_row_of_another_site_stands_on_a_page_of_a_site():
     study = report_study.study()
     rendered = report_study.rendered()

@@ -6,13 +6,14 @@ import copy
 import dataclasses
 import html
 import math
+import re
 
 import pandas as pd
 import pytest
 import report_study
 from alliance.questions.contract import POOLED
 from alliance.questions.headlines import Headline, headline_numbers
-from alliance.reports import bibliography, checklist_page, citation, guide, numbers, study_page, summary
+from alliance.reports import bibliography, checklist_page, citation, guide, methods_text, numbers, study_page, summary
 from alliance.reports.chapters import common
 from alliance.reports.guide import Answer, GuideError
 from support import PROJECT
@@ -115,7 +116,12 @@ def test_the_summary_tells_how_sure_and_what_was_left_out(study):
     rows = headline_numbers(study.guide.headlines, study.tables, study.options)
     known = rows[rows["status"].isin(("estimated", "flagged"))]
     assert f"Of {len(rows)} headline numbers of the study, {len(known)} could be computed." in part
-    assert f"{int(known['status'].eq('flagged').sum())} are flagged to be read with care" in part
+    directed = known[~known["estimate_type"].isin(summary.WITHOUT_DIRECTION) & known["ci_low"].notna()]
+    none = directed["estimate_type"].isin(common.RATIO_TYPES).astype(float)
+    held = int(((directed["ci_low"] <= none) & (directed["ci_high"] >= none)).sum())
+    assert f"{len(directed)} of these can lie on either side of “no effect”; the intervals of {held} hold it" in part
+    careful = [one.label for one, status in zip(study.guide.headlines, rows["status"], strict=True) if status == "flagged"]
+    assert careful and f"To be read with care, as flagged: {'; '.join(careful)}." in part
     assert "exploratory" in part and "none shows by itself that the alliance causes anything" in part
     for heading in ("priorities", "how-sure", "left-out", "main-results"):
         assert f'<h3 id="{heading}">' in part
@@ -126,6 +132,51 @@ def test_the_summary_tells_how_sure_and_what_was_left_out(study):
     off = copy.deepcopy(study.options)
     off["questions"]["dropout"]["enabled"] = False
     assert "Not asked in this run: dropout." in summary.left_out(dataclasses.replace(study, options=off))
+
+
+def test_a_reliability_or_a_share_is_never_counted_as_open_in_its_direction(study):
+    fixed = [
+        one for one in study.guide.headlines if one.key.startswith(("reliability", "agreement", "overlap", "variance", "clients_with"))
+    ]
+    only = dataclasses.replace(study, guide=dataclasses.replace(study.guide, headlines=tuple(fixed)))
+    told = summary.how_sure(only, [])[0]
+    assert "0 of these can lie on either side of “no effect”" in told
+
+
+def test_the_first_result_stands_beside_the_review_in_the_forms_that_may_be_compared(study):
+    page = html.unescape(report_study.rendered()["index.html"])
+    results = page.split('<h3 id="main-results">')[1].split("</ul>")[0]
+    assert "Comparable with the review’s average are only these forms" in results and "against .26 in the review" in results
+
+
+def test_answers_claim_no_cause(study):
+    causal = re.compile(r"\b(makes?|causes?|leads? to|because|improves?|brings? about|due to)\b")
+    for priority in study.guide.priorities:
+        for answer in priority.answers:
+            for said in (answer.says, answer.above, answer.below, answer.open):
+                assert not causal.search(said.replace("would make it", "")), said
+
+
+def test_what_is_assumed_of_path_models_stands_by_itself(study):
+    told = summary.missing_data(study)
+    assert any(sentence.startswith("Path models also use") for sentence in told) or not study.tables.get("path_models")
+    assert not any("the same assumption" in sentence for sentence in (*told, *summary.MODELS_ASSUMED.values()))
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_models_of_all_rows_are_told_where_there_are_any(study, at_once):
+    def changed(table):
+        return table.assign(method=table["method"].str.replace("one_stage", "two_stage_reml")) if not at_once else table
+
+    tables = {question: {name: changed(table) for name, table in made.items()} for question, made in study.tables.items()}
+    told = " ".join(sentence.text for sentence in methods_text.general(dataclasses.replace(study, tables=tables)))
+    assert "only aggregated results" not in told
+    assert ("models of the rows of all sites that share them stand beside" in told) is at_once
+
+
+def test_the_folder_of_tables_is_where_the_page_says(study):
+    page = report_study.rendered()["index.html"]
+    assert "<code>../tables</code>" in page
 
 
 def test_what_no_data_can_test_is_listed_with_its_lines_and_needs(study):
@@ -187,6 +238,36 @@ def test_what_only_the_authors_can_say_is_open_until_they_say_it(study):
     assert study_page.statements(real) == [("Ethics", "Approved by a board.")]
     statements = {item.statement for item in study.guide.items if item.statement}
     assert statements == set(study_page.STATEMENTS) == set(options["report"]["statements"])
+
+
+def test_the_design_and_the_main_result_stand_where_the_checklist_says(study):
+    told = [sentence.text for sentence in methods_text.general(study)]
+    assert any(text.startswith("Nobody was assigned to a good or a poor alliance") for text in told)
+    assert any("all others are secondary" in text for text in told)
+    statuses = [{**status, "site_facts": {"design": "naturalistic"} if place else {}} for place, status in enumerate(study.statuses)]
+    told = " ".join(sentence.text for sentence in methods_text.general(dataclasses.replace(study, statuses=statuses)))
+    assert f"naturalistic ({study.n_included - 1} sites)" in told and "1 site did not state a design" in told
+
+
+def test_limits_of_a_chapter_have_an_address(study):
+    limits = {one.item.key: one for one in checklist_page.resolve(study, addresses())}["limits"]
+    assert ("index.html#alliance-outcome-limits", "What this can’t say") in limits.places
+
+
+def test_who_took_part_and_where_data_can_be_had_are_asked_of_the_authors(study):
+    options = copy.deepcopy(study.options)
+    options["study"]["simulated"] = False
+    resolved = {one.item.key: one for one in checklist_page.resolve(dataclasses.replace(study, options=options), addresses())}
+    for key in ("demographics", "availability"):
+        assert resolved[key].verdict == checklist_page.OPEN
+
+
+def test_setting_and_design_of_sites_stand_in_their_table(study):
+    facts = {"country": "NO", "setting": "outpatient", "design": "naturalistic"}
+    statuses = [{**status, "site_facts": facts} for status in study.statuses]
+    table = study_page.sites_table(dataclasses.replace(study, statuses=statuses))
+    assert [column.label for column in table.columns][3:6] == ["Country", "Setting", "Design"]
+    assert [cell.text for cell in table.rows[0][3:6]] == list(facts.values())
 
 
 @pytest.mark.parametrize(

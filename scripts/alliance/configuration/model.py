@@ -875,6 +875,7 @@ class Questions(StrictModel):
 
 class Statements(StrictModel):
     eligibility: str | None = None
+    participants: str | None = None
     recruitment: str | None = None
     sample_size: str | None = None
     rater_training: str | None = None
@@ -883,6 +884,7 @@ class Statements(StrictModel):
     interpretation: str | None = None
     funding: str | None = None
     interests: str | None = None
+    availability: str | None = None
 
 
 class Report(StrictModel):

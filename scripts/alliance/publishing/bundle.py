@@ -222,7 +222,9 @@ def _pages(
             if address == "index.html":
                 drawn[name] = content
 
-        for address, text in pages.render_all(replace(data, workbook=WORKBOOK, scripts=""), source.templates, keep).items():
+        for address, text in pages.render_all(
+            replace(data, workbook=WORKBOOK, scripts="", csv_folder="../../tables"), source.templates, keep
+        ).items():
             files[f"{name}/report/{address}"] = text.encode("utf-8")
         files[f"{name}/report/{WORKBOOK}"] = workbook.build(data.tables, workbook.facts(data.options, name, data.provenance))
         files[f"{name}/provenance.json"] = _json_bytes(data.provenance)

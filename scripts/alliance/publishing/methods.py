@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from alliance.questions.sentences import Sentence
+from alliance.questions.sentences import Sentence, told_once
 from alliance.reports import methods_text
 from alliance.reports.bibliography import entry, sources
 from alliance.reports.elements import Chapter
@@ -22,7 +22,7 @@ def told_methods(data: ReportData, chapters: Sequence[Chapter]) -> list[tuple[st
             sentence for question in chapter.sources if data.tables.get(question) for sentence in methods_text.of_question(data, question)
         ]
         if told:
-            made.append((chapter.title, list(dict.fromkeys(told))))
+            made.append((chapter.title, told_once(told)))
     return made
 
 

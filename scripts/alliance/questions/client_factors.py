@@ -129,7 +129,7 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         Sentence(
             f"{sites['factor'].nunique()} client factors at intake were correlated with the alliance in window {window} at "
             f"{sites['site'].nunique()} sites, each in its category"
-            + (f"; the sign of {', '.join(turned)} was turned, as higher means worse." if turned else "."),
+            + (f"; signs were turned where higher means worse ({', '.join(turned)})." if turned else "."),
             ("horvath_luborsky_1993",),
         )
     ]

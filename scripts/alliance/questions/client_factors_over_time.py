@@ -247,8 +247,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
             "Whether factors act throughout was looked at in three ways: growth models of the alliance over sessions, with lines of "
             "clients and intercepts of therapists, in which a factor may change start and slope (generalised least squares with the "
             "variances of the model without the factor; each therapist left out in turn); correlations in parts of treatment on the same "
-            f"clients; and windows {question['first']} against {question['second']}{ratings}. A claim of no difference was tested against "
-            f"±{question['equivalence_bound']:g} by two one-sided tests.",
+            f"clients; and window {question['first']} against window {question['second']}{ratings}. A claim of no difference was tested "
+            f"against ±{question['equivalence_bound']:g} by two one-sided tests.",
             ("bell_mccaffrey_2002", "steiger_1980", "schuirmann_1987"),
         )
     ]

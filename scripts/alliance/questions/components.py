@@ -607,8 +607,8 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         told.append(
             Sentence(
                 f"What {scales} bring to the outcome beyond the intake level was told by general dominance (the mean increase of R² over "
-                "all sets of the other components), with bootstrap intervals over therapists; over sites, as what the pooled correlations "
-                "imply, with intervals by the delta method.",
+                f"all sets of the other components), with bootstrap intervals over therapists ({options['resampling']['draws']:,} draws); "
+                "over sites, as what the pooled correlations imply, with intervals by the delta method.",
                 ("budescu_1993", "azen_budescu_2003"),
             )
         )

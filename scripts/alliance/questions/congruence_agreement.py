@@ -251,7 +251,8 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
             ("shrout_fleiss_1979", "lin_1989", "bland_altman_2007"),
         ),
         Sentence(
-            f"Of a client {first} and {second} count as agreeing where their mean ratings differ by no more than {section['band']:g} SD.",
+            f"{first.capitalize()} and {second} count as agreeing where their mean ratings of a client’s sessions differ by no more than "
+            f"{section['band']:g} SD.",
             ("shanock_2010",),
         ),
     ]

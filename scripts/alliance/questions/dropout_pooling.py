@@ -257,6 +257,14 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
                 ("prentice_gloeckler_1978", "singer_willett_1993"),
             )
         )
+    carry = question["carry"]
+    if carry and known["term"].eq(spans.CHANGE).any():
+        sentences.append(
+            Sentence(
+                "For the change of the alliance since the first session, the last rating stands in for up to "
+                f"{carry} session{'s' if carry > 1 else ''} without one; no outcome is carried forward."
+            )
+        )
     if known["method"].isin(("hazard_frailty", "hazard_one_stage")).any():
         sentences.append(
             Sentence(

@@ -478,5 +478,5 @@ def methods(options: Mapping[str, Any], table: pd.DataFrame) -> list[Sentence]:
         sentences.append(Sentence(text, ("bell_mccaffrey_2002",)))
     if (with_numbers["site"].eq(POOLED) & with_numbers["estimate_type"].isin(_ON_COMPLEMENT)).any():
         pooled = pooling_sentence(options["pooling"], "Reliabilities were pooled as ln(1 - reliability)")
-        sentences.append(Sentence(pooled.text, ("bonett_2010", *pooled.citations)))
+        sentences.append(replace(pooled, citations=("bonett_2010", *pooled.citations)))
     return sentences

@@ -636,6 +636,13 @@ def _criterion_row(effect: Mapping[str, Any], name: str, met: bool | None, reaso
     }
 
 
+HEADLINE_METHODS = {
+    "likelihood": "The headline also counts clients who lack the alliance or the outcome (full information maximum likelihood).",
+    "mixed_model": "In the headline, clients of one therapist share a random intercept in a linear mixed model at each site.",
+    "multiple_imputation": "The headline rests on imputed values where clients lack some.",
+}
+
+
 def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Sentence]:
     """Return what was done in this run, with citation keys."""
     sites = tables["site_effects"]
@@ -644,6 +651,7 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         return [Sentence("Alliance and outcome could not be related: no site has both for enough clients.")]
     alliance, outcome, pooling = options["alliance"], options["outcome"], options["pooling"]
     question = options["questions"]["alliance_outcome"]
+    held = question["headline"]["covariates"]
     sentences = [
         Sentence(
             f"The {alliance['rater']}-rated alliance in window {alliance['window']} was related to the {outcome['rater']}-rated outcome at "
@@ -652,6 +660,8 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
             "the outcome were left out.",
             ("horvath_symonds_1991",),
         ),
+        *([Sentence(f"Also held constant in the headline: {', '.join(held)}.")] if held else []),
+        *[Sentence(text) for method, text in HEADLINE_METHODS.items() if main["method"].str.startswith(method).any()],
         *cluster_sentences(sites["method"]),
         pooling_sentence(pooling),
     ]

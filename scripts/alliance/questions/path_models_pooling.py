@@ -640,7 +640,8 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         sentences.append(
             Sentence(
                 "Indirect and total effects of a site have percentile intervals, expanded for the number of therapists, from a bootstrap "
-                "of therapists (of clients where therapists are unknown or fewer than ten); intervals by delta method, Monte Carlo and "
+                f"({options['resampling']['draws']:,} draws) of therapists (of clients where therapists are unknown or "
+                "fewer than ten); intervals by delta method, Monte Carlo and "
                 "bias-corrected and accelerated bootstrap stand beside.",
                 ("field_welsh_2007", "hesterberg_2015", "mackinnon_2004", "efron_1987"),
             )

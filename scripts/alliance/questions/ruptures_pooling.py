@@ -103,6 +103,9 @@ def _with_events(pooled: pd.DataFrame, numbered: pd.DataFrame, keys: Sequence[st
     return pooled.assign(n_events=counted.reindex(pd.MultiIndex.from_frame(pooled[list(keys)])).to_numpy())
 
 
+AT_THE_END = {"unrepaired": "count as unrepaired", "left_out": "were left out"}
+
+
 def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Sentence]:
     """Return what was done in this run, with citation keys."""
     question, criteria = options["questions"]["ruptures"], tables["criteria"]
@@ -126,7 +129,8 @@ def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> l
         ),
         Sentence(
             f"A rupture of ratings counts as repaired when {100 * repair['share']:g} % of the fall was made up for within "
-            f"{repair['within']} sessions of the lowest rating; both numbers are conventions."
+            f"{repair['within']} session{'s' if repair['within'] > 1 else ''} of the lowest rating; both numbers are conventions. "
+            f"Ruptures whose time for repair had not passed at the last rating {AT_THE_END[question['at_the_end']]}."
         ),
         Sentence(
             f"What noise alone gives was found from {question['surrogates']} series a client with the client's own mean and SD: the "

@@ -70,6 +70,8 @@ class ReportData:
         Address of the workbook with all tables, as seen from the study page; empty: there is none.
     scripts : str
         Address of the folder of scripts for R; empty: there is none.
+    csv_folder : str
+        Address of the folder of the tables as CSV, as seen from the study page.
     """
 
     scenario: str
@@ -89,6 +91,7 @@ class ReportData:
     guide: Guide = field(default_factory=Guide)
     workbook: str = ""
     scripts: str = "../lavaan"
+    csv_folder: str = "../tables"
 
     @property
     def decimals(self) -> int:

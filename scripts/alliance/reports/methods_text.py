@@ -16,6 +16,7 @@ from alliance.reports.elements import listed
 from alliance.reports.inputs import ReportData, question_module
 
 END = re.compile(r"([.?!])$")
+NAME = re.compile(r"(?<=[a-z0-9])_(?=[a-z0-9])")
 
 
 def of_question(data: ReportData, question: str) -> list[Sentence]:
@@ -35,20 +36,27 @@ def _simulated(data: ReportData, question: str) -> list[Sentence]:
 def general(data: ReportData) -> list[Sentence]:
     """Return what was done before and around all questions: data, scoring, pooling, software."""
     scoring, pooling = data.options["scoring"], data.options["pooling"]
+    at_once = "; models of the rows of all sites that share them stand beside, each named as such" if _rows_at_once(data) else ""
     used = sorted({key for status in data.included for key in status.get("instruments", {})})
     sentences = [
         Sentence(
             f"{plural(data.n_included, 'site')} of {numbers.count(data.n_sites)} contributed to the results; each was analysed by "
-            "itself and only aggregated results were combined.",
+            f"itself and its aggregated results were combined{at_once}.",
         ),
         Sentence("Client and therapist identifiers were replaced by keyed hashes before scoring."),
         MISSING_RULES[scoring["missing_rule"]](scoring),
     ]
+    sentences.append(Sentence(_design(data)))
+    if data.tables.get("alliance_outcome"):
+        text = "The main result is the one that the configuration names (alliance and outcome); all others are secondary."
+        sentences.append(Sentence(text))
     if used:
         citations = tuple(key for name in used if name in data.instruments for key in data.instruments[name].reference)
         sentences.insert(1, Sentence(f"The sites used {listed([instrument_name(key) for key in used])}.", citations))
     if scoring["derive_short_forms"]:
         sentences.append(Sentence("Short forms were also scored from long forms where the item map is certain."))
+    if scoring["exclude_improvement_items"]:
+        sentences.append(Sentence("Items that describe improvement (HAq-I) were left out of scores."))
     sentences.append(
         Sentence(
             f"A site’s estimate needs at least {plural(pooling['min_clients'], 'client')}, a pooled estimate at least "
@@ -65,6 +73,24 @@ def general(data: ReportData) -> list[Sentence]:
         )
     )
     return sentences
+
+
+def _design(data: ReportData) -> str:
+    """Return which designs the sites state; what nobody assigned holds for all of them."""
+    designs = [str(status.get("site_facts", {}).get("design") or "") for status in data.included]
+    stated = listed([f"{name} ({plural(designs.count(name), 'site')})" for name in sorted(set(designs) - {""})])
+    unknown = f"{plural(designs.count(''), 'site')} did not state a design" if "" in designs else ""
+    told = "; ".join(text for text in (f"designs as sites state them: {stated}" if stated else "", unknown) if text)
+    return f"Nobody was assigned to a good or a poor alliance{f'; {told}' if told else ''}."
+
+
+def _rows_at_once(data: ReportData) -> bool:
+    """Tell whether some number comes from the rows of several sites at once."""
+    return any(
+        table.loc[table["status"].isin(WITH_NUMBERS), "method"].str.contains("one_stage").any()
+        for tables in data.tables.values()
+        for table in tables.values()
+    )
 
 
 def _instrument_rule(scoring: dict[str, Any]) -> Sentence:
@@ -91,8 +117,8 @@ def printed(data: ReportData, sentences: Sequence[Sentence]) -> tuple[str, ...]:
 
 
 def _typeset(text: str) -> str:
-    """Print minus signs, apostrophes and percentages as everywhere else in the report."""
-    return numbers.typeset(text).replace(" - ", f" {numbers.MINUS} ").replace("'", "’")
+    """Print minus signs, apostrophes, percentages and names of the configuration as everywhere else in the report."""
+    return NAME.sub(" ", numbers.typeset(text).replace(" - ", f" {numbers.MINUS} ").replace("'", "’"))
 
 
 def _with_citation(text: str, citation: str) -> str:

@@ -37,6 +37,7 @@ def bounded(value: object, decimals: int = 2) -> str:
 
 
 _HYPHEN = re.compile(r"(?<![^\s([=<>±,;])-(?=\.?\d)")
+_APOSTROPHE = re.compile(r"(?<=[a-z])'(?=[a-z])|(?<=s)'(?= [a-z])")
 _PERCENT = re.compile(r"(?<=\d) (?=%)")
 _BOUNDED = re.compile(r"\b(at|[Bb]elow|above|correlate|correlation of|r =|p =|p <) (\N{MINUS SIGN}?)0(?=\.\d++(?! SD))")
 
@@ -44,12 +45,12 @@ _BOUNDED = re.compile(r"\b(at|[Bb]elow|above|correlate|correlation of|r =|p =|p 
 def typeset(text: str) -> str:
     """Return a sentence of a table or question as it is printed.
 
-    Minus signs before numbers are true ones, no blank stands before a percent sign, and levels of significance, reliabilities and
-    correlations have no leading zero.
+    Minus signs before numbers are true ones, apostrophes are curved, no blank stands before a percent sign, and levels of significance,
+    reliabilities and correlations have no leading zero.
     """
-    if not any(mark in text for mark in "-%."):
+    if not any(mark in text for mark in "-%.'"):
         return text
-    return _BOUNDED.sub(r"\1 \2", _PERCENT.sub("", _HYPHEN.sub(MINUS, text)))
+    return _APOSTROPHE.sub("’", _BOUNDED.sub(r"\1 \2", _PERCENT.sub("", _HYPHEN.sub(MINUS, text))))
 
 
 def p_value(value: object) -> str:

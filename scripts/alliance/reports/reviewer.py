@@ -10,7 +10,7 @@ import pandas as pd
 
 from alliance.questions.contract import POOLED, WITH_NUMBERS, WITHOUT_ERROR
 from alliance.reports import numbers
-from alliance.reports.chapters import common
+from alliance.reports.chapters import common, path_models_comparison, path_models_rows
 from alliance.reports.elements import listed
 from alliance.reports.guide import Fault
 from alliance.reports.inputs import ReportData
@@ -104,16 +104,21 @@ def _alliance_after_change(data: ReportData, fault: Fault) -> Found:
     )
 
 
+def _sites_of_independent_clients(data: ReportData) -> int:
+    """Return at how many sites the main result takes clients as independent."""
+    sites = _estimated(_table(data, "alliance_outcome", "site_effects"), headline="yes")
+    return int(sites.loc[sites["method"].isin(INDEPENDENT), "site"].nunique()) if len(sites) else 0
+
+
 def _no_therapist_level(data: ReportData, fault: Fault) -> Found:
     if not _asked(data, "alliance_outcome"):
         return _not_asked("alliance_outcome")
     way = data.options["questions"]["alliance_outcome"]["headline"]["therapists"]
     if way == "ignored":
         return _flagged("The configuration ignores therapists in the main result (headline.therapists: ignored).")
-    sites = _estimated(_table(data, "alliance_outcome", "site_effects"), headline="yes")
-    alone = sites.loc[sites["method"].isin(INDEPENDENT), "site"].unique() if len(sites) else []
-    if len(alone):
-        return _flagged(f"At {common.plural(len(alone), 'site')} therapists are too few or unknown, and clients count as independent.")
+    alone = _sites_of_independent_clients(data)
+    if alone:
+        return _flagged(f"At {common.plural(alone, 'site')} therapists are too few or unknown, and clients count as independent.")
     words = {"jackknife": "therapists are left out in turn", "random": "therapists have a random intercept"}
     return _in_order(f"Intervals of the main result respect therapists at every site ({words[way]}).")
 
@@ -180,6 +185,8 @@ def _nonsignificant(data: ReportData, fault: Fault) -> Found:
     if coding in ("zero", "dropped"):
         done = {"zero": "count as zero", "dropped": "are left out"}[coding]
         return _flagged(f"Site effects that are not significant {done} in the main result (coding: {coding}).")
+    if coding == "imputed":
+        return _in_order("Of site effects that are not significant only that much is used in the main result; none counts as zero.")
     return _in_order("Effects enter as estimated; that there is no difference is only said where two one-sided tests show it.")
 
 
@@ -205,7 +212,8 @@ def _post_treatment(data: ReportData, fault: Fault) -> Found:
         return _flagged(f"A moderator or covariate is a result of treatment: {listed(late)}.")
     if not used:
         return Found(NOT_APPLICABLE, "No moderators and no covariates are used.")
-    return _in_order(f"By their names, moderators and covariates are known before treatment: {listed(sorted(used))}.")
+    named = listed([name.replace("_", " ") for name in sorted(used)])
+    return _in_order(f"By their names, moderators and covariates are known before treatment: {named}.")
 
 
 def _ceiling(data: ReportData, fault: Fault) -> Found:
@@ -248,6 +256,9 @@ def _clustering(data: ReportData, fault: Fault) -> Found:
     ignored = data.options["questions"]["alliance_outcome"]["headline"]["therapists"] == "ignored"
     if ignored or main["method"].isin(WITHOUT_ERROR).any():
         return _flagged("Correlations are averaged as if all clients were independent.")
+    alone = _sites_of_independent_clients(data)
+    if alone:
+        return _flagged(f"Every site enters once, but the error of {common.plural(alone, 'site')} takes clients as independent.")
     together = pooled["method"].isin(("three_level_reml", "cluster_robust_cr2")).any()
     also = "; several outcomes of a site are pooled with their covariance" if together else ""
     return _in_order(f"Every site enters once with an error that respects therapists{also}.")
@@ -293,7 +304,11 @@ def _inseparable(data: ReportData, fault: Fault) -> Found:
 def _one_criterion(data: ReportData, fault: Fault) -> Found:
     if not _asked(data, "ruptures"):
         return _not_asked("ruptures")
-    count = len(data.options["questions"]["ruptures"]["criteria"])
+    found = _estimated(_table(data, "ruptures", "criteria"))
+    asked = data.options["questions"]["ruptures"]["criteria"]
+    count = len(set(found["criterion"]) & set(asked)) if len(found) else 0
+    if count == 0:
+        return Found(NOT_APPLICABLE, "No site could be judged by any criterion.")
     if count < 2:
         return _flagged("Ruptures are told by one criterion alone.")
     return _in_order(f"{numbers.count(count)} criteria for ruptures stand side by side.")
@@ -305,14 +320,18 @@ def _concurrent(data: ReportData, fault: Fault) -> Found:
     section = data.options["questions"]["path_models"]["mediation"]
     chains = section["chains"] if section["enabled"] else {}
     at_once = [str(chain.get("label") or name) for name, chain in chains.items() if 0 in _lags(chain)]
+    told = []
     if at_once:
         named = listed([f"“{label}”" for label in at_once])
-        return _flagged(
-            f"A step is measured in the same session in {named}; its rows are flagged as concurrent and are not read as causal."
-        )
+        told.append(f"A step is measured in the same session in {named}; its rows are flagged as concurrent and are not read as causal.")
+    models = [f"“{path_models_rows.label(data, model)}”" for model in path_models_comparison.concurrent(data)]
+    if models:
+        told.append(f"Paths between what was measured at once stand in {listed(models)}; the chapter names them.")
+    if told:
+        return _flagged(" ".join(told))
     if not chains:
-        return Found(NOT_APPLICABLE, "No chain over sessions is asked for.")
-    return _in_order("In every chain each measure comes at least one session after the one before.")
+        return _in_order("No model has a path between what was measured at once; no chain over sessions is asked for.")
+    return _in_order("In every chain each measure comes at least one session after the one before, and no model has a path within one.")
 
 
 def _lags(chain: Mapping[str, Any]) -> list[int]:

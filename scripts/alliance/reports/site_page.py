@@ -198,7 +198,14 @@ def _tells_of_few(data: ReportData, own: Any, pooled: Any) -> bool:
     """Tell whether a pooled row, with the site's own row taken away, would tell of few clients of other sites."""
     if not (numbers.known(pooled.n_clients) and numbers.known(own.n_clients) and common.has_number(own)):
         return False
-    return 0 < pooled.n_clients - own.n_clients < data.options["pooling"]["min_clients"]
+    fewest, others = data.options["pooling"]["min_clients"], pooled.n_clients - own.n_clients
+    if 0 < others < fewest:
+        return True
+    # Of two sites, each can tell the share of the other, and so how few clients it is of.
+    if own.estimate_type != "share" or not (common.has_number(pooled) and numbers.known(pooled.n_sites)) or pooled.n_sites > 2:
+        return False
+    inside = round(pooled.n_clients * pooled.estimate - own.n_clients * own.estimate)
+    return 0 < inside < fewest or 0 < others - inside < fewest
 
 
 def _range_of_others(data: ReportData, rows: Sequence[Any], site: str) -> str:

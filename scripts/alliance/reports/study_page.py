@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.issues import Severity, why_left_out
-from alliance.questions.sentences import Sentence
+from alliance.questions.sentences import Sentence, told_once
 from alliance.reports import chapters, citation, figures, methods_text, numbers, registration, reviewer, summary
 from alliance.reports.bibliography import listing
 from alliance.reports.chapters import common
@@ -48,6 +48,7 @@ def content(data: ReportData) -> dict[str, Any]:
         "diagnostics": summary.diagnostics(data),
         "statements": statements(data),
         "workbook": data.workbook,
+        "csv_folder": data.csv_folder,
         "citation": (citation.apa(data), citation.bibtex(data)),
         "checklist": bool(data.guide.items or data.guide.faults),
         "sites": sites_table(data),
@@ -67,6 +68,7 @@ def content(data: ReportData) -> dict[str, Any]:
 
 STATEMENTS = {
     "eligibility": "Who could take part",
+    "participants": "Who took part",
     "recruitment": "Recruitment",
     "sample_size": "Sample size",
     "rater_training": "Training of raters",
@@ -75,6 +77,7 @@ STATEMENTS = {
     "interpretation": "What the results mean",
     "funding": "Funding",
     "interests": "Conflicts of interest",
+    "availability": "Where data, code and materials can be had",
 }
 
 
@@ -85,8 +88,8 @@ def statements(data: ReportData) -> list[tuple[str, str]]:
 
 
 def _sentences(told: Mapping[str, Sequence[Sentence]], chapter: Chapter) -> list[Sentence]:
-    """Return the methods of all questions that a chapter draws on, each sentence once."""
-    return list(dict.fromkeys(sentence for question in chapter.sources for sentence in told.get(question, ())))
+    """Return the methods of all questions that a chapter draws on, each procedure once."""
+    return told_once(sentence for question in chapter.sources for sentence in told.get(question, ()))
 
 
 def sections(content: dict[str, Any]) -> list[Section]:
@@ -163,7 +166,7 @@ def sites_table(data: ReportData) -> Table:
                 Cell(data.labels[status["site"]], link=f"sites/{status['site']}.html"),
                 Cell(STATUS_WORDS.get(status["status"], status["status"])),
                 Cell({"rows": "rows", "summary": "summary only"}.get(status.get("data", ""), str(status.get("data", "")))),
-                text_cell(facts.get("country")),
+                *(text_cell(facts.get(name)) for name in ("country", "setting", "design")),
                 *(common.count_cell(counts.get(name)) for name in COUNTED),
                 text_cell(sent),
             )
@@ -175,7 +178,7 @@ def sites_table(data: ReportData) -> Table:
             Column("Site"),
             Column("Status"),
             Column("Sends"),
-            Column("Country", optional=True),
+            *(Column(name, optional=True) for name in ("Country", "Setting", "Design")),
             *(Column(name.capitalize(), True) for name in COUNTED),
             Column("Instruments", wide=True),
         ),

@@ -12,6 +12,7 @@ from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.headlines import Headline, headline_numbers
 from alliance.reports import numbers
 from alliance.reports.chapters import common
+from alliance.reports.chapters.alliance_outcome import not_in_headline
 from alliance.reports.elements import Chapter, listed
 from alliance.reports.guide import Answer
 from alliance.reports.inputs import ReportData
@@ -89,13 +90,16 @@ def how_sure(data: ReportData, flagged: Sequence[tuple[str, str]]) -> list[str]:
     known = [row for row in rows if common.has_number(row)]
     sentences = []
     if rows:
-        unsure = [row for row in known if numbers.known(row.ci_low) and direction(row) == "open"]
-        careful = [row for row in known if row.status == "flagged"]
+        directed = [row for row in known if numbers.known(row.ci_low) and row.estimate_type not in WITHOUT_DIRECTION]
+        unsure = [row for row in directed if direction(row) == "open"]
+        careful = [headline.label for headline, row in zip(data.guide.headlines, rows) if row.status == "flagged"]
         sentences.append(
-            f"Of {common.plural(len(rows), 'headline number')} of the study, {numbers.count(len(known))} could be computed. The interval "
-            f"of {numbers.count(len(unsure))} of them holds “no effect”, so that their direction stays open, and "
-            f"{numbers.count(len(careful))} are flagged to be read with care."
+            f"Of {common.plural(len(rows), 'headline number')} of the study, {numbers.count(len(known))} could be computed. "
+            f"{numbers.count(len(directed))} of these can lie on either side of “no effect”; the intervals of {numbers.count(len(unsure))} "
+            "hold it, so that their direction stays open."
         )
+        if careful:
+            sentences.append(f"To be read with care, as flagged: {'; '.join(careful)}.")
     pooled = [int(row.n_sites) for row in known if numbers.known(row.n_sites)]
     if pooled:
         spread = str(min(pooled)) if min(pooled) == max(pooled) else f"{min(pooled)} to {max(pooled)}"
@@ -112,6 +116,8 @@ def how_sure(data: ReportData, flagged: Sequence[tuple[str, str]]) -> list[str]:
     return sentences
 
 
+WITHOUT_DIRECTION = common.RELIABILITY_TYPES | {"share", "variance_share", "r_squared_mean", "akaike_weight", "session_number"}
+"""Types of headline numbers that lie on one side of zero by what they are; zero is no “no effect” of theirs."""
 FEW_SITES = 10
 """Below as many sites the variance between them is poorly known (Cochrane’s rule of thumb for comparing studies)."""
 
@@ -121,11 +127,8 @@ def left_out(data: ReportData) -> list[str]:
     sentences = []
     missing = _share_missing(data)
     if numbers.known(missing):
-        sentences.append(
-            f"{numbers.percent(missing)} of the clients of the pooled sites lack a value that the main result needs and are not in it."
-            if data.options["questions"]["alliance_outcome"]["headline"]["missing"] == "complete"
-            else f"{numbers.percent(missing)} of the clients of the pooled sites lack some value that the main result rests on."
-        )
+        way = data.options["questions"]["alliance_outcome"]["headline"]["missing"]
+        sentences.append(f"{not_in_headline(missing, way).replace('these', 'the pooled').replace('headline', 'main result')}.")
     off = [common.words(name).lower() for name, chosen in data.options["questions"].items() if not chosen.get("enabled")]
     if off:
         sentences.append(f"Not asked in this run: {listed(off)}.")
@@ -155,8 +158,8 @@ MISSING_ASSUMED = {
     "imputed": "The main result rests on multiple imputation: it is right where values are missing by what was measured.",
 }
 MODELS_ASSUMED = {
-    "likelihood": "Path models also use clients who lack some of their variables (full information maximum likelihood), under the same "
-    "assumption: that values are missing by what was measured.",
+    "likelihood": "Path models also use clients who lack some of their variables (full information maximum likelihood): they are right "
+    "where values are missing by what was measured.",
     "listwise": "Path models use clients with all of their variables: they are right where values are missing by chance.",
 }
 
@@ -167,8 +170,9 @@ def missing_data(data: ReportData) -> list[str]:
     missing = _share_missing(data)
     asked = data.options["questions"]
     if numbers.known(missing):
-        sentences.append(f"{numbers.percent(missing)} of the clients of the pooled sites lack a value that the main result rests on.")
-        sentences.append(MISSING_ASSUMED[asked["alliance_outcome"]["headline"]["missing"]])
+        way = asked["alliance_outcome"]["headline"]["missing"]
+        sentences.append(f"{not_in_headline(missing, way)}.")
+        sentences.append(MISSING_ASSUMED[way])
         if len(data.tables["alliance_outcome"].get("missing", ())):
             sentences.append(
                 "Whether other assumptions change it is told under Alliance and outcome, with the outcomes of clients without one shifted."

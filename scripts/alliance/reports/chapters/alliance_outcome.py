@@ -61,7 +61,7 @@ def build(data: ReportData) -> Chapter:
         title="Alliance and outcome",
         question="How strongly does the alliance go with the outcome, for whom, when, and in whose eyes?",
         sources=(QUESTION,),
-        headlines=(headline(data, main),) if main is not None else (),
+        headlines=tuple(text for text in (headline(data, main), beside_the_review(data, rows)) if text) if main is not None else (),
         findings=findings(data, tables, rows, main),
         blocks=(
             *headline_forest(data, rows),
@@ -189,14 +189,21 @@ def imputed_rows(table: pd.DataFrame) -> pd.DataFrame:
     return chosen.loc[chosen["delta"].abs().sort_values(kind="stable").index]
 
 
+def not_in_headline(share: float, missing: str) -> str:
+    """Return how many clients lack what the headline needs, by the way in which missing values are handled, without a full stop."""
+    lacking = {
+        "complete": "lack the alliance, the intake level or the outcome and are not in the headline",
+        "likelihood": "lack both the alliance and the outcome and are not in the headline, which counts those who lack one of them",
+        "imputed": "lack some value of the headline, which is imputed for them",
+    }[missing]
+    return f"{numbers.percent(share)} of the clients of these sites {lacking}"
+
+
 def missing_sentence(data: ReportData, table: pd.DataFrame, main: Any) -> str:
     """Return how many clients are not in the headline, and what imputing their values gives."""
     if not numbers.known(main.share_missing):
         return ""
-    text = (
-        f"{numbers.percent(main.share_missing)} of the clients of these sites lack the alliance, the intake level or the outcome and "
-        "are not in the headline."
-    )
+    text = f"{not_in_headline(main.share_missing, data.options['questions'][QUESTION]['headline']['missing'])}."
     imputed = imputed_rows(table)
     zero = first(imputed[imputed["delta"] == 0])
     if zero is not None:

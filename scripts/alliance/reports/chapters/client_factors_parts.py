@@ -399,7 +399,8 @@ def instrument_blocks(data: ReportData, table: pd.DataFrame) -> list[Fold]:
         ),
         rows=rows,
         note=f"Correlations with {data.level} intervals. Preferred: the first instrument of the configuration that a site has; another: "
-        "the next. Every two instruments stand in the tables of the results. Differences hold those of the instruments’ reliability.",
+        "the next. Every two instruments stand in the tables of the results. Differences hold those of the instruments’ reliability. "
+        "Each column is pooled by itself, so that a difference need not be that of the columns beside it.",
     )
     return [Fold("factors-instruments-fold", "With another instrument of the alliance", (shown,))]
 
@@ -463,7 +464,8 @@ def more_blocks(data: ReportData, factors: pd.DataFrame) -> list[Fold]:
             ),
             rows=rows,
             note=f"In SD of the site, with {data.level} intervals. Within: a therapist’s own clients compared; between: the means of "
-            "therapists’ clients; needs ten therapists at a site, so that it and the difference rest on fewer sites than the slope within.",
+            "therapists’ clients; needs ten therapists at a site, so that it and the difference rest on fewer sites than the slope within. "
+            "Each column is pooled by itself.",
         )
         blocks.append(Fold("factors-therapists-fold", "Within and between therapists", (shown,)))
     return blocks

@@ -10,7 +10,7 @@ from alliance.questions import course_growth as growth
 from alliance.questions import course_series as series
 from alliance.reports import figures_course, numbers
 from alliance.reports.chapters import common, published
-from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Table, number_cell
+from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Table, listed, number_cell
 from alliance.reports.inputs import ReportData
 
 QUESTION = "course"
@@ -23,7 +23,7 @@ LIMITS = (
     "The highest of five sessions is somewhere for every client, also where nothing but chance moves the alliance; so peaks are compared "
     "with sessions that could be exchanged.",
     "With ten to twenty sessions a client, only strong cycles can be found; that few are found does not show that there are none.",
-    "A session's rating holds measurement error, which adds to variability and lowers the autocorrelation.",
+    "A session’s rating holds measurement error, which adds to variability and lowers the autocorrelation.",
 )
 
 
@@ -222,8 +222,11 @@ def lasting_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
     if lasting is not None and common.has_number(lasting):
         parts.append(f"deviations from the client’s line carry over to the next session by {common.value(data, lasting)}")
     if reliable:
-        told = " and ".join(
-            f"of {row.sessions} session{'s' if row.sessions != '1' else ''} {common.estimate_text(row, data.decimals)}" for row in reliable
+        told = listed(
+            [
+                f"of {row.sessions} session{'s' if row.sessions != '1' else ''} {common.estimate_text(row, data.decimals)}"
+                for row in reliable
+            ]
         )
         parts.append(f"as a measure of the client’s usual alliance, the reliability of the mean is {told}")
     text = "; ".join(parts)
@@ -344,7 +347,7 @@ def peak_table(data: ReportData, table: pd.DataFrame) -> Table:
     rows = [row for row in shown(data, table) if row.statistic != series.DEPARTURE]
     return Table(
         id="course-peaks",
-        caption="Where clients' alliance is highest",
+        caption="Where clients’ alliance is highest",
         columns=(
             Column("What", wide=True),
             Column("Estimate", True),

@@ -607,8 +607,7 @@ def calibration_blocks(data: ReportData, calibration: pd.DataFrame) -> list[Fold
                 "come from models fitted without the client’s therapist. On the dashed line they agree.",
             )
         )
-    sentence = calibration_sentence(data, calibration)
-    return [Fold("dropout-foretold", "How well can dropout be foretold?", tuple(blocks), (sentence,) if sentence else ())]
+    return [Fold("dropout-foretold", "How well can dropout be foretold?", tuple(blocks))]
 
 
 def benchmark_name(data: ReportData, table: pd.DataFrame, row: Any) -> str:

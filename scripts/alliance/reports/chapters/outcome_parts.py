@@ -151,12 +151,13 @@ def matrix_figure(data: ReportData, tables: dict[str, pd.DataFrame], instrument:
     columns = (Column("Alliance rated by"), Column("Outcome rated by"), Column("Same rater"), *common.estimate_columns(data, "r"))
     return Figure(
         id="rater-matrix",
-        title="Alliance and outcome by rater, pooled over sites",
-        alt=f"Matrix of pooled correlations: {told}.",
+        title=f"Alliance and outcome ({common.measure(instrument, scale)}) by rater, pooled over sites",
+        alt=f"Matrix of pooled correlations with {common.measure(instrument, scale)}: {told}.",
         svg=figures_outcome.rater_matrix(down, across, squares, **arguments),
         narrow=figures_outcome.rater_matrix(down, across, squares, **arguments, narrow=True),
-        note=f"Correlation with its {data.level} interval; every square uses all clients who have its two ratings.",
-        data=Table("rater-matrix-data", "Alliance and outcome by rater", columns, rows),
+        note=f"Correlation with its {data.level} interval; every square uses all clients who have its two ratings. "
+        "The outcome is the one that most raters rated; the headline may rest on another.",
+        data=Table("rater-matrix-data", f"Alliance and outcome ({common.measure(instrument, scale)}) by rater", columns, rows),
     )
 
 

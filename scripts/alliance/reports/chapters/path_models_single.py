@@ -79,6 +79,7 @@ FIT_NOTE = (
 MOST_DRAWN = 10
 # Conventional cut-offs (Hu & Bentler, 1999).
 GOOD = {"cfi": 0.95, "rmsea": 0.06, "srmr": 0.08}
+POOR = {"cfi": 0.90, "rmsea": 0.10, "srmr": 0.10}
 
 
 def sections(data: ReportData, names: list[str]) -> Blocks:
@@ -227,7 +228,9 @@ def fit_sentence(data: ReportData, model: str) -> str:
     shown = fit_words(found)
     short_of = [INDICES[name] for name, limit in GOOD.items() if name in found and _misses(name, found[name].estimate, limit)]
     if short_of:
-        verdict = f"by the usual conventions {listed(short_of)} {'says' if len(short_of) == 1 else 'say'} that it does not fit closely"
+        poor = any(name in found and _misses(name, found[name].estimate, limit) for name, limit in POOR.items())
+        said = f"{'says' if len(short_of) == 1 else 'say'} that it {'fits poorly' if poor else 'does not fit closely'}"
+        verdict = f"by the usual conventions {listed(short_of)} {said}"
     else:
         verdict = "close by the usual conventions, which does not make it true"
     return f"Fit over {common.plural(found['df'].n_sites, 'site')}: {shown}; {verdict}."

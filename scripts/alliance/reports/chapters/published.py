@@ -61,7 +61,7 @@ def rows_of(data: ReportData, question: str, name: Callable[[str, Any], str]) ->
                     number_cell(new, row.estimate if common.has_number(row) else None),
                     number_cell(_interval(row, show, digits), row.ci_low),
                     number_cell(
-                        numbers.points(row.difference) if one.unit == "r_squared" else show(row.difference, *digits), row.difference
+                        numbers.points(row.difference) if show is numbers.percent else show(row.difference, *digits), row.difference
                     ),
                     Cell(source),
                     Cell(numbers.typeset(one.note)),
@@ -83,7 +83,7 @@ def table(data: ReportData, id: str, caption: str, rows: Sequence[tuple[Cell, ..
     """Return rows of :func:`rows_of` as a table."""
     labels = ("Estimate of", "Claim", "Published", "New", f"{data.level} CI", "Difference", "Source", "What to know when comparing")
     columns = tuple(Column(label, label in labels[2:6], label == labels[-1], label in labels[4:6]) for label in labels)
-    note = "Published figures stand beside the new ones for orientation; nothing is tested against them. Claims: benchmarks.yaml."
+    note = "Published figures stand beside the new ones for orientation; nothing is tested against them. Claims are named as in the tables."
     return Table(id, caption, columns, tuple(rows), note=note, folded=folded)
 
 

@@ -34,6 +34,7 @@ TOPICS = {
     outcomes.NUMBER: "Number per ten sessions",
     outcomes.COASTING: "Level and variability",
 }
+AT_THE_END = {"unrepaired": "counts as unrepaired", "left_out": "is left out"}
 LIMITS = (
     "No criterion is the right one. Ratings fall by chance too: a criterion that sees no more than noise gives cannot tell ruptures.",
     "An alliance that falls because treatment goes badly looks like a rupture with a bad outcome; who repairs is not chosen at random.",
@@ -329,7 +330,8 @@ def pattern_table(data: ReportData, outcome: pd.DataFrame) -> Table:
         "ruptures-outcome",
         f"Outcome after repaired, unrepaired and no ruptures, at the same {held(data)}",
         "Positive: the first group has the better outcome, in SD of the outcome given what is held constant. A rupture that was not "
-        "followed long enough counts as the configuration says (`at_the_end`).",
+        f"followed long enough {AT_THE_END[data.options['questions']['ruptures']['at_the_end']]}. Each contrast is pooled by itself, "
+        "so that contrasts of one criterion need not add up.",
     )
 
 

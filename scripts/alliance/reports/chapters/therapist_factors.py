@@ -21,8 +21,8 @@ PARTS = {"constant": "therapists", "client_specific": "therapists by client", "b
 BARS = ("As it is", "Client factors held constant", "By kind of client")
 DECISIONS = {
     "equivalent": "as good as none",
-    "different": "an effect",
-    "equivalent_and_different": "an effect, too small to matter",
+    "different": "differs from none",
+    "equivalent_and_different": "differs from none, yet too small to matter",
     "undecided": "undecided",
     "": numbers.UNKNOWN,
 }
@@ -175,8 +175,15 @@ def kind_sentence(data: ReportData, level: pd.DataFrame, kind: str, lead: str) -
         shown.append(f"{name} {value(data, row)} ({DECISIONS[row.decision]})")
     bound = numbers.bounded(rows[0].bound, data.decimals)
     joint = next((row.p_joint for row in rows if row.contrast and numbers.known(row.p_joint)), math.nan)
-    together = f" All scales together: p{numbers.SPACE}{_p(joint)}." if numbers.known(joint) and not several else ""
+    together = (
+        f" All scales together: p{numbers.SPACE}{_p(joint)}." if numbers.known(joint) and not several and _enough_sites(data, rows) else ""
+    )
     return f"{lead}, SD of the alliance per SD (as good as none: within ±{bound}): {'; '.join(shown)}.{together}"
+
+
+def _enough_sites(data: ReportData, rows: list[Any]) -> bool:
+    """Tell whether p values over so many sites are shown."""
+    return max(int(row.n_sites) for row in rows) >= data.options["pooling"]["headline_sites"]
 
 
 SHOWN = {
@@ -236,8 +243,9 @@ def power_sentence(data: ReportData, level: pd.DataFrame, effects: pd.DataFrame)
         return ""
     fewest = next(common.tuples(sites[sites["n_therapists"] == sites["n_therapists"].min()]))
     most = min(together, key=lambda row: row.detectable_r)
+    power = data.options["questions"][QUESTION]["power"]
     return (
-        "What could be found at all, with the power that the configuration asks for: with "
+        f"What could be found in {numbers.percent(power)} of studies like this: with "
         f"{common.plural(fewest.n_therapists, 'therapist')} at one site only a correlation of "
         f"{numbers.bounded(fewest.detectable_r, data.decimals)} or more, with all {common.plural(most.n_therapists, 'therapist')} together "
         f"one of {numbers.bounded(most.detectable_r, data.decimals)}."
