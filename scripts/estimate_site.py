@@ -12,6 +12,7 @@ from pathlib import Path
 from alliance.files import read_json
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
+from alliance.questions.unchanged import unchanged
 from alliance.sites.answers import signed, site_answer
 
 
@@ -25,6 +26,8 @@ def main() -> None:
     parser.add_argument("--options", required=True, help="what the question reads of the configuration, as JSON")
     parser.add_argument("--options-digest", required=True)
     parser.add_argument("--constants", nargs="?", default="", help="constants shared by all sites, where the question asks for them")
+    parser.add_argument("--base-options", nargs="?", default="", help="the same of base, where parts of its answer may be taken over")
+    parser.add_argument("--base-summary", nargs="*", type=Path, help="files of base's answer, in one folder")
     parser.add_argument("--output", required=True, type=Path)
     given = parser.parse_args()
 
@@ -37,7 +40,12 @@ def main() -> None:
         site = data(given.scores)
         if site.published is not None and changed:
             site = replace(site, published=site.published.without(changed))
-        return importlib.import_module(name).estimate(site, options, constants)
+        question = importlib.import_module(name)
+        if site.published is not None or not given.base_summary:
+            return question.estimate(site, options, constants)
+        of_base = question.part_options(json.loads(given.base_options))
+        base = SiteSummary.read(given.base_summary[0].parent)
+        return question.estimate(site, options, constants, unchanged(base, question.part_options(options), of_base))
 
     summary = site_answer(given.site, given.question, given.options_digest, given.site_tables, given.instruments, estimate)
     signed(summary, given.options_digest, Path(__file__).resolve(), name, given.instruments).write(given.output)

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from alliance.configuration.code import PROJECT
 from alliance.configuration.errors import ConfigurationError, Fault, nearest
+from alliance.configuration.options import keys_changed
 from alliance.configuration.study import BASE, Study, load
 from alliance.files import read_json
 from alliance.issues import Severity, from_csv, line, why_left_out
@@ -25,6 +26,8 @@ from alliance.launch.run_lock import LOCK_FILE, AnotherRunIsActive, FolderCannot
 from alliance.portable import FOLDER, FORMATS
 from alliance.provenance import ID_KEY_FILE, ensure_id_key
 
+EVERY = "all"
+"""Stands for all scenarios."""
 SHOWN_ISSUES = 20
 SNAKEMAKE_REPORT = "snakemake-report.html"
 
@@ -42,16 +45,14 @@ def chosen_scenarios(study: Study, words: list[str]) -> list[str]:
     ConfigurationError
         For a name that is not in ``scenarios.yaml``.
     """
-    if words == ["all"]:
-        return list(study.scenarios)
     faults = [
         Fault("scenarios.yaml", 0, word, f"no such scenario{nearest(word, study.scenarios)}")
         for word in words
-        if word not in study.scenarios
+        if word not in study.scenarios and word != EVERY
     ]
     if faults:
         raise ConfigurationError(faults)
-    return list(dict.fromkeys(words)) or [BASE]
+    return list(study.scenarios) if EVERY in words else list(dict.fromkeys(words)) or [BASE]
 
 
 def chosen_questions(study: Study, words: list[str]) -> list[str]:
@@ -189,7 +190,7 @@ def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: lis
     if not given.questions:
         record_withdrawals(study)
         tell_changes(study, given.scenarios)
-        link_reports(study)
+    link_reports(study)
     last_run.record(study, targets, files)
     return None
 
@@ -217,6 +218,13 @@ def report_unknown_withdrawals(study: Study) -> None:
     """Say where the list of withdrawals names sites that the study does not have: a slip would keep a client in."""
     for name in sorted(set(study.withdrawn) - set(study.sites)):
         say(f"note: withdrawn.csv names the site '{name}', which is not in the study; check its spelling")
+
+
+def report_scenarios_without_effect(study: Study, scenarios: list[str]) -> None:
+    """Say which scenarios name only what the configuration holds anyway, as after it was changed to what a scenario says."""
+    for name in scenarios:
+        if name != BASE and not keys_changed(study.base, study.scenarios[name]):
+            say(f"note: scenario {name} changes nothing, {study.config_file} says so already; its numbers are those of {BASE}")
 
 
 def remove_what_is_gone(study: Study) -> None:
@@ -249,6 +257,7 @@ def run(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatus:
     for name in study.not_sites:
         say(f"note: {study.base['study']['sites_dir']}/{name} has no site.yaml and is not a site")
     report_unknown_withdrawals(study)
+    report_scenarios_without_effect(study, given.scenarios)
     targets = [*given.scenarios, *(f"question {question}" for question in given.questions)]
     files = last_run.given_files(study)
     if last_run.is_complete(study, targets, files):

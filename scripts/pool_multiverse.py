@@ -24,7 +24,7 @@ def main() -> None:
     summaries = [SiteSummary.read(given.summaries / site) for site in sites]
     statuses = [read_json(given.site_tables / site / "status.json") for site in sites]
     tables = pooled_multiverse.tables_of(summaries, statuses, given.options)
-    for schema in pooled_multiverse.TABLES:
+    for schema in contract.OF_MULTIVERSE:
         contract.check(tables[schema.name], schema, list(schema.identifying))
         write_csv(given.output / f"{schema.name}.csv", tables[schema.name])
 

@@ -51,10 +51,11 @@ class Checkout:
         assert bool(jobs) != ("Nothing to do" in result.stdout), result.stdout
         return jobs
 
-    def planned_jobs(self) -> set[str]:
-        """Return the jobs that a run would run, without running them."""
+    def planned_jobs(self, scenarios: str = "base") -> set[str]:
+        """Return the jobs that a run of some scenarios would run, without running them."""
         call = [sys.executable, "-m", "snakemake", "--snakefile", "Snakefile", "--profile", "profiles/default", "--cores", "1"]
-        result = subprocess.run([*call, "--nolock", "--dry-run"], cwd=self.folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        call += ["--nolock", "--dry-run", "--config", f"scenarios={scenarios}"]
+        result = subprocess.run(call, cwd=self.folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         assert result.returncode == 0, result.stdout + result.stderr
         outcome = Outcome(0, {}, [], False, "")
         for _ in follow(io.StringIO(result.stdout + result.stderr), outcome):

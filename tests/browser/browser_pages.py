@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 import report_study
 from alliance.changes.page import page as changes_page
@@ -45,9 +46,9 @@ def pages() -> dict[str, str]:
     }
 
 
-def sensitivity(data: ReportData) -> str:
-    """Return the page of sensitivity: two scenarios, and a multiverse of 16 specifications over three sites."""
-    given = options(some("rater", "change", "pooling"), flips=50)
+def sensitivity(data: ReportData, given: dict[str, Any] | None = None) -> str:
+    """Return the page of sensitivity: two scenarios, and a multiverse over three sites, of 16 specifications where none is given."""
+    given = given or options(some("rater", "change", "pooling"), flips=50)
     of_sites = sites()
     tables = pooled_multiverse.tables_of([answer(site, given) for site in of_sites], statuses(of_sites), given)
     computed = [test_scenarios.computed("base", 0.3), test_scenarios.computed("by_therapist", 0.2, 0.9, "therapist")]

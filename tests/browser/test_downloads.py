@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import browser_pages
 import pytest
 import report_study
+from alliance.configuration.options import merge
 from alliance.reports import citation
+from unit.multiverse_sites import options
+from unit.test_sensitivity_multiverse import NODES, some
 
 
 @pytest.fixture
@@ -75,4 +80,27 @@ def test_without_a_clipboard_the_table_is_saved_instead(report, browser):
     with opened.expect_download() as waiting:
         opened.get_by_role("button", name="Copy table: Sites and what they sent").click()
     assert waiting.value.suggested_filename == "copy.html"
+    context.close()
+
+
+def test_a_specification_is_found_and_its_configuration_copied_whatever_decisions_are_called(browser, tmp_path):
+    data = report_study.study()
+    # The first decision is called like a column of numbers before it.
+    given = options({"sites": NODES["rater"], **some("change", "pooling")}, flips=100)
+    path = tmp_path / "index.html"
+    path.write_text(browser_pages.sensitivity(data, given), encoding="utf-8")
+    context = browser.new_context(offline=True, permissions=["clipboard-read", "clipboard-write"])
+    opened = context.new_page()
+    opened.goto(path.as_uri())
+    fold = opened.locator("#find-alliance-outcome")
+    fold.locator("summary").first.click()
+    fold.get_by_label("Show rows that contain").fill("therapist difference one effect")
+    rows = fold.locator("tbody tr")
+    assert rows.count() == 1
+    number = rows.evaluate("row => row.cells[0].dataset.value")
+    rows.get_by_role("button").click()
+    opened.get_by_role("status").filter(has_text=f"Configuration of specification {number} copied").wait_for(state="attached")
+    copied = json.loads(opened.evaluate("navigator.clipboard.readText()"))
+    changes = {"alliance": {"rater": "therapist"}, "outcome": {"form": "change"}, "pooling": {"tau2": "fixed", "interval": "z"}}
+    assert copied == merge({name: value for name, value in data.options.items() if name != "multiverse"}, changes)
     context.close()

@@ -148,6 +148,8 @@ def test_a_difference_of_few_clients_is_not_told_to_the_last():
     text = told(comparison)
     assert "fewer clients (a difference of fewer than 10) and fewer sessions (a difference of fewer than 10) than before" in text
     assert "fewer rows (a difference of fewer than 10)" in text and "another list of clients who withdrew (withdrawn.csv)" in text
+    # A list of withdrawals is no file of the site.
+    assert "sent another version of ratings.csv, has another list" in text
     shown = set(re.findall(r"\d+", text))
     assert "297 (differs by fewer than 10)" in text and not {"7", "993", "1000", "97", "4", "496"} & shown
     assert not {"993", "1000", "97", "496"} & set(re.findall(r'data-value="(\d+)', page(comparison, TEMPLATES, "base")))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pipeline
 import pytest
 import share_tables
 from alliance.configuration.errors import ConfigurationError
@@ -56,9 +57,11 @@ def status(site: str, clients: int, state: str = "ok") -> dict:
         ("{pooling: {sites: {leave_out_largest: -1}}}", "odd.pooling.sites.leave_out_largest"),
         ("{pooling: {sites: {leave_out: [nortgate]}}}", "did you mean 'northgate'"),
         ("{alliance: {rater: clinet}}", "did you mean 'client'"),
-        ("{alliance: {window: erly}}", "odd.alliance"),
-        ("{alliance: null}", "odd.alliance"),
+        ("{alliance: {window: erly}}", "did you mean 'early'"),
+        ("{alliance: null}", "odd.alliance: null does not fit"),
+        ("{alliance.rater: therapist}", "keys do not take dots, write alliance: {rater: ...}"),
         ("{outcome: {instruments: [scl_90]}}", "no instrument has the key 'scl_90'"),
+        ("{outcome: {instruments: [scl_90_r], scale: gsx}}", "did you mean 'gsi'"),
         ("{questions: {alliance_outcome: {coding: zro}}}", "did you mean 'zero'"),
         ("{questions: {alliance_outcome: {enabled: false}}}", "early_gains needs"),
         ("{}", "changes nothing"),
@@ -66,7 +69,39 @@ def status(site: str, clients: int, state: str = "ok") -> dict:
 )
 def test_a_wrong_scenario_is_refused_with_its_name_the_key_and_the_nearest_valid_one(study_folder, changes, named):
     found = faults_of(study_folder, f"odd:\n  reason: why\n  changes: {changes}\n")
-    assert len(found) == 1 and named in found[0] and "odd" in found[0] and "scenarios.yaml" in found[0], found
+    assert len(found) == 1 and named in found[0] and "odd" in found[0] and "scenarios.yaml, line 3" in found[0], found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("all: {reason: x, changes: {report: {decimals: 3}}}\n", "line 1: all: choose another name"),
+        ("one:\n  reason: x\n  change: {report: {decimals: 3}}\n", "line 3: one.change: unknown key; did you mean 'changes'"),
+        (
+            "one:\n  reason: x\n  alliance: {rater: therapist}\n",
+            "line 3: one.alliance: unknown key; keys of config.yaml stand below `changes:`",
+        ),
+        ("one:\n  reason: x\n  changes: {report: {decimals: 3}}\n  note: y\n", "line 4: one.note: unknown key"),
+        ('one:\n  reason: "x\n  changes: {}\n', "what is not closed begins on line 2"),
+        ("one:\n  reason: x\n  changes: {report: {decimals: 3}\nb: 1\n", "what is not closed begins on line 3"),
+        ("one:\n  reason: \0x\n", "line 2: is not valid YAML: holds a character that cannot be printed"),
+    ],
+)
+def test_a_file_of_scenarios_that_is_no_such_file_is_refused_with_the_line_and_what_is_wrong(study_folder, text, said):
+    found = faults_of(study_folder, text)
+    assert len(found) == 1 and said in found[0] and "scenarios.yaml, line" in found[0], found
+
+
+def test_a_file_that_is_not_utf_8_is_refused_with_the_line(study_folder):
+    (study_folder / "scenarios.yaml").write_bytes(b"one:\n  reason: \xe9\n")
+    with pytest.raises(ConfigurationError, match=r"scenarios.yaml, line 2: is not UTF-8"):
+        load(study_folder / "config.yaml")
+
+
+def test_a_scenario_that_says_what_the_configuration_says_is_run_with_a_note(study_folder, capsys):
+    study = scenarios_of(study_folder, "one:\n  reason: x\n  changes: {alliance: {rater: client}}\n")
+    pipeline.report_scenarios_without_effect(study, ["base", "one"])
+    assert capsys.readouterr().out == "note: scenario one changes nothing, config.yaml says so already; its numbers are those of base\n"
 
 
 def test_a_fault_of_the_configuration_is_not_told_again_for_every_scenario(study_folder):
@@ -76,6 +111,15 @@ def test_a_fault_of_the_configuration_is_not_told_again_for_every_scenario(study
     config.write_text(text, encoding="utf-8")
     found = faults_of(study_folder, "one:\n  reason: why\n  changes: {report: {decimals: 3}}\n")
     assert found and not [fault for fault in found if "one." in fault]
+
+
+def test_all_scenarios_are_asked_for_by_one_word_and_unknown_ones_refused_beside_it(study_folder):
+    study = scenarios_of(study_folder, "one:\n  reason: x\n  changes: {alliance: {rater: therapist}}\n")
+    assert pipeline.chosen_scenarios(study, []) == ["base"]
+    assert pipeline.chosen_scenarios(study, ["one", "base", "one"]) == ["one", "base"]
+    assert pipeline.chosen_scenarios(study, ["all"]) == pipeline.chosen_scenarios(study, ["one", "all"]) == ["base", "one"]
+    with pytest.raises(ConfigurationError, match="oen: no such scenario; did you mean 'one'"):
+        pipeline.chosen_scenarios(study, ["all", "oen"])
 
 
 def test_a_scenario_merges_keys_and_replaces_lists(study_folder):

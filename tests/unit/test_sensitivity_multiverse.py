@@ -53,7 +53,7 @@ def tables_of(given, of_sites, absent=(), told=None):
     summaries = [answer(site, given) for site in of_sites] + list(absent)
     known = statuses([site for site in of_sites if site.published is None]) if told is None else told
     found = pooled_multiverse.tables_of(summaries, known, given)
-    for schema in pooled_multiverse.TABLES:
+    for schema in contract.OF_MULTIVERSE:
         contract.check(found[schema.name], schema, list(schema.identifying))
     return found
 
@@ -180,12 +180,90 @@ FORM = {"intake_held_constant": {}, "difference": {"outcome": {"form": "change"}
         ({"rater": RATER}, [{"when": {}, "reason": "why not"}], "names no node"),
         ({"rater": RATER, "form": FORM}, [{"when": {"rater": "client"}, "reason": "why not"}], "removes the configuration as it stands"),
         ({}, [], "the multiverse is empty"),
-        ({"window": {"a": {}, "b": {"alliance": {"window": "lte"}}}}, [], "window 'lte' is not among windows"),
+        ({"window": {"a": {}, "b": {"alliance": {"window": "lte"}}}}, [], "did you mean 'late'"),
+        ({"form": {"a": {}, "b": {"alliance": {"instruments": ["wai_srr"]}}}}, [], "'wai_srr'; did you mean 'wai_sr'"),
+        ({"outcome": {"a": {}, "b": {"outcome": {"instruments": ["scl_90_r"], "scale": "gsx"}}}}, [], "did you mean 'gsi'"),
+        ({"sites": {"a": {}, "b": {"pooling": {"sites": {"leave_out": ["nortgate"]}}}}}, [], "did you mean 'northgate'"),
+        (
+            {
+                "small": {"a": {}, "b": {"pooling": {"sites": {"min_clients": 40}}}},
+                "all": {"a": {}, "b": {"pooling": {"sites": {}}}},
+            },
+            [],
+            "'pooling.sites' is changed by node 'small' too",
+        ),
+        ({"rater": RATER}, [{"when": {"rater": []}, "reason": "why not"}], "names no option"),
+        ({"rater": RATER}, [{"when": {"rater": "therapist"}, "reason": "why not"}], "leave the configuration as it stands alone"),
     ],
 )
 def test_a_wrong_multiverse_is_refused_with_the_place_and_what_to_do(study_folder, nodes, exclude, said):
     found = faults_of(study_folder, {"alliance_outcome": {"nodes": nodes, "exclude": exclude}})
     assert len(found) == 1 and said in found[0] and "multiverse.grids.alliance_outcome" in found[0], found
+
+
+def test_an_option_that_only_switches_a_chapter_is_refused(study_folder):
+    nodes = {"chapter": {"a": {}, "b": {"questions": {"dropout": {"enabled": False}}}}}
+    (found,) = faults_of(study_folder, {"dropout": {"nodes": nodes, "exclude": []}})
+    assert "multiverse.grids.dropout.nodes.chapter.b" in found and "'questions.dropout.enabled' says whether" in found
+
+
+@pytest.mark.parametrize(
+    ("nodes", "keys", "said"),
+    [
+        (
+            {
+                "missing": {"complete": {}, "imputed": headline(missing="imputed")},
+                "therapists": {"in_turn": {}, "random": headline(therapists="random")},
+            },
+            "therapists.random",
+            "does not go with missing=imputed (questions.alliance_outcome.headline: therapists: random goes with missing: complete only)",
+        ),
+        (
+            {
+                "form": {"first": {}, "haq": {"alliance": {"instruments": ["haq_2"]}}},
+                "scale": {"total": {}, "task": {"alliance": {"scale": "task"}}},
+            },
+            "scale.task",
+            "does not go with form=haq (alliance.scale: haq_2 has no scale 'task'",
+        ),
+    ],
+)
+def test_options_that_clash_only_together_are_told_before_the_run_with_the_rule_that_parts_them(study_folder, nodes, keys, said):
+    beside = {**nodes, "pooling": {"random": {}, "one": {"pooling": {"tau2": "fixed"}}}}
+    [fault] = faults_of(study_folder, {"alliance_outcome": {"nodes": beside}})
+    assert said in fault and f"multiverse.grids.alliance_outcome.nodes.{keys}:" in fault
+    # The rule as it is told, pasted, lets the rest of the multiverse stand.
+    rule = yaml.safe_load(re.search(r"as - (\{.*\})$", fault)[1])
+    study = load_with(study_folder, {"alliance_outcome": {"nodes": beside, "exclude": [{**rule, "reason": "they clash"}]}})
+    [found] = multiverses(study.multiverse_options())
+    assert len(found.specifications) == 6 and [one.count for one in found.removed] == [2]
+
+
+def test_an_option_that_needs_another_one_stands_where_rules_keep_it_beside_that(study_folder):
+    nodes = {
+        "windows": {"as_they_are": {}, "more": {"alliance": {"windows": {"second": {"sessions": [2, 2]}}}}},
+        "window": {"early": {}, "second": {"alliance": {"window": "second"}}},
+    }
+    [fault] = faults_of(study_folder, {"alliance_outcome": {"nodes": nodes}})
+    assert "nodes.window.second.alliance: window 'second' is not among windows" in fault
+    rule = {"when": {"windows": "as_they_are", "window": "second"}, "reason": "there is no such window"}
+    assert load_with(study_folder, {"alliance_outcome": {"nodes": nodes, "exclude": [rule]}}).has_multiverse
+
+
+def test_what_only_other_questions_lack_is_no_fault_of_an_option(study_folder):
+    # Path models of the demo ask for scales that this instrument does not have; no specification fits them.
+    nodes = {"form": {"first": {}, "haq": {"alliance": {"instruments": ["haq_2"]}}}}
+    assert load_with(study_folder, {"alliance_outcome": {"nodes": nodes}}).has_multiverse
+
+
+def test_a_faulty_instrument_file_is_told_once_and_not_for_every_option(study_folder):
+    (study_folder / "own").mkdir()
+    (study_folder / "own" / "odd.yaml").write_text("- no mapping\n", encoding="utf-8")
+    config = study_folder / "config.yaml"
+    config.write_text(config.read_text(encoding="utf-8").replace("instruments_dir: null", "instruments_dir: own"), encoding="utf-8")
+    with pytest.raises(ConfigurationError) as error:
+        load(config)
+    assert error.value.faults and all("odd.yaml" in fault.file for fault in error.value.faults)
 
 
 def test_a_multiverse_without_grids_with_an_unknown_one_or_with_too_much_is_refused(study_folder):

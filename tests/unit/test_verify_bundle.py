@@ -177,6 +177,18 @@ def test_what_the_bundle_declares_as_no_leak_passes_and_nothing_else(tmp_path):
     assert kinds(small_bundle.write(tmp_path, {"methods.md": b"released on 2026-12-02"})) == ["date"]
 
 
+@pytest.mark.parametrize(
+    ("part", "day", "expected"),
+    [
+        ("docProps/core.xml", "1980-01-01", []),
+        ("docProps/core.xml", "2026-12-02", ["date"]),
+        ("xl/sharedStrings.xml", "1980-01-01", ["date"]),
+    ],
+)
+def test_a_workbook_may_carry_the_day_that_stands_for_no_time_and_no_other(tmp_path, part, day, expected):
+    assert kinds(small_bundle.write(tmp_path, {"base/report/tables.xlsx": zipped(part, f"<t>{day}T00:00:00Z</t>")})) == expected
+
+
 def test_a_bundle_for_the_study_itself_may_hold_dates_but_no_path(tmp_path):
     statement = b'{"profile": "internal", "not_leaks": []}'
     changed = {"disclosure.json": statement, "methods.md": b"on 2024-05-17 ann@clinic.org in /home/ann/study"}

@@ -30,7 +30,6 @@ rule clean_site:
     input:
         files=site_files,
         instruments=instruments_of_site,
-        code=code("clean_site.py"),
         lock=LOCK,
     output:
         status=update("results/sites/{site}/status.json"),
@@ -42,6 +41,7 @@ rule clean_site:
         "results/logs/clean_site/{site}.log",
     params:
         script=script("clean_site.py"),
+        code=code("clean_site.py"),
         folder=lambda wildcards: STUDY.sites[wildcards.site].folder,
         options=cleaning_options,
         fingerprint=site_fingerprint,

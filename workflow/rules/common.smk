@@ -2,7 +2,8 @@
 
 Requires: a configuration file in the working directory.
 Provides: STUDY, SCENARIOS, and functions that name inputs and options of the rules. Options travel as canonical JSON, so
-that equal options never cause a rerun; code, instruments and the lock file are inputs, so that a change of their content does.
+that equal options never cause a rerun; so do digests of the code and of the instruments, so that a change of their content does. As inputs,
+hundreds of files would be looked at and recorded again for every job.
 """
 
 import functools
@@ -20,16 +21,18 @@ sys.path.insert(0, str(PROJECT / "scripts"))
 from alliance.configuration.code import code_files
 from alliance.configuration.errors import ConfigurationError
 from alliance.configuration.study import BASE, MULTIVERSE, load, scoring_digest
-from alliance.files import canonical_json
+from alliance.files import canonical_json, digest, sha256
 from alliance.provenance import ensure_id_key
 from alliance.questions import contract
 from alliance.questions.headlines import load_headlines
 from alliance.sites.published import names_in_use
 
+# The launcher has checked the study and goes on when Snakemake has ended.
+BY_LAUNCHER = os.environ.get("ALLIANCE_CHECKED") == "1"
 try:
     STUDY = load(
         Path(config.get("study_config", "config.yaml")),
-        check_instruments=os.environ.get("ALLIANCE_CHECKED") != "1",
+        check_instruments=not BY_LAUNCHER,
     )
     ensure_id_key(Path("."))
 except ConfigurationError as error:
@@ -61,19 +64,34 @@ def script(name):
     return from_here(PROJECT / "scripts" / name)
 
 
+sha256_of = functools.cache(sha256)
+
+
 @functools.cache
-def code(name, question=None):
-    """A script and every file of the project that it imports."""
-    roots = [PROJECT / "scripts" / name]
-    if question is not None:
-        roots.append(STUDY.questions[question].path)
-    return [from_here(path) for path in code_files(*roots)]
+def digest_of_files(*paths):
+    """A digest of the names and contents of files."""
+    return digest([[from_here(path), sha256_of(path)] for path in paths])
+
+
+def code_of(name, *questions):
+    """A script, with the modules of questions that it loads by name, and every file of the project that these import."""
+    return code_files(PROJECT / "scripts" / name, *(STUDY.questions[question].path for question in questions))
+
+
+@functools.cache
+def code(name, *questions):
+    """A digest of the same files."""
+    return digest_of_files(*code_of(name, *questions))
 
 
 def instrument_files(keys=None):
     """Instrument files by key, in the order shipped, own."""
     chosen = STUDY.instrument_files if keys is None else keys
     return [from_here(path) for key in chosen for path in STUDY.instrument_files[key]]
+
+
+INSTRUMENTS = instrument_files()
+INSTRUMENTS_DIGEST = digest_of_files(*INSTRUMENTS)
 
 
 def chosen_questions(scenario):

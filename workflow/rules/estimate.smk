@@ -5,6 +5,8 @@ Produces: `results/summaries/{question}/{digest}/{site}/` (summary.json, moments
 `results/one_stage/{question}/{digest}.csv`, the estimates of models over the rows of all sites that share them.
 """
 
+SUMMARY_FILES = ["summary.json", "moments.csv", "estimates.csv", "vcov.csv", "draws.csv"]
+
 
 def estimate_scenario(wildcards):
     return ESTIMATE_SCENARIO[wildcards.question, wildcards.digest]
@@ -44,11 +46,27 @@ def moments_of_all_sites(wildcards):
     return expand(f"{folder}/{{site}}/scale_moments.csv", site=STUDY.sites)
 
 
+@functools.cache
+def base_digest(question, digest):
+    return STUDY.base_digest(ESTIMATE_SCENARIO[question, digest], question)
+
+
+def base_summary(wildcards):
+    """The site's answer for base, where parts of it may be taken over."""
+    of_base = base_digest(wildcards.question, wildcards.digest)
+    folder = f"results/summaries/{wildcards.question}/{of_base}/{wildcards.site}"
+    return [f"{folder}/{name}" for name in SUMMARY_FILES] if of_base else []
+
+
+def base_options(wildcards):
+    of_base = base_digest(wildcards.question, wildcards.digest)
+    return options_of(wildcards.question, of_base) if of_base else ""
+
+
 rule prepare_constants:
     """Constants that every site must share, where a question asks for them."""
     input:
         moments=moments_of_all_sites,
-        code=lambda wildcards: code("prepare_constants.py", wildcards.question),
         lock=LOCK,
     output:
         update("results/constants/{question}/{digest}.json"),
@@ -56,6 +74,7 @@ rule prepare_constants:
         "results/logs/prepare_constants/{question}_{digest}.log",
     params:
         script=script("prepare_constants.py"),
+        code=lambda wildcards: code("prepare_constants.py", wildcards.question),
         options=estimate_options,
     shell:
         "{PYTHON} {params.script:q} --question {wildcards.question:q} --moments {input.moments:q} "
@@ -68,8 +87,7 @@ rule estimate_site:
         scores=scores_of_estimate,
         ratings=ratings_of_estimate,
         constants=constants_of_estimate,
-        instruments=instrument_files(),
-        code=code_of_estimate,
+        base=base_summary,
         lock=LOCK,
     output:
         summary=update("results/summaries/{question}/{digest}/{site}/summary.json"),
@@ -81,13 +99,17 @@ rule estimate_site:
         "results/logs/estimate_site/{question}/{digest}/{site}.log",
     params:
         script=script("estimate_site.py"),
+        instruments=INSTRUMENTS,
+        code=code_of_estimate,
+        instruments_digest=INSTRUMENTS_DIGEST,
         options=estimate_options,
+        base_options=base_options,
         folder="results/summaries/{question}/{digest}/{site}",
     shell:
         "{PYTHON} {params.script:q} --question {wildcards.question:q} --site {wildcards.site:q} "
         "--site-tables results/sites/{wildcards.site:q} --scores $(dirname {input.scores:q}) "
-        "--instruments {input.instruments:q} --options {params.options:q} --options-digest {wildcards.digest:q} "
-        "--constants {input.constants:q} --output {params.folder:q} 2> {log:q}"
+        "--instruments {params.instruments:q} --options {params.options:q} --options-digest {wildcards.digest:q} "
+        "--constants {input.constants:q} --base-options {params.base_options:q} --base-summary {input.base:q} --output {params.folder:q} 2> {log:q}"
 
 
 def status_of_all_sites(wildcards):
@@ -108,8 +130,6 @@ rule fit_one_stage:
     input:
         statuses=status_of_all_sites,
         scores=scores_of_all_sites,
-        instruments=instrument_files(),
-        code=lambda wildcards: code("fit_one_stage.py", wildcards.question),
         lock=LOCK,
     output:
         update("results/one_stage/{question}/{digest}.csv"),
@@ -117,10 +137,13 @@ rule fit_one_stage:
         "results/logs/fit_one_stage/{question}_{digest}.log",
     params:
         script=script("fit_one_stage.py"),
+        instruments=INSTRUMENTS,
+        code=lambda wildcards: code("fit_one_stage.py", wildcards.question),
+        instruments_digest=INSTRUMENTS_DIGEST,
         sites=canonical_json(list(STUDY.sites)),
         scores=lambda wildcards: scores_folder(one_stage_scenario(wildcards)),
         options=lambda wildcards: canonical_json(STUDY.estimate_options(one_stage_scenario(wildcards), wildcards.question)),
         pooled_sites=lambda wildcards: canonical_json(STUDY.scenarios[one_stage_scenario(wildcards)]["pooling"]["sites"]),
     shell:
         "{PYTHON} {params.script:q} --question {wildcards.question:q} --sites {params.sites:q} --site-tables results/sites "
-        "--scores {params.scores:q} --instruments {input.instruments:q} --options {params.options:q} --pooled-sites {params.pooled_sites:q} --output {output:q} 2> {log:q}"
+        "--scores {params.scores:q} --instruments {params.instruments:q} --options {params.options:q} --pooled-sites {params.pooled_sites:q} --output {output:q} 2> {log:q}"

@@ -19,12 +19,12 @@ EXPORT_INPUT = {
     "scores": lambda wildcards: expand(
         f"{scores_folder(wildcards.scenario)}/{{site}}/{{part}}", site=STUDY.sites, part=["scores.parquet", "scale_moments.csv"]
     ),
-    "instruments": instrument_files(),
-    "code": code("export_scores.py"),
+    "instruments": INSTRUMENTS,
     "lock": LOCK,
 }
 EXPORT_PARAMS = {
     "script": script("export_scores.py"),
+    "code": code("export_scores.py"),
     "sites": canonical_json({site: STUDY.withdrawn.get(site, "") for site in STUDY.sites}),
     "scores": lambda wildcards: scores_folder(wildcards.scenario),
     "options": lambda wildcards: canonical_json(restrict(STUDY.scenarios[wildcards.scenario], READS)),

@@ -14,7 +14,6 @@ rule write_lavaan_scripts:
     input:
         summaries=summaries_of("path_models"),
         statuses=expand("results/sites/{site}/status.json", site=STUDY.sites),
-        code=code("write_lavaan_scripts.py"),
         lock=LOCK,
     output:
         update(directory("results/{scenario}/lavaan")),
@@ -22,6 +21,7 @@ rule write_lavaan_scripts:
         "results/logs/write_lavaan_scripts/{scenario}.log",
     params:
         script=script("write_lavaan_scripts.py"),
+        code=code("write_lavaan_scripts.py"),
         study=canonical_json({name: STUDY.base["study"][name] for name in ("title", "simulated")}),
         summaries=summary_folder("path_models"),
         sites=canonical_json(list(STUDY.sites)),

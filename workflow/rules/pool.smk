@@ -11,7 +11,7 @@ def summaries_of(question):
         return expand(
             f"{folder}/{{site}}/{{part}}",
             site=STUDY.sites,
-            part=["summary.json", "moments.csv", "estimates.csv", "vcov.csv", "draws.csv"],
+            part=SUMMARY_FILES,
         )
 
     return files
@@ -78,8 +78,6 @@ for question in STUDY.questions:
             needed=tables_needed_by(question),
             one_stage=one_stage_of(question),
             benchmarks=BENCHMARKS,
-            instruments=instrument_files(),
-            code=code("pool_question.py", question),
             lock=LOCK,
         output:
             [update(table_in_report(question, table)) for table in STUDY.questions[question].tables],
@@ -89,6 +87,8 @@ for question in STUDY.questions:
             scenario=pooling_scenarios(question),
         params:
             script=script("pool_question.py"),
+            code=code("pool_question.py", question),
+            instruments_digest=INSTRUMENTS_DIGEST,
             question=question,
             summaries=summary_folder(question),
             sites=canonical_json(list(STUDY.sites)),
@@ -109,7 +109,6 @@ for scenario in COMPUTED:
                 f"share_tables_{scenario}"
             input:
                 tables=[f"results/{first}/tables/{question}/{table}.csv" for first, question, table in shared_tables(scenario)],
-                code=code("share_tables.py"),
                 lock=LOCK,
             output:
                 [update(f"results/{scenario}/tables/{question}/{table}.csv") for _, question, table in shared_tables(scenario)],
@@ -117,6 +116,7 @@ for scenario in COMPUTED:
                 f"results/logs/share_tables/{scenario}.log",
             params:
                 script=script("share_tables.py"),
+                code=code("share_tables.py"),
                 scenario=scenario,
             shell:
                 "{PYTHON} {params.script:q} --scenario {params.scenario:q} --tables {input.tables:q} "

@@ -34,21 +34,17 @@ def constants_of_scenario(wildcards):
 def all_code(wildcards):
     """Every file that a number or a page of a scenario can depend on."""
     scripts = ["clean_site.py", "score_site.py", "compare_sites.py", "render_reports.py"]
-    files = {path for name in scripts for path in code(name)}
-    for question in STUDY.enabled_questions(wildcards.scenario):
-        for name in ("estimate_site.py", "pool_question.py"):
-            files.update(code(name, question))
-    return sorted(files)
+    files = {path for name in scripts for path in code_of(name)}
+    files.update(code_of("estimate_site.py", *STUDY.enabled_questions(wildcards.scenario)))
+    files.update(code_of("pool_question.py"))
+    return [from_here(path) for path in sorted(files)]
 
 
 rule record_provenance:
     input:
         statuses=expand("results/sites/{site}/status.json", site=STUDY.sites),
         constants=constants_of_scenario,
-        instruments=instrument_files(),
         benchmarks=BENCHMARKS,
-        hashed=all_code,
-        code=code("record_provenance.py"),
         lock=LOCK,
     output:
         config=update("results/{scenario}/resolved_config.json"),
@@ -58,13 +54,18 @@ rule record_provenance:
         "results/logs/record_provenance/{scenario}.log",
     params:
         script=script("record_provenance.py"),
+        instruments=INSTRUMENTS,
+        code=code("record_provenance.py"),
+        hashed=all_code,
+        hashed_digest=lambda wildcards: digest_of_files(*all_code(wildcards)),
+        instruments_digest=INSTRUMENTS_DIGEST,
         config=resolved_config,
         reason=reason_for_scenario,
         project=from_here(PROJECT),
     shell:
         "{PYTHON} {params.script:q} --scenario {wildcards.scenario:q} --reason {params.reason:q} --config {params.config:q} "
-        "--statuses {input.statuses:q} --constants {input.constants:q} --instruments {input.instruments:q} "
-        "--code {input.hashed:q} --lock {input.lock:q} --project {params.project:q} --output results/{wildcards.scenario:q} 2> {log:q}"
+        "--statuses {input.statuses:q} --constants {input.constants:q} --instruments {params.instruments:q} "
+        "--code {params.hashed:q} --lock {input.lock:q} --project {params.project:q} --output results/{wildcards.scenario:q} 2> {log:q}"
 
 
 def registered_of_run(wildcards):
@@ -87,7 +88,6 @@ def registered_of_run(wildcards):
 rule list_deviations:
     input:
         statuses=[] if STUDY.preregistration is None else expand("results/sites/{site}/status.json", site=STUDY.sites),
-        code=code("list_deviations.py"),
         lock=LOCK,
     output:
         update("results/{scenario}/deviations.csv"),
@@ -95,6 +95,7 @@ rule list_deviations:
         "results/logs/list_deviations/{scenario}.log",
     params:
         script=script("list_deviations.py"),
+        code=code("list_deviations.py"),
         preregistration=canonical_json(STUDY.preregistration),
         run=registered_of_run,
     shell:
@@ -116,18 +117,12 @@ rule render_reports:
         constants="results/{scenario}/constants.json",
         provenance="results/{scenario}/provenance.json",
         deviations="results/{scenario}/deviations.csv",
-        instruments=instrument_files(),
         benchmarks=BENCHMARKS,
         references=REFERENCES,
         coverage=COVERAGE,
         headlines=HEADLINES,
         guide=[from_here(path) for path in sorted((PROJECT / "workflow" / "guide").glob("*.yaml"))],
         templates=[from_here(path) for path in sorted((PROJECT / "workflow" / "templates").glob("*"))],
-        code=code("render_reports.py"),
-        question_code=lambda wildcards: [
-            from_here(path)
-            for path in code_files(*(STUDY.questions[question].path for question in STUDY.enabled_questions(wildcards.scenario)))
-        ],
         lock=LOCK,
     output:
         study=update(page_in_report("results/{scenario}/report/index.html", "study")),
@@ -139,6 +134,9 @@ rule render_reports:
         "results/logs/render_reports/{scenario}.log",
     params:
         script=script("render_reports.py"),
+        instruments=INSTRUMENTS,
+        code=lambda wildcards: code("render_reports.py", *STUDY.enabled_questions(wildcards.scenario)),
+        instruments_digest=INSTRUMENTS_DIGEST,
         sites=canonical_json(list(STUDY.sites)),
         scores=lambda wildcards: scores_folder(wildcards.scenario),
         templates=TEMPLATES,
@@ -149,7 +147,7 @@ rule render_reports:
         "--scores {params.scores:q} --tables results/{wildcards.scenario:q}/tables --issues {input.issues:q} "
         "--config {input.config:q} --constants {input.constants:q} --provenance {input.provenance:q} "
         "--preregistration {params.preregistration:q} --deviations {input.deviations:q} "
-        "--instruments {input.instruments:q} --benchmarks {input.benchmarks:q} --references {input.references:q} --coverage {input.coverage:q} "
+        "--instruments {params.instruments:q} --benchmarks {input.benchmarks:q} --references {input.references:q} --coverage {input.coverage:q} "
         "--guide {params.guide:q} --headlines {input.headlines:q} --workbook tables.xlsx "
         "--templates {params.templates:q} --output results/{wildcards.scenario:q}/report 2> {log:q}"
 
@@ -159,7 +157,6 @@ rule write_workbook:
         tables=tables_of_scenario,
         config="results/{scenario}/resolved_config.json",
         provenance="results/{scenario}/provenance.json",
-        code=code("write_workbook.py"),
         lock=LOCK,
     output:
         update("results/{scenario}/report/tables.xlsx"),
@@ -167,6 +164,7 @@ rule write_workbook:
         "results/logs/write_workbook/{scenario}.log",
     params:
         script=script("write_workbook.py"),
+        code=code("write_workbook.py"),
     shell:
         "{PYTHON} {params.script:q} --scenario {wildcards.scenario:q} --tables results/{wildcards.scenario:q}/tables "
         "--config {input.config:q} --provenance {input.provenance:q} --output {output:q} 2> {log:q}"

@@ -15,8 +15,6 @@ rule score_site:
         status="results/sites/{site}/status.json",
         ratings="results/sites/{site}/ratings",
         tables=[f"results/sites/{{site}}/{table}.parquet" for table in CLEANED_TABLES],
-        instruments=instrument_files(),
-        code=code("score_site.py"),
         lock=LOCK,
     output:
         scores=update("results/scores/{digest}/{site}/scores.parquet"),
@@ -27,9 +25,12 @@ rule score_site:
         "results/logs/score_site/{digest}/{site}.log",
     params:
         script=script("score_site.py"),
+        instruments=INSTRUMENTS,
+        code=code("score_site.py"),
+        instruments_digest=INSTRUMENTS_DIGEST,
         options=score_options,
     shell:
-        "{PYTHON} {params.script:q} --site-tables results/sites/{wildcards.site:q} --instruments {input.instruments:q} "
+        "{PYTHON} {params.script:q} --site-tables results/sites/{wildcards.site:q} --instruments {params.instruments:q} "
         "--options {params.options:q} --output results/scores/{wildcards.digest:q}/{wildcards.site:q} 2> {log:q}"
 
 
@@ -40,7 +41,6 @@ rule compare_sites:
         item_statistics=expand(f"{scores_folder(BASE)}/{{site}}/item_statistics.csv", site=STUDY.sites),
         moments=expand(f"{scores_folder(BASE)}/{{site}}/scale_moments.csv", site=STUDY.sites),
         score_issues=expand(f"{scores_folder(BASE)}/{{site}}/issues.csv", site=STUDY.sites),
-        code=code("compare_sites.py"),
         lock=LOCK,
     output:
         update("results/issues.csv"),
@@ -48,6 +48,7 @@ rule compare_sites:
         "results/logs/compare_sites.log",
     params:
         script=script("compare_sites.py"),
+        code=code("compare_sites.py"),
         sites=canonical_json(list(STUDY.sites)),
         scores=scores_folder(BASE),
         names=canonical_json(asdict(names_in_use(STUDY.scenarios.values(), STUDY.instrument_files))),

@@ -6,6 +6,8 @@ Produces: `results/sensitivity/tables/` (scenario_comparison; with a multiverse 
 `results/sensitivity/index.html`, and `results/summaries/multiverse/{digest}/{site}/`.
 """
 
+from alliance.sensitivity.targets import MULTIVERSE_TABLES
+
 
 rule compare_scenarios:
     """The headline numbers of all scenarios of this run."""
@@ -19,7 +21,6 @@ rule compare_scenarios:
         configs=expand("results/{scenario}/resolved_config.json", scenario=COMPUTED),
         provenance=expand("results/{scenario}/provenance.json", scenario=COMPUTED),
         headlines=HEADLINES,
-        code=code("compare_scenarios.py"),
         lock=LOCK,
     output:
         update(
@@ -35,6 +36,7 @@ rule compare_scenarios:
         "results/logs/compare_scenarios.log",
     params:
         script=script("compare_scenarios.py"),
+        code=code("compare_scenarios.py"),
         scenarios=canonical_json(COMPUTED),
         questions=canonical_json({scenario: chosen_questions(scenario) for scenario in COMPUTED}),
     shell:
@@ -46,7 +48,6 @@ MULTIVERSE_OPTIONS = STUDY.multiverse_options() if STUDY.has_multiverse else {}
 MULTIVERSE_DIGEST = STUDY.multiverse_digest() if STUDY.has_multiverse else "none"
 MULTIVERSE_FOLDER = f"results/summaries/{MULTIVERSE}/{MULTIVERSE_DIGEST}"
 MULTIVERSE_SCORES = [scoring_digest(section) for section in STUDY.multiverse_scorings()] if STUDY.has_multiverse else []
-MULTIVERSE_TABLES = ["specifications", "node_influence", "summary"]
 
 
 def code_of_multiverse(name):
@@ -54,7 +55,7 @@ def code_of_multiverse(name):
     from alliance.sensitivity.targets import TARGETS
 
     modules = [PROJECT / "scripts" / "alliance" / "sensitivity" / f"{TARGETS[grid].module}.py" for grid in STUDY.base[MULTIVERSE]["grids"]]
-    return [from_here(path) for path in code_files(PROJECT / "scripts" / name, *modules)]
+    return digest_of_files(*code_files(PROJECT / "scripts" / name, *modules))
 
 
 def multiverse_tables():
@@ -68,8 +69,6 @@ rule estimate_multiverse:
         status="results/sites/{site}/status.json",
         scores=lambda wildcards: [f"results/scores/{digest}/{wildcards.site}/scores.parquet" for digest in MULTIVERSE_SCORES],
         ratings="results/sites/{site}/ratings",
-        instruments=instrument_files(),
-        code=code_of_multiverse("estimate_multiverse.py"),
         lock=LOCK,
     output:
         summary=update(f"{MULTIVERSE_FOLDER}/{{site}}/summary.json"),
@@ -81,12 +80,15 @@ rule estimate_multiverse:
         "results/logs/estimate_multiverse/{site}.log",
     params:
         script=script("estimate_multiverse.py"),
+        instruments=INSTRUMENTS,
+        code=code_of_multiverse("estimate_multiverse.py"),
+        instruments_digest=INSTRUMENTS_DIGEST,
         options=canonical_json(MULTIVERSE_OPTIONS),
         digest=MULTIVERSE_DIGEST,
         folder=MULTIVERSE_FOLDER,
     shell:
         "{PYTHON} {params.script:q} --site {wildcards.site:q} --site-tables results/sites/{wildcards.site:q} --scores results/scores "
-        "--instruments {input.instruments:q} --options {params.options:q} --options-digest {params.digest:q} "
+        "--instruments {params.instruments:q} --options {params.options:q} --options-digest {params.digest:q} "
         "--output {params.folder:q}/{wildcards.site:q} 2> {log:q}"
 
 
@@ -97,9 +99,8 @@ rule pool_multiverse:
         summaries=expand(
             f"{MULTIVERSE_FOLDER}/{{site}}/{{part}}",
             site=STUDY.sites,
-            part=["summary.json", "moments.csv", "estimates.csv", "vcov.csv", "draws.csv"],
+            part=SUMMARY_FILES,
         ),
-        code=code_of_multiverse("pool_multiverse.py"),
         lock=LOCK,
     output:
         [update(f"results/sensitivity/tables/{table}.csv") for table in MULTIVERSE_TABLES],
@@ -107,6 +108,7 @@ rule pool_multiverse:
         "results/logs/pool_multiverse.log",
     params:
         script=script("pool_multiverse.py"),
+        code=code_of_multiverse("pool_multiverse.py"),
         sites=canonical_json(list(STUDY.sites)),
         options=canonical_json(MULTIVERSE_OPTIONS),
         folder=MULTIVERSE_FOLDER,
@@ -125,7 +127,6 @@ rule render_sensitivity:
         deviations=expand("results/{scenario}/deviations.csv", scenario=COMPUTED),
         references=REFERENCES,
         templates=[from_here(path) for path in sorted((PROJECT / "workflow" / "templates").glob("*"))],
-        code=code("render_sensitivity.py"),
         lock=LOCK,
     output:
         update(
@@ -140,6 +141,7 @@ rule render_sensitivity:
         "results/logs/render_sensitivity.log",
     params:
         script=script("render_sensitivity.py"),
+        code=code("render_sensitivity.py"),
         sites=canonical_json(list(STUDY.sites)),
         multiverse=canonical_json(MULTIVERSE_OPTIONS),
         templates=TEMPLATES,

@@ -81,7 +81,9 @@
     const base = parsed("base-configuration");
     const options = parsed(table.dataset.configurations);
     const nodes = Object.keys(options);
-    const first = heads.indexOf(nodes[0].replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase()));
+    // The decisions stand side by side; one of them may be called like another column.
+    const named = nodes.map((node) => node.replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase()));
+    const first = heads.findIndex((_, place) => named.every((name, index) => heads[place + index] === name));
     return (row) => {
       const number = row.cells[0].textContent.trim();
       row.cells[0].dataset.value = number;

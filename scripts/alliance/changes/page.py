@@ -141,7 +141,8 @@ def _site_words(row: Any, files: pd.DataFrame) -> str:
     if sent := sorted(names - {SITE_FILE, WITHDRAWN_FILE}):
         more = len(sent) - NAMED_FILES
         shown = listed([*sent[:NAMED_FILES], *([f"{more} more"] if more > 0 else [])])
-        told.append(f"sent {'another version of' if set(files['what']) == {'changed'} else 'other files:'} {shown}")
+        same = files.loc[files["file"].isin(sent), "what"].eq("changed").all()
+        told.append(f"sent {'another version of' if same else 'other files:'} {shown}")
     if SITE_FILE in names:
         told.append(f"has another {SITE_FILE}")
     if WITHDRAWN_FILE in names:

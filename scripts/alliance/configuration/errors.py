@@ -44,7 +44,10 @@ class ConfigurationError(Exception):
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the most similar known word, or the list of known words if none is near."""
     known = sorted(known)
-    close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean '{close[0]}'?"
-    return f"; known: {', '.join(known)}" if known else ""
+    return similar(word, known) or (f"; known: {', '.join(known)}" if known else "")
+
+
+def similar(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the most similar known word; empty if none is near."""
+    close = difflib.get_close_matches(str(word), sorted(known), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""

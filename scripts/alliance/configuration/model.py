@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
+from alliance.configuration.errors import similar
 from alliance.configuration.publishing import Publish
-from alliance.configuration.validation import StrictModel
+from alliance.configuration.validation import StrictModel, calendar_day
 
 Rater = Literal["client", "therapist", "observer"]
 Condition = Literal["empathy", "regard", "unconditionality", "congruence"]
@@ -86,7 +87,7 @@ class Cleaning(StrictModel):
     max_file_mb: Annotated[float, Field(gt=0)] = 500
     max_listed: Annotated[int, Field(ge=1)] = 1000
     link_check: bool = False
-    latest_date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    latest_date: Annotated[str, AfterValidator(calendar_day)] | None = None
 
 
 class Scoring(StrictModel):
@@ -126,7 +127,7 @@ class Alliance(Measure):
     @model_validator(mode="after")
     def window_is_declared(self) -> Alliance:
         if self.window not in self.windows:
-            raise ValueError(f"window '{self.window}' is not among windows ({', '.join(self.windows)})")
+            raise ValueError(f"window '{self.window}' is not among windows ({', '.join(self.windows)}){similar(self.window, self.windows)}")
         return self
 
 
@@ -170,7 +171,8 @@ class Dropout(StrictModel):
     @model_validator(mode="after")
     def definition_is_declared(self) -> Dropout:
         if self.definition not in self.definitions:
-            raise ValueError(f"definition '{self.definition}' is not among definitions ({', '.join(self.definitions)})")
+            near = similar(self.definition, self.definitions)
+            raise ValueError(f"definition '{self.definition}' is not among definitions ({', '.join(self.definitions)}){near}")
         return self
 
 
@@ -684,7 +686,8 @@ class Ruptures(StrictModel):
         if not self.criteria:
             raise ValueError("no criterion is given; add one under criteria or set enabled: false")
         if self.headline not in self.criteria:
-            raise ValueError(f"headline '{self.headline}' is none of the criteria ({', '.join(self.criteria)})")
+            near = similar(self.headline, self.criteria)
+            raise ValueError(f"headline '{self.headline}' is none of the criteria ({', '.join(self.criteria)}){near}")
         return self
 
 

@@ -21,13 +21,13 @@ def restrict(configuration: dict[str, Any], keys: tuple[str, ...]) -> dict[str, 
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration with changes laid over it: keys merge, lists and values replace."""
-    merged = copy.deepcopy(base)
+    """Return a configuration with changes laid over it: keys merge, lists and values replace; what did not change is shared with it."""
+    merged = dict(base)
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
             merged[key] = merge(merged[key], value)
         else:
-            merged[key] = copy.deepcopy(value)
+            merged[key] = value
     return merged
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from alliance.configuration.code import PROJECT
-from alliance.configuration.errors import ConfigurationError, Fault, nearest
+from alliance.configuration.errors import ConfigurationError, Fault, similar
 from alliance.configuration.strict_yaml import KeyPath, load_file
-from alliance.configuration.validation import StrictModel, parse
+from alliance.configuration.validation import StrictModel, calendar_day, parse
 from alliance.files import canonical_json
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ Amount = Annotated[int, Field(ge=1)]
 class Registered(StrictModel):
     registry: Text
     identifier: Text
-    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    date: Annotated[str, AfterValidator(calendar_day)]
 
 
 class Confirmatory(StrictModel):
@@ -105,21 +105,16 @@ def faults_beside(
         for place, name in enumerate(prereg["confirmatory"][kind]):
             if name not in known:
                 path = ("confirmatory", kind, place)
-                hint = nearest(name, known)
-                faults.append(Fault(NAME, lines.get(path, 0), f"confirmatory.{kind}", f"there is no {kind[:-1]} '{name}'{_short(hint)}"))
+                message = f"there is no {kind[:-1]} '{name}'{similar(name, known)}"
+                faults.append(Fault(NAME, lines.get(path, 0), f"confirmatory.{kind}", message))
     registered = [*_parents(leaves(prereg["config"])), *(f"sample.{name}" for name, amount in prereg["sample"].items() if amount)]
     registered += [f"scenarios.{name}" for name in prereg["scenarios"]]
     registered += [f"{kind}.{name}" for kind in ("questions", "claims") for name in prereg["confirmatory"][kind]]
     for key in prereg["explanations"]:
         if key not in registered:
-            message = f"explains a deviation from '{key}', which was not registered{_short(nearest(key, registered))}"
+            message = f"explains a deviation from '{key}', which was not registered{similar(key, registered)}"
             faults.append(Fault(NAME, lines.get(("explanations", key), 0), f"explanations.{key}", message))
     return faults
-
-
-def _short(hint: str) -> str:
-    """Return the nearest name only: the list of all known ones would be too long here."""
-    return hint if hint.startswith("; did") else ""
 
 
 def _parents(keys: Iterable[str]) -> list[str]:

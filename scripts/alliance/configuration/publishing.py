@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from alliance.configuration.validation import StrictModel
+from alliance.configuration.validation import StrictModel, calendar_day
 
 PUBLISH = "publish"
 FEWEST = 5
@@ -58,16 +57,6 @@ def weaker(name: str, value: float, standard: float) -> bool:
 Licence = Literal["CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC0-1.0", "ODC-By-1.0", "ODbL-1.0", "PDDL-1.0"]
 
 
-def _date(text: str) -> str:
-    """Refuse what is no day of the calendar."""
-    try:
-        if date.fromisoformat(text).isoformat() == text:
-            return text
-    except ValueError:
-        pass
-    raise ValueError("must be a day as YYYY-MM-DD")
-
-
 class Publish(StrictModel):
     """What ``publish:`` may hold; a limit that is null is the profile's own."""
 
@@ -80,7 +69,7 @@ class Publish(StrictModel):
     min_df: Annotated[int, Field(ge=0, le=1000)] | None = None
     max_therapist_share: Annotated[float, Field(gt=0, le=1)] | None = None
     min_site_clients: Annotated[int, Field(ge=0, le=10_000)] | None = None
-    released: Annotated[str, AfterValidator(_date)] | None = None
+    released: Annotated[str, AfterValidator(calendar_day)] | None = None
     licence: Licence | None = None
     doi: Annotated[str, Field(pattern=r"^10\.\d{4,9}/\S+$")] | None = None
     description: str | None = None

@@ -45,7 +45,8 @@ def load_file(path: Path, name: str | None = None) -> tuple[Any, dict[KeyPath, i
     except OSError as error:
         raise ConfigurationError([Fault(name, 0, "", f"cannot be read ({error.strerror}); check its permissions")]) from None
     except UnicodeDecodeError as error:
-        raise ConfigurationError([Fault(name, 0, "", f"is not UTF-8 (byte {error.start}); save it as UTF-8")]) from None
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigurationError([Fault(name, line, "", f"is not UTF-8 (byte {error.start}); save it as UTF-8")]) from None
     return load_text(text, name)
 
 
@@ -80,9 +81,13 @@ def load_text(text: str, name: str) -> tuple[Any, dict[KeyPath, int]]:
         problem = error.problem or "is not valid YAML"
         if re.search(r"^ *\t", text, re.MULTILINE):
             problem += "; indent with spaces, not tabs"
+        elif error.context_mark and error.context_mark.line + 1 < line and re.search("flow|quoted", error.context or ""):
+            problem += f"; what is not closed begins on line {error.context_mark.line + 1}"
         raise ConfigurationError([Fault(name, line, "", f"is not valid YAML: {problem}")]) from None
-    except yaml.YAMLError as error:
-        raise ConfigurationError([Fault(name, 0, "", f"is not valid YAML: {error}")]) from None
+    except yaml.reader.ReaderError as error:
+        line = text.encode()[: error.position].count(b"\n") + 1
+        message = f"is not valid YAML: holds a character that cannot be printed (number {error.character}); delete it"
+        raise ConfigurationError([Fault(name, line, "", message)]) from None
     if builder.faults:
         raise ConfigurationError(builder.faults)
     return data, builder.lines

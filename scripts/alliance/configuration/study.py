@@ -9,12 +9,12 @@ import stat
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alliance import withdrawals
 from alliance.configuration import preregistration
 from alliance.configuration.code import PROJECT, SCRIPTS, declarations
-from alliance.configuration.errors import ConfigurationError, Fault, nearest
+from alliance.configuration.errors import ConfigurationError, Fault, nearest, similar
 from alliance.configuration.model import Configuration
 from alliance.configuration.options import merge, restrict
 from alliance.configuration.publishing import PUBLISH, Publish
@@ -22,11 +22,18 @@ from alliance.configuration.strict_yaml import KeyPath, load_file
 from alliance.configuration.validation import parse
 from alliance.files import digest
 
+if TYPE_CHECKING:
+    from alliance.instruments.registry import Instrument
+
 BASE = "base"
+SCENARIOS_FILE = "scenarios.yaml"
+SCENARIO_KEYS = ("reason", "changes")
 SITE_ID = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?\Z")
 SCENARIO_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}\Z")
 RESERVED_IDS = {"con", "prn", "aux", "nul", "pooled", "all"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
 RESERVED_SCENARIOS = {
+    # All scenarios, where scenarios are asked for.
+    "all",
     "sites",
     "scores",
     "summaries",
@@ -111,6 +118,8 @@ class Question:
         Whether models are fitted over the rows of all sites that share them, beside the pooled summaries.
     reads_ratings : bool
         Whether ``estimate`` reads answers to items beside the scores.
+    has_parts : bool
+        Whether ``estimate`` takes over parts of base's answer that a scenario leaves as they are.
     """
 
     name: str
@@ -122,6 +131,7 @@ class Question:
     prepares: bool
     one_stage: bool
     reads_ratings: bool
+    has_parts: bool
 
 
 @dataclass(frozen=True)
@@ -228,6 +238,14 @@ class Study:
         """Return the digest that names a question's site summaries: all options that they rest on."""
         return digest({"options": self.estimate_options(scenario, question), "scoring": self.score_options(scenario)})
 
+    def base_digest(self, scenario: str, question: str) -> str:
+        """Return the digest of base's summaries whose parts a scenario's may take over; empty where there are none."""
+        if not self.questions[question].has_parts or question not in self.enabled_questions(BASE):
+            return ""
+        of_base = self.estimate_digest(BASE, question)
+        alike = self.score_digest(scenario) == self.score_digest(BASE)
+        return of_base if alike and of_base != self.estimate_digest(scenario, question) else ""
+
     def one_stage_digest(self, scenario: str, question: str) -> str:
         """Return the digest that names a question's models over all rows: what its summaries rest on, and which sites are pooled."""
         sites = self.scenarios[scenario]["pooling"]["sites"]
@@ -288,7 +306,7 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     config_path : Path
         The one configuration file that is read.
     check_instruments : bool
-        Whether to read the instrument files too; skipped where the caller has just done so.
+        Whether to check what needs the instrument files too, and the options of the multiverse; skipped where the caller has just done so.
 
     Returns
     -------
@@ -312,29 +330,34 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
         faults += error.faults
     questions = _question_modules()
     scenarios, reasons = ({BASE: base}, {BASE: "the configuration as it stands"}) if base else ({}, {})
+    scenario_lines: dict[KeyPath, int] = {}
     if base:
-        own = _cross_checks(base, lines, config_path.name)
-        # Options of the multiverse would repeat every fault of the configuration that they change.
-        faults += own or _multiverse_faults(raw, base, lines, config_path.name)
-        more, why, scenario_faults = _scenarios(folder, raw, base)
+        faults += _cross_checks(base, lines, config_path.name)
+        more, why, scenario_lines, scenario_faults = _scenarios(folder, raw, base)
         scenarios |= more
         reasons |= why
         faults += scenario_faults
     section = raw.get("study") if isinstance(raw.get("study"), dict) else {}
     instrument_files: dict[str, tuple[Path, ...]] = {}
+    registry: dict[str, Instrument] = {}
     if not any(fault.key == "study.instruments_dir" for fault in faults):
         instrument_files, found = _instrument_files(folder, section.get("instruments_dir"), config_path.name, lines)
         faults += found
         if check_instruments and not found:
-            faults += _instrument_faults(instrument_files, scenarios, config_path.name, lines)
+            registry, found = _registry(instrument_files)
+            faults += found or _instrument_faults(registry, scenarios, config_path.name, lines, scenario_lines)
     sites: dict[str, SiteFolder] = {}
     not_sites: tuple[str, ...] = ()
     if base:
         sites, not_sites, found = find_sites(folder, base["study"]["sites_dir"], tuple(instrument_files), config_path.name, lines)
         faults += found
         # A site that answers a request has the hub's configuration, but none of the other sites.
-        if sites and not found and not (folder / REQUEST).exists():
-            faults += _pooled_site_faults(sites, scenarios, config_path.name, lines)
+        names = sites if sites and not found and not (folder / REQUEST).exists() else None
+        if names:
+            faults += _pooled_site_faults(names, scenarios, config_path.name, lines, scenario_lines)
+        # Options of the multiverse would repeat every fault of the configuration that they change; all would, without instruments.
+        if registry and not any(fault.file == config_path.name for fault in faults):
+            faults += _multiverse_faults(raw, base, registry, names, lines, config_path.name)
     withdrawn, found = _withdrawn(folder)
     faults += found
     registered, found = _preregistration(folder, raw if base else None, list(questions))
@@ -370,10 +393,19 @@ def _cross_checks(config: dict[str, Any], lines: dict[KeyPath, int], name: str) 
     return faults + _path_model_faults(config, lines, name)
 
 
-def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[KeyPath, int], name: str) -> list[Fault]:
-    """Return faults of the grids of the multiverse, and of the configurations that their options make."""
+def _multiverse_faults(
+    raw: dict[str, Any],
+    base: dict[str, Any],
+    registry: dict[str, Instrument],
+    sites: dict[str, SiteFolder] | None,
+    lines: dict[KeyPath, int],
+    name: str,
+) -> list[Fault]:
+    """Return faults of the grids of the multiverse, and of the configurations that their options make; ``sites``: None is not known."""
+    from alliance.sensitivity.configurations import Checked, faults_of_configurations
     from alliance.sensitivity.specifications import faults as grid_faults
-    from alliance.variables import checks
+    from alliance.variables.checks import checks
+    from alliance.variables.score_checks import score_faults
 
     section = base[MULTIVERSE]
     if section["enabled"] and not section["grids"]:
@@ -381,30 +413,16 @@ def _multiverse_faults(raw: dict[str, Any], base: dict[str, Any], lines: dict[Ke
         names = "alliance_outcome, within_clients, dropout or rupture_outcome"
         message = f"the multiverse is empty: declare a grid ({names}), or set multiverse.enabled: false"
         return [Fault(name, _line(lines, path), ".".join(path), message)]
-    faults = [Fault(name, _line(lines, path), ".".join(map(str, path)), message) for path, message in grid_faults(section)]
-    if faults:
-        return faults
-    bare = {key: value for key, value in raw.items() if key != MULTIVERSE}
-    of_base = checks(base)
-    for grid, content in section["grids"].items():
-        for node, options in content["nodes"].items():
-            for option, changes in options.items():
-                if not changes:
-                    continue
-                above = (MULTIVERSE, "grids", grid, "nodes", node, option)
-                shifted = {at[len(above) :]: line for at, line in lines.items() if at[: len(above)] == above}
-                where = ".".join(above)
-                try:
-                    merged = _resolved(merge(bare, changes), shifted, name)
-                except ConfigurationError as error:
-                    faults += [Fault(f.file, f.line or _line(lines, above), f"{where}.{f.key}", f.message) for f in error.faults]
-                    continue
-                if {**merged, MULTIVERSE: None} == {**base, MULTIVERSE: None}:
-                    message = "changes nothing, config.yaml says so already: rename the first option to this one, or take this one out"
-                    faults.append(Fault(name, _line(lines, above), where, message))
-                found = [fault for fault in checks(merged) if fault not in of_base]
-                faults += [Fault(name, _line(lines, above), f"{where}.{'.'.join(map(str, path))}", message) for path, message in found]
-    return faults
+
+    def every_check(config: dict[str, Any]) -> list[tuple[tuple[Any, ...], str]]:
+        found = [*checks(config), *score_faults(config, registry)]
+        return found if sites is None else [*found, *_unknown_sites(config, sites)]
+
+    def resolve(merged: dict[str, Any], at: dict[KeyPath, int]) -> dict[str, Any]:
+        return _resolved(merged, at, name)
+
+    found = grid_faults(section) or faults_of_configurations(Checked(raw, base, lines, resolve, every_check))
+    return [Fault(name, _line(lines, path), ".".join(map(str, path)), message) for path, message in found]
 
 
 def _path_model_faults(config: dict[str, Any], lines: dict[KeyPath, int], name: str) -> list[Fault]:
@@ -465,16 +483,20 @@ def _path_model_faults(config: dict[str, Any], lines: dict[KeyPath, int], name: 
     return faults
 
 
-def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, str], list[Fault]]:
-    path = folder / "scenarios.yaml"
+def _scenarios(
+    folder: Path, raw: dict[str, Any], base: dict[str, Any]
+) -> tuple[dict[str, dict[str, Any]], dict[str, str], dict[KeyPath, int], list[Fault]]:
+    """Return the resolved scenarios, their reasons, the line of every key of their file, and its faults."""
+    path = folder / SCENARIOS_FILE
     if not path.exists():
-        return {}, {}, []
+        return {}, {}, {}, []
     try:
         entries, lines = load_file(path)
     except ConfigurationError as error:
-        return {}, {}, error.faults
+        return {}, {}, {}, error.faults
     if entries is not None and not isinstance(entries, dict):
-        return {}, {}, [Fault("scenarios.yaml", 1, "", "is no mapping: write each scenario's name, then `reason:` and `changes:` below it")]
+        message = "is no mapping: write each scenario's name, then `reason:` and `changes:` below it"
+        return {}, {}, {}, [Fault(SCENARIOS_FILE, 1, "", message)]
     # What is wrong with the configuration as it stands is told once, not again for every scenario.
     of_base = {(fault.key, fault.message) for fault in _cross_checks(base, {}, "")}
     scenarios: dict[str, dict[str, Any]] = {}
@@ -483,9 +505,18 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
     for name, entry in (entries or {}).items():
         fault = functools.partial(_scenario_fault, lines, faults, name)
         if name == BASE or name in RESERVED_SCENARIOS or not SCENARIO_NAME.match(name):
-            fault("choose another name: small letters, digits and _, beginning with a letter, not a folder of results/")
+            fault("choose another name: small letters, digits and _, beginning with a letter; not base, all or a folder of results/")
             continue
-        if not isinstance(entry, dict) or set(entry) - {"reason", "changes"} or not isinstance(entry.get("changes"), dict):
+        if not isinstance(entry, dict):
+            fault("a scenario holds `reason:` (text) and `changes:` (keys of config.yaml with their new values), nothing else")
+            continue
+        unknown = [key for key in entry if key not in SCENARIO_KEYS]
+        for key in unknown:
+            below = "; keys of config.yaml stand below `changes:`" if key in Configuration.model_fields else ""
+            fault(f"unknown key{below or similar(key, SCENARIO_KEYS)}; a scenario holds `reason:` and `changes:`, nothing else", key)
+        if unknown:
+            continue
+        if not isinstance(entry.get("changes"), dict):
             fault("a scenario holds `reason:` (text) and `changes:` (keys of config.yaml with their new values), nothing else")
             continue
         if not isinstance(entry.get("reason"), str) or not entry["reason"].strip():
@@ -498,19 +529,19 @@ def _scenarios(folder: Path, raw: dict[str, Any], base: dict[str, Any]) -> tuple
         changes = {key: value for key, value in entry["changes"].items() if key not in refused}
         shifted = {at[2:]: line for at, line in lines.items() if at[:2] == (name, "changes")}
         try:
-            merged = _resolved(merge(raw, changes), shifted, "scenarios.yaml")
+            merged = _resolved(merge(raw, changes), shifted, SCENARIOS_FILE)
         except ConfigurationError as error:
             faults += [Fault(f.file, f.line, f"{name}.{f.key}", f.message) for f in error.faults]
             continue
-        found = [fault for fault in _cross_checks(merged, shifted, "scenarios.yaml") if (fault.key, fault.message) not in of_base]
+        found = [fault for fault in _cross_checks(merged, shifted, SCENARIOS_FILE) if (fault.key, fault.message) not in of_base]
         faults += [Fault(f.file, f.line, f"{name}.{f.key}", f.message) for f in found]
         scenarios[name] = merged
         reasons[name] = str(entry.get("reason", ""))
-    return scenarios, reasons, faults
+    return scenarios, reasons, lines, faults
 
 
 def _scenario_fault(lines: dict[KeyPath, int], faults: list[Fault], name: str, message: str, *key: str) -> None:
-    faults.append(Fault("scenarios.yaml", _line(lines, (name, *key)), ".".join((name, *key)), message))
+    faults.append(Fault(SCENARIOS_FILE, _line(lines, (name, *key)), ".".join((name, *key)), message))
 
 
 def _line(lines: dict[KeyPath, int], path: KeyPath) -> int:
@@ -521,9 +552,10 @@ def _line(lines: dict[KeyPath, int], path: KeyPath) -> int:
 def _question_modules() -> dict[str, Question]:
     questions = {}
     for path in sorted(QUESTION_MODULES.glob("*.py")):
-        found = declarations(path)
-        if "estimate_reads" not in found:
+        # Most modules hold parts of a question; to parse them all would take half a second of every call.
+        if b"\nestimate_reads = " not in path.read_bytes():
             continue
+        found = declarations(path)
         questions[path.stem] = Question(
             name=path.stem,
             path=path,
@@ -534,6 +566,7 @@ def _question_modules() -> dict[str, Question]:
             prepares="prepare" in found,
             one_stage="one_stage" in found,
             reads_ratings=bool(found.get("reads_ratings", False)),
+            has_parts="part_options" in found,
         )
     return questions
 
@@ -552,17 +585,25 @@ def _instrument_files(
     return files, []
 
 
-def _instrument_faults(
-    files: dict[str, tuple[Path, ...]], scenarios: dict[str, dict[str, Any]], name: str, lines: dict[KeyPath, int]
-) -> list[Fault]:
+def _registry(files: dict[str, tuple[Path, ...]]) -> tuple[dict[str, Instrument], list[Fault]]:
     from alliance.instruments import load_registry
-    from alliance.variables.score_checks import score_faults
 
     folders = list(dict.fromkeys(path.parent for paths in files.values() for path in paths))
     try:
-        registry = load_registry(sorted(folders, key=lambda path: path != INSTRUMENTS))
+        return load_registry(sorted(folders, key=lambda path: path != INSTRUMENTS)), []
     except ConfigurationError as error:
-        return error.faults
+        return {}, error.faults
+
+
+def _instrument_faults(
+    registry: dict[str, Instrument],
+    scenarios: dict[str, dict[str, Any]],
+    name: str,
+    lines: dict[KeyPath, int],
+    scenario_lines: dict[KeyPath, int],
+) -> list[Fault]:
+    from alliance.variables.score_checks import score_faults
+
     faults = []
     of_base = list(score_faults(scenarios[BASE], registry)) if BASE in scenarios else []
     for scenario, config in scenarios.items():
@@ -571,7 +612,8 @@ def _instrument_faults(
             if scenario == BASE:
                 faults.append(Fault(name, _line(lines, tuple(path)), where, message))
             elif (path, message) not in of_base:
-                faults.append(Fault("scenarios.yaml", 0, f"{scenario}.{where}", message))
+                line = _line(scenario_lines, (scenario, "changes", *path))
+                faults.append(Fault(SCENARIOS_FILE, line, f"{scenario}.{where}", message))
     return faults
 
 
@@ -627,20 +669,27 @@ def find_sites(
 
 
 def _pooled_site_faults(
-    sites: dict[str, SiteFolder], scenarios: dict[str, dict[str, Any]], name: str, lines: dict[KeyPath, int]
+    sites: dict[str, SiteFolder],
+    scenarios: dict[str, dict[str, Any]],
+    name: str,
+    lines: dict[KeyPath, int],
+    scenario_lines: dict[KeyPath, int],
 ) -> list[Fault]:
     """Return faults of sites that are left out of pooling by a name that no site has; of scenarios, those that base does not have."""
-    faults = []
-    key = ("pooling", "sites", "leave_out")
-    of_base = scenarios[BASE]["pooling"]["sites"]["leave_out"]
+    of_base = _unknown_sites(scenarios[BASE], sites)
+    faults = [Fault(name, _line(lines, path), ".".join(path), message) for path, message in of_base]
     for scenario, config in scenarios.items():
-        own = scenario == BASE
-        for site in config["pooling"]["sites"]["leave_out"]:
-            if site not in sites and (own or site not in of_base):
-                where = ".".join(key if own else (scenario, *key))
-                message = f"no site is called '{site}'{nearest(site, sites)}"
-                faults.append(Fault(name if own else "scenarios.yaml", _line(lines, key) if own else 0, where, message))
+        for path, message in _unknown_sites(config, sites):
+            if (path, message) not in of_base:
+                line = _line(scenario_lines, (scenario, "changes", *path))
+                faults.append(Fault(SCENARIOS_FILE, line, ".".join((scenario, *path)), message))
     return faults
+
+
+def _unknown_sites(config: dict[str, Any], sites: dict[str, SiteFolder]) -> list[tuple[tuple[str, ...], str]]:
+    """Return the names of sites left out of pooling that no site has, as (path, message)."""
+    names = [site for site in config["pooling"]["sites"]["leave_out"] if site not in sites]
+    return [(("pooling", "sites", "leave_out"), f"no site is called '{site}'{nearest(site, sites)}") for site in names]
 
 
 def _site_folder(folder: Path, sites_dir: str, site: str, instruments: tuple[str, ...]) -> SiteFolder:

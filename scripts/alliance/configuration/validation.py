@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from alliance.configuration.errors import ConfigurationError, Fault, nearest
+from alliance.configuration.errors import ConfigurationError, Fault, nearest, similar
 from alliance.configuration.strict_yaml import KeyPath
 
 ModelType = TypeVar("ModelType", bound=BaseModel)
@@ -33,6 +34,16 @@ class StrictModel(BaseModel):
     """A section of a configuration file: unknown keys and silent conversions are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def calendar_day(text: str) -> str:
+    """Refuse what is no day of the calendar, written as YYYY-MM-DD."""
+    try:
+        if date.fromisoformat(text).isoformat() == text:
+            return text
+    except ValueError:
+        pass
+    raise ValueError("must be a day as YYYY-MM-DD")
 
 
 def parse(model: type[ModelType], data: Any, lines: dict[KeyPath, int], file: str) -> ModelType:
@@ -76,9 +87,9 @@ def _fault(model: type[BaseModel], detail: Any, lines: dict[KeyPath, int], file:
     key = ".".join(str(part) for part in path)
     if detail["type"] == "extra_forbidden":
         known = known_keys(model, path[:-1])
-        message = f"unknown key{nearest(str(path[-1]), known)}"
+        message = f"unknown key{_nested(str(path[-1])) or nearest(str(path[-1]), known)}"
     elif detail["type"] == "literal_error":
-        message = f"{detail['input']!r} is not allowed; allowed: {detail['ctx']['expected'].replace(chr(39), '')}"
+        message = f"{_shown(detail['input'])} is not allowed; allowed: {detail['ctx']['expected'].replace(chr(39), '')}"
         message += _suggest(str(detail["input"]), detail["ctx"]["expected"])
     elif detail["type"] == "value_error":
         message = str(detail["ctx"]["error"])
@@ -92,12 +103,20 @@ def _fault(model: type[BaseModel], detail: Any, lines: dict[KeyPath, int], file:
 
 def _suggest(word: str, expected: str) -> str:
     known = [part.strip().strip("'") for part in expected.replace(" or ", ",").split(",")]
-    hint = nearest(word, known)
-    return hint if hint.startswith("; did") else ""
+    return similar(word, known)
+
+
+def _nested(key: str) -> str:
+    """Return how a key written with dots is written in YAML; empty for others."""
+    parts = key.split(".")
+    if len(parts) < 2 or not all(parts):
+        return ""
+    return f"; keys do not take dots, write {'{'.join(f'{part}: ' for part in parts)}...{'}' * (len(parts) - 1)}"
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    """Return a value as messages show it; words of YAML as they are written there."""
+    text = {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else text[:59] + "…"
 
 

@@ -11,9 +11,9 @@ from alliance.configuration.study import MULTIVERSE, RESERVED_SCENARIOS, Study, 
 from alliance.files import PRIVATE, read_json, remove_partial_files, write_json
 from alliance.launch.publish_bundle import FOLDER as BUNDLE
 from alliance.portable import FOLDER, FORMATS, origin_file
+from alliance.sensitivity.targets import MULTIVERSE_TABLES
 
 WITHDRAWALS = "private/withdrawals.json"
-MULTIVERSE_TABLES = ("specifications", "node_influence", "summary")
 
 
 def remove_leftovers(study: Study) -> list[str]:

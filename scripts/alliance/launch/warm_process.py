@@ -27,8 +27,12 @@ from pathlib import Path
 from alliance.configuration.code import SCRIPTS
 from alliance.launch.start_job import ADDRESS, COLD
 
-LIBRARIES = ("numpy", "pandas", "pyarrow.parquet", "scipy.linalg", "scipy.optimize", "scipy.special", "pydantic", "yaml")
-"""What the project's modules import only when they need it, as far as most runs do."""
+LIBRARIES = (
+    *("numpy", "pandas", "pyarrow.parquet", "scipy.linalg", "scipy.optimize", "scipy.special", "pydantic", "yaml"),
+    # The last steps of a run, which wait for nothing but each other, need these; to import them takes a second.
+    *("matplotlib.backends.backend_svg", "semopy"),
+)
+"""What the project's modules import only when they need it, as far as most runs do; done while Snakemake plans the run."""
 OWN = ("questions", "reports", "sensitivity", "sites")
 """Packages of the project whose modules jobs use."""
 COMMAND = SCRIPTS / "serve_jobs.py"

@@ -17,10 +17,11 @@ from alliance.questions.correlations import variances
 from alliance.questions.overlap_means import absent_overlap_rows, overlap_rows
 from alliance.questions.overlap_pairs import DISATTENUATED, HTMT, R, from_published, from_rows
 from alliance.questions.overlap_prediction import prediction_rows
-from alliance.questions.part import largest_counts
+from alliance.questions.part import Part, largest_counts
 from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import COUNTED, SiteSummary
+from alliance.questions.unchanged import NOTHING, Unchanged
 
 estimate_reads = (
     "alliance.instruments",
@@ -37,7 +38,14 @@ tables = ("pairs", "overlap_summary", "predictive_contrast", "leave_one_out")
 reads_ratings = True
 
 
-def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
+def part_options(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the options of the parts that do not read when the alliance of the main analyses was measured, nor the outcome."""
+    alliance = {key: value for key, value in options["alliance"].items() if key != "window"}
+    given = {name: value for name, value in options.items() if name != "outcome"}
+    return {name: {**given, "alliance": alliance} for name in ("pairs", "overlap")}
+
+
+def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any], unchanged: Unchanged = NOTHING) -> SiteSummary:
     """Return the overlap of every pair of alliance measures at one site, what the pairs say together, and how they predict the outcome.
 
     Pairs are two instruments with one rater (totals with totals, subscales with subscales), one scale with two raters, and two subscales of
@@ -50,24 +58,38 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         The keys of ``estimate_reads``.
     constants : mapping
         Not used.
+    unchanged : Unchanged
+        ``pairs`` and ``overlap``, where they are taken over.
     """
     window = options["questions"]["convergent_validity"]["timepoint_window"]
-    found = (from_rows if site.published is None else from_published)(site, options, window)
-    reason = "" if found.rows else _no_pairs(window)
-    together = absent_overlap_rows(reason) if found.pairs is None else overlap_rows(site, found.pairs)
+    if "pairs" in unchanged and "overlap" in unchanged:
+        pairs, overlap = unchanged.part("pairs"), unchanged.part("overlap")
+    else:
+        pairs, overlap = _pairs_and_overlap(site, part_options(options)["pairs"], window)
+    reason = "" if pairs.rows else _no_pairs(window)
     predicted = prediction_rows(site, options)
-    rows = [*found.rows, *together[0], *predicted[0]]
+    rows = [*pairs.rows, *overlap.rows, *predicted[0]]
     largest = largest_counts(rows)
-    counts = {name: max((n for n in (found.counts.get(name), largest[name]) if n is not None), default=None) for name in COUNTED}
+    of_pairs = pairs.facts
+    counts = {name: max((n for n in (of_pairs.get(name), largest[name]) if n is not None), default=None) for name in COUNTED}
     return SiteSummary(
         site=site.site,
         label=site.label,
         question="convergent_validity",
         n=counts,
-        facts={"window": window, "pairs": sum(row["estimate_type"] == R for row in found.rows), "reason": reason},
+        facts={"window": window, "pairs": of_pairs, "reason": reason},
         estimates=pd.DataFrame(rows),
-        vcov=variances(rows, [*found.variances, *together[1], *predicted[1]]),
+        vcov=variances(rows, [*pairs.variances, *overlap.variances, *predicted[1]]),
     )
+
+
+def _pairs_and_overlap(site: SiteData, options: Mapping[str, Any], window: str) -> tuple[Part, Part]:
+    """Return the rows of pairs, with how many there are and the site's counts as facts, and what they say together."""
+    found = (from_rows if site.published is None else from_published)(site, options, window)
+    reason = "" if found.rows else _no_pairs(window)
+    together = absent_overlap_rows(reason) if found.pairs is None else overlap_rows(site, found.pairs)
+    facts = {"pairs": sum(row["estimate_type"] == R for row in found.rows), **found.counts}
+    return Part(found.rows, found.variances, facts=facts), Part(*together)
 
 
 def _no_pairs(window: str) -> str:

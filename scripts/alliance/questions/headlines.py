@@ -163,7 +163,7 @@ def headline_numbers(
         One row a headline, in their order, with the columns of :data:`COLUMNS`: ``estimate``, ``ci_low`` and ``ci_high`` on the natural
         scale of the estimate. A number that the scenario does not have is a row with status ``not_estimable`` and the reason.
     """
-    return typed(pd.DataFrame([_number(one, tables, configuration) for one in headlines], columns=list(COLUMNS)), COLUMNS)
+    return typed(pd.DataFrame([_number(one, _row(one, tables, configuration)) for one in headlines], columns=list(COLUMNS)), COLUMNS)
 
 
 def headline_rows(
@@ -176,8 +176,8 @@ def headline_rows(
     """
     rows = []
     for one in headlines:
-        row = _number(one, tables, configuration)
         found = _row(one, tables, configuration)
+        row = _number(one, found)
         if not isinstance(found, str):
             row |= {name: found[name] for name in TABLE_COLUMNS if name not in _BESIDE}
             row |= {name: found[name] for name in _BESIDE[1:]} if found["claim"] == one.claim else {}
@@ -186,9 +186,9 @@ def headline_rows(
     return pd.DataFrame(rows).reindex(columns=names).assign(site=POOLED)
 
 
-def _number(headline: Headline, tables: Mapping[str, Mapping[str, pd.DataFrame]], configuration: Mapping[str, Any]) -> dict[str, Any]:
+def _number(headline: Headline, found: Mapping[str, Any] | str) -> dict[str, Any]:
+    """Return the columns of a headline number from its row, or from why there is none."""
     said = {"headline": headline.key, **{name: getattr(headline, name) for name in ("label", "question", "table", "claim")}}
-    found = _row(headline, tables, configuration)
     if isinstance(found, str):
         return {**said, "status": "not_estimable", "reason": f"not estimable: {found}"}
     return {**said, **{name: found[name] for name in _OF_ROW}}

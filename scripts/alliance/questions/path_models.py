@@ -18,16 +18,19 @@ from alliance.questions import (
     path_models_fits,
     path_models_indirect,
     path_models_mediation,
+    path_models_parts,
     path_models_pooling,
     path_models_sites,
     path_models_technique,
 )
 from alliance.questions.contract import finish
 from alliance.questions.part import Part, summary_fields
+from alliance.questions.path_models_parts import models_options, with_unchanged_comparisons, with_unchanged_models
 from alliance.questions.path_models_sent import sent_by
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
+from alliance.questions.unchanged import NOTHING, Unchanged
 
 estimate_reads = (
     "alliance",
@@ -71,7 +74,12 @@ PARTS = {
 _ROWS_OF = {"mediation": "indirect", "technique": "conditions"}
 
 
-def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
+def part_options(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the options of every model, by its name, and of the parts that read clients or sessions themselves."""
+    return path_models_parts.part_options(options)
+
+
+def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any], unchanged: Unchanged = NOTHING) -> SiteSummary:
     """Return one site's part of every table.
 
     Clients whose alliance or empathy was measured after the outcome it should predict are left out and counted; paths between measures
@@ -84,13 +92,21 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         The keys of ``estimate_reads``, and ``seed``.
     constants : mapping
         Not used.
+    unchanged : Unchanged
+        Parts, and models by their names, that are taken over.
     """
-    fits = path_models_fits.site_fits(site, options)
+    own, given = options["questions"]["path_models"], part_options(options)
+    every = sorted(own["models"])
+    chosen = models_options(options, [name for name in every if name not in unchanged])
+    fits = path_models_fits.site_fits(site, chosen)
+    models = path_models_fits.estimate(site, fits, chosen)
+    indirect = path_models_indirect.estimate(fits, chosen)
+    comparison = path_models_comparison.estimate(fits, chosen)
     parts: dict[str, Part] = {
-        "models": path_models_fits.estimate(site, fits, options),
-        "indirect": path_models_indirect.estimate(fits, options),
-        "comparison": path_models_comparison.estimate(fits, options),
-        **{name: part.estimate(site, options) for name, part in PARTS.items()},
+        "models": with_unchanged_models(models, unchanged, every, of_effects=False),
+        "indirect": with_unchanged_models(indirect, unchanged, every, of_effects=True),
+        "comparison": with_unchanged_comparisons(comparison, unchanged, own["comparisons"]),
+        **{name: unchanged.part(name) if name in unchanged else part.estimate(site, given[name]) for name, part in PARTS.items()},
     }
     return SiteSummary(
         site=site.site,

@@ -155,7 +155,8 @@ def estimate(site: SiteData, options: Mapping[str, Any]) -> Part:
         _from_published(part, site.published, options)
         return part
     phases = {phase: window for phase, window in settings["phases"].items() if window}
-    chosen = {**options, "questions": {"alliance_outcome": {"windows": [_window(options), *phases.values()]}}}
+    alliance = {**options["alliance"], "window": _window(options)}
+    chosen = {**options, "alliance": alliance, "questions": {"alliance_outcome": {"windows": list(phases.values())}}}
     found = measures(site, chosen, every=False, main_raters=True)
     outcome = found.outcomes.get(main_outcome(options))
     ratings = _Ratings(site, found, options)

@@ -22,7 +22,6 @@ estimate_reads = (
     "alliance.instruments",
     "alliance.scale",
     "alliance.rater",
-    "alliance.window",
     "alliance.windows",
     "outcome",
     "symptoms",

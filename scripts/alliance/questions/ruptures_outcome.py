@@ -358,7 +358,7 @@ class Leaving:
 
 def leaving(site: SiteData, options: Mapping[str, Any]) -> Leaving:
     """Return the sessions at risk of one site under the definition of dropout of the configuration."""
-    unused = {"window": options["alliance"]["window"], "combinations": {}}
+    unused = {"window": min(options["alliance"]["windows"]), "combinations": {}}
     unused["phase_one"] = {"sessions": [1, 1], "rule": "lowest_third", "amount": None}
     raw = {**options, "outcome": {**options["outcome"], "form": "ancova"}, "questions": {**options["questions"], "dropout": unused}}
     course = spans.course(site, raw)

@@ -45,13 +45,19 @@ def ink_on(ground: Any) -> str:
     return next((ink for ink in (INK, "#ffffff") if contrast(ink) >= READABLE), "#000000")
 
 
+_SALT = "alliance-pipeline"
+
+
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw with settings of our own, whatever the machine is set to."""
+    """Draw with settings of our own, whatever the machine is set to; also a decorator of what makes many figures, which set them once."""
     import matplotlib
 
+    if matplotlib.rcParams["svg.hashsalt"] == _SALT:
+        yield
+        return
     settings = {
-        "svg.hashsalt": "alliance-pipeline",
+        "svg.hashsalt": _SALT,
         "svg.fonttype": "path",
         "path.simplify": False,
         "axes.linewidth": 0.8,

@@ -205,17 +205,27 @@ def read_sensitivity_tables(folder: Path) -> dict[str, pd.DataFrame]:
     return {schema.name: _read_typed(paths[schema.name], contract.table_types(schema)) for schema in TABLES if paths[schema.name].exists()}
 
 
+_TYPES = {contract.TEXT: object, contract.NUMBER: "float64", contract.COUNT: "Int64"}
+
+
 def _read_typed(path: Path, schema: dict[str, str]) -> pd.DataFrame:
-    cells = pd.read_csv(path, dtype=object, keep_default_na=False, encoding="utf-8")
-    numbers = {name: kind for name, kind in schema.items() if kind != contract.TEXT}
-    typed = contract.typed(cells[[name for name in numbers if name in cells]].replace("", None), numbers)
-    text = {name: _unprotected(cells[name]) if name in cells else "" for name in schema if name not in numbers}
-    return pd.concat([typed, pd.DataFrame(text, index=typed.index, dtype=object)], axis=1)[list(schema)]
+    numbers = [name for name, kind in schema.items() if kind != contract.TEXT]
+    types = {name: _TYPES[kind] for name, kind in schema.items()}
+    cells = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={name: [""] for name in numbers}, encoding="utf-8")
+    for name, kind in schema.items():
+        if name not in cells:
+            cells[name] = pd.Series("" if kind == contract.TEXT else None, index=cells.index, dtype=_TYPES[kind])
+        elif kind == contract.TEXT:
+            cells[name] = _unprotected(cells[name])
+    return cells[list(schema)].copy()
 
 
-def _unprotected(cells: pd.Series) -> list[str]:
+def _unprotected(cells: pd.Series) -> pd.Series:
     """Return text without the apostrophe by which results' files keep spreadsheets from running cells such as the operator =~."""
-    return [cell[1:] if cell[:1] == "'" and cell[1:2] in _RUN else cell for cell in cells]
+    text = cells.tolist()
+    if not any(cell[:1] == "'" for cell in text):
+        return cells
+    return pd.Series([cell[1:] if cell[:1] == "'" and cell[1:2] in _RUN else cell for cell in text], index=cells.index, dtype=object)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

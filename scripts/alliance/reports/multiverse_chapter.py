@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,7 @@ class _Told:
         sentences = [f"{text}. {numbers.count(len(self.used))} can be estimated."]
         if not len(self.used):
             return tuple(sentences)
-        quartiles = f"{self._number('lower_quartile')} to {self._number('upper_quartile')}"
+        quartiles = f"{self._number('lower_quartile')} and {self._number('upper_quartile')}"
         sentences.append(
             f"Their median is {self._number('median')}, the middle half lies between {quartiles}, all between {self._number('smallest')} "
             "and "
@@ -166,8 +166,23 @@ class _Told:
             "variance of the "
             f"estimates lies between specifications that differ in it alone ({numbers.percent(mains[most['node']])} by its main effect)."
         )
-        little = [f"“{common.words(node).lower()}”" for node in ordered.loc[ordered["estimate"] < 0.01, "node"]]
-        return [text + (f" Less than 1% hangs on {listed(little)}." if little else "")]
+        text += f" {self._by_option(most['node'])}"
+        alone = {row.node for row in shares.itertuples() if row.status == "flagged"}
+        little = [node for node in ordered.loc[ordered["estimate"] < 0.01, "node"] if node not in alone]
+        text += f" Less than 1% hangs on {_quoted(little)}." if little else ""
+        open_ = [node for node in self.one.nodes if node in alone]
+        return [text + (f" Nothing can be said of {_quoted(open_)}, of which one option only can be estimated." if open_ else "")]
+
+    def _by_option(self, node: str) -> str:
+        """Return the median of the specifications of each option, from the smallest to the largest."""
+        chosen = {specification.number: specification.choices[node] for specification in self.one.specifications}
+        medians = self.used.groupby(self.used["specification"].map(chosen))["estimate"].median().sort_values(kind="stable")
+        each = [f"{self.form(value, self.data.decimals)} with “{_option_words(option)}”" for option, value in medians.items()]
+        return f"The median is {listed(each)}."
+
+
+def _quoted(nodes: Sequence[str]) -> str:
+    return listed([f"“{common.words(node).lower()}”" for node in nodes])
 
 
 def _option_words(option: str) -> str:

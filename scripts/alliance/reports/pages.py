@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from alliance.reports import checklist_page, dictionary_page, quality_page, reviewer, site_page, study_page
+from alliance.reports.drawing import style
 from alliance.reports.inputs import ReportData, head
 from alliance.reports.page import environment, render
 
 CHECKLIST = "checklist.html"
 
 
+@style()
 def render_all(data: ReportData, templates: Path, drawn: Callable[[str, Mapping[str, Any]], None] | None = None) -> dict[str, str]:
     """Return every page of a scenario.
 

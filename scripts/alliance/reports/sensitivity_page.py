@@ -9,6 +9,7 @@ from typing import Any
 
 from alliance.reports import methods_text
 from alliance.reports.bibliography import listing
+from alliance.reports.drawing import style
 from alliance.reports.elements import Chapter, slug
 from alliance.reports.inputs import ReportData, head
 from alliance.reports.multiverse_chapter import methods, multiverse_chapter
@@ -20,6 +21,7 @@ from alliance.sensitivity.specifications import multiverses
 NO_MULTIVERSE = "The configuration declares no multiverse (section `multiverse` of config.yaml)."
 
 
+@style()
 def sensitivity_page(
     data: ReportData, asked: Mapping[str, Any], templates: Path, drawn: Callable[[str, Mapping[str, Any]], None] | None = None
 ) -> str:

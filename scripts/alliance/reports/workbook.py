@@ -1,36 +1,30 @@
-"""All tables of a scenario as one Excel workbook: the same bytes for the same tables, and no cell that a spreadsheet would run.
-
-SpreadsheetML is written here and not by openpyxl, which takes five times as long for two million cells and stamps the time of day.
-"""
+"""All tables of a scenario as one Excel workbook: the same bytes for the same tables, and no cell that a spreadsheet would run."""
 
 from __future__ import annotations
 
+import datetime
 import io
 import re
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
 import numpy as np
 import pandas as pd
+import xlsxwriter
+from xlsxwriter.format import Format
+from xlsxwriter.worksheet import Worksheet
 
 from alliance.questions import contract
 
 MAX_ROWS = 1_048_576
 MAX_NAME = 31
 MAX_TEXT = 32_767
-AT_ONCE = 20_000
-STAMP = (1980, 1, 1, 0, 0, 0)
+CREATED = datetime.datetime(1980, 1, 1)
 CONTENTS = "Contents"
 _FORBIDDEN = re.compile(r"[\[\]:*?/\\']")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _RUN = frozenset("=+-@\t\r")
-_PLAIN, _BOLD, _QUOTED = 0, 1, 2
-_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-_RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-_PACKAGE = "http://schemas.openxmlformats.org/package/2006"
-_HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+_WIDTHS = (24, 26, 26, 60, 10)
 
 
 @dataclass(frozen=True)
@@ -57,20 +51,21 @@ def build(tables: Mapping[str, Mapping[str, pd.DataFrame]], facts: Sequence[tupl
     -------
     bytes
         A first sheet that explains sheets and columns, then one sheet a table (several where a table has more rows than a sheet can hold).
-        Numbers have 17 digits, unknown ones are empty cells, text is text whatever it begins with.
+        Numbers have 16 digits, unknown ones are empty cells, text is text whatever it begins with.
     """
-    return _zipped(_parts(sheets(tables), facts))
-
-
-def _parts(found: Sequence[Sheet], facts: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Iterable[str]]]:
-    """Yield the parts of the workbook, each in pieces; texts are known once all sheets are written."""
-    texts: dict[str, int] = {}
-    yield from _package([CONTENTS, *(sheet.name for sheet in found)]).items()
-    first = (_row(cells, texts) for cells in _contents(found, facts))
-    yield "xl/worksheets/sheet1.xml", _sheet(first, columns=(24, 26, 26, 60, 10))
-    for number, sheet in enumerate(found, start=2):
-        yield f"xl/worksheets/sheet{number}.xml", _sheet(_rows(sheet.frame, texts), frozen=True)
-    yield "xl/sharedStrings.xml", _shared(texts)
+    made = io.BytesIO()
+    with xlsxwriter.Workbook(made, {"in_memory": True}) as book:
+        book.set_properties({"created": CREATED})
+        styles = _Styles(book.add_format({"bold": True}), book.add_format({"num_format": "@", "quote_prefix": True}))
+        found = sheets(tables)
+        contents = book.add_worksheet(CONTENTS)
+        for place, width in enumerate(_WIDTHS):
+            contents.set_column(place, place, width)
+        for place, cells in enumerate(_contents(found, facts)):
+            _write_row(contents, place, cells, styles)
+        for sheet in found:
+            _write_table(book.add_worksheet(sheet.name), sheet.frame, styles)
+    return made.getvalue()
 
 
 def facts(options: Mapping[str, object], scenario: str, provenance: Mapping[str, object]) -> list[tuple[str, str]]:
@@ -114,33 +109,33 @@ def _name(question: str, table: str, taken: set[str]) -> str:
     raise ValueError(f"no name is left for the sheet of {question}/{table}")
 
 
-def _contents(found: Sequence[Sheet], facts: Sequence[tuple[str, str]]) -> Iterator[list[tuple[object, int]]]:
-    """Yield the rows of the first sheet, cells with their style."""
+def _contents(found: Sequence[Sheet], facts: Sequence[tuple[str, str]]) -> Iterator[list[tuple[object, bool]]]:
+    """Yield the rows of the first sheet, cells with whether they are heads."""
     for name, value in facts:
-        yield [(name, _BOLD), (value, _PLAIN)]
+        yield [(name, True), (value, False)]
     yield []
-    yield [("Numbers have full precision. A cell is empty where a number is unknown, withheld or not estimable; reason says why.", _PLAIN)]
-    yield [(f"Rows with site {contract.POOLED} hold the results over sites.", _PLAIN)]
+    yield [("Numbers have 16 digits. A cell is empty where a number is unknown, withheld or not estimable; reason says why.", False)]
+    yield [(f"Rows with site {contract.POOLED} hold the results over sites.", False)]
     yield []
-    yield [(head, _BOLD) for head in ("Sheet", "Question", "Table", "What it holds", "Rows")]
+    yield [(head, True) for head in ("Sheet", "Question", "Table", "What it holds", "Rows")]
     for sheet in found:
         schema = _schema(sheet)
         held = schema.description if schema else ""
-        yield [(value, _PLAIN) for value in (sheet.name, sheet.question, sheet.table, held, len(sheet.frame))]
+        yield [(value, False) for value in (sheet.name, sheet.question, sheet.table, held, len(sheet.frame))]
     yield []
-    yield [(head, _BOLD) for head in ("Column", "Question", "Table", "What it means")]
+    yield [(head, True) for head in ("Column", "Question", "Table", "What it means")]
     for tables, meanings in (("all", contract.COLUMN_MEANINGS), ("those that pool sites", contract.HETEROGENEITY_MEANINGS)):
         for column, meaning in meanings.items():
-            yield [(value, _PLAIN) for value in (column, "all", tables, meaning)]
+            yield [(value, False) for value in (column, "all", tables, meaning)]
     for sheet in {(sheet.question, sheet.table): sheet for sheet in found}.values():
         schema = _schema(sheet)
         for column, meaning in (schema.keys if schema else {}).items():
-            yield [(value, _PLAIN) for value in (column, sheet.question, sheet.table, meaning)]
+            yield [(value, False) for value in (column, sheet.question, sheet.table, meaning)]
     for heading, meanings in (("estimate_type", contract.ESTIMATE_TYPES), ("method", contract.METHODS)):
         yield []
-        yield [(f"Values of {heading}", _BOLD), ("", _PLAIN), ("", _PLAIN), ("What it means", _BOLD)]
+        yield [(f"Values of {heading}", True), ("", False), ("", False), ("What it means", True)]
         for value, meaning in meanings.items():
-            yield [(value, _PLAIN), ("", _PLAIN), ("", _PLAIN), (meaning, _PLAIN)]
+            yield [(value, False), ("", False), ("", False), (meaning, False)]
 
 
 def _schema(sheet: Sheet) -> contract.Table | None:
@@ -150,108 +145,43 @@ def _schema(sheet: Sheet) -> contract.Table | None:
         return None
 
 
-def _sheet(rows: Iterable[str], columns: Sequence[int] = (), frozen: bool = False) -> Iterator[str]:
-    """Yield a sheet as XML: the width of its columns, whether its first row stays in view, and its rows."""
-    view = '<sheetView workbookViewId="0"><pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/></sheetView>'
-    widths = "".join(f'<col min="{at}" max="{at}" width="{width}" customWidth="1"/>' for at, width in enumerate(columns, start=1))
-    yield f'{_HEAD}<worksheet xmlns="{_MAIN}">'
-    yield f"<sheetViews>{view}</sheetViews>" if frozen else ""
-    yield f"<cols>{widths}</cols>" if widths else ""
-    yield "<sheetData>"
-    yield from rows
-    yield "</sheetData></worksheet>"
+@dataclass(frozen=True)
+class _Styles:
+    """How heads look, and texts that a spreadsheet would take for a formula once they are edited."""
+
+    head: Format
+    quoted: Format
 
 
-def _row(cells: Sequence[tuple[object, int]], texts: dict[str, int]) -> str:
-    made = [f"<c><v>{value}</v></c>" if isinstance(value, int) else _text(str(value), texts, style) for value, style in cells]
-    return f"<row>{''.join(made)}</row>"
+def _write_row(sheet: Worksheet, place: int, cells: Sequence[tuple[object, bool]], styles: _Styles) -> None:
+    for column, (value, head) in enumerate(cells):
+        if isinstance(value, int):
+            sheet.write_number(place, column, value)
+        elif value:
+            text = _text(str(value))
+            sheet.write_string(place, column, text, styles.head if head else _style(text, styles))
 
 
-def _rows(frame: pd.DataFrame, texts: dict[str, int]) -> Iterator[str]:
-    """Yield head and rows of a table as XML, made column by column, some rows at a time."""
-    yield _row([(str(name), _BOLD) for name in frame.columns], texts)
-    for begin in range(0, len(frame), AT_ONCE):
-        some = frame.iloc[begin : begin + AT_ONCE]
-        columns = [_cells(some.iloc[:, place], texts) for place in range(some.shape[1])]
-        yield "".join(f"<row>{''.join(cells)}</row>" for cells in zip(*columns, strict=True))
+def _write_table(sheet: Worksheet, frame: pd.DataFrame, styles: _Styles) -> None:
+    """Write a table below its head, which stays in view."""
+    sheet.freeze_panes(1, 0)
+    _write_row(sheet, 0, [(str(name), True) for name in frame.columns], styles)
+    for place in range(frame.shape[1]):
+        column = frame.iloc[:, place]
+        if pd.api.types.is_numeric_dtype(column.dtype):
+            values = column.to_numpy(dtype="float64", na_value=np.nan)
+            for row in np.flatnonzero(np.isfinite(values)).tolist():
+                sheet.write_number(row + 1, place, values[row])
+        else:
+            for row, value in enumerate(column.tolist(), start=1):
+                if value is not None and value == value and value != "":
+                    text = _text(str(value))
+                    sheet.write_string(row, place, text, _style(text, styles))
 
 
-def _cells(column: pd.Series, texts: dict[str, int]) -> list[str]:
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        values = column.to_numpy(dtype="float64", na_value=np.nan)
-        return [f"<c><v>{_number(value)}</v></c>" if known else "<c/>" for value, known in zip(values.tolist(), np.isfinite(values))]
-    known_texts: dict[object, str] = {}
-    made = []
-    for value in column.tolist():
-        if value not in known_texts:
-            known_texts[value] = "<c/>" if value is None or value != value or value == "" else _text(str(value), texts)
-        made.append(known_texts[value])
-    return made
+def _text(text: str) -> str:
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)[:MAX_TEXT]
 
 
-def _number(value: float) -> str:
-    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-
-
-def _text(text: str, texts: dict[str, int], style: int = _PLAIN) -> str:
-    if not text:
-        return "<c/>"
-    style = _QUOTED if style == _PLAIN and text[:1] in _RUN else style
-    place = texts.setdefault(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)[:MAX_TEXT], len(texts))
-    return f'<c t="s"{f" s={chr(34)}{style}{chr(34)}" if style else ""}><v>{place}</v></c>'
-
-
-def _shared(texts: Mapping[str, int]) -> Iterator[str]:
-    yield f'{_HEAD}<sst xmlns="{_MAIN}" uniqueCount="{len(texts)}">'
-    yield from (f'<si><t xml:space="preserve">{escape(text)}</t></si>' for text in texts)
-    yield "</sst>"
-
-
-def _package(names: Sequence[str]) -> dict[str, Iterable[str]]:
-    """Return the parts that hold the sheets together."""
-    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
-    numbers = range(1, len(names) + 1)
-    types = "".join(f'<Override PartName="/xl/worksheets/sheet{n}.xml" ContentType="{kind}.worksheet+xml"/>' for n in numbers)
-    quoted = [escape(name, {'"': "&quot;"}) for name in names]
-    listed = "".join(f'<sheet name="{name}" sheetId="{n}" r:id="rId{n}"/>' for n, name in zip(numbers, quoted, strict=True))
-    linked = "".join(f'<Relationship Id="rId{n}" Type="{_RELATIONS}/worksheet" Target="worksheets/sheet{n}.xml"/>' for n in numbers)
-    more = "".join(
-        f'<Relationship Id="rId{len(names) + n}" Type="{_RELATIONS}/{part}" Target="{part}.xml"/>'
-        for n, part in enumerate(("styles", "sharedStrings"), start=1)
-    )
-    parts = {
-        "[Content_Types].xml": f'{_HEAD}<Types xmlns="{_PACKAGE}/content-types">'
-        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-        '<Default Extension="xml" ContentType="application/xml"/>'
-        f'<Override PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/>{types}'
-        f'<Override PartName="/xl/styles.xml" ContentType="{kind}.styles+xml"/>'
-        f'<Override PartName="/xl/sharedStrings.xml" ContentType="{kind}.sharedStrings+xml"/></Types>',
-        "_rels/.rels": f'{_HEAD}<Relationships xmlns="{_PACKAGE}/relationships">'
-        f'<Relationship Id="rId1" Type="{_RELATIONS}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "xl/workbook.xml": f'{_HEAD}<workbook xmlns="{_MAIN}" xmlns:r="{_RELATIONS}"><sheets>{listed}</sheets></workbook>',
-        "xl/_rels/workbook.xml.rels": f'{_HEAD}<Relationships xmlns="{_PACKAGE}/relationships">{linked}{more}</Relationships>',
-        "xl/styles.xml": f'{_HEAD}<styleSheet xmlns="{_MAIN}">'
-        '<fonts count="2"><font><sz val="11"/><name val="Calibri"/></font><font><b/><sz val="11"/><name val="Calibri"/></font></fonts>'
-        '<fills count="2"><fill><patternFill patternType="none"/></fill><fill><patternFill patternType="gray125"/></fill></fills>'
-        '<borders count="1"><border><left/><right/><top/><bottom/><diagonal/></border></borders>'
-        '<cellStyleXfs count="1"><xf numFmtId="0" fontId="0" fillId="0" borderId="0"/></cellStyleXfs>'
-        '<cellXfs count="3"><xf numFmtId="0" fontId="0" fillId="0" borderId="0" xfId="0"/>'
-        '<xf numFmtId="0" fontId="1" fillId="0" borderId="0" xfId="0" applyFont="1"/>'
-        '<xf numFmtId="49" fontId="0" fillId="0" borderId="0" xfId="0" quotePrefix="1" applyNumberFormat="1"/></cellXfs>'
-        '<cellStyles count="1"><cellStyle name="Normal" xfId="0" builtinId="0"/></cellStyles></styleSheet>',
-    }
-    return {name: (text,) for name, text in parts.items()}
-
-
-def _zipped(parts: Iterable[tuple[str, Iterable[str]]]) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for name, pieces in parts:
-            entry = zipfile.ZipInfo(name, STAMP)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o600 << 16
-            entry.create_system = 3
-            with archive.open(entry, "w") as part:
-                for piece in pieces:
-                    part.write(piece.encode("utf-8"))
-    return made.getvalue()
+def _style(text: str, styles: _Styles) -> Format | None:
+    return styles.quoted if text[0] in _RUN else None

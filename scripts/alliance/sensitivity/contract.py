@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from alliance.questions.contract import ESTIMATE_TYPES, FORM_TYPES, ContractError, Table, faults_of_rows, table_types, typed
+from alliance.sensitivity.targets import MULTIVERSE_TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SENSITIVITY = "sensitivity"
+_SPECIFICATIONS, _NODE_INFLUENCE, _SUMMARY = MULTIVERSE_TABLES
 
 SCENARIO_COMPARISON = Table(
     SENSITIVITY,
@@ -37,7 +39,7 @@ _MULTIVERSE = {"multiverse": "effect whose specifications these are: alliance_ou
 
 SPECIFICATIONS = Table(
     SENSITIVITY,
-    "specifications",
+    _SPECIFICATIONS,
     "Every specification of every multiverse, pooled over sites; one that cannot be estimated is a row with its reason.",
     {
         **_MULTIVERSE,
@@ -55,7 +57,7 @@ SPECIFICATIONS = Table(
 
 NODE_INFLUENCE = Table(
     SENSITIVITY,
-    "node_influence",
+    _NODE_INFLUENCE,
     "How much of the variance over specifications each decision explains.",
     {
         **_MULTIVERSE,
@@ -72,7 +74,7 @@ NODE_INFLUENCE = Table(
 
 SUMMARY = Table(
     SENSITIVITY,
-    "summary",
+    _SUMMARY,
     "What the specifications of a multiverse say together, how many were removed by which rule, and the joint tests of no effect.",
     {
         **_MULTIVERSE,
@@ -87,7 +89,8 @@ SUMMARY = Table(
     heterogeneity=False,
 )
 
-TABLES = (SCENARIO_COMPARISON, SPECIFICATIONS, NODE_INFLUENCE, SUMMARY)
+OF_MULTIVERSE = (SPECIFICATIONS, NODE_INFLUENCE, SUMMARY)
+TABLES = (SCENARIO_COMPARISON, *OF_MULTIVERSE)
 
 
 def finish(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:

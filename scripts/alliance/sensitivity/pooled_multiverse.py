@@ -16,14 +16,13 @@ from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.outcome_pooling import AS_ESTIMATED, coded_rows
 from alliance.questions.pooled_sites import left_out
 from alliance.questions.summary import SiteSummary
-from alliance.sensitivity.contract import NODE_INFLUENCE, SPECIFICATIONS, SUMMARY, finish
+from alliance.sensitivity.contract import NODE_INFLUENCE, OF_MULTIVERSE, SPECIFICATIONS, SUMMARY, finish
 from alliance.sensitivity.multiverse import FLIPS as FLIPPED
 from alliance.sensitivity.multiverse import SHUFFLES as SHUFFLED
 from alliance.sensitivity.specifications import Multiverse, multiverses, touching
 from alliance.statistics.node_influence import node_influence
 from alliance.statistics.sign_flips import FEW_UNITS, STEPS, JointTest, joint_test
 
-TABLES = (SPECIFICATIONS, NODE_INFLUENCE, SUMMARY)
 FLIPS, SHUFFLES, COUNTED = "sign_flips", "shuffled_alliance", "over_specifications"
 NOTHING = "not estimable: no site answers this specification"
 HISTORICAL = "historical: shuffling takes clients of one therapist as independent and rejects too often"
@@ -51,7 +50,7 @@ def tables_of(
     summaries = sorted(summaries, key=lambda one: one.site)
     gathered = effects.gather(summaries)
     sent = {summary.site: _sent(summary) for summary in summaries if summary.status == "ok"}
-    found: dict[str, list[pd.DataFrame]] = {schema.name: [] for schema in TABLES}
+    found: dict[str, list[pd.DataFrame]] = {schema.name: [] for schema in OF_MULTIVERSE}
     for one in multiverses(options):
         own = gathered[gathered["model"].eq(one.target.name)] if len(gathered) else gathered
         rows, sites_left_out = _specification_rows(one, own, statuses, options)
@@ -60,7 +59,7 @@ def tables_of(
         found[SPECIFICATIONS.name].append(rows)
         found[NODE_INFLUENCE.name].append(_influence_rows(one, rows))
         found[SUMMARY.name].append(_summary_rows(one, rows, tests, options))
-    return {schema.name: finish(pd.concat(found[schema.name], ignore_index=True), schema) for schema in TABLES}
+    return {schema.name: finish(pd.concat(found[schema.name], ignore_index=True), schema) for schema in OF_MULTIVERSE}
 
 
 def natural_scale(one: Multiverse) -> str:

@@ -62,10 +62,11 @@ def scenario_comparison(headlines: Sequence[Headline], scenarios: Sequence[Compu
     base = next((one for one in scenarios if one.name == BASE), None)
     if base is None:
         raise ValueError(f"scenarios are compared with {BASE}, which is not among them")
-    of_base = headline_rows(headlines, base.tables, base.configuration).set_index("headline")["estimate"].astype(float)
+    numbers = {one.name: headline_rows(headlines, one.tables, one.configuration) for one in scenarios}
+    of_base = numbers[BASE].set_index("headline")["estimate"].astype(float)
     parts = []
     for one in scenarios:
-        rows = headline_rows(headlines, one.tables, one.configuration)
+        rows = numbers[one.name]
         before = rows["headline"].map(of_base).astype(float)
         known = rows["status"].isin(WITH_NUMBERS)
         parts.append(

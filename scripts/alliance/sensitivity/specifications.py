@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alliance.configuration.errors import nearest
+from alliance.configuration.errors import nearest, similar
 from alliance.configuration.options import merge, restrict
 from alliance.files import canonical_json, digest
 from alliance.sensitivity.targets import SCORING, TARGETS, Target
@@ -23,6 +23,7 @@ MOST_DRAWS = 800_000
 """Flipped scores that one file of a site's summary holds."""
 
 Fault = tuple[tuple[str, ...], str]
+_SWITCHES = frozenset(f"{read}.enabled" for target in TARGETS.values() for read in target.reads if read.startswith("questions."))
 
 
 @dataclass(frozen=True)
@@ -228,27 +229,42 @@ def _site_questions(target: Target, grid: Mapping[str, Any]) -> int:
 
 def touching(nodes: Mapping[str, Mapping[str, Any]], roots: Sequence[str]) -> list[str]:
     """Return the nodes of which an option changes a key that is one of some keys or below one."""
-    return [name for name, choices in nodes.items() if any(_within(key, roots) for changes in choices.values() for key in dotted(changes))]
+    return [name for name, choices in nodes.items() if any(within(key, roots) for changes in choices.values() for key in dotted(changes))]
 
 
-def _within(key: str, roots: Sequence[str]) -> bool:
+def within(key: str, roots: Sequence[str]) -> bool:
     """Return whether a dotted key is one of some keys or below one."""
     return any(key == root or key.startswith(f"{root}.") for root in roots)
 
 
+def _overlap(one: str, other: str) -> bool:
+    """Return whether two dotted keys are the same, or one stands below the other."""
+    return within(one, (other,)) or within(other, (one,))
+
+
 def _combinations(grid: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, str], int | None]]:
     """Yield every combination with its number, its choices, and the place of the first rule that removes it."""
-    rules = [{node: _listed(wanted) for node, wanted in rule["when"].items()} for rule in grid["exclude"]]
+    rules = rules_of(grid)
     for number, combination in enumerate(itertools.product(*grid["nodes"].values()), start=1):
         choices = dict(zip(grid["nodes"], combination))
         yield number, choices, next((place for place, when in enumerate(rules) if all(choices[node] in when[node] for node in when)), None)
 
 
+def rules_of(grid: Mapping[str, Any]) -> list[dict[str, list[str]]]:
+    """Return the options that each rule of a grid names, by node."""
+    return [{node: _listed(wanted) for node, wanted in rule["when"].items()} for rule in grid["exclude"]]
+
+
+def removes(rules: Sequence[Mapping[str, Sequence[str]]], choices: Mapping[str, str]) -> bool:
+    """Return whether a rule removes a combination."""
+    return any(all(choices[node] in wanted for node, wanted in when.items()) for when in rules)
+
+
 def _grid_faults(path: tuple[str, ...], target: Target, grid: Mapping[str, Any]) -> list[Fault]:
     nodes = grid["nodes"]
-    allowed = (*target.reads, *target.pool_reads, SCORING)
+    allowed = target.allowed
     found: list[Fault] = []
-    owner: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for node, choices in nodes.items():
         at = (*path, "nodes", node)
         if len(choices) < 2:
@@ -264,13 +280,15 @@ def _grid_faults(path: tuple[str, ...], target: Target, grid: Mapping[str, Any])
             if same != option:
                 found.append(((*at, option), f"changes the same as '{same}'; take one of them out"))
             for key in dotted(changes):
-                if not _within(key, allowed):
-                    message = (
-                        f"'{key}' has no bearing on {target.label}{nearest(key, allowed)}; it may change: {', '.join(sorted(allowed))}"
-                    )
+                if not within(key, allowed):
+                    message = f"'{key}' has no bearing on {target.label}{similar(key, allowed)}; it may change: {', '.join(allowed)}"
                     found.append(((*at, option), message))
-                elif owner.setdefault(key, node) != node:
-                    found.append(((*at, option), f"'{key}' is changed by node '{owner[key]}' too; one key belongs to one node"))
+                elif key in _SWITCHES:
+                    message = f"'{key}' says whether a question has a chapter of its own; it has no bearing on {target.label}"
+                    found.append(((*at, option), message))
+                elif owner := next((other for known, other in owners.items() if other != node and _overlap(key, known)), None):
+                    found.append(((*at, option), f"'{key}' is changed by node '{owner}' too; one key belongs to one node"))
+                owners.setdefault(key, node)
     for place, rule in enumerate(grid["exclude"]):
         at = (*path, "exclude", place)
         if not rule["when"]:
@@ -279,6 +297,8 @@ def _grid_faults(path: tuple[str, ...], target: Target, grid: Mapping[str, Any])
             if node not in nodes:
                 found.append(((*at, "when", node), f"there is no node '{node}'{nearest(node, nodes)}"))
                 continue
+            if not wanted:
+                found.append(((*at, "when", node), "names no option, so that the rule removes nothing; name one, or take the rule out"))
             for option in _listed(wanted):
                 if option not in nodes[node]:
                     found.append(((*at, "when", node), f"node '{node}' has no option '{option}'{nearest(option, nodes[node])}"))
@@ -289,9 +309,10 @@ def _grid_faults(path: tuple[str, ...], target: Target, grid: Mapping[str, Any])
     total = math.prod(len(choices) for choices in nodes.values())
     if total > MOST_SPECIFICATIONS:
         return [((*path, "nodes"), f"{total} combinations are more than {MOST_SPECIFICATIONS}; take out options or nodes")]
-    rules = [{node: _listed(wanted) for node, wanted in rule["when"].items()} for rule in grid["exclude"]]
-    if any(all(next(iter(nodes[node])) in when[node] for node in when) for when in rules):
+    if removes(rules_of(grid), {node: next(iter(choices)) for node, choices in nodes.items()}):
         return [((*path, "exclude"), "a rule removes the configuration as it stands (the first option of every node); it must stay")]
+    if not any(hit is None for number, _, hit in _combinations(grid) if number > 1):
+        return [((*path, "exclude"), "the rules leave the configuration as it stands alone; at least one other combination must stay")]
     return []
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SCORING = "scoring"
+MULTIVERSE_TABLES = ("specifications", "node_influence", "summary")
+"""Tables of ``results/sensitivity/tables/`` that stand there where the configuration declares a multiverse."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -38,6 +42,12 @@ class Target:
     pool_reads: tuple[str, ...]
     estimate_type: str
     scale: str
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """Dotted keys that a choice may change, with all below them, sorted."""
+        every = {*self.reads, *self.pool_reads, SCORING}
+        return tuple(sorted(key for key in every if not any(key.startswith(f"{above}.") for above in every)))
 
 
 TARGETS = {
@@ -106,4 +116,3 @@ TARGETS = {
         ),
     )
 }
-SCORING = "scoring"

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from alliance.configuration import strict_yaml
-from alliance.configuration.errors import ConfigurationError, Fault, nearest
+from alliance.configuration.errors import ConfigurationError, Fault, nearest, similar
 from alliance.configuration.validation import StrictModel, parse
 from alliance.instruments import Instrument, Response
 from alliance.instruments.registry import TOTAL
@@ -417,16 +417,11 @@ def _value_faults(spec: TableSpec) -> Found:
         choices = VALUE_CHOICES.get(name)
         for theirs, ours in mapping.items():
             if choices and ours not in choices:
-                yield ("values", name, theirs), f"{ours!r} is not allowed; allowed: {', '.join(choices)}{_suggestion(ours, choices)}"
+                yield ("values", name, theirs), f"{ours!r} is not allowed; allowed: {', '.join(choices)}{similar(str(ours), choices)}"
             elif name in ("items", "value", "age", "rater_no") and (isinstance(ours, bool) or not _number(ours)):
                 yield ("values", name, theirs), f"{ours!r} does not fit: a number is expected"
             elif name == "attended" and str(ours).lower() not in ("0", "1", "true", "false"):
                 yield ("values", name, theirs), f"{ours!r} does not fit: true or false is expected"
-
-
-def _suggestion(word: object, choices: Iterable[str]) -> str:
-    hint = nearest(str(word), choices)
-    return hint if hint.startswith("; did") else ""
 
 
 def _number(value: object) -> bool:
