@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path)
     given = parser.parse_args()
 
-    name = f"alliance.questions.{given.question}"
+    name = f"alliance.questions.{given.question}.question"
     constants = read_json(given.constants) if given.constants else {}
     options = json.loads(given.options)
     changed = options.pop("published_without", [])

@@ -38,7 +38,7 @@ def main() -> None:
     statuses = {site: read_json(given.site_tables / site / "status.json") for site in sorted(given.sites)}
     left_out = pooled_sites.left_out(list(statuses.values()), given.pooled_sites)
     statuses = {site: status for site, status in statuses.items() if site not in left_out}
-    module = importlib.import_module(f"alliance.questions.{given.question}")
+    module = importlib.import_module(f"alliance.questions.{given.question}.question")
     fitted = module.one_stage(sites_with_rows(given, statuses), list(statuses), given.options)
     # Where no model could be fitted there may be no columns either; a file without a header cannot be read.
     write_csv(given.output, fitted if len(fitted.columns) else fitted.reindex(columns=["site"]))

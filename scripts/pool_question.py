@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path)
     given = parser.parse_args()
 
-    module = importlib.import_module(f"alliance.questions.{given.question}")
+    module = importlib.import_module(f"alliance.questions.{given.question}.question")
     statuses = [read_json(given.site_tables / site / "status.json") for site in sorted(given.sites)]
     summaries = pooled_sites.without(
         [SiteSummary.read(given.summaries / site) for site in sorted(given.sites)],

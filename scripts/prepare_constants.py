@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path)
     given = parser.parse_args()
 
-    module = importlib.import_module(f"alliance.questions.{given.question}")
+    module = importlib.import_module(f"alliance.questions.{given.question}.question")
     frames = [pd.read_csv(path, float_precision="round_trip") for path in sorted(given.moments)]
     filled = [frame for frame in frames if len(frame)]
     moments = pd.concat(filled, ignore_index=True) if filled else frames[0]

@@ -13,9 +13,9 @@ from typing import Any
 from alliance.files import read_json, write_text
 from alliance.portable.lavaan import LavaanModel, lavaan_script
 from alliance.questions import pooled_sites
-from alliance.questions.path_model_sample import block
-from alliance.questions.path_models_pooling import PooledFit, pooled_fits
-from alliance.questions.path_models_sent import Sent, sent_by, site_moments
+from alliance.questions.path_models.pooling import PooledFit, pooled_fits
+from alliance.questions.path_models.sample import block
+from alliance.questions.path_models.sent import Sent, sent_by, site_moments
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.within_sites import GroupsWithinSites
 from alliance.variables.path_model import plan

@@ -18,7 +18,7 @@ sys.path.insert(0, str(PROJECT / "scripts"))
 sys.path.insert(0, str(PROJECT / "tests" / "unit"))
 
 from alliance.configuration import study
-from alliance.questions import client_factors
+from alliance.questions.client_factors import question as client_factors
 from alliance.questions.site_data import SiteData
 from simulated_site import INSTRUMENTS, score_rows, site_of
 

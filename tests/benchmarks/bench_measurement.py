@@ -19,7 +19,9 @@ sys.path.insert(0, str(PROJECT / "scripts"))
 
 from alliance.files import read_json
 from alliance.instruments.registry import load_registry
-from alliance.questions import convergent_validity, measurement, measurement_reliability
+from alliance.questions.convergent_validity import question as convergent_validity
+from alliance.questions.measurement import question as measurement
+from alliance.questions.measurement import reliability as measurement_reliability
 from alliance.questions.site_data import read
 
 LIMIT = 5.0

@@ -21,7 +21,8 @@ sys.path.insert(0, str(PROJECT / "tests"))
 sys.path.insert(0, str(PROJECT / "scripts"))
 
 from alliance.configuration import study
-from alliance.questions import path_models, path_models_fits
+from alliance.questions.path_models import fits as path_models_fits
+from alliance.questions.path_models import question as path_models
 from alliance.statistics.resampling import generator
 from unit.simulated_site import INSTRUMENTS, SiteData, score_rows, site_of
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import r_script
-from alliance.questions.factor_models import FactorModel, instrument_models
+from alliance.questions.measurement.factor_models import FactorModel, instrument_models
 from alliance.questions.site_data import SiteData
 from alliance.statistics.covariance import olkin_finn
 from alliance.statistics.rater_model import model_of

@@ -11,9 +11,10 @@ import outcome_rows
 import pandas as pd
 import pytest
 import statistics_reference as reference
-from alliance.questions import alliance_outcome, early_gains
+from alliance.questions.alliance_outcome import question as alliance_outcome
+from alliance.questions.alliance_outcome.measures import PREFERRED
 from alliance.questions.contract import POOLED, WITH_NUMBERS, faults
-from alliance.questions.outcome_measures import PREFERRED
+from alliance.questions.early_gains import question as early_gains
 from alliance.questions.site_data import SiteData
 from unit.simulated_site import INSTRUMENTS, OPTIONS, score_rows, site_of
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import r_script
-from alliance.questions import client_factors
+from alliance.questions.client_factors import question as client_factors
 from alliance.questions.contract import POOLED, check
 from needed import needs_r
 from unit.simulated_site import OPTIONS, score_rows, site_of

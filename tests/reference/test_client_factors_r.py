@@ -9,7 +9,7 @@ import client_factors_reference as reference
 import numpy as np
 import pandas as pd
 import pytest
-from alliance.questions import client_factors
+from alliance.questions.client_factors import question as client_factors
 from alliance.questions.contract import POOLED
 from alliance.questions.site_data import SiteData
 from needed import needs_r
@@ -127,7 +127,7 @@ def test_phases_on_the_same_clients_equal_r(tables: dict[str, pd.DataFrame], sit
 @pytest.mark.parametrize("form", ["zero_order", "ancova"])
 @pytest.mark.parametrize("site", SITES)
 def test_what_factor_and_alliance_explain_equals_regressions_in_r(tables: dict[str, pd.DataFrame], site: str, form: str) -> None:
-    from alliance.questions.client_factors_unique_shared import QUANTITIES
+    from alliance.questions.client_factors.unique_shared import QUANTITIES
 
     expected = EXPECTED["sites"][site]["pair"][form]
     rows = [only(tables["unique_shared"], site=site, factor="social_relations", form=form, quantity=name) for name in QUANTITIES]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import r_script
-from alliance.questions import components
+from alliance.questions.components import question as components
 from test_statistics_r import needs_r
 from unit.component_sites import SCALES, TYPES, component_site
 from unit.simulated_site import OPTIONS

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import r_script
-from alliance.questions import course
-from alliance.questions import course_growth as growth
-from alliance.questions import course_series as series
 from alliance.questions.contract import POOLED
-from alliance.questions.course_sample import site_course
+from alliance.questions.course import growth, series
+from alliance.questions.course import question as course
+from alliance.questions.course.sample import site_course
 from alliance.statistics.cross_lagged import growth_syntax
 from alliance.statistics.knots import best_knot
 from alliance.statistics.session_series import cycles, patterns

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import r_script
-from alliance.questions import dropout
 from alliance.questions.contract import POOLED, faults
+from alliance.questions.dropout import question as dropout
 from needed import needs_r
 from unit.leaving_site import leaving
 from unit.simulated_site import OPTIONS

@@ -6,10 +6,11 @@ import factor_reference as reference
 import numpy as np
 import pandas as pd
 import pytest
-from alliance.questions import measurement_multitrait_multimethod, measurement_structure
-from alliance.questions.factor_models import FactorModel, instrument_models
-from alliance.questions.factor_rows import Sample, model_rows
-from alliance.questions.rater_models import rater_rows
+from alliance.questions.measurement import multitrait_multimethod as measurement_multitrait_multimethod
+from alliance.questions.measurement import structure as measurement_structure
+from alliance.questions.measurement.factor_models import FactorModel, instrument_models
+from alliance.questions.measurement.factor_rows import Sample, model_rows
+from alliance.questions.measurement.rater_models import rater_rows
 from alliance.statistics.correlation_factors import fit_correlation_factors
 from alliance.statistics.rater_model import model_of
 from needed import needs_r, needs_real_data

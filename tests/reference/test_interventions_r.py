@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import r_script
-from alliance.questions import interventions_complementarity as circle
 from alliance.questions.contract import POOLED, faults
+from alliance.questions.interventions import complementarity as circle
 from unit.intervention_sites import rows, site_from, tables_of
 
 SITES = ("a", "b", "c")

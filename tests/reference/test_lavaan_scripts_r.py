@@ -14,9 +14,9 @@ import r_script
 from alliance.configuration.study import load
 from alliance.files import write_json
 from alliance.portable.lavaan import LavaanModel, lavaan_script
-from alliance.questions import path_models
-from alliance.questions.path_models_pooling import pooled_fits
-from alliance.questions.path_models_sent import sent_by
+from alliance.questions.path_models import question as path_models
+from alliance.questions.path_models.pooling import pooled_fits
+from alliance.questions.path_models.sent import sent_by
 from alliance.questions.summary import SiteSummary
 from support import PROJECT
 from unit.simulated_site import simulated

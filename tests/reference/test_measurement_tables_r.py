@@ -14,10 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from alliance.instruments.scoring import score_site
-from alliance.questions import effects, measurement_components, measurement_interrater, measurement_reliability
+from alliance.questions import effects
+from alliance.questions.alliance_outcome.measures import PREFERRED
 from alliance.questions.contract import POOLED, WITH_NUMBERS, faults, finish
 from alliance.questions.correlations import variances
-from alliance.questions.outcome_measures import PREFERRED
+from alliance.questions.measurement import components as measurement_components
+from alliance.questions.measurement import interrater as measurement_interrater
+from alliance.questions.measurement import reliability as measurement_reliability
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from needed import needs_r

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import r_script
-from alliance.questions import alliance_outcome
+from alliance.questions.alliance_outcome import question as alliance_outcome
 from alliance.questions.contract import POOLED
 from alliance.sensitivity import pooled_multiverse
 from alliance.statistics.node_influence import node_influence

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from alliance.instruments.registry import load_registry
 from alliance.instruments.scoring import score_site
-from alliance.questions import convergent_validity
+from alliance.questions.convergent_validity import question as convergent_validity
 from alliance.questions.site_data import SiteData
 from alliance.statistics.distributions import critical_value
 from needed import needs_r

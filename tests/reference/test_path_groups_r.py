@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import r_script
 import structural_reference
-from alliance.questions import path_models
 from alliance.questions.contract import POOLED, check
-from alliance.questions.path_model_sample import model_of
-from alliance.questions.path_models_sent import sent_by, site_groups
+from alliance.questions.path_models import question as path_models
+from alliance.questions.path_models.sample import model_of
+from alliance.questions.path_models.sent import sent_by, site_groups
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from needed import needs_r

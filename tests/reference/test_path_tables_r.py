@@ -16,8 +16,8 @@ import path_rows as reference
 import pytest
 import r_script
 import scipy.stats
-from alliance.questions import path_models
 from alliance.questions.contract import MOMENTS, POOLED
+from alliance.questions.path_models import question as path_models
 from alliance.questions.site_data import Published, SiteData
 from alliance.statistics.structural_fit import compare, fit_structural, parse_structural
 from needed import REAL_DATA, needs_r, needs_real_data

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import r_script
-from alliance.questions.congruence_profiles import AS_GIVEN, LESS_MEAN, LIKENESS, NORMATIVE, RANKS, WITH_OUTCOME, WITH_STAYING
+from alliance.questions.congruence.profiles import AS_GIVEN, LESS_MEAN, LIKENESS, NORMATIVE, RANKS, WITH_OUTCOME, WITH_STAYING
 from alliance.questions.contract import POOLED, check
 from alliance.questions.site_data import SiteData
 from needed import needs_r

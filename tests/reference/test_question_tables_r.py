@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import statistics_reference as reference
-from alliance.questions import client_factors, convergent_validity, path_models
+from alliance.questions.client_factors import question as client_factors
 from alliance.questions.contract import POOLED
+from alliance.questions.convergent_validity import question as convergent_validity
+from alliance.questions.path_models import question as path_models
 from alliance.questions.site_data import SiteData
 from needed import needs_r
 from unit.simulated_site import OPTIONS, score_rows, simulated, site_of

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import r_script
-from alliance.questions import dropout_periods as spans
-from alliance.questions import ruptures
-from alliance.questions.ruptures_outcome import LINES
+from alliance.questions.dropout import periods as spans
+from alliance.questions.ruptures import question as ruptures
+from alliance.questions.ruptures.outcome import LINES
 from alliance.statistics import ruptures as rules
 from alliance.statistics.two_lines import two_lines
 from alliance.variables.client import attended_sessions
@@ -223,7 +223,7 @@ def test_periods_at_risk_are_those_of_the_question_on_dropout():
     raw = {**OPTIONS, "outcome": {**OPTIONS["outcome"], "form": "ancova"}}
     course = spans.course(data, raw)
     ends = spans.endings(course, OPTIONS["dropout"]["definitions"]["unilateral"])
-    from alliance.questions import ruptures_outcome
+    from alliance.questions.ruptures import outcome as ruptures_outcome
 
     own = ruptures_outcome.leaving(data, OPTIONS).periods
     expected = spans.periods(course, ends)

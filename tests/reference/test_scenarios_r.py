@@ -7,7 +7,8 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
-from alliance.questions import alliance_outcome, pooled_sites
+from alliance.questions import pooled_sites
+from alliance.questions.alliance_outcome import question as alliance_outcome
 from alliance.questions.contract import POOLED, check
 from scipy.stats import norm
 from statistics_reference import pooled_by_metafor

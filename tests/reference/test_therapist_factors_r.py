@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import r_script
-from alliance.questions import therapist_factors
 from alliance.questions.contract import POOLED, faults
+from alliance.questions.therapist_factors import question as therapist_factors
 from alliance.statistics.therapist_effects import detectable_noncentrality, detectable_r
 from alliance.statistics.variance_parts import variance_parts
 from scipy.stats import t

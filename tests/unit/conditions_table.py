@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from alliance.questions import effects, path_models_conditions
+from alliance.questions import effects
 from alliance.questions.contract import finish
 from alliance.questions.correlations import variances
 from alliance.questions.part import VCOV, largest_counts, stacked
+from alliance.questions.path_models import conditions as path_models_conditions
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 

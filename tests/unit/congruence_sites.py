@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from alliance.questions import congruence
+from alliance.questions.congruence import question as congruence
 from alliance.questions.contract import finish
 from alliance.questions.site_data import SiteData
 from unit.simulated_site import OPTIONS, score_rows, site_of

@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 import pandas as pd
-from alliance.questions import interventions
+from alliance.questions.interventions import question as interventions
 from unit.simulated_site import OPTIONS, score_rows, site_of
 
 CODES = ("interpretation_wish_response_of_other", "interpretation_response_of_self")

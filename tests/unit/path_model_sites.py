@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from alliance.questions import path_models
+from alliance.questions.path_models import question as path_models
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from simulated_site import OPTIONS, score_rows, site_of

@@ -16,9 +16,9 @@ from alliance.configuration import study as configuration
 from alliance.instruments import load_registry
 from alliance.issues import Issue, Severity
 from alliance.questions import benchmarks, coverage
-from alliance.questions import dropout as questions_dropout
-from alliance.questions import ruptures as questions_ruptures
 from alliance.questions.contract import HETEROGENEITY, POOLED, finish
+from alliance.questions.dropout import question as questions_dropout
+from alliance.questions.ruptures import question as questions_ruptures
 from alliance.questions.summary import SiteSummary
 from alliance.reports import bibliography, chapters, guide, pages
 from alliance.reports.elements import Chapter

@@ -12,9 +12,9 @@ import pytest
 from alliance.demo.measures import FORMS, Collected, measure_study
 from alliance.demo.simulate import Size, simulate
 from alliance.demo.truth import Parameters, with_values
-from alliance.questions.outcome_contrasts import kind_block, rater_blocks, timing_blocks
-from alliance.questions.outcome_levels import client_frame, level_rows, session_frame
-from alliance.questions.outcome_measures import measures
+from alliance.questions.alliance_outcome.contrasts import kind_block, rater_blocks, timing_blocks
+from alliance.questions.alliance_outcome.levels import client_frame, level_rows, session_frame
+from alliance.questions.alliance_outcome.measures import measures
 from alliance.statistics.meta_analysis import pool
 from simulated_site import INSTRUMENTS, OPTIONS, score_rows, site_of
 

@@ -11,8 +11,8 @@ import pytest
 from alliance.demo.measures import FORMS, Collected, measure_study
 from alliance.demo.simulate import Size, simulate
 from alliance.demo.truth import Parameters, with_values
-from alliance.questions import therapist_factors
 from alliance.questions.contract import POOLED
+from alliance.questions.therapist_factors import question as therapist_factors
 from simulated_site import OPTIONS, score_rows, site_of
 
 SIZE = Size(sites=4, therapists=60, clients_per_therapist=8, sessions=6, vary=False)

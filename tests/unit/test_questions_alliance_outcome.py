@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from alliance.questions import alliance_outcome, benchmarks
+from alliance.questions import benchmarks
+from alliance.questions.alliance_outcome import question as alliance_outcome
+from alliance.questions.alliance_outcome.measures import PREFERRED
 from alliance.questions.contract import MOMENTS, POOLED, PUBLISHED_EFFECTS, WITH_NUMBERS, faults, typed
-from alliance.questions.outcome_measures import PREFERRED
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
 from support import PROJECT

@@ -7,10 +7,10 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
-from alliance.questions import client_factors
-from alliance.questions.client_factors_measures import category_means, same_rater, site_factors
-from alliance.questions.client_factors_over_time import verdict
-from alliance.questions.client_factors_unique_shared import chosen_factors
+from alliance.questions.client_factors import question as client_factors
+from alliance.questions.client_factors.measures import category_means, same_rater, site_factors
+from alliance.questions.client_factors.over_time import verdict
+from alliance.questions.client_factors.unique_shared import chosen_factors
 from alliance.questions.contract import MOMENTS, POOLED, PUBLISHED_EFFECTS, check, typed
 from alliance.questions.site_data import Published, SiteData
 from simulated_site import INSTRUMENTS, OPTIONS, score_rows, simulated, site_of

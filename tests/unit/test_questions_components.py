@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from alliance.questions import components
+from alliance.questions.components import question as components
 from alliance.questions.contract import POOLED, faults
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.dominance import general_dominance, shared_with_others

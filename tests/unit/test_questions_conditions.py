@@ -8,8 +8,9 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from alliance.questions import effects, path_models_conditions
+from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS, faults
+from alliance.questions.path_models import conditions as path_models_conditions
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.sites.published import names_in_use, unused_names

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from alliance.instruments.registry import load_registry
-from alliance.questions import congruence
+from alliance.questions.congruence import question as congruence
 from alliance.questions.contract import MOMENTS as MOMENTS_SCHEMA
 from alliance.questions.contract import POOLED, PUBLISHED_EFFECTS, WITH_NUMBERS, check, finish, typed
 from alliance.questions.site_data import Published

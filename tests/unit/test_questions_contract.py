@@ -66,7 +66,7 @@ def test_every_table_carries_the_common_columns_after_its_own_keys():
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_question_modules_declare_their_contract_as_literals(question):
-    found = declarations(PROJECT / "scripts" / "alliance" / "questions" / f"{question}.py")
+    found = declarations(PROJECT / "scripts" / "alliance" / "questions" / question / "question.py")
     assert set(found["tables"]) == {table.name for table in TABLES if table.question == question}
     assert {"estimate_reads", "pool_reads", "needs"} <= set(found)
     assert {"estimate", "pool", "methods"} <= set(found)

@@ -9,10 +9,9 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from alliance.questions import course
-from alliance.questions import course_growth as growth
-from alliance.questions import course_series as series
 from alliance.questions.contract import POOLED, WITH_NUMBERS, faults
+from alliance.questions.course import growth, series
+from alliance.questions.course import question as course
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.peaks import exchangeability, exchangeable_counts, peak_weights, tied
 from alliance.statistics.resampling import generator

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from alliance.questions import effects
-from alliance.questions import path_models_cross_lagged as part
 from alliance.questions.contract import POOLED, check, finish
 from alliance.questions.correlations import variances
 from alliance.questions.part import VCOV, largest_counts, stacked
+from alliance.questions.path_models import cross_lagged as part
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.cross_lagged import CLASSIC_EQUAL, EQUAL, GROWTH, RANDOM_INTERCEPTS

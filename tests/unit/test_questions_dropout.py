@@ -9,11 +9,11 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from alliance.questions import benchmarks, dropout
-from alliance.questions import dropout_curves as curves
-from alliance.questions import dropout_models as models
-from alliance.questions import dropout_periods as spans
+from alliance.questions import benchmarks
 from alliance.questions.contract import POOLED, WITH_NUMBERS, faults
+from alliance.questions.dropout import curves, models
+from alliance.questions.dropout import periods as spans
+from alliance.questions.dropout import question as dropout
 from alliance.questions.summary import SiteSummary
 from support import PROJECT
 from unit.leaving_site import LOG_HAZARD_RATIO, leaving

@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 from alliance.instruments.registry import load_registry
 from alliance.instruments.scoring import score
-from alliance.questions import alliance_outcome, benchmarks, early_gains
+from alliance.questions import benchmarks
+from alliance.questions.alliance_outcome import question as alliance_outcome
 from alliance.questions.contract import POOLED, WITH_NUMBERS, faults
+from alliance.questions.early_gains import question as early_gains
 from alliance.questions.summary import SiteSummary
 from simulated_site import OPTIONS, score_rows, site_of
 from support import PROJECT

@@ -23,7 +23,7 @@ NUMBERS = ["estimate", "std_error", "ci_low", "ci_high"]
 
 
 def module(question):
-    return importlib.import_module(f"alliance.questions.{question}")
+    return importlib.import_module(f"alliance.questions.{question}.question")
 
 
 def changed(**paths):
@@ -655,7 +655,7 @@ def test_estimating_correlations_needs_neither_semopy_nor_pingouin(question):
     code = (
         "import sys; sys.path[:0] = ['scripts', 'tests/unit']\n"
         "from simulated_site import OPTIONS, simulated\n"
-        f"from alliance.questions import {question} as q\n"
+        f"from alliance.questions.{question} import question as q\n"
         "q.pool([q.estimate(simulated(s, n=40), OPTIONS, {}) for s in 'ab'], OPTIONS, {})\n"
         "print([m for m in ('semopy', 'pingouin', 'statsmodels', 'matplotlib') if m in sys.modules])"
     )

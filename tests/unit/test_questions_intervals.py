@@ -7,9 +7,11 @@ import functools
 
 import pandas as pd
 import pytest
-from alliance.questions import client_factors, dropout, therapist_factors
+from alliance.questions.client_factors import question as client_factors
 from alliance.questions.contract import METHODS, POOLED, WITH_NUMBERS, WITHOUT_ERROR
+from alliance.questions.dropout import question as dropout
 from alliance.questions.effects import without_interval
+from alliance.questions.therapist_factors import question as therapist_factors
 from alliance.statistics.multilevel import reliability_of_means
 from congruence_sites import options as congruence_options
 from congruence_sites import simulated as dyads

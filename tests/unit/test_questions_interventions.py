@@ -7,11 +7,11 @@ import dataclasses
 
 import pandas as pd
 import pytest
-from alliance.questions import interventions
-from alliance.questions import interventions_complementarity as circle
 from alliance.questions.contract import POOLED, faults
-from alliance.questions.interventions_sessions import CodedSessions, rupture_windows
-from alliance.questions.interventions_transitions import responses
+from alliance.questions.interventions import complementarity as circle
+from alliance.questions.interventions import question as interventions
+from alliance.questions.interventions.sessions import CodedSessions, rupture_windows
+from alliance.questions.interventions.transitions import responses
 from alliance.questions.site_data import Published
 from alliance.questions.summary import SiteSummary
 from unit.intervention_sites import options, rows, site_from, tables_of

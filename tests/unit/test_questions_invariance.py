@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from alliance.instruments.registry import load_registry
-from alliance.questions import effects, measurement_invariance
+from alliance.questions import effects
 from alliance.questions.contract import POOLED, faults, finish
 from alliance.questions.correlations import variances
-from alliance.questions.invariance_rows import may_compare
 from alliance.questions.item_moments import item_block, main_window, published_blocks, rows_of_items
-from alliance.questions.measurement_invariance import theory_factors
+from alliance.questions.measurement import invariance as measurement_invariance
+from alliance.questions.measurement.invariance import theory_factors
+from alliance.questions.measurement.invariance_rows import may_compare
 from alliance.questions.moments import COLUMNS
 from alliance.questions.part import stacked
 from alliance.questions.site_data import Published, SiteData

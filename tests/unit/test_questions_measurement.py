@@ -10,10 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from alliance.instruments.scoring import score_site
-from alliance.questions import effects, measurement, measurement_components, measurement_interrater, measurement_reliability
+from alliance.questions import effects
+from alliance.questions.alliance_outcome.measures import PREFERRED
 from alliance.questions.contract import MOMENTS, POOLED, PUBLISHED_EFFECTS, WITH_NUMBERS, faults, finish, typed
 from alliance.questions.correlations import variances
-from alliance.questions.outcome_measures import PREFERRED
+from alliance.questions.measurement import components as measurement_components
+from alliance.questions.measurement import interrater as measurement_interrater
+from alliance.questions.measurement import question as measurement
+from alliance.questions.measurement import reliability as measurement_reliability
 from alliance.questions.part import largest_counts
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from alliance.questions import effects
-from alliance.questions import path_models_mediation as mediation
 from alliance.questions.contract import POOLED, check, finish
 from alliance.questions.correlations import variances
 from alliance.questions.part import largest_counts
+from alliance.questions.path_models import mediation
 from alliance.questions.site_data import Published
 from alliance.questions.summary import SiteSummary
 from simulated_site import OPTIONS, score_rows, site_of

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from alliance.questions import effects
-from alliance.questions import measurement_multitrait_multimethod as question
 from alliance.questions.contract import MOMENTS, POOLED, check, finish, typed
-from alliance.questions.factor_rows import Sample
-from alliance.questions.rater_models import ALL, rater_rows
+from alliance.questions.measurement import multitrait_multimethod as question
+from alliance.questions.measurement.factor_rows import Sample
+from alliance.questions.measurement.rater_models import ALL, rater_rows
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.rater_model import RaterModel, model_of

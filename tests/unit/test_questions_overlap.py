@@ -13,8 +13,9 @@ from alliance.demo.simulate import Size, simulate
 from alliance.demo.truth import Parameters
 from alliance.instruments.registry import load_registry
 from alliance.instruments.scoring import score_site
-from alliance.questions import alliance_outcome, convergent_validity
+from alliance.questions.alliance_outcome import question as alliance_outcome
 from alliance.questions.contract import MOMENTS, POOLED, PUBLISHED_EFFECTS, check, typed
+from alliance.questions.convergent_validity import question as convergent_validity
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.one_factor import one_factor

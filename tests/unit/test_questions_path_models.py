@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from alliance.questions import path_model_sample
 from alliance.questions.contract import POOLED, WITH_NUMBERS, check
+from alliance.questions.path_models import sample as path_model_sample
 from path_model_sites import FULL, PARTIAL, WORK, configured, path_site, row, rows_of, summary_of, tables_of
 
 INTERVALS = {"delta", "monte_carlo", "bootstrap_percentile", "bootstrap_bca"}

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from alliance.questions.contract import POOLED, WITH_NUMBERS, check
-from alliance.questions.path_model_sample import model_of
-from alliance.questions.path_models_sent import sent_by, site_groups
+from alliance.questions.path_models.sample import model_of
+from alliance.questions.path_models.sent import sent_by, site_groups
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.structural_fit import fit_structural

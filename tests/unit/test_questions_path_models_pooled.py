@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from alliance.configuration.study import load
-from alliance.questions import path_models_comparison as comparison
 from alliance.questions.contract import MOMENTS, POOLED, PUBLISHED_EFFECTS, WITH_NUMBERS, check, typed
+from alliance.questions.path_models import comparison
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import LARGEST_BYTES, SiteSummary
 from path_model_sites import FULL, PARTIAL, TURNED, WORK, configured, path_site, row, rows_of, summary_of, tables_of

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from alliance.questions import effects, measurement_reliability
+from alliance.questions import effects
 from alliance.questions.contract import MOMENTS, POOLED, check, finish, typed
+from alliance.questions.measurement import reliability as measurement_reliability
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
 from simulated_items import REGISTRY, bifactor_answers, item_frame, item_site

@@ -9,11 +9,11 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from alliance.questions import ruptures
-from alliance.questions import ruptures_agreement as agreement
-from alliance.questions import ruptures_outcome as outcomes
-from alliance.questions import ruptures_sample as samples
 from alliance.questions.contract import POOLED, WITH_NUMBERS, faults
+from alliance.questions.ruptures import agreement
+from alliance.questions.ruptures import outcome as outcomes
+from alliance.questions.ruptures import question as ruptures
+from alliance.questions.ruptures import sample as samples
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.sensitivity import rupture_specifications

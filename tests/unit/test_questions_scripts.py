@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from alliance.configuration.options import restrict
 from alliance.files import digest, write_json, write_parquet
-from alliance.questions import client_factors
+from alliance.questions.client_factors import question as client_factors
 from alliance.questions.contract import TABLES
 from alliance.questions.summary import SiteSummary
 from simulated_site import OPTIONS, simulated

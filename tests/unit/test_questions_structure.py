@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from alliance.instruments.registry import Instrument
-from alliance.questions import effects, measurement_structure
+from alliance.questions import effects
 from alliance.questions.contract import MOMENTS, POOLED, check, finish, typed
-from alliance.questions.factor_models import AbsentModel, FactorModel, core_of, instrument_models, nested
-from alliance.questions.factor_rows import Sample, model_rows
 from alliance.questions.item_moments import block_keys, block_name, item_rows, pooled_within, published_blocks
+from alliance.questions.measurement import structure as measurement_structure
+from alliance.questions.measurement.factor_models import AbsentModel, FactorModel, core_of, instrument_models, nested
+from alliance.questions.measurement.factor_rows import Sample, model_rows
 from alliance.questions.moments import Block, read_block
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from alliance.questions import therapist_factors
 from alliance.questions.contract import MOMENTS, POOLED, PUBLISHED_EFFECTS, WITH_NUMBERS, faults, typed
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
+from alliance.questions.therapist_factors import question as therapist_factors
 from alliance.statistics.multilevel import mixed_model
 from alliance.statistics.therapist_effects import (
     composite,

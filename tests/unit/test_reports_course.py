@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import report_study
 from alliance.configuration import study as configuration
-from alliance.questions import components as questions_components
-from alliance.questions import course as questions_course
-from alliance.questions import course_growth as growth
-from alliance.questions import course_series as series
+from alliance.questions.components import question as questions_components
 from alliance.questions.contract import POOLED
+from alliance.questions.course import growth, series
+from alliance.questions.course import question as questions_course
 from alliance.reports import numbers
 from alliance.reports.chapters import common, components, course
 from alliance.reports.elements import Figure, Fold

@@ -15,8 +15,9 @@ from alliance.configuration.errors import ConfigurationError
 from alliance.configuration.options import merge
 from alliance.configuration.study import load
 from alliance.files import canonical_json
-from alliance.questions import alliance_outcome, dropout
+from alliance.questions.alliance_outcome import question as alliance_outcome
 from alliance.questions.contract import POOLED, WITH_NUMBERS, ContractError
+from alliance.questions.dropout import question as dropout
 from alliance.questions.summary import SiteSummary
 from alliance.sensitivity import contract, pooled_multiverse, specifications
 from alliance.sensitivity.specifications import multiverses

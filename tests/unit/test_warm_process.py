@@ -76,7 +76,7 @@ def test_a_warm_job_that_fails_leaves_its_traceback(address, script):
 
 
 def test_libraries_are_there_when_a_warm_job_begins(address, script):
-    script.write_text("import sys; print('pandas' in sys.modules, 'alliance.questions.course' in sys.modules)", encoding="utf-8")
+    script.write_text("import sys; print('pandas' in sys.modules, 'alliance.questions.course.question' in sys.modules)", encoding="utf-8")
     assert called([*START, script.name], script.parent, address).stdout == "True True\n"
     assert called([*START, script.name], script.parent, "").stdout == "False False\n"
 

@@ -17,7 +17,7 @@ from alliance.files import read_json
 from alliance.instruments import load_files
 from alliance.questions import contract, coverage
 from alliance.questions.contract import POOLED, WITH_NUMBERS
-from alliance.questions.factor_rows import SAME_FACTOR
+from alliance.questions.measurement.factor_rows import SAME_FACTOR
 from alliance.reports import bibliography, checklist_page, inputs, methods_text, numbers, summary
 from alliance.reports.inputs import ReportData
 from alliance.statistics.ruptures import D2

@@ -107,7 +107,7 @@ def test_an_interrupted_run_exits_130_and_can_be_resumed(small):
 
 def test_a_step_that_crashes_leaves_the_earlier_result_whole(small):
     before = small.bytes_below("base")
-    module = small.folder / "scripts" / "alliance" / "questions" / "client_factors.py"
+    module = small.folder / "scripts" / "alliance" / "questions" / "client_factors" / "question.py"
     text = module.read_text(encoding="utf-8")
     module.write_text(
         text.replace("def pool(", "def pool(*_, **__):\n    raise MemoryError('planted')\n\n\ndef _unused(", 1), encoding="utf-8"
@@ -133,7 +133,7 @@ def test_a_step_that_crashes_leaves_the_earlier_result_whole(small):
 def test_a_full_disk_or_a_killed_step_is_named_and_costs_only_that_step(small, planted, told):
     before = small.bytes_below("base/tables")
     small.rewrite("config.yaml", "tau2: reml ", "tau2: paule_mandel ")
-    module = small.folder / "scripts" / "alliance" / "questions" / "client_factors.py"
+    module = small.folder / "scripts" / "alliance" / "questions" / "client_factors" / "question.py"
     text = module.read_text(encoding="utf-8")
     module.write_text(text.replace("def pool(", f"def pool(*_, **__):\n    {planted}\n\n\ndef _unused(", 1), encoding="utf-8")
     result = small.call("run")

@@ -117,7 +117,7 @@ def test_a_comment_in_the_configuration_runs_nothing(checkout):
 
 
 def test_editing_a_question_module_runs_that_question_only(checkout):
-    path = checkout.folder / "scripts" / "alliance" / "questions" / "client_factors.py"
+    path = checkout.folder / "scripts" / "alliance" / "questions" / "client_factors" / "question.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
     jobs = checkout.planned_jobs()
     assert {rule_of(job) for job in jobs} == TOLD | {"estimate site", "pool client factors"}

@@ -10,8 +10,8 @@ import pytest
 from alliance.configuration.study import BASE, load
 from alliance.files import canonical_json
 from alliance.instruments import load_registry
-from alliance.questions import path_models_fits
-from alliance.questions.path_models_parts import compared, part_options
+from alliance.questions.path_models import fits as path_models_fits
+from alliance.questions.path_models.parts import compared, part_options
 from alliance.questions.site_data import read
 from alliance.questions.summary import SiteSummary
 from alliance.questions.unchanged import unchanged
@@ -76,7 +76,7 @@ def files_of(summary: SiteSummary, folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(("question", "scenario"), LEFT)
 def test_an_answer_that_takes_parts_over_is_the_one_estimated_anew(site_of_study, tmp_path, question, scenario):
     study, site = site_of_study
-    module = importlib.import_module(f"alliance.questions.{question}")
+    module = importlib.import_module(f"alliance.questions.{question}.question")
     of_base, own = options_of(study, BASE, question), options_of(study, scenario, question)
     files_of(module.estimate(site, of_base, {}), tmp_path / "base")
     kept = unchanged(SiteSummary.read(tmp_path / "base"), module.part_options(own), module.part_options(of_base))
@@ -86,7 +86,7 @@ def test_an_answer_that_takes_parts_over_is_the_one_estimated_anew(site_of_study
 
 def test_the_workflow_knows_which_questions_have_parts(site_of_study):
     study, _ = site_of_study
-    modules = {name: importlib.import_module(f"alliance.questions.{name}") for name in study.questions}
+    modules = {name: importlib.import_module(f"alliance.questions.{name}.question") for name in study.questions}
     having = {name for name, module in modules.items() if hasattr(module, "part_options")}
     assert having == {name for name, question in study.questions.items() if question.has_parts} == {question for question, _ in LEFT}
     assert all(study.base_digest("late", name) == study.estimate_digest(BASE, name) for name in having)

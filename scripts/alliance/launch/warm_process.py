@@ -80,7 +80,9 @@ def _start(until_the_end: contextlib.ExitStack) -> None:
 
 def imported() -> dict[str, os.stat_result]:
     """Import what jobs need and return the files of the project that were read, as they were."""
-    own = [f"alliance.{package}.{path.stem}" for package in OWN for path in sorted((SCRIPTS / "alliance" / package).glob("*.py"))]
+    folders = [SCRIPTS / "alliance" / package for package in OWN]
+    paths = [path for folder in folders for pattern in ("*.py", "*/question.py") for path in sorted(folder.glob(pattern))]
+    own = [".".join(path.relative_to(SCRIPTS).with_suffix("").parts) for path in paths]
     for name in (*LIBRARIES, *own):
         # A module that cannot be imported is told by the job that needs it.
         with contextlib.suppress(Exception):

@@ -293,7 +293,7 @@ def read_deviations(path: Path) -> pd.DataFrame:
 
 def question_module(question: str) -> Any:
     """Return a question's module."""
-    return importlib.import_module(f"alliance.questions.{question}")
+    return importlib.import_module(f"alliance.questions.{question}.question")
 
 
 def parsed_sites(text: str) -> list[str]:

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from alliance.files import canonical_json
-from alliance.questions import outcome_headline
-from alliance.questions.alliance_outcome import published_effect
-from alliance.questions.outcome_contrasts import main_outcome
-from alliance.questions.outcome_measures import (
+from alliance.questions.alliance_outcome import headline as outcome_headline
+from alliance.questions.alliance_outcome.contrasts import main_outcome
+from alliance.questions.alliance_outcome.measures import (
     FORMS,
     PREFERRED,
     AllianceKey,
@@ -26,6 +25,7 @@ from alliance.questions.outcome_measures import (
     gathered,
     outcome_values,
 )
+from alliance.questions.alliance_outcome.question import published_effect
 from alliance.questions.site_data import SiteData
 from alliance.sensitivity.site_effect import SiteEffect, absent
 from alliance.statistics.sign_flips import freed

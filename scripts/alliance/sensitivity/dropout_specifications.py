@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from alliance.files import canonical_json
-from alliance.questions import dropout_models as models
-from alliance.questions import dropout_periods as spans
-from alliance.questions.outcome_measures import as_at_its_timepoint
+from alliance.questions.alliance_outcome.measures import as_at_its_timepoint
+from alliance.questions.dropout import models
+from alliance.questions.dropout import periods as spans
 from alliance.questions.site_data import SiteData
 from alliance.sensitivity.site_effect import SiteEffect, absent
 

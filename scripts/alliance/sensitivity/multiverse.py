@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from alliance.files import canonical_json
+from alliance.questions.alliance_outcome.measures import clients_of
 from alliance.questions.correlations import therapist_codes
-from alliance.questions.outcome_measures import clients_of
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.sensitivity.site_effect import SiteEffect

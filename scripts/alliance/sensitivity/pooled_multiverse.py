@@ -12,8 +12,8 @@ import pandas as pd
 from alliance.configuration.study import BASE
 from alliance.files import canonical_json
 from alliance.questions import effects
+from alliance.questions.alliance_outcome.pooling import AS_ESTIMATED, coded_rows
 from alliance.questions.contract import POOLED, WITH_NUMBERS
-from alliance.questions.outcome_pooling import AS_ESTIMATED, coded_rows
 from alliance.questions.pooled_sites import left_out
 from alliance.questions.summary import SiteSummary
 from alliance.sensitivity.contract import NODE_INFLUENCE, OF_MULTIVERSE, SPECIFICATIONS, SUMMARY, finish

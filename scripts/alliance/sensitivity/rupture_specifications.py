@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from alliance.files import canonical_json
-from alliance.questions import ruptures_outcome as outcomes
-from alliance.questions import ruptures_sample as samples
+from alliance.questions.ruptures import outcome as outcomes
+from alliance.questions.ruptures import sample as samples
 from alliance.questions.site_data import SiteData
 from alliance.sensitivity.site_effect import SiteEffect, absent
 from alliance.statistics.sign_flips import freed

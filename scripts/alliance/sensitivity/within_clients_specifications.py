@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from alliance.files import canonical_json
+from alliance.questions.alliance_outcome.levels import session_frame, within_client_row
+from alliance.questions.alliance_outcome.measures import SiteMeasures, clients_of
 from alliance.questions.correlations import therapist_codes
-from alliance.questions.outcome_levels import session_frame, within_client_row
-from alliance.questions.outcome_measures import SiteMeasures, clients_of
 from alliance.questions.site_data import SiteData
 from alliance.sensitivity.site_effect import SiteEffect, absent
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.questions.client_factors_instruments import ANOTHER, BETWEEN, OTHER, P_VALUE, WITHIN
-from alliance.questions.client_factors_over_time import CHANGE, FIRST, LATER, SECOND, START, verdict
-from alliance.questions.client_factors_unique_shared import (
+from alliance.questions.alliance_outcome.measures import PREFERRED
+from alliance.questions.client_factors.instruments import ANOTHER, BETWEEN, OTHER, P_VALUE, WITHIN
+from alliance.questions.client_factors.over_time import CHANGE, FIRST, LATER, SECOND, START, verdict
+from alliance.questions.client_factors.unique_shared import (
     ADJUSTED,
     ALL,
     ALL_DIFFERENCE,
@@ -29,7 +30,6 @@ from alliance.questions.client_factors_unique_shared import (
     UNIQUE_ALLIANCE,
     UNIQUE_FACTOR,
 )
-from alliance.questions.outcome_measures import PREFERRED
 from alliance.reports import figures_factors, numbers
 from alliance.reports.chapters import common
 from alliance.reports.elements import Cell, Column, Figure, Fold, Table, listed, number_cell, slug

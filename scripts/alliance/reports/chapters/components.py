@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.questions import components
+from alliance.questions.components import question as components
 from alliance.reports import numbers
 from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Fold, Table, listed, number_cell

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from alliance.issues import brief
-from alliance.questions.congruence_profiles import AS_GIVEN, LESS_MEAN, LIKENESS, WITH_OUTCOME, WITH_STAYING
-from alliance.questions.invariance_rows import may_compare
+from alliance.questions.congruence.profiles import AS_GIVEN, LESS_MEAN, LIKENESS, WITH_OUTCOME, WITH_STAYING
+from alliance.questions.measurement.invariance_rows import may_compare
 from alliance.reports import numbers
 from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Part, Table, listed, number_cell, slug

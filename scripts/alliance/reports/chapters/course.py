@@ -6,8 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.questions import course_growth as growth
-from alliance.questions import course_series as series
+from alliance.questions.course import growth, series
 from alliance.reports import figures_course, numbers
 from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Table, listed, number_cell

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.questions import interventions_complementarity as circle
+from alliance.questions.interventions import complementarity as circle
 from alliance.reports import figures, numbers
 from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Part, Table, listed

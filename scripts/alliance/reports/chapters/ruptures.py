@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.questions import ruptures_criteria as counted
-from alliance.questions import ruptures_outcome as outcomes
+from alliance.questions.ruptures import criteria as counted
+from alliance.questions.ruptures import outcome as outcomes
 from alliance.reports import figures_ruptures, numbers
 from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Table, listed, number_cell

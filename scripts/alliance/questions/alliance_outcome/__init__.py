@@ -1,0 +1,1 @@
+"""Does the alliance predict the outcome?"""

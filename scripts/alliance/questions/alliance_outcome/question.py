@@ -1,0 +1,423 @@
+"""Alliance and outcome: how strong, for whom, when, rated by whom (claims B1 to B6, C1 to C5, C9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alliance.questions import effects
+from alliance.questions.alliance_outcome import headline as outcome_headline
+from alliance.questions.alliance_outcome import pooling
+from alliance.questions.alliance_outcome.contrasts import Rows, kind_block, main_outcome, moderator_blocks, rater_blocks, timing_blocks
+from alliance.questions.alliance_outcome.levels import client_frame, level_rows, one_stage_rows, session_frame
+from alliance.questions.alliance_outcome.measures import FORMS, PREFERRED, AllianceKey, OutcomeKey, SiteMeasures, effects_of, measures
+from alliance.questions.alliance_outcome.missing import missing_rows
+from alliance.questions.contract import EFFECT_KEYS, finish
+from alliance.questions.correlations import published_correlations, published_fields
+from alliance.questions.sentences import Sentence
+from alliance.questions.site_data import Published, SiteData
+from alliance.questions.summary import SiteSummary
+
+estimate_reads = (
+    "alliance",
+    "outcome",
+    "symptoms",
+    "early_gain.window",
+    "pooling.min_clients",
+    "pooling.level",
+    "questions.alliance_outcome.windows",
+    "questions.alliance_outcome.forms",
+    "questions.alliance_outcome.phases",
+    "questions.alliance_outcome.equal_sessions",
+    "questions.alliance_outcome.moderators",
+    "questions.alliance_outcome.within",
+    "questions.alliance_outcome.imputation",
+    "questions.alliance_outcome.headline",
+)
+pool_reads = (
+    "pooling",
+    "questions.alliance_outcome.equivalence_bound",
+    "questions.alliance_outcome.nonsignificant_p",
+    "questions.alliance_outcome.coding",
+)
+needs = ()
+tables = ("site_effects", "pooled", "levels", "moderators", "raters", "timing", "eligibility", "leave_one_out", "influence", "missing")
+
+EFFECTS = "effects"
+DESCRIPTIVE = (
+    *EFFECT_KEYS,
+    "pair",
+    "contrast",
+    "phase",
+    "sessions",
+    "moderator",
+    "where",
+    "group",
+    "explained",
+    "part",
+    "pattern",
+    "delta",
+)
+
+
+def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
+    """Return the correlations of every alliance measure with every outcome at one site, and what depends on them.
+
+    Clients are the units; standard errors respect clients who share a therapist. Clients whose alliance was measured after the outcome
+    are left out of that pair and counted.
+
+    Parameters
+    ----------
+    site : SiteData
+    options : mapping
+        The keys of ``estimate_reads``.
+    constants : mapping
+        Not used.
+    """
+    if site.published is not None:
+        return _from_published(site, site.published, options)
+    found = measures(site, options)
+    blocks: list[tuple[str, list[dict[str, Any]], np.ndarray]] = [(EFFECTS, *_effect_rows(site, found, options))]
+    blocks.append((EFFECTS, *_with_variances(_absent_headline(found, options))))
+    for name, parts in _contrast_blocks(site, found, options).items():
+        blocks += [(name, *part) for part in parts]
+    blocks.append(("levels", *_with_variances(level_rows(*level_frames(site, found, options), options, "mixed_model"))))
+    blocks.append(("missing", *_with_variances(missing_rows(site, found, options))))
+    rows, vcov = _numbered(blocks)
+    codes = found.therapists
+    main = AllianceKey(PREFERRED, options["alliance"]["scale"], options["alliance"]["rater"], options["alliance"]["window"])
+    counts = {
+        "clients": len(found.clients),
+        "therapists": None if codes is None else len(np.unique(codes)),
+        "sessions": _rated_sessions(site),
+    }
+    facts = {
+        "sources": found.sources,
+        "not_measured": {key.name: reason for key, reason in found.reasons.items() if key.instrument == PREFERRED},
+        "left_out_alliance_after_outcome": _late(found, main, main_outcome(options)),
+        "moderators": _moderator_means(site, options),
+        "means": _site_means(found, main, main_outcome(options), options),
+        "site": _eligibility_facts(site, main, found),
+    }
+    return SiteSummary(
+        site=site.site,
+        label=site.label,
+        question="alliance_outcome",
+        n=counts,
+        facts=facts,
+        estimates=pd.DataFrame(rows),
+        vcov=vcov,
+    )
+
+
+def _rated_sessions(site: SiteData) -> int:
+    """Return the number of sessions of all clients that anyone rated in any way."""
+    scores = site.scores
+    rated = scores["session"].notna() & scores["timepoint"].eq("session")
+    return len(scores.loc[rated, ["client_no", "session"]].drop_duplicates())
+
+
+def level_frames(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of clients and of sessions that the models by level are fitted to."""
+    return client_frame(site.site, found, options), session_frame(site, found, options)
+
+
+def _with_variances(rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Return rows without their ``variance``, and a matrix that holds just these."""
+    vcov = np.full((len(rows), len(rows)), np.nan)
+    vcov[np.diag_indices(len(rows))] = [row.get("variance", np.nan) for row in rows]
+    return [{name: value for name, value in row.items() if name != "variance"} for row in rows], vcov
+
+
+def _contrast_blocks(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]) -> dict[str, Rows]:
+    return {
+        "raters": rater_blocks(found, options),
+        "timing": timing_blocks(site, found, options),
+        "moderators": [*kind_block(found, options), *moderator_blocks(site, found, options)],
+    }
+
+
+def _keys(alliance: AllianceKey, outcome: OutcomeKey, form: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "level": "client",
+        "alliance_instrument": alliance.instrument,
+        "alliance_scale": alliance.scale,
+        "alliance_rater": alliance.rater,
+        "window": alliance.window,
+        "outcome_instrument": outcome.instrument,
+        "outcome_scale": outcome.scale,
+        "outcome_rater": outcome.rater,
+        "timepoint": outcome.timepoint,
+        "form": form,
+        "same_rater": "yes" if alliance.rater == outcome.rater else "no",
+        "headline": headline(alliance, outcome, form, options),
+    }
+
+
+def headline(alliance: AllianceKey, outcome: OutcomeKey, form: str, options: Mapping[str, Any]) -> str:
+    """Return ``yes`` for the headline, ``beside`` for its other forms, ``no`` for all else."""
+    main = AllianceKey(PREFERRED, options["alliance"]["scale"], options["alliance"]["rater"], options["alliance"]["window"])
+    if (alliance, outcome) != (main, main_outcome(options)):
+        return "no"
+    return "yes" if form == options["outcome"]["form"] else "beside"
+
+
+def forms(options: Mapping[str, Any]) -> list[str]:
+    """Return the forms of the outcome that are analysed, the main one first."""
+    main = options["outcome"]["form"]
+    return [main, *(form for form in options["questions"]["alliance_outcome"]["forms"] if form != main)]
+
+
+def _effect_rows(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Return the rows of all effects, and the covariance of those of the main alliance measure; of all others just the variances."""
+    minimum = options["pooling"]["min_clients"]
+    rows: list[dict[str, Any]] = []
+    main, others = [], []
+    shares: list[np.ndarray] = []
+    configured = outcome_headline.settings(options) != outcome_headline.USUAL
+    for outcome in found.outcomes:
+        for form in forms(options):
+            if not found.alliance:
+                continue
+            result = effects_of(found, outcome, form, minimum)
+            for position, alliance in enumerate(found.alliance):
+                keys = _keys(alliance, outcome, form, options)
+                if configured and keys["headline"] != "no":
+                    fields, spread = outcome_headline.configured_effect(site, found, alliance, outcome, form, options)
+                else:
+                    fields, spread = outcome_headline.complete_fields(found, outcome, form, result, position)
+                rows.append({**keys, **fields})
+                joint = alliance.instrument == PREFERRED and alliance.window == options["alliance"]["window"]
+                joint = joint and np.isfinite(spread) and not (configured and keys["headline"] != "no")
+                (main if joint else others).append((len(rows) - 1, spread))
+                if joint:
+                    shares.append(_shares(result, position, spread))
+    vcov = np.full((len(rows), len(rows)), np.nan)
+    for position, spread in others:
+        vcov[position, position] = spread
+    if main:
+        places = np.array([position for position, _ in main])
+        stacked = np.stack(shares, axis=1)
+        vcov[np.ix_(places, places)] = stacked.T @ stacked
+        vcov[places, places] = [spread for _, spread in main]
+    return rows, vcov
+
+
+def _absent_headline(found: SiteMeasures, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of the headline of a site that lacks its alliance or its outcome, with the reason; none where it has both."""
+    main = AllianceKey(PREFERRED, options["alliance"]["scale"], options["alliance"]["rater"], options["alliance"]["window"])
+    outcome = main_outcome(options)
+    if main in found.alliance and outcome in found.outcomes:
+        return []
+    reason = "; ".join(found.reasons[key] for key in (main, outcome) if key in found.reasons)
+    absent = {"status": "not_estimable", "reason": f"not estimable: {reason}", "method": "none", "n_clients": 0}
+    return [{**_keys(main, outcome, form, options), **absent, "estimate_type": FORMS[form]} for form in forms(options)]
+
+
+def _shares(result: Any, position: int, spread: float) -> np.ndarray:
+    """Return each client's or therapist's share in the error of one r, scaled to its variance."""
+    own = result.clusters[:, position] if np.isfinite(result.df[position]) else result.rows[:, position]
+    size = float(np.sqrt((own**2).sum()))
+    shares = np.zeros(len(result.clusters) + len(result.rows))
+    start = 0 if np.isfinite(result.df[position]) else len(result.clusters)
+    shares[start : start + len(own)] = own / size * np.sqrt(spread) if size > 0 else 0.0
+    return shares
+
+
+def _numbered(blocks: Sequence[tuple[str, list[dict[str, Any]], np.ndarray]]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """Return the rows of all blocks with their names, and the covariances that are known."""
+    rows: list[dict[str, Any]] = []
+    known: list[dict[str, Any]] = []
+    for model, block, vcov in blocks:
+        names = [_parameter(row) for row in block]
+        rows += [{**row, "model": model, "parameter": name} for row, name in zip(block, names)]
+        for i, j in zip(*np.nonzero(np.triu(np.isfinite(vcov)))):
+            known.append({"model": model, "parameter1": names[i], "parameter2": names[j], "cov": float(vcov[i, j])})
+    return rows, pd.DataFrame(known, columns=["model", "parameter1", "parameter2", "cov"])
+
+
+def _parameter(row: Mapping[str, Any]) -> str:
+    """Return the name of a row: the descriptive columns that it fills."""
+    named = (name for name in DESCRIPTIVE if name not in ("same_rater", "headline"))
+    return "; ".join(f"{name}={row[name]}" for name in named if row.get(name) not in (None, ""))
+
+
+def _late(found: SiteMeasures, alliance: AllianceKey, outcome: OutcomeKey) -> int:
+    if alliance not in found.alliance or outcome not in found.outcomes:
+        return 0
+    return int(found.late[outcome][:, list(found.alliance).index(alliance)].sum())
+
+
+def _site_means(found: SiteMeasures, alliance: AllianceKey, outcome: OutcomeKey, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the site's mean alliance and mean gain, with what measured them, for the comparison of sites; empty for too few clients."""
+    if alliance not in found.alliance or outcome not in found.outcomes:
+        return {}
+    values = found.outcomes[outcome]
+    data = np.column_stack([found.of(alliance, outcome), values.intake, values.post])
+    data = data[np.isfinite(data).all(axis=1)]
+    gain = data[:, 2] - data[:, 1]
+    if len(data) < options["pooling"]["min_clients"] or data.std(axis=0).min() <= 0:
+        return {}
+    spread = data[:, 1].std(ddof=1)
+    return {
+        "measures": f"{found.sources.get(alliance.name, '')} and {found.sources.get(outcome.name, '')}",
+        "n": len(data),
+        "alliance": float(data[:, 0].mean()),
+        "alliance_sd": float(data[:, 0].std(ddof=1)),
+        "gain": float(gain.mean() / spread),
+        "gain_variance": float(gain.var(ddof=1) / len(data) / spread**2),
+    }
+
+
+def _moderator_means(site: SiteData, options: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return what the site is like in each moderator: shares of groups, or the mean (of logs).
+
+    Shares that would tell how many clients a small group has are not sent.
+    """
+    means: dict[str, dict[str, float]] = {}
+    for name, content in options["questions"]["alliance_outcome"]["moderators"].items():
+        if content["variable"] not in site.clients:
+            continue
+        values = site.clients.drop_duplicates("client_no")[content["variable"]].dropna()
+        if content["kind"] == "category":
+            counts = values.astype("str").value_counts().sort_index()
+            if len(counts) and counts.min() >= options["pooling"]["min_clients"]:
+                means[name] = {str(group): float(count) / len(values) for group, count in counts.items()}
+        else:
+            numbers = pd.to_numeric(values, errors="coerce").dropna()
+            numbers = np.log(numbers[numbers > 0]) if content["kind"] == "log" else numbers
+            if len(numbers):
+                means[name] = {"mean": float(numbers.mean())}
+    return means
+
+
+def _eligibility_facts(site: SiteData, main: AllianceKey, found: SiteMeasures) -> dict[str, Any]:
+    source = found.sources.get(main.name, "")
+    known = site.instruments.get(source.split(".")[0]) if source else None
+    return {
+        "design": str(site.facts.get("design") or ""),
+        "treatment_format": str(site.facts.get("treatment_format") or ""),
+        "labelled_alliance": None if not source else known is not None and known.construct == "alliance",
+        "dated": bool(found.outcomes) and bool(found.alliance),
+    }
+
+
+def _from_published(site: SiteData, published: Published, options: Mapping[str, Any]) -> SiteSummary:
+    """Return what a published matrix or list of effects says: alliance, outcome and intake as the study names them."""
+    alliance = AllianceKey(PREFERRED, options["alliance"]["scale"], options["alliance"]["rater"], options["alliance"]["window"])
+    outcome = main_outcome(options)
+    rows, spread = [], []
+    for form in forms(options):
+        # What a site publishes are the study's variables: rated by whom the configuration says.
+        fields, variance = published_effect(published, form, options)
+        rows.append({**_keys(alliance, outcome, form, options), **fields})
+        spread.append(variance)
+    named, vcov = _numbered([(EFFECTS, rows, np.diag(spread) + np.where(np.eye(len(rows)) > 0, 0, np.nan))])
+    largest = max((row["n_clients"] for row in named if row.get("n_clients") is not None), default=0)
+    facts = {
+        "site": {
+            "design": str(site.facts.get("design") or ""),
+            "treatment_format": str(site.facts.get("treatment_format") or ""),
+            "labelled_alliance": None,
+            "dated": False,
+        },
+        "moderators": {},
+    }
+    return SiteSummary(
+        site=site.site,
+        label=site.label,
+        question="alliance_outcome",
+        n={"clients": largest},
+        facts=facts,
+        estimates=pd.DataFrame(named),
+        vcov=vcov,
+    )
+
+
+def published_effect(published: Published, form: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
+    """Return the columns of ``estimates.csv`` and the variance of the headline in one form as a site published it."""
+    minimum = options["pooling"]["min_clients"]
+    own = published.effects
+    direct = own[own["question"].eq("alliance_outcome") & own["parameter"].eq(form)]
+    held = outcome_headline.settings(options)["covariates"]
+    if held and form != "zero_order":
+        r, n, std_error, reason = np.nan, None, None, f"the site published no correlation with {', '.join(held)}"
+    elif len(direct):
+        last = direct.iloc[-1]
+        r, n, std_error, reason = last["estimate"], last["n"], last["std_error"], ""
+    else:
+        matrix = {frozenset((row.var1, row.var2)): (row.r, row.n) for row in published_correlations(published).itertuples(index=False)}
+        (r, n, reason), std_error = _published_form(matrix, form), None
+    if reason:
+        absent = {"method": "none", "status": "not_estimable", "reason": f"not estimable: {reason}"}
+        return {**absent, "estimate_type": FORMS[form]}, np.nan
+    fields, variance = published_fields(r, n, std_error, minimum, held=form == "ancova")
+    return {**fields, "estimate_type": FORMS[form]}, variance
+
+
+def _published_form(matrix: Mapping[frozenset[str], tuple[float, Any]], form: str) -> tuple[float, Any, str]:
+    """Return r, number of clients and why there is none, of one form from published correlations."""
+    names = {"zero_order": ("alliance outcome",), "ancova": ("alliance outcome", "alliance intake", "intake outcome")}
+    wanted = names.get(form, names["ancova"])
+    pairs = [frozenset(name.split()) for name in wanted]
+    missing = [name.replace(" ", " with ") for name, pair in zip(wanted, pairs) if pair not in matrix]
+    if form == "change":
+        return np.nan, None, "a published matrix of correlations does not hold the spreads that a change score needs"
+    if missing:
+        return np.nan, None, f"the site published no correlation of {' and of '.join(missing)}"
+    found = [matrix[pair] for pair in pairs]
+    n = min((one[1] for one in found if not pd.isna(one[1])), default=None)
+    if form == "zero_order":
+        return found[0][0], n, ""
+    (ay, _), (ax, _), (xy, _) = found
+    left = np.sqrt(1 - xy**2) * (np.sqrt(1 - ax**2) if form == "ancova" else 1.0)
+    return float((ay - ax * xy) / left) if left > 0 else np.nan, n, ""
+
+
+def one_stage(sites: Iterable[SiteData], every_site: Sequence[str], options: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the estimates of models over the rows of all sites that share them: the headline, and the levels.
+
+    Scores are standardised within sites, and for the headline freed of the intake level there, so that its slope is a mean of the sites'
+    partial correlations.
+
+    Parameters
+    ----------
+    sites : iterable of SiteData
+        The sites that share rows.
+    every_site : sequence of str
+        All sites; those that share none are named in the rows.
+    options : mapping
+        The keys of ``estimate_reads``.
+    """
+    clients, sessions = [], []
+    for site in sites:
+        found = measures(site, options, every=False)
+        frames = level_frames(site, found, options)
+        clients.append(frames[0])
+        sessions.append(frames[1])
+    return one_stage_rows(clients, sessions, every_site, options)
+
+
+def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return the tables of the question; see the results dictionary.
+
+    Parameters
+    ----------
+    summaries : list of SiteSummary
+    options : mapping
+        The keys of ``estimate_reads`` and ``pool_reads``.
+    tables : mapping
+        ``one_stage``: the estimates of the models over the rows of all sites that share them.
+    """
+    summaries = sorted(summaries, key=lambda one: one.site)
+    gathered = effects.gather(summaries)
+    found = pooling.tables_of(gathered, summaries, options, tables)
+    return {name: finish(found[name], "alliance_outcome", name) for name in found}
+
+
+def methods(options: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> list[Sentence]:
+    """Return what was done in this run, with citation keys."""
+    return pooling.methods(options, tables)

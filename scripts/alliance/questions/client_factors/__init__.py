@@ -1,0 +1,1 @@
+"""Which characteristics of clients go with the alliance?"""

@@ -1,0 +1,1 @@
+"""Which components of the alliance go with the outcome, and when?"""

@@ -1,0 +1,1 @@
+"""How far client and therapist agree, and whether it matters."""

@@ -1,0 +1,1 @@
+"""Do the measures of the alliance measure the same thing?"""

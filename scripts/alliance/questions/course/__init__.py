@@ -1,0 +1,1 @@
+"""How the alliance goes on over sessions."""

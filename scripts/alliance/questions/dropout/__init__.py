@@ -1,0 +1,1 @@
+"""Does a poor alliance foretell dropout?"""

@@ -1,0 +1,1 @@
+"""Does the alliance add to early gains?"""

@@ -1,0 +1,1 @@
+"""What therapists do in sessions, and how the alliance goes on."""

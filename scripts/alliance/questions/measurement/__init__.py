@@ -1,0 +1,1 @@
+"""Reliability, structure, invariance and stability of the measures."""

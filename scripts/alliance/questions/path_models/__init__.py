@@ -1,0 +1,1 @@
+"""Does empathy precede the alliance, and the alliance the outcome?"""

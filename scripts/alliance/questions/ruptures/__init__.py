@@ -1,0 +1,1 @@
+"""Ruptures of the alliance, their repair, and the outcome."""

@@ -1,0 +1,1 @@
+"""Who among therapists forms good alliances, and what goes with it?"""
