@@ -189,6 +189,20 @@ def test_a_workbook_may_carry_the_day_that_stands_for_no_time_and_no_other(tmp_p
     assert kinds(small_bundle.write(tmp_path, {"base/report/tables.xlsx": zipped(part, f"<t>{day}T00:00:00Z</t>")})) == expected
 
 
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ('<c r="A1"><v>-12.5E-07</v></c><c r="B1" s="2" t="s"><v>1136</v></c>', []),
+        ('<c r="A1"><v>10.1.22.3</v></c>', ["network address"]),
+        ('<c r="A1" t="str"><v>2024-05-17</v></c>', ["date"]),
+        ('<c r="A1" t="inlineStr"><is><t>ann@clinic.org</t></is></c>', ["e-mail address"]),
+        ('<c r="A1"><v>1</v></c><c r="B1" t="str"><v>1f0a9c3be57d2468</v></c>', ["keyed id"]),
+    ],
+)
+def test_cells_of_a_sheet_are_searched_unless_they_hold_a_number(tmp_path, cell, expected):
+    assert kinds(small_bundle.write(tmp_path, {"base/report/tables.xlsx": zipped("xl/worksheets/sheet1.xml", cell)})) == expected
+
+
 def test_a_bundle_for_the_study_itself_may_hold_dates_but_no_path(tmp_path):
     statement = b'{"profile": "internal", "not_leaks": []}'
     changed = {"disclosure.json": statement, "methods.md": b"on 2024-05-17 ann@clinic.org in /home/ann/study"}
