@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+MULTIVERSE = "multiverse"
+"""The section that varies the configuration as it stands."""
+
 
 def restrict(configuration: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     """Return the part of a nested configuration that dotted keys name."""

@@ -16,7 +16,7 @@ from alliance.configuration import preregistration
 from alliance.configuration.code import PROJECT, SCRIPTS, declarations
 from alliance.configuration.errors import ConfigurationError, Fault, nearest, similar
 from alliance.configuration.model import Configuration
-from alliance.configuration.options import merge, restrict
+from alliance.configuration.options import MULTIVERSE, merge, restrict
 from alliance.configuration.publishing import PUBLISH, Publish
 from alliance.configuration.strict_yaml import KeyPath, load_file
 from alliance.configuration.validation import parse
@@ -51,7 +51,6 @@ RESERVED_SCENARIOS = {
     "workflow",
 }
 REQUEST = "request.json"
-MULTIVERSE = "multiverse"
 NOT_IN_SCENARIOS = {
     "study": "paths, seed and cleaning are the same for all",
     "cleaning": "paths, seed and cleaning are the same for all",
@@ -750,4 +749,4 @@ def _withdrawn(folder: Path) -> tuple[dict[str, str], list[Fault]]:
     return {site: digest(sorted(ids)) for site, ids in sorted(by_site.items())}, []
 
 
-__all__ = ["BASE", "Question", "SiteFolder", "Study", "load", "scoring_digest"]
+__all__ = ["BASE", "MULTIVERSE", "Question", "SiteFolder", "Study", "load", "scoring_digest"]

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from alliance.configuration.errors import ConfigurationError
-from alliance.configuration.options import merge
+from alliance.configuration.options import MULTIVERSE, merge
 from alliance.configuration.strict_yaml import KeyPath
-from alliance.configuration.study import MULTIVERSE
 from alliance.sensitivity.specifications import removes, rules_of, within
 from alliance.sensitivity.targets import TARGETS
 
