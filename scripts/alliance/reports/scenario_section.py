@@ -57,7 +57,7 @@ def scenario_chapter(table: pd.DataFrame, decimals: int, level: str) -> Chapter:
     """Return the comparison of scenarios as a chapter; see :func:`scenario_section`."""
     scenarios = list(dict.fromkeys(table["scenario"]))
     if len(scenarios) < 2:
-        told = "Only the configuration as it stands was computed in this run. `make run SCENARIOS=all` computes every scenario."
+        told = "Only the configuration as it stands was computed in this run. “make run SCENARIOS=all” computes every scenario."
         return Chapter(SECTION, "Scenarios", QUESTION, (), findings=(told,))
     moved = [one for _, rows in table.groupby("headline", sort=False) if (one := _Headline(rows, decimals)).scenarios]
     told = [one for one in moved if one.told]

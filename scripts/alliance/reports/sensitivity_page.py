@@ -18,7 +18,7 @@ from alliance.reports.registration import registration_chapter
 from alliance.reports.scenario_section import scenario_chapter
 from alliance.sensitivity.specifications import multiverses
 
-NO_MULTIVERSE = "The configuration declares no multiverse (section `multiverse` of config.yaml)."
+NO_MULTIVERSE = "The configuration declares no multiverse (section multiverse of config.yaml)."
 
 
 @style()
