@@ -20,6 +20,7 @@ from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.questions.measurement.factor_rows import SAME_FACTOR
 from alliance.reports import bibliography, checklist_page, inputs, methods_text, numbers, summary
 from alliance.reports.inputs import ReportData
+from alliance.reports.page import typographic
 from alliance.statistics.ruptures import D2
 from support import PROJECT
 
@@ -279,7 +280,7 @@ def test_every_work_cited_in_methods_is_in_the_bibliography_and_in_the_list_of_r
     assert len(keys) > 40
     for key in keys:
         assert key in data.references, key
-        assert bibliography.entry(data.references[key]) in listed, key
+        assert typographic(bibliography.entry(data.references[key])) in listed, key
 
 
 def test_the_workbook_of_the_demo_has_every_table_of_it(data, results):
