@@ -11,7 +11,7 @@ import report_study
 from alliance.configuration.errors import ConfigurationError
 from alliance.configuration.study import load
 from alliance.issues import Issue, Severity
-from alliance.publishing import columns, personal, wording
+from alliance.publishing import columns, counts, personal, wording
 from alliance.publishing.decisions import DisclosureError
 from alliance.publishing.disclosure import gate
 from alliance.publishing.profiles import profile
@@ -676,3 +676,17 @@ def test_pages_print_no_hidden_number_and_no_hidden_site():
     text = "".join(made.values())
     words = [word for word in ("54,321", "54321", "Elm Court", "Oak Tree day hospital", "ratings.csv", "elm.html") if word in text]
     assert words == []
+
+
+def test_p_values_keep_three_decimals_and_their_side_of_05_also_where_they_are_the_estimate_of_a_row():
+
+    values = [0.0019960, 0.0004, 0.04995, 0.0502, 0.2315]
+    kept = [0.002, 0.0005, 0.049, 0.05, 0.232]
+    frame = pd.DataFrame({"estimate_type": ["p_value"] * 5, "estimate": values, "p_adjusted": values})
+    kinds = {"estimate": columns.RESULT, "p_adjusted": columns.P_VALUE}
+    made = counts.coarse(frame, kinds, PUBLIC)
+    assert made["estimate"].tolist() == made["p_adjusted"].tolist() == pytest.approx(kept)
+    of_fit = counts.coarse(
+        frame.assign(estimate_type="fit_index", **{"index": ["p_value", "p_value_holm", "rmsea", "p_value", "cfi"]}), kinds, PUBLIC
+    )
+    assert of_fit["estimate"].tolist() == pytest.approx([0.002, 0.0005, 0.05, 0.05, 0.23])

@@ -42,21 +42,31 @@ def rounded_spreads(values: pd.Series) -> pd.Series:
 
 
 def rounded_p_values(values: pd.Series) -> pd.Series:
-    """Return p values with three decimals; one that is printed as < .001 is half of that, never 0."""
-    return values.round(3).mask(values < 0.001, 0.0005)
+    """Return p values with three decimals; one that is printed as < .001 is half of that, never 0, and one below .05 stays below."""
+    made = values.round(3)
+    return made.mask((values < 0.05) & (made >= 0.05), 0.049).mask(values < 0.001, 0.0005)
+
+
+def hold_p_values(frame: pd.DataFrame) -> pd.Series:
+    """Return which rows of a table have a p value for an estimate."""
+    found = pd.Series(False, index=frame.index)
+    for name in ("estimate_type", "index"):
+        if name in frame:
+            found |= frame[name].astype("string").str.startswith("p_value").fillna(False).astype(bool)
+    return found
 
 
 def coarse(frame: pd.DataFrame, kinds: dict[str, str], profile: Profile) -> pd.DataFrame:
     """Return a table with counts and results rounded as the profile asks."""
     if profile.round_counts_to == 1:
         return frame
-    made = {}
+    made, of_tests = {}, hold_p_values(frame)
     for name, kind in kinds.items():
         values = frame[name]
         if kind in (columns.BASE, columns.PART):
             made[name] = rounded_counts(values, profile.round_counts_to)
         elif kind in (columns.RESULT, columns.LACKING):
-            made[name] = rounded_results(values)
+            made[name] = rounded_results(values).mask(of_tests, rounded_p_values(values))
         elif kind == columns.SPREAD:
             made[name] = rounded_spreads(values)
         elif kind == columns.P_VALUE:
