@@ -37,9 +37,12 @@ def programs(request: pytest.FixtureRequest) -> Path:
                 try:
                     made = subprocess.run(call, capture_output=True, text=True, timeout=60 * MINUTES)
                 except subprocess.TimeoutExpired:
-                    pytest.skip(f"the validators could not be installed within {MINUTES} minutes")
+                    pytest.skip(
+                        f"the validators could not be installed within {MINUTES} minutes; run the tests again where packages load faster"
+                    )
                 if made.returncode:
-                    pytest.skip(f"the validators cannot be installed here: {(made.stderr or made.stdout).strip().splitlines()[-1]}")
+                    said = (made.stderr or made.stdout).strip().splitlines()[-1]
+                    pytest.skip(f"needs pip to reach a package registry, to install the validators; pip said: {said}")
             done.touch()
     return folder / "bin"
 

@@ -19,6 +19,7 @@ from alliance.reports.guide import Answer, GuideError
 from support import PROJECT
 
 REVIEW = PROJECT.parent / "shared" / "domain" / "horvath-luborsky-1993.txt"
+WITHOUT_REVIEW = f"needs the text of the review; put it at ../{REVIEW.relative_to(PROJECT.parent)}"
 GUIDE = PROJECT / "workflow" / "guide"
 
 
@@ -86,7 +87,7 @@ def test_priorities_of_questions_that_are_not_asked_say_so_and_link_nowhere(stud
     assert all(one.chapter == "" for one in answered.values())
 
 
-@pytest.mark.skipif(not REVIEW.exists(), reason="needs the text of the review beside the project")
+@pytest.mark.skipif(not REVIEW.exists(), reason=WITHOUT_REVIEW)
 def test_the_lines_named_in_the_guide_are_those_of_the_review(study):
     lines = REVIEW.read_text(encoding="utf-8").splitlines()
 
@@ -103,7 +104,7 @@ def test_the_lines_named_in_the_guide_are_those_of_the_review(study):
 
 def test_the_guide_quotes_no_sentence_of_the_review():
     if not REVIEW.exists():
-        pytest.skip("needs the text of the review beside the project")
+        pytest.skip(WITHOUT_REVIEW)
     review = " ".join(REVIEW.read_text(encoding="utf-8").split())
     for path in sorted(GUIDE.glob("*.yaml")):
         text = path.read_text(encoding="utf-8").split()

@@ -27,7 +27,7 @@ if sys.argv[1] == "fails":
 sys.exit({"ends": None, "seven": 7, "says": "a reason"}[sys.argv[1]])
 """
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="jobs start warm on Linux only")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux, where alone jobs start warm; run the tests there")
 
 
 @pytest.fixture(scope="module")
