@@ -52,3 +52,12 @@ def test_reasons_and_decisions_do_not_say_which_of_the_hidden_rows_is_the_small_
     assert sorted(hidden["category"]) == ["deteriorated", "unchanged"]
     assert hidden["reason"].nunique() == 1
     assert [one.site for one in made.decisions if one.output == "early_gains/change_categories"] == [""] * 2
+
+
+@BOTH
+def test_what_is_lacking_of_a_site_does_not_tell_how_few_clients_are_there(profile):
+    # 3 of 50: with the clients of the site, the share that is missing would give the 3.
+    rows = [row("elm", 3, share_missing=0.94, **{**EFFECT, **SILENT}), row("oak", 30, share_missing=0.4, **{**EFFECT, **SILENT})]
+    made = gated_rows("alliance_outcome", "site_effects", rows, profile).set_index("site")
+    assert made.loc["elm", ["n_clients", "share_missing"]].isna().all()
+    assert made.loc["oak", ["n_clients", "share_missing"]].tolist() == [30, 0.4]

@@ -209,10 +209,12 @@ def _protected_cells(rows: Rows, small: np.ndarray, values: np.ndarray, profile:
 
 
 def _without_base_counts(rows: Rows, frame: pd.DataFrame, profile: Profile, ledger: Ledger) -> pd.DataFrame:
-    """Return a table in which rows that came without numbers do not tell small counts either."""
+    """Return a table in which rows that came without numbers do not tell small counts either, nor the shares that follow from them."""
     silent = ~rows.active
     few = silent & ~(rows.clients >= profile.min_clients)
-    for name in ("n_clients", "n_therapists", "n_sessions"):
+    # What is lacking of a site's clients tells how many are there.
+    of_clients = [name for name, kind in rows.kinds.items() if kind == columns.LACKING]
+    for name in ("n_clients", "n_therapists", "n_sessions", *of_clients):
         few_here = few | (silent & (name == "n_therapists") & (rows.numbers(name) < profile.min_therapists))
         hidden = few_here & frame[name].notna().to_numpy()
         frame[name] = frame[name].mask(pd.Series(hidden, index=frame.index))
