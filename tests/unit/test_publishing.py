@@ -174,6 +174,14 @@ def test_rounding_leaves_numbers_alone_among_partners():
     assert (made["estimate"], made["n_clients"]) == (0.31234, 43)
 
 
+def test_what_follows_from_a_count_goes_with_it_where_counts_are_exact():
+    keys = {"estimate_type": "hazard_ratio", "scale": "log", "estimate": 1.4, "term": "alliance_first"}
+    rows = [row(clients=58, n_events=n, events_per_parameter=n / 2, **keys) for n in (4, 18)]
+    few, many = (gated_rows("dropout", "hazard", [made], SHARE).iloc[0] for made in rows)
+    assert (pd.isna(few["n_events"]), pd.isna(few["events_per_parameter"])) == (True, True)
+    assert (many["n_events"], many["events_per_parameter"]) == (18, 9.0)
+
+
 def test_rows_without_numbers_tell_no_small_counts():
     silent = {"estimate": None, "std_error": None, "ci_low": None, "ci_high": None, "status": "not_estimable"}
     reason = "not estimable: needs at least 10 clients with both scores; has 3"

@@ -175,8 +175,9 @@ def _why(rule: str, profile: Profile) -> str:
 
 
 def _without_part_counts(rows: Rows, profile: Profile, ledger: Ledger) -> pd.DataFrame:
-    """Return a table without counts of few people: events, people at risk, people who lack something."""
+    """Return a table without counts of few people, and what follows from them: events, people at risk, people who lack something."""
     frame = rows.frame.copy()
+    hidden = np.zeros(len(frame), dtype=bool)
     for name, kind in rows.kinds.items():
         values = rows.numbers(name)
         if kind == columns.PART:
@@ -186,6 +187,7 @@ def _without_part_counts(rows: Rows, profile: Profile, ledger: Ledger) -> pd.Dat
             if not curves.counts_told(rows, profile):
                 small = np.ones(len(values), dtype=bool)
             small = _protected_cells(rows, small & ~np.isnan(values), values, profile)
+            hidden |= small
         elif kind == columns.LACKING:
             with np.errstate(divide="ignore", invalid="ignore"):
                 lack = rows.clients / (1 - values) - rows.clients
@@ -195,7 +197,8 @@ def _without_part_counts(rows: Rows, profile: Profile, ledger: Ledger) -> pd.Dat
         frame[name] = frame[name].mask(small)
         for site in rows.owner[small & rows.shown]:
             ledger.add(rows.output, site, "count")
-    return frame
+    following = [name for name, kind in rows.kinds.items() if kind == columns.OF_COUNT]
+    return frame.assign(**{name: frame[name].mask(hidden) for name in following})
 
 
 def _protected_cells(rows: Rows, small: np.ndarray, values: np.ndarray, profile: Profile) -> np.ndarray:
