@@ -113,3 +113,13 @@ def test_nothing_hidden_in_a_whole_study_can_be_worked_out(profile):
     assert sum(int(frame["status"].eq("withheld").sum()) for frame in named.values()) > 20
     schemas = {name: contract.table(*name.split("/")) for name in named}
     assert attack.recoverable(named, schemas, profile.round_counts_to) == []
+
+
+def test_what_is_given_away_is_named_also_where_a_key_is_a_number_that_is_empty():
+    place = ("dropout", "hazard")
+    keys = {"definition": "unilateral", "term": "alliance_first", "estimate_type": "hazard_ratio", "scale": "log"}
+    frame = table(*place, [row(site, n, 8, **keys) for site, n in (("birch", 50), ("elm", 9))] + [row(POOLED, 59, 16, **keys, n_sites=2)])
+    hidden = frame["site"].eq("elm")
+    frame = frame.assign(status=frame["status"].mask(hidden, "withheld"), n_clients=frame["n_clients"].mask(hidden))
+    [found] = attack.recoverable({"/".join(place): frame}, {"/".join(place): contract.table(*place)})
+    assert (found.low, found.cell) == (9.0, "unilateral, alliance_first, elm, hazard_ratio")

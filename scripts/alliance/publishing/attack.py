@@ -294,7 +294,8 @@ def _of_all_scenarios(
 
 
 def _words(row: pd.Series, schema: Table) -> str:
-    return ", ".join(str(row[key]) for key in (*schema.identifying, "site", "estimate_type") if row[key] not in ("", None))
+    said = (row[key] for key in (*schema.identifying, "site", "estimate_type"))
+    return ", ".join(str(value) for value in said if not pd.isna(value) and value != "")
 
 
 def _rounding(count: float, to: int) -> tuple[float, float]:
