@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.publishing import columns, complement, curves, left_out, personal, scenarios, wording
+from alliance.publishing import columns, complement, curves, left_out, personal, same_numbers, scenarios, wording
 from alliance.publishing.counts import coarse
 from alliance.publishing.decisions import DisclosureError, Ledger
 from alliance.publishing.profiles import Profile
@@ -57,17 +57,31 @@ def judged(
         judge(rows, shown, profile)
         curves.thin(rows, profile)
         scenarios.from_others(rows, [other[rows.output] for other in beside if rows.output in other], profile)
-    by_place = {rows.place: rows for rows in made}
-    for rows in made:
-        sites = columns.FAMILIES.get(rows.place)
-        if rows.place not in columns.FAMILIES.values() or not {*columns.FAMILIES} & {*by_place}:
-            family = [rows, by_place[sites]] if sites in by_place else [rows]
-            complement.protect(family, profile)
-            told = [[other[one.output] for one in family if one.output in other] for other in beside]
-            scenarios.from_other_sites(family, [parts for parts in told if parts], profile)
+    families = _families(made)
+    same_numbers.tie(made)
+    touched = {rows.output for rows in made}
+    while touched:
+        for family in families:
+            if touched & {rows.output for rows in family}:
+                complement.protect(family, profile)
+        touched = same_numbers.tie(made)
+    for family in families:
+        told = [[other[one.output] for one in family if one.output in other] for other in beside]
+        scenarios.from_other_sites(family, [parts for parts in told if parts], profile)
     for question in tables:
         left_out.protect([rows for rows in made if rows.schema.question == question], profile)
     return made
+
+
+def _families(made: Sequence[Rows]) -> list[list[Rows]]:
+    """Return the tables whose rows of sites and over sites belong together; most stand alone."""
+    by_place = {rows.place: rows for rows in made}
+    families = []
+    for rows in made:
+        sites = columns.FAMILIES.get(rows.place)
+        if rows.place not in columns.FAMILIES.values() or not {*columns.FAMILIES} & {*by_place}:
+            families.append([rows, by_place[sites]] if sites in by_place else [rows])
+    return families
 
 
 def published(rows: Rows, shown: Shown, profile: Profile, rename: Callable[[str], str], ledger: Ledger) -> pd.DataFrame:
