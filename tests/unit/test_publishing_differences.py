@@ -12,10 +12,12 @@ from alliance.publishing.about import about, zenodo
 from alliance.publishing.bundle import build, gated_scenario
 from alliance.publishing.changes import LastBundle, compared_with
 from alliance.publishing.decisions import DisclosureError
+from alliance.publishing.difference import as_in_their_tables
 from alliance.publishing.disclosure import gate
 from alliance.questions import contract
-from alliance.questions.contract import POOLED
+from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.sensitivity.contract import TABLES as SENSITIVITY_TABLES
+from alliance.sensitivity.scenario_comparison import ComputedScenario, scenario_comparison
 from unit import bundled_study
 from unit.published_study import EFFECT, PUBLIC, SHARE, SITES, gated_rows, row, status, study, table, with_numbers
 
@@ -107,6 +109,37 @@ def test_the_scenarios_of_a_bundle_are_compared_with_each_other():
     pooled = pd.read_csv(io.BytesIO(files["tables/alliance_outcome/pooled.csv"]), keep_default_na=False)
     found = pooled["status"].isin(contract.WITH_NUMBERS).groupby(pooled["scenario"]).sum()
     assert (found["base"] > 0, found["strict"]) == (True, 0)
+
+
+def test_what_the_tables_of_a_scenario_hide_stands_in_no_comparison_of_scenarios():
+    data = bundled_study.few()
+    tables = data.tables["alliance_outcome"]
+    # One site of fifteen clients less: that site would be told by the difference.
+    fewer = {name: tables["pooled"][name] - less for name, less in (("n_clients", 15), ("n_sites", 1))}
+    strict = tables["pooled"].assign(scenario="strict", estimate=tables["pooled"]["estimate"] + 0.02, **fewer)
+    other = dataclasses.replace(data, scenario="strict", tables={**data.tables, "alliance_outcome": {**tables, "pooled": strict}})
+    made = bundled_study.source(data)
+    computed = [ComputedScenario(one.scenario, "a reason", one.options, one.tables) for one in (data, other)]
+    compared = {"scenario_comparison": scenario_comparison(made.headlines, computed)}
+    built = build(dataclasses.replace(made, scenarios={"base": data, "strict": other}, sensitivity=compared), PUBLIC)
+    found = pd.read_csv(io.BytesIO(built.files["tables/sensitivity/scenario_comparison.csv"]), keep_default_na=False)
+    told = pd.read_csv(io.BytesIO(built.files["tables/study/headlines.csv"]), keep_default_na=False)
+    shown = [set(zip(one["scenario"], one["headline"])) for one in (frame[frame["status"].isin(WITH_NUMBERS)] for frame in (found, told))]
+    assert shown[0] == shown[1] and ("base", "alliance_outcome") in shown[0]
+    hidden = found["scenario"].eq("strict") & found["headline"].eq("alliance_outcome")
+    assert found.loc[hidden, ["estimate", "change", "n_clients"]].eq("").all(axis=None)
+    assert any(one.output == "sensitivity/scenario_comparison" and one.rule == "complement" for one in built.decisions["base"])
+
+
+def test_the_change_from_a_hidden_number_of_base_is_hidden():
+    keys = {"question": "alliance_outcome", "headline": "r", "label": "r", "base_estimate": 0.3, "change": 0.01}
+    rows = [row(POOLED, 300, 40, **keys) | {"scenario": name} for name in ("base", "late")]
+    compared = contract.typed(pd.DataFrame(rows), contract.table_types(SENSITIVITY_TABLES[0]))
+    told = {name: pd.DataFrame({"headline": ["r"], "status": [status]}) for name, status in (("base", "withheld"), ("late", "estimated"))}
+    made, hidden = as_in_their_tables(compared, told)
+    assert (hidden, with_numbers(made)) == (1, [False, True])
+    assert made[["base_estimate", "change"]].isna().all(axis=None)
+    assert made["estimate"].notna().tolist() == [False, True]
 
 
 def test_a_scenario_that_is_new_shows_no_number_that_the_last_version_had_of_few_clients_less(tmp_path):

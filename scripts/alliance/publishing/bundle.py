@@ -13,11 +13,12 @@ import pandas as pd
 import yaml
 
 from alliance.publishing import about as citation
-from alliance.publishing import crate, figures, methods, statement
+from alliance.publishing import crate, difference, figures, methods, statement
 from alliance.publishing.about import About, about
 from alliance.publishing.archive import archive, manifest
 from alliance.publishing.changes import LastBundle, changes_markdown
-from alliance.publishing.disclosure import Beside, Decision, Gated, gate
+from alliance.publishing.decisions import Decision, Ledger
+from alliance.publishing.disclosure import Beside, Gated, gate
 from alliance.publishing.index_page import index_page
 from alliance.publishing.profiles import Profile
 from alliance.publishing.published_tables import Published, codebook, data_package, published, table_files
@@ -28,6 +29,7 @@ from alliance.reports.elements import Chapter
 from alliance.reports.inputs import ReportData
 from alliance.reports.page import BASE_SCENARIO
 from alliance.reports.sensitivity_page import sensitivity_page
+from alliance.sensitivity.contract import SCENARIO_COMPARISON
 
 MANIFEST = "manifest-sha256.txt"
 SENSITIVITY = "sensitivity"
@@ -123,7 +125,9 @@ def build(source: Source, profile: Profile) -> Bundle:
         gated[name] = gated_scenario(source, name, data, profile, [one.beside for one in gated.values()])
     hidden = {name: hidden_sites(source.scenarios[name], one.data) for name, one in gated.items()}
     shown = {name: replace(one.data, options=public_options(one.data.options, source.publish, hidden[name])) for name, one in gated.items()}
-    tables = _tables(source, gated, shown)
+    headlines = {name: headline_numbers(source.headlines, data.tables, data.options) for name, data in shown.items()}
+    gated[BASE_SCENARIO] = _compared(gated[BASE_SCENARIO], headlines)
+    tables = _tables(gated, shown, headlines)
     drawn: dict[str, Mapping[str, Any]] = {}
     files = _pages(source, gated, shown, drawn)
     chapters = [part for part in drawn[BASE_SCENARIO]["chapters"] if isinstance(part, Chapter)]
@@ -201,8 +205,18 @@ def _without(value: Any, names: set[str]) -> Any:
     return OTHER_SITE if isinstance(value, str) and value in names else value
 
 
-def _tables(source: Source, gated: Mapping[str, Gated], shown: Mapping[str, ReportData]) -> list[Published]:
-    headlines = {name: headline_numbers(source.headlines, data.tables, data.options) for name, data in shown.items()}
+def _compared(base: Gated, headlines: Mapping[str, pd.DataFrame]) -> Gated:
+    """Return base whose table of all scenarios' headline numbers shows none that the tables of its scenario hide."""
+    name = SCENARIO_COMPARISON.name
+    if name not in base.sensitivity:
+        return base
+    table, hidden = difference.as_in_their_tables(base.sensitivity[name], headlines)
+    ledger = Ledger(base.decisions)
+    ledger.add(f"{SENSITIVITY}/{name}", "", "complement", hidden)
+    return replace(base, sensitivity={**base.sensitivity, name: table}, decisions=ledger.decisions())
+
+
+def _tables(gated: Mapping[str, Gated], shown: Mapping[str, ReportData], headlines: Mapping[str, pd.DataFrame]) -> list[Published]:
     return published(
         {name: data.tables for name, data in shown.items()},
         gated[BASE_SCENARIO].sensitivity,

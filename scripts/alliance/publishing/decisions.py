@@ -62,10 +62,10 @@ class DisclosureError(Exception):
 
 
 class Ledger:
-    """Collects what is hidden while the parts of a bundle are gated."""
+    """Collects what is hidden while the parts of a bundle are gated, beside what was hidden before."""
 
-    def __init__(self) -> None:
-        self._cells: Counter[tuple[str, str, str]] = Counter()
+    def __init__(self, before: Iterable[Decision] = ()) -> None:
+        self._cells: Counter[tuple[str, str, str]] = Counter({(one.output, one.site, one.rule): one.n_cells for one in before})
 
     def add(self, output: str, site: str, rule: str, n_cells: int = 1) -> None:
         """Add hidden cells; none add nothing."""

@@ -15,11 +15,13 @@ from alliance.publishing.rows import Rows
 from alliance.publishing.tables import withheld
 from alliance.publishing.wording import WITHHELD
 from alliance.questions.contract import POOLED, WITH_NUMBERS
+from alliance.sensitivity.contract import SCENARIO_COMPARISON
 
 BASE = "base"
 HOW = ("method", "claim")
 """What tells rows apart that hold the same number of the same clients."""
-SCENARIOS = ("sensitivity", "scenario_comparison")
+SCENARIOS = (SCENARIO_COMPARISON.question, SCENARIO_COMPARISON.name)
+IN_ITS_TABLES = "withheld: it is hidden in the scenario's own tables"
 LAST_SHOWN = "withheld: under {limit} clients came or left since it was last shown (of about {clients} clients)"
 NEWLY = "withheld: it was hidden before, and too few clients came since"
 _LAST_SHOWN = re.compile(r"since it was last shown \(of about (\d+) clients\)$")
@@ -35,6 +37,30 @@ def between_scenarios(tables: Sequence[Rows], profile: Profile) -> None:
         rows.hide(_near_another(rows, np.argsort(~base, kind="stable"), profile), "difference")
         gone = headline.isin(headline[base & rows.withheld])
         rows.frame.loc[gone, ["base_estimate", "change"]] = np.nan
+
+
+def as_in_their_tables(compared: pd.DataFrame, headlines: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, int]:
+    """Return headline numbers of scenarios without those that their scenario's own tables hide, and how many these are.
+
+    Parameters
+    ----------
+    compared : DataFrame
+        Table ``scenario_comparison`` as it would be published.
+    headlines : mapping of str to DataFrame
+        Published headline numbers of the scenarios of the bundle (:func:`alliance.questions.headlines.headline_numbers`).
+    """
+    told = {
+        (scenario, headline): status in WITH_NUMBERS
+        for scenario, numbers in headlines.items()
+        for headline, status in zip(numbers["headline"], numbers["status"])
+    }
+    own = zip(compared["scenario"], compared["headline"])
+    hidden = compared["status"].isin(WITH_NUMBERS) & pd.Series([not told.get(key, True) for key in own], index=compared.index, dtype=bool)
+    of_base = compared["headline"].isin([headline for (scenario, headline), shown in told.items() if scenario == BASE and not shown])
+    numbers = [name for name, kind in columns.kinds(SCENARIO_COMPARISON).items() if kind != columns.SAFE]
+    emptied = {name: compared[name].mask(hidden | (of_base if name in ("base_estimate", "change") else False)) for name in numbers}
+    words = {"status": compared["status"].mask(hidden, WITHHELD), "reason": compared["reason"].mask(hidden, IN_ITS_TABLES)}
+    return compared.assign(**emptied, **words), int(hidden.sum())
 
 
 def _near_another(rows: Rows, order: np.ndarray, profile: Profile) -> np.ndarray:
