@@ -61,6 +61,9 @@ OF_THINGS = {
 OVER_SPECIFICATIONS = (("sensitivity", "node_influence"), ("sensitivity", "summary"))
 """Tables over specifications: they name no clients, and rest on estimates over all sites."""
 
+WITHOUT_SITES = (("sensitivity", "specifications"), ("sensitivity", "scenario_comparison"))
+"""Tables of rows over sites beside which no row of a site says which of them are hidden."""
+
 VERDICTS = ("decision", "influential")
 """Keys that say in words what the numbers of a row say."""
 NOT_OVER_SITES = {

@@ -39,6 +39,8 @@ class Rows:
         Rule by which a row is hidden; empty: it is shown.
     known : ndarray of bool, shape (rows,)
         Rows whose counts another scenario of the bundle shows.
+    over_hidden : ndarray of bool, shape (rows,)
+        Rows over sites that rest on hidden numbers of sites.
     """
 
     schema: Table
@@ -51,10 +53,12 @@ class Rows:
     caseload: np.ndarray
     rule: np.ndarray = field(init=False)
     known: np.ndarray = field(init=False)
+    over_hidden: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         self.rule = np.full(len(self.frame), "", dtype=object)
         self.known = np.zeros(len(self.frame), dtype=bool)
+        self.over_hidden = np.zeros(len(self.frame), dtype=bool)
 
     @property
     def output(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.publishing import columns, complement, curves, left_out, personal, same_numbers, scenarios, wording
+from alliance.publishing import columns, complement, curves, left_out, over_hidden, personal, same_numbers, scenarios, wording
 from alliance.publishing.counts import coarse
 from alliance.publishing.decisions import DisclosureError, Ledger
 from alliance.publishing.profiles import Profile
@@ -68,6 +68,7 @@ def judged(
     for family in families:
         told = [[other[one.output] for one in family if one.output in other] for other in beside]
         scenarios.from_other_sites(family, [parts for parts in told if parts], profile)
+    over_hidden.learn(families, profile)
     for question in tables:
         left_out.protect([rows for rows in made if rows.schema.question == question], profile)
     return made
@@ -105,6 +106,7 @@ def published(rows: Rows, shown: Shown, profile: Profile, rename: Callable[[str]
     """
     frame = _without_part_counts(rows, profile, ledger)
     frame = _without_base_counts(rows, frame, profile, ledger)
+    frame = over_hidden.told(frame, rows, profile)
     hidden = rows.withheld
     frame = withheld(frame, rows, hidden, pd.Series([_why(rule, profile) if rule else "" for rule in rows.rule], index=frame.index))
     frame["reason"] = frame["reason"].where(hidden, _reasons(frame))
