@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from alliance.publishing.disclosure import gate
 from alliance.questions.contract import POOLED
-from unit.published_study import EFFECT, PUBLIC, SHARE, row, status, study, table, with_numbers
+from unit.published_study import EFFECT, PUBLIC, SHARE, gated, gated_rows, row, status, study, table, with_numbers
 
 BOTH = pytest.mark.parametrize("profile", [PUBLIC, SHARE], ids=["public", "share"])
 SIZES = {"birch": 50, "cedar": 45, "elm": 4, "oak": 30, "rowan": 40}
@@ -56,3 +56,33 @@ def test_what_another_scenario_shows_by_its_own_name_counts_as_shown(profile):
     assert found["wai_sr", "oak"] is True
     # So that another site's number is hidden beside the small one's.
     assert [site for (name, site), told in found.items() if name == "(preferred)" and not told] == ["elm", "rowan"]
+
+
+@BOTH
+@pytest.mark.parametrize(("few", "expected"), [(3, False), (24, True)])
+def test_an_agreement_does_not_tell_the_share_of_few_that_it_compares(profile, few, expected):
+    # With the agreement of 60 clients and one share, kappa gives the other.
+    share = {"estimate_type": "share", "scale": "identity", "ci_low": 0, "ci_high": 1}
+    rows = [row(clients=60, definition=name, estimate=n / 60, **share) for name, n in (("unilateral", 20), ("few_sessions", few))]
+    rows.append(row(clients=60, definition="unilateral", compared_with="few_sessions", estimate_type="kappa", estimate=0.26))
+    made = gated_rows("dropout", "definitions", rows, profile, statuses=LARGE)
+    assert dict(zip(made["definition"] + made["estimate_type"], with_numbers(made))) == {
+        "few_sessionsshare": expected,
+        "unilateralshare": True,
+        "unilateralkappa": expected,
+    }
+
+
+@BOTH
+def test_an_agreement_of_criteria_does_not_tell_a_share_of_another_table(profile):
+    share = {"estimate_type": "share", "scale": "identity", "ci_low": 0, "ci_high": 1, "unit": "clients"}
+    rates = [row(clients=60, criterion=name, statistic="observed", estimate=n / 60, **share) for name, n in (("drop", 20), ("observed", 3))]
+    both = {"criterion": "drop", "compared_with": "observed", "unit": "clients"}
+    agreements = [
+        row(clients=60, **{**share, **both}, statistic="agreement", estimate=0.7),
+        row(clients=60, **both, statistic="kappa", estimate_type="kappa", estimate=0.1),
+    ]
+    given = {"base_rates": table("ruptures", "base_rates", rates), "agreement": table("ruptures", "agreement", agreements)}
+    made = gated({"ruptures": given}, profile, statuses=LARGE).data.tables["ruptures"]
+    assert with_numbers(made["base_rates"]) == [True, False]
+    assert dict(zip(made["agreement"]["statistic"], with_numbers(made["agreement"]))) == {"agreement": True, "kappa": False}

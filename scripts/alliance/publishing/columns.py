@@ -52,6 +52,15 @@ SHARES = ("share", "share_in_treatment", "cumulative_risk")
 FROM_SHARES = ("share_difference", "risk_difference", "kappa", "pabak", "observed_to_expected", "transition_odds")
 """Numbers that follow from such shares, so that one of these could be worked out."""
 
+AGREEMENTS = {("dropout", "definitions"): ("definition", "compared_with"), ("ruptures", "agreement"): ("criterion", "compared_with")}
+"""Tables of kappas, and the keys that name the two shares of which each is an agreement."""
+MARGINS = {
+    ("dropout", "definitions"): {},
+    ("ruptures", "base_rates"): {"statistic": "observed"},
+    ("ruptures", "criteria"): {"statistic": "clients with a rupture"},
+}
+"""Tables in which these shares stand, and in which rows."""
+
 OF_THINGS = {
     ("alliance_outcome", "pooled"): "share of sites",
     ("dropout", "hazard"): "risks that a model foretells at values of its predictors, not counts of clients",

@@ -82,6 +82,40 @@ def _hide_contrasts(rows: Rows, names: list[str], few: pd.DataFrame) -> int:
     return rows.hide(contrast & np.isin(group, group[few["row"].to_numpy(dtype=int)]), "complement")
 
 
+def kappas(tables: Sequence[Rows]) -> int:
+    """Hide kappas from which one of the two shares that they compare could be worked out, and return how many.
+
+    Kappa and the share of agreement tell the agreement by chance, and that with one of the two shares tells the other.
+
+    Parameters
+    ----------
+    tables : sequence of Rows
+        All tables of one question.
+    """
+    unknown: set[tuple[str, str, str]] = set()
+    for rows in tables:
+        if rows.place in columns.MARGINS and len(rows.frame):
+            named = next(iter(columns.AGREEMENTS[place][0] for place in columns.AGREEMENTS if place[0] == rows.place[0]))
+            of_few = rows.withheld & rows.shares() & np.isin(rows.rule.astype(str), ("clients", "complement", "dominance"))
+            for key, value in columns.MARGINS[rows.place].items():
+                of_few &= rows.frame[key].eq(value).to_numpy()
+            unknown |= set(_cells(rows, named, of_few))
+    hidden = 0
+    for rows in tables:
+        if rows.place in columns.AGREEMENTS and len(rows.frame):
+            every = np.ones(len(rows.frame), dtype=bool)
+            sides = [[cell in unknown for cell in _cells(rows, key, every)] for key in columns.AGREEMENTS[rows.place]]
+            hidden += rows.hide(rows.frame["estimate_type"].eq("kappa").to_numpy() & np.any(sides, axis=0), "complement")
+    return hidden
+
+
+def _cells(rows: Rows, named: str, chosen: np.ndarray) -> list[tuple[str, str, str]]:
+    """Return whose share of what each chosen row tells: site, criterion or definition, unit."""
+    frame = rows.frame[chosen]
+    units = frame["unit"] if "unit" in frame else [""] * len(frame)
+    return list(zip(rows.owner[chosen].astype(str), frame[named], units))
+
+
 def _stacked(family: Sequence[Rows], names: list[str]) -> pd.DataFrame:
     """Return what is judged of all rows with numbers, tables below each other."""
     parts = []

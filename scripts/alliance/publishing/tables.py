@@ -65,6 +65,8 @@ def judged(
             if touched & {rows.output for rows in family}:
                 complement.protect(family, profile)
         touched = same_numbers.tie(made)
+        for question in tables:
+            complement.kappas([rows for rows in made if rows.schema.question == question])
     for family in families:
         told = [[other[one.output] for one in family if one.output in other] for other in beside]
         scenarios.from_other_sites(family, [parts for parts in told if parts], profile)
