@@ -202,6 +202,10 @@ def test_rows_without_numbers_tell_no_small_counts():
         ("fewer than 5 therapists (4): clients taken as independent", "fewer than 5 therapists: clients taken as independent"),
         ("no interval: 1 of 9 resamples had no proper solution", "no interval: some resamples had no proper solution"),
         ("7 clients left early", "some clients left early"),
+        (
+            "half a client was added at 6 sites where none or all are at the limit, so the share errs towards one half",
+            "half a client was added at some sites where none or all are at the limit, so the share errs towards one half",
+        ),
         ("2 of 6 site estimates flagged (see the sites' rows)", "2 of 6 site estimates flagged (see the sites' rows)"),
         ("the raters used different instruments (wai_36 and vtas)", "the raters used different instruments (wai_36 and vtas)"),
         (

@@ -123,3 +123,14 @@ def test_what_is_given_away_is_named_also_where_a_key_is_a_number_that_is_empty(
     frame = frame.assign(status=frame["status"].mask(hidden, "withheld"), n_clients=frame["n_clients"].mask(hidden))
     [found] = attack.recoverable({"/".join(place): frame}, {"/".join(place): contract.table(*place)})
     assert (found.low, found.cell) == (9.0, "unilateral, alliance_first, elm, hazard_ratio")
+
+
+def test_a_hidden_row_over_sites_that_are_all_shown_keeps_its_number_and_no_count():
+    place = ("client_factors", "factors")
+    keys = {"factor": "age", "alliance_rater": "client"}
+    rows = [row(site, n, 8, **keys) for site, n in (("birch", 50), ("elm", 30))] + [row(POOLED, 80, 16, **keys) | {"n_sites": 2}]
+    frame = table(*place, rows)
+    for hidden, expected in ((frame["site"].eq(POOLED), []), (frame["site"].eq("elm"), [30.0])):
+        shown = frame.assign(status=frame["status"].mask(hidden, "withheld"), n_clients=frame["n_clients"].mask(hidden))
+        found = attack.recoverable({"/".join(place): shown}, {"/".join(place): contract.table(*place)})
+        assert [one.low for one in found] == expected

@@ -201,3 +201,19 @@ def test_archives_are_told_to_keep_closed_what_is_not_for_everyone(profile, acce
     assert told["access_right"] == access
     assert ("license" in told) is (access == "open")
     assert ("may not be given away" in told["description"]) is (profile == "internal")
+
+
+def test_what_is_hidden_for_another_reason_in_between_is_still_compared_with_when_it_was_last_shown():
+    def version(clients, before=None, other=()):
+        rows = [row("oak", clients, estimate=0.3 + clients / 1000, **EFFECT), *other]
+        return gated_rows(*SITE_EFFECTS, rows, statuses=LARGE, before=None if before is None else {NAME: before})
+
+    first = version(57)
+    assert with_numbers(first) == [True]
+    second = version(9, first)
+    assert second["reason"].item().endswith("; last shown (of about 55 clients)")
+    # One client more than when it was shown: the version in between makes no difference.
+    third = version(58, second)
+    assert with_numbers(third) == [False]
+    assert with_numbers(version(9, third)) == [False]
+    assert with_numbers(version(75, version(9, third))) == [True]

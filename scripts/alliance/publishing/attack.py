@@ -234,6 +234,11 @@ def _recovered(output: str, parts: Sequence[Told], schema: Table, round_to: int,
         try:
             limits, sums, names = _of_all_scenarios(rows, tells, same, split, shares, round_to)
             shown = {names[f"{cell[0]}{row}"] for cell in wanted[:1] for row in rows.index[rows["status"].isin(WITH_NUMBERS)]}
+            # A count over sites of which every part is shown is no secret: the number itself is what is hidden there.
+            unknown = np.array([names[f"n{row}"] not in shown for row in rows.index])
+            open_sites = rows["site"].ne(POOLED) & rows["status"].eq(WITHHELD) & unknown
+            known = rows["site"].eq(POOLED) & ~rows["_part"].isin(rows.loc[open_sites, "_part"]) & (not shares)
+            wanted = [cell for cell in wanted if not known[int(cell[1:])]]
             secret = dict.fromkeys(names[cell] for cell in wanted if names[cell] not in shown)
             given_away = exposed(limits, sums, list(secret), within)
         except ValueError:

@@ -24,7 +24,8 @@ SCENARIOS = (SCENARIO_COMPARISON.question, SCENARIO_COMPARISON.name)
 IN_ITS_TABLES = "withheld: it is hidden in the scenario's own tables"
 LAST_SHOWN = "withheld: under {limit} clients came or left since it was last shown (of about {clients} clients)"
 NEWLY = "withheld: it was hidden before, and too few clients came since"
-_LAST_SHOWN = re.compile(r"since it was last shown \(of about (\d+) clients\)$")
+SHOWN_BEFORE = "{reason}; last shown (of about {clients} clients)"
+_LAST_SHOWN = re.compile(r"last shown \(of about (\d+) clients\)$")
 
 
 def between_scenarios(tables: Sequence[Rows], profile: Profile) -> None:
@@ -139,6 +140,37 @@ def from_last(
     for site in frame.loc[few | newly, "site"]:
         ledger.add(rows.output, "" if site == POOLED else site, "difference")
     return withheld(frame, rows, few | newly, why)
+
+
+def remembered(rows: Rows, frame: pd.DataFrame, before: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return a table whose hidden rows say how many clients they had when they were last shown, whatever they are hidden for now.
+
+    Parameters
+    ----------
+    rows : Rows
+        The table before publishing.
+    frame : DataFrame
+        The table as it is published.
+    before : mapping of str to DataFrame
+        Last published tables by ``question/table``.
+    """
+    last = before.get(rows.output)
+    if last is None or not len(last) or not len(frame):
+        return frame
+    keys = [key for key in columns.identity(rows.schema) if key in last]
+    old = _last_of(frame, last, keys)
+    told = old["reason"].astype(str).str.extract(_LAST_SHOWN)[0].to_numpy(dtype=float)
+    clients = pd.to_numeric(old["n_clients"], errors="coerce").to_numpy(dtype=float)
+    clients = np.where(old["status"].isin(WITH_NUMBERS), clients, told)
+    chosen = (
+        frame["status"].eq(WITHHELD).to_numpy()
+        & ~np.isnan(clients)
+        & frame["reason"].astype(str).str.extract(_LAST_SHOWN)[0].isna().to_numpy()
+    )
+    said = [SHOWN_BEFORE.format(reason=why, clients=f"{n:g}") for why, n in zip(frame["reason"][chosen], clients[chosen])]
+    reasons = frame["reason"].copy()
+    reasons[chosen] = said
+    return frame.assign(reason=reasons)
 
 
 def _last_of(frame: pd.DataFrame, last: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

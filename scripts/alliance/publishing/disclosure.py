@@ -109,9 +109,12 @@ def gate(
     judged = tables.judged(everything, _schema, shown, profile, [one.exact for one in beside])
     difference.between_scenarios(judged, profile)
     frames = [tables.published(rows, shown, profile, rename, ledger) for rows in judged]
-    for last in () if before is None else (before,) if isinstance(before, Mapping) else before:
+    versions = () if before is None else (before,) if isinstance(before, Mapping) else before
+    for last in versions:
         frames = [difference.from_last(rows, frame, last, profile, same_data, ledger) for rows, frame in zip(judged, frames)]
     frames, told = _without_exposed(judged, frames, shown, profile, ledger, [one.told for one in beside])
+    for last in versions:
+        frames = [difference.remembered(rows, frame, last) for rows, frame in zip(judged, frames)]
     made = tables.by_name(judged, frames)
     over_scenarios = made.pop(SENSITIVITY, {})
     gated = replace(

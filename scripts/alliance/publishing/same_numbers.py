@@ -30,6 +30,8 @@ def tie(tables: Sequence[Rows]) -> set[str]:
     set of str
         Tables in which rows were hidden.
     """
+    if not tables:
+        return set()
     at = pd.concat([_numbers(rows).assign(table=place) for place, rows in enumerate(tables)], ignore_index=True)
     number = at.groupby("number")
     known = number["known"].transform("any").to_numpy(dtype=bool)

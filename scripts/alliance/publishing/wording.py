@@ -35,6 +35,7 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\d+(?:\.\d+)? events per coefficient, fewer than"), "few events per coefficient: fewer than"),
     (re.compile(r"; of all clients together it is [\d.]+"), ""),
     (re.compile(r"with \d+ therapists only a correlation of [\d.]+ or more"), "with so few therapists only a large correlation"),
+    (re.compile(r"\bat \d+ sites? where none or all\b"), "at some sites where none or all"),
     (re.compile(r"\b\d+ therapists tell little"), "so few therapists tell little"),
 )
 _OWN_FILES = r"(?!site\.yaml|withdrawn\.csv|summary\.json|moments\.csv)"
