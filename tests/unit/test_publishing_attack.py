@@ -125,12 +125,17 @@ def test_what_is_given_away_is_named_also_where_a_key_is_a_number_that_is_empty(
     assert (found.low, found.cell) == (9.0, "unilateral, alliance_first, elm, hazard_ratio")
 
 
-def test_a_hidden_row_over_sites_that_are_all_shown_keeps_its_number_and_no_count():
+@pytest.mark.parametrize(("few", "expected"), [(81, [80.0]), (80, [])])
+def test_a_count_over_sites_that_follows_from_those_shown_is_a_secret_where_it_is_small(few, expected):
     place = ("client_factors", "factors")
     keys = {"factor": "age", "alliance_rater": "client"}
     rows = [row(site, n, 8, **keys) for site, n in (("birch", 50), ("elm", 30))] + [row(POOLED, 80, 16, **keys) | {"n_sites": 2}]
     frame = table(*place, rows)
-    for hidden, expected in ((frame["site"].eq(POOLED), []), (frame["site"].eq("elm"), [30.0])):
-        shown = frame.assign(status=frame["status"].mask(hidden, "withheld"), n_clients=frame["n_clients"].mask(hidden))
-        found = attack.recoverable({"/".join(place): shown}, {"/".join(place): contract.table(*place)})
-        assert [one.low for one in found] == expected
+    hidden = frame["site"].eq(POOLED)
+    frame = frame.assign(status=frame["status"].mask(hidden, "withheld"), n_clients=frame["n_clients"].mask(hidden))
+    found = attack.recoverable({"/".join(place): frame}, {"/".join(place): contract.table(*place)}, few=few)
+    assert [one.low for one in found] == expected
+    # Of a single site it always is.
+    frame = table(*place, rows).assign(status=lambda made: made["status"].mask(made["site"].eq("elm"), "withheld"))
+    frame["n_clients"] = frame["n_clients"].mask(frame["site"].eq("elm"))
+    assert [one.low for one in attack.recoverable({"/".join(place): frame}, {"/".join(place): contract.table(*place)}, few=few)] == [30.0]

@@ -169,6 +169,7 @@ def recoverable(
     round_to: int = 1,
     within: float = 1.0,
     beside: Sequence[Mapping[str, Told]] = (),
+    few: float = np.inf,
 ) -> list[Exposed]:
     """Return the hidden counts of clients that published tables give away.
 
@@ -189,6 +190,8 @@ def recoverable(
         See :func:`exposed`.
     beside : sequence of mapping
         The same tables of other scenarios, which give nothing away by themselves.
+    few : float
+        Hidden counts over sites that are not below this are no secret.
 
     Returns
     -------
@@ -200,7 +203,7 @@ def recoverable(
         parts = [tables[output], *(other[output] for other in beside if output in other)]
         told = [one if isinstance(one, Told) else _each_by_itself(one) for one in parts]
         if columns.LEFT_OUT not in told[0].frame and any(one.frame["status"].eq(WITHHELD).any() for one in told):
-            found += _recovered(output, told, schemas[output], round_to, within)
+            found += _recovered(output, told, schemas[output], round_to, within, few)
     return sorted(found)
 
 
@@ -209,7 +212,7 @@ def _each_by_itself(frame: pd.DataFrame) -> Told:
     return Told(frame, unknown, unknown)
 
 
-def _recovered(output: str, parts: Sequence[Told], schema: Table, round_to: int, within: float) -> list[Exposed]:
+def _recovered(output: str, parts: Sequence[Told], schema: Table, round_to: int, within: float, few: float) -> list[Exposed]:
     split = columns.PARTITIONS.get((schema.question, schema.name))
     at = pd.concat([_places(one, schema, split).assign(part=place) for place, one in enumerate(parts)], ignore_index=True)
     hidden = at["hidden"]
@@ -234,18 +237,17 @@ def _recovered(output: str, parts: Sequence[Told], schema: Table, round_to: int,
         try:
             limits, sums, names = _of_all_scenarios(rows, tells, same, split, shares, round_to)
             shown = {names[f"{cell[0]}{row}"] for cell in wanted[:1] for row in rows.index[rows["status"].isin(WITH_NUMBERS)]}
-            # A count over sites of which every part is shown is no secret: the number itself is what is hidden there.
-            unknown = np.array([names[f"n{row}"] not in shown for row in rows.index])
-            open_sites = rows["site"].ne(POOLED) & rows["status"].eq(WITHHELD) & unknown
-            known = rows["site"].eq(POOLED) & ~rows["_part"].isin(rows.loc[open_sites, "_part"]) & (not shares)
-            wanted = [cell for cell in wanted if not known[int(cell[1:])]]
             secret = dict.fromkeys(names[cell] for cell in wanted if names[cell] not in shown)
             given_away = exposed(limits, sums, list(secret), within)
         except ValueError:
             # Not sums of each other after all: numbers of other clients, or joined by a model.
             continue
         own = rows.index[rows["_part"].eq(0)]
+        over_sites = {names[one] for one in wanted if not shares and rows.loc[int(one[1:]), "site"] == POOLED}
         for cell, low, high in given_away:
+            # A count over sites is hidden with its number; by itself it is a secret where it is small.
+            if cell in over_sites and low >= few - MARGIN:
+                continue
             row = next((int(one[1:]) for one in wanted if names[one] == cell and int(one[1:]) in own), int(own[0]))
             found.append(Exposed(output, row, _words(frame.loc[row], schema), low, high))
     return found

@@ -154,7 +154,7 @@ def _without_exposed(
     counts = [tables.counts_of(rows, frame, shown) for rows, frame in zip(judged, frames)]
     for _ in range(ROUNDS):
         told = {rows.output: attack.Told(frame, *own) for rows, frame, own in zip(judged, frames, counts)}
-        exposed = attack.recoverable(told, schemas, profile.round_counts_to, beside=beside)
+        exposed = attack.recoverable(told, schemas, profile.round_counts_to, beside=beside, few=profile.min_clients)
         if not exposed:
             return frames, told
         open_rows: dict[str, list[int]] = {}
