@@ -24,7 +24,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from alliance.configuration.code import SCRIPTS
+from alliance.configuration.code import SCRIPTS, code_files
 from alliance.launch.start_job import ADDRESS, COLD
 
 LIBRARIES = (
@@ -89,8 +89,23 @@ def imported() -> dict[str, os.stat_result]:
         # A module that cannot be imported is told by the job that needs it.
         with contextlib.suppress(Exception):
             importlib.import_module(name)
+    for prepare in (_read_instruments, _read_imports):
+        with contextlib.suppress(Exception):
+            prepare()
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     return {file: os.stat(file) for file in sorted(filter(None, files)) if Path(file).is_relative_to(SCRIPTS)}
+
+
+def _read_instruments() -> None:
+    """Read the files of the shipped instruments, of which jobs then only see that they are the same."""
+    from alliance.instruments.registry import SHIPPED, load_registry
+
+    load_registry([SHIPPED])
+
+
+def _read_imports() -> None:
+    """Find which files each question's module depends on, which the answers of sites are signed with."""
+    code_files(*(SCRIPTS / "alliance" / "questions").glob("*/question.py"))
 
 
 def is_current(files: dict[str, os.stat_result]) -> bool:
