@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from alliance.questions import coverage
+from alliance.questions.client_factors import participants
 from alliance.questions.contract import WITH_NUMBERS
 from alliance.questions.sentences import Sentence
 from alliance.reports import numbers
@@ -64,6 +65,9 @@ def general(data: ReportData) -> list[Sentence]:
             "pooled p values are not shown.",
         )
     )
+    described = data.tables.get("client_factors", {}).get(participants.NAME)
+    if described is not None:
+        sentences += participants.methods(described)
     sentences.append(Sentence("Prediction intervals show where the true value of a new site would be expected.", ("inthout_2016",)))
     sentences.append(
         Sentence(
