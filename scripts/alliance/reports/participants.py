@@ -213,10 +213,10 @@ def _shares(data: ReportData, rows: Rows, person: str, characteristic: str) -> s
 
 
 def _share(row: Any, exact: bool) -> str:
-    count = f" ({numbers.count(round(row.estimate * _of(row)))})" if exact else ""
+    count = f"{numbers.SPACE}({numbers.count(round(row.estimate * _of(row)))})" if exact else ""
     # A bare number would be read as one more count.
-    name = f"code {row.category}" if row.category.isnumeric() else row.category.replace("_", " ")
-    return f"{name} {numbers.percent(row.estimate)}{count}"
+    name = f"“{row.category}”" if row.category.isnumeric() else row.category.replace("_", " ")
+    return f"{name}{numbers.SPACE}{numbers.percent(row.estimate)}{count}"
 
 
 def _average_cell(data: ReportData, rows: Rows, person: str, characteristic: str) -> Cell:
