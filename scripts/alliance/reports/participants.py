@@ -206,17 +206,22 @@ def _shares(data: ReportData, rows: Rows, person: str, characteristic: str) -> s
     """Return the shares of all categories as they are read, the largest first; empty where there is none."""
     parts = [one for one in rows.get((person, characteristic, SHARE), ()) if one.category]
     known = sorted((one for one in parts if common.has_number(one)), key=lambda one: (-one.estimate, one.category))
-    hidden = sorted(one.category for one in parts if one.status == WITHHELD)
+    hidden = sorted(_category(one) for one in parts if one.status == WITHHELD)
+    if hidden and not known:
+        return WITHHELD
     exact = data.provenance.get("disclosure", {}).get("round_counts_to", 1) == 1
     said = [_share(one, exact) for one in known]
     return "; ".join([*([", ".join(said)] if said else []), *([f"{listed(hidden)} withheld"] if hidden else [])])
 
 
+def _category(row: Any) -> str:
+    # A bare number would be read as one more count.
+    return f"“{row.category}”" if row.category.isnumeric() else row.category.replace("_", " ")
+
+
 def _share(row: Any, exact: bool) -> str:
     count = f"{numbers.SPACE}({numbers.count(round(row.estimate * _of(row)))})" if exact else ""
-    # A bare number would be read as one more count.
-    name = f"“{row.category}”" if row.category.isnumeric() else row.category.replace("_", " ")
-    return f"{name}{numbers.SPACE}{numbers.percent(row.estimate)}{count}"
+    return f"{_category(row)}{numbers.SPACE}{numbers.percent(row.estimate)}{count}"
 
 
 def _average_cell(data: ReportData, rows: Rows, person: str, characteristic: str) -> Cell:
@@ -228,7 +233,8 @@ def _average_cell(data: ReportData, rows: Rows, person: str, characteristic: str
         return Cell(numbers.UNKNOWN, "")
     spread = next(iter(rows.get((person, characteristic, SD), ())), None)
     known = spread is not None and common.has_number(spread)
-    return number_cell(told[0] + (f" ({numbers.decimal(spread.estimate, data.decimals)})" if known else ""), parts[0].estimate)
+    deviation = f"{numbers.SPACE}({numbers.decimal(spread.estimate, data.decimals)})" if known else ""
+    return number_cell(told[0] + deviation, parts[0].estimate)
 
 
 def _words_cell(data: ReportData, rows: Rows, person: str, characteristic: str) -> Cell:
