@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.publishing import columns
-from alliance.publishing.counts import hold_p_values, rounded_p_values, rounded_results, rounded_spreads
+from alliance.publishing.counts import rounded_numbers
 from alliance.publishing.profiles import Profile
 from alliance.publishing.rows import Rows
 from alliance.questions.contract import HETEROGENEITY
@@ -78,16 +78,8 @@ def told(frame: pd.DataFrame, rows: Rows, profile: Profile) -> pd.DataFrame:
     """
     if profile.round_counts_to > 1 or not rows.over_hidden.any():
         return frame
-    chosen, made = pd.Series(rows.over_hidden, index=frame.index), {}
-    of_tests = hold_p_values(frame)
-    for name, kind in rows.kinds.items():
-        values = frame[name]
-        if name in SEPARATES or (columns.LEFT_OUT in frame and name in rows.schema.numbers):
-            made[name] = values.mask(chosen)
-        elif kind == columns.RESULT:
-            made[name] = values.mask(chosen, rounded_results(values).mask(of_tests, rounded_p_values(values)))
-        elif kind == columns.SPREAD:
-            made[name] = values.mask(chosen, rounded_spreads(values))
-        elif kind == columns.P_VALUE:
-            made[name] = values.mask(chosen, rounded_p_values(values))
+    chosen = pd.Series(rows.over_hidden, index=frame.index)
+    made = {name: frame[name].mask(chosen, values) for name, values in rounded_numbers(frame, rows.kinds).items()}
+    apart = [*SEPARATES, *(rows.schema.numbers if columns.LEFT_OUT in frame else ())]
+    made |= {name: frame[name].mask(chosen) for name in apart if name in frame}
     return frame.assign(**made)

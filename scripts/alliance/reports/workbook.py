@@ -170,13 +170,14 @@ def _write_table(sheet: Worksheet, frame: pd.DataFrame, styles: _Styles) -> None
         column = frame.iloc[:, place]
         if pd.api.types.is_numeric_dtype(column.dtype):
             values = column.to_numpy(dtype="float64", na_value=np.nan)
-            for row in np.flatnonzero(np.isfinite(values)).tolist():
-                sheet.write_number(row + 1, place, values[row])
+            rows = np.flatnonzero(np.isfinite(values))
+            for row, value in zip((rows + 1).tolist(), values[rows].tolist(), strict=True):
+                sheet.write_number(row, place, value)
         else:
+            written = {value: _text(str(value)) for value in column.dropna().unique() if value != ""}
             for row, value in enumerate(column.tolist(), start=1):
-                if value is not None and value == value and value != "":
-                    text = _text(str(value))
-                    sheet.write_string(row, place, text, _style(text, styles))
+                if value in written:
+                    sheet.write_string(row, place, written[value], _style(written[value], styles))
 
 
 def _text(text: str) -> str:
