@@ -84,7 +84,9 @@ class TableSheet(Worksheet):
             rows = map("".join, zip(*(column.cells(begin, end) for column in self._held)))
             self.fh.write(
                 "".join(
-                    f'<row r="{place + 1}" spans="{hints[place // SPAN]}">{cells}</row>' for place, cells in enumerate(rows, begin + 1) if cells
+                    f'<row r="{place + 1}" spans="{hints[place // SPAN]}">{cells}</row>'
+                    for place, cells in enumerate(rows, begin + 1)
+                    if cells
                 )
             )
 
