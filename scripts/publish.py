@@ -1,7 +1,7 @@
 """Build the bundle of published results beside the one that stands, check it, and put it in its place.
 
 Ends with status 0 where the bundle stands (also where it stood already), 4 where nothing was published because something would have been
-given away or a check failed; then every place is named.
+given away or a check failed; then every place is named. Interrupted, it ends with 130, and the bundle that stood before stands.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 import verify_bundle
 from alliance import folders
@@ -26,7 +28,23 @@ from alliance.side_by_side import in_processes
 
 
 def main() -> int:
-    given = arguments()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+    try:
+        return publish(arguments())
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """End what is going on; what is asked for again while that is tidied up changes nothing."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def publish(given: argparse.Namespace) -> ExitStatus:
+    """Build, check and put in place a bundle."""
     each = in_processes(given.processes)
     folders.recover(given.output)
     try:

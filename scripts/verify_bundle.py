@@ -112,8 +112,8 @@ _TO_HEXADECIMAL = bytes.maketrans(b"0bcdefABCDEF", b"a" * 12)
 # Each begins with a character that few places have; that is what makes the search short.
 _ISO_DATE = re.compile(rf"-(?<={_YEAR}-)[01][0-9]-[0-3][0-9]")
 _OTHER_DATES = _any_of(
-    (b"0000/00/00", b"0/0/0000", b"0/00/0000")
-    + tuple(b"0.%s%s.%s0000" % (first, month, second) for first in (b"", b" ") for month in (b"0", b"00") for second in (b"", b" "))
+    [b"0000/00/00", b"0/0/0000", b"0/00/0000"]
+    + [b"0.%s%s.%s0000" % (first, month, second) for first in (b"", b" ") for month in (b"0", b"00") for second in (b"", b" ")]
 )
 _NAMED_DATE = re.compile(rf"(?:{_MONTHS})[.,]{{0,2}} (?:{_DAY}|{_YEAR})")
 _OCTETS = _any_of((b".0.", b".00.", b".000."))

@@ -225,7 +225,7 @@ def _makers(
         deviations=pd.concat(deviations, ignore_index=True) if deviations else shown[BASE_SCENARIO].deviations,
     )
     workbooks = {("workbook", name): partial(_workbook, data, name) for name, data in shown.items()}
-    longest_first = sorted(tables, key=lambda table: -len(table.rows))
+    longest_first = sorted(tables, key=lambda table: -sum(map(len, table.parts)))
     return {
         **pages_of,
         ("sensitivity", ""): partial(_sensitivity, over, source.multiverse, source.templates),
