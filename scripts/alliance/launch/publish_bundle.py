@@ -44,28 +44,12 @@ def not_published(study: Study, scenarios: list[str]) -> list[str]:
     return [name for name, folder in tables.items() if name not in (BASE, *scenarios) and folder.is_dir()]
 
 
-def build(study: Study, scenarios: list[str], lock_handle: int, cores: int = 1) -> subprocess.CompletedProcess[str]:
-    """Build, check and put in place a bundle of some scenarios, ``base`` among them.
-
-    Parameters
-    ----------
-    study : Study
-        With all results of these scenarios up to date.
-    scenarios : list of str
-    lock_handle : int
-        Open file of the run lock, which holds even if the launcher is killed.
-    cores : int
-        At most so many processes at once.
-
-    Returns
-    -------
-    CompletedProcess
-        Ctrl-C and a request to end are left to the script, which ends its processes and leaves the bundle that stands.
-    """
+def command(study: Study, scenarios: list[str], cores: int = 1, output: str = FOLDER) -> list[str]:
+    """Return the call of the script that builds a bundle, in the study's folder; the parameters are those of :func:`build`."""
     workflow = PROJECT / "workflow"
     named = [BASE, *(name for name in scenarios if name != BASE)]
     folders = {name: {"scores": f"results/scores/{study.score_digest(name)}"} for name in named}
-    call = [
+    return [
         *(sys.executable, str(SCRIPTS / "publish.py")),
         *("--scenarios", canonical_json(folders)),
         *("--sites", canonical_json(list(study.sites))),
@@ -86,8 +70,29 @@ def build(study: Study, scenarios: list[str], lock_handle: int, cores: int = 1) 
         *("--workflow-root", str(PROJECT)),
         *(("--last-bundle", study.publish["last_bundle"]) if study.publish["last_bundle"] else ()),
         *("--processes", str(cores)),
-        *("--output", FOLDER),
+        *("--output", output),
     ]
+
+
+def build(study: Study, scenarios: list[str], lock_handle: int, cores: int = 1) -> subprocess.CompletedProcess[str]:
+    """Build, check and put in place a bundle of some scenarios, ``base`` among them.
+
+    Parameters
+    ----------
+    study : Study
+        With all results of these scenarios up to date.
+    scenarios : list of str
+    lock_handle : int
+        Open file of the run lock, which holds even if the launcher is killed.
+    cores : int
+        At most so many processes at once.
+
+    Returns
+    -------
+    CompletedProcess
+        Ctrl-C and a request to end are left to the script, which ends its processes and leaves the bundle that stands.
+    """
+    call = command(study, scenarios, cores)
     environment = os.environ | {"PYTHONUTF8": "1"}
     environment.setdefault("OPENBLAS_NUM_THREADS", "1")
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -111,4 +116,4 @@ def build(study: Study, scenarios: list[str], lock_handle: int, cores: int = 1) 
     return subprocess.CompletedProcess(call, process.returncode if ended else ExitStatus.INTERRUPTED, told)
 
 
-__all__ = ["FOLDER", "build", "faults", "not_published", "private_words"]
+__all__ = ["FOLDER", "build", "command", "faults", "not_published", "private_words"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -193,11 +193,14 @@ class Told:
         The table.
     clients, inside : ndarray of float, shape (rows,)
         Clients behind each row, and of shares how many are counted; nan: not known.
+    places : dict
+        Where its cells stand (:func:`_places`), made when the table is first attacked: each further scenario is attacked beside it.
     """
 
     frame: pd.DataFrame
     clients: np.ndarray
     inside: np.ndarray
+    places: dict[str, pd.DataFrame] = field(init=False, default_factory=dict, repr=False, compare=False)
 
 
 def recoverable(
@@ -322,7 +325,10 @@ def _grouped(rows: Sequence[_Row], key: Callable[[_Row], Any]) -> list[list[_Row
 def _places(told: Told, schema: Table, split: str | None) -> pd.DataFrame:
     """Return for each row numbers of its block and of its cell, equal in all scenarios, with its counts and whether it is shown."""
     frame, keys = told.frame, [*columns.over_sites(schema), "estimate_type", "claim"]
-    return pd.DataFrame(
+    output = f"{schema.question}/{schema.name}"
+    if output in told.places:
+        return told.places[output]
+    told.places[output] = pd.DataFrame(
         {
             "block": hashed(frame, [key for key in keys if key != split]),
             "cell": hashed(frame, [*keys, "site"]),
@@ -332,6 +338,7 @@ def _places(told: Told, schema: Table, split: str | None) -> pd.DataFrame:
             "shown": frame["status"].isin(WITH_NUMBERS).to_numpy(),
         }
     )
+    return told.places[output]
 
 
 def _same_cells(at: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
