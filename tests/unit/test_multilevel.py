@@ -63,6 +63,24 @@ def test_a_variance_of_zero_is_said() -> None:
     assert interval["ci_high"] > 0
 
 
+def test_where_neither_intercepts_nor_slopes_vary_the_model_is_least_squares() -> None:
+    rows = sessions(sd_therapist=0.0, sd_client=0.0)
+    rows["y"] -= rows.groupby("therapist")["y"].transform("mean")
+    rows["x"] -= rows.groupby("therapist")["x"].transform("mean")
+    model = multilevel.mixed_model(rows, "y", ["1", "x"], ["therapist"], random={"therapist": ["1", "x"]})
+    design = np.column_stack([np.ones(len(rows)), rows["x"]])
+    slope = np.linalg.lstsq(design, rows["y"].to_numpy(), rcond=None)[0][1]
+    assert model.singular
+    assert model.coefficients.loc["x", "estimate"] == pytest.approx(slope, rel=1e-6)
+
+
+def test_many_points_have_the_deviance_of_each() -> None:
+    fit = multilevel.mixed_model(sessions(), "y", ["1", "x"], ["therapist", "client"], random={"therapist": ["1", "x"]}).fit
+    points = np.array([fit.parameters, fit.parameters * 1.1, [0.0, 0.0, 0.0, 1.0], [0.0, 0.3, 0.2, 2.0]])
+    assert fit.criterion.profiled(points) == pytest.approx([float(fit.criterion.profiled(point)) for point in points], rel=1e-12)
+    assert fit.criterion.profiled(np.zeros((3, 4))).shape == (3,)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -27,17 +27,21 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load_file(path: Path, name: str | None = None) -> tuple[Any, dict[KeyPath, int]]:
-    """Read a YAML file; see :func:`load_text`.
+    """Read a YAML file; see :func:`read_text` and :func:`load_text`."""
+    name = name or Path(path).name
+    return load_text(read_text(path, name), name)
+
+
+def read_text(path: Path, name: str) -> str:
+    """Read the text of a file that is called ``name`` in messages.
 
     Raises
     ------
     ConfigurationError
-        Also where the file is missing, a folder, unreadable or not UTF-8.
+        The file is missing, a folder, unreadable or not UTF-8.
     """
-    path = Path(path)
-    name = name or path.name
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigurationError([Fault(name, 0, "", "this file does not exist; check the path")]) from None
     except IsADirectoryError:
@@ -47,7 +51,6 @@ def load_file(path: Path, name: str | None = None) -> tuple[Any, dict[KeyPath, i
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigurationError([Fault(name, line, "", f"is not UTF-8 (byte {error.start}); save it as UTF-8")]) from None
-    return load_text(text, name)
 
 
 def load_text(text: str, name: str) -> tuple[Any, dict[KeyPath, int]]:

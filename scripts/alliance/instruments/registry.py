@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from alliance.configuration.errors import ConfigurationError, Fault, nearest
-from alliance.configuration.strict_yaml import KeyPath, load_file
+from alliance.configuration.strict_yaml import KeyPath, load_text, read_text
 from alliance.configuration.validation import StrictModel, parse
 
 Rater = Literal["client", "therapist", "observer"]
@@ -23,6 +24,8 @@ Number = int | float
 ItemNumber = Annotated[int, Field(ge=1, le=999)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+SHIPPED = Path(__file__).resolve().parents[3] / "workflow" / "instruments"
+"""Folder of the instruments that come with the pipeline."""
 TOTAL = "total"
 WITHOUT_IMPROVEMENT = "total_without_improvement"
 
@@ -293,8 +296,7 @@ def load_registry(folders: Iterable[Path]) -> dict[str, Instrument]:
 
 def instrument_folders(files: Iterable[Path]) -> list[Path]:
     """Return the folders of instrument files, the shipped one first, so that a study's own come after it."""
-    shipped = Path(__file__).resolve().parents[3] / "workflow" / "instruments"
-    return sorted(dict.fromkeys(Path(file).parent for file in files), key=lambda folder: folder.resolve() != shipped)
+    return sorted(dict.fromkeys(Path(file).parent for file in files), key=lambda folder: folder.resolve() != SHIPPED)
 
 
 def load_files(files: Iterable[Path]) -> dict[str, Instrument]:
@@ -375,7 +377,7 @@ def _read_folder(folder: Path, merged: dict[str, _Source], faults: list[Fault]) 
 def _read_file(path: Path, merged: dict[str, _Source], faults: list[Fault]) -> None:
     key, name = path.stem, f"{path.parent.name}/{path.name}"
     try:
-        data, lines = load_file(path, name)
+        data, lines = _loaded(read_text(path, name), name)
     except ConfigurationError as error:
         faults += error.faults
         return
@@ -385,6 +387,12 @@ def _read_file(path: Path, merged: dict[str, _Source], faults: list[Fault]) -> N
     if data.get("key", key) != key:
         faults.append(Fault(name, lines.get(("key",), 0), "key", f"is '{data['key']}', but the file is named '{path.name}'"))
     merged.setdefault(key, _Source()).add({**data, "key": key}, lines, name)
+
+
+@functools.cache
+def _loaded(text: str, name: str) -> tuple[Any, dict[KeyPath, int]]:
+    """Return what the text of an instrument's file holds; read once, since every job of a run reads all files. Not to be changed."""
+    return load_text(text, name)
 
 
 def _deep_merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

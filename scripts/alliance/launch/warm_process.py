@@ -24,7 +24,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from alliance.configuration.code import SCRIPTS
+from alliance.configuration.code import SCRIPTS, code_files
 from alliance.launch.start_job import ADDRESS, COLD
 
 LIBRARIES = (
@@ -36,6 +36,8 @@ LIBRARIES = (
 OWN = ("questions", "reports", "sensitivity", "sites")
 """Packages of the project whose modules jobs use."""
 COMMAND = SCRIPTS / "serve_jobs.py"
+RARELY = (100_000, 50, 50)
+"""When jobs look for memory to free: they end soon, and a workbook of a million cells took a quarter longer with Python's own numbers."""
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -87,8 +89,23 @@ def imported() -> dict[str, os.stat_result]:
         # A module that cannot be imported is told by the job that needs it.
         with contextlib.suppress(Exception):
             importlib.import_module(name)
+    for prepare in (_read_instruments, _read_imports):
+        with contextlib.suppress(Exception):
+            prepare()
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     return {file: os.stat(file) for file in sorted(filter(None, files)) if Path(file).is_relative_to(SCRIPTS)}
+
+
+def _read_instruments() -> None:
+    """Read the files of the shipped instruments, of which jobs then only see that they are the same."""
+    from alliance.instruments.registry import SHIPPED, load_registry
+
+    load_registry([SHIPPED])
+
+
+def _read_imports() -> None:
+    """Find which files each question's module depends on, which the answers of sites are signed with."""
+    code_files(*(SCRIPTS / "alliance" / "questions").glob("*/question.py"))
 
 
 def is_current(files: dict[str, os.stat_result]) -> bool:
@@ -105,6 +122,7 @@ def serve(listener: socket.socket, lifeline: int) -> None:
     gc.collect()
     # Without this the first collection in every job would touch, and so copy, all memory.
     gc.freeze()
+    gc.set_threshold(*RARELY)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     while lifeline not in select.select([listener, lifeline], [], [])[0]:
         connection, _ = listener.accept()

@@ -10,12 +10,14 @@ from functools import partial
 import pandas as pd
 
 from alliance.publishing import attack, details, difference, scenarios, statuses, tables, wording
+from alliance.publishing.counts import rounded
 from alliance.publishing.decisions import Decision, DisclosureError, Ledger
 from alliance.publishing.profiles import Profile
 from alliance.publishing.rows import Rows
 from alliance.publishing.sites import Shown, shown_sites
 from alliance.questions import contract
 from alliance.reports.inputs import ReportData
+from alliance.reports.study_page import IN_PATH_MODEL, flows
 from alliance.sensitivity.contract import SENSITIVITY
 from alliance.sensitivity.contract import TABLES as SENSITIVITY_TABLES
 from alliance.side_by_side import Each
@@ -229,18 +231,21 @@ def _gated(judged: _Judged, done: Mapping[str, _Done], profile: Profile) -> Gate
     rename, of_labels = _renaming(data, shown)
     settings = partial(wording.everywhere, labels=of_labels, ids=rename)
     over_scenarios = made.pop(SENSITIVITY, {})
+    told_of_sites = statuses.published(data.statuses, data.options, shown, profile, rename, ledger)
     gated = replace(
         data,
         options=settings(data.options),
         provenance={**settings(details.provenance(data.provenance, ledger)), MARK: asdict(profile)},
         constants=settings(data.constants, without=shown.hidden),
-        statuses=statuses.published(data.statuses, data.options, shown, profile, rename, ledger),
+        statuses=told_of_sites,
+        totals=statuses.totals(data.statuses, told_of_sites, profile),
         issues=details.issues(data.issues, shown, profile, rename, ledger),
         tables={question: made.get(question, {}) for question in data.tables},
         scale_moments=details.scale_moments(data.scale_moments, shown, profile, ledger),
         preregistration=settings(data.preregistration),
         deviations=_deviations(data.deviations, rename, of_labels),
     )
+    gated = replace(gated, totals=_with_models(data, gated, profile))
     beside = Beside(judged.exact, {output: one.told for output, one in done.items()})
     return Gated(gated, over_scenarios, ledger.decisions(), beside)
 
@@ -268,6 +273,15 @@ def _without_exposed(
             return told
         frame = tables.without_neighbours(rows, frame, [cell.row for cell in exposed], profile, ledger)
     raise DisclosureError(f"{cell.output}: a hidden number of clients could be worked out ({cell.cell})" for cell in exposed)
+
+
+def _with_models(data: ReportData, gated: ReportData, profile: Profile) -> dict[str, dict[str, int]]:
+    """Return the counts over all sites, with the clients in path models where all sites that have some tell how many."""
+    if not gated.totals:
+        return {}
+    exact, told = ([flow[IN_PATH_MODEL] for flow in flows(one).values() if IN_PATH_MODEL in flow] for one in (data, gated))
+    steps = {IN_PATH_MODEL: rounded(sum(exact), profile.round_counts_to)} if told and len(told) == len(exact) else {}
+    return {**gated.totals, "flow": {**gated.totals["flow"], **steps}}
 
 
 def _deviations(frame: pd.DataFrame, rename: Callable[[str], str], of_labels: Callable[[str], str]) -> pd.DataFrame:

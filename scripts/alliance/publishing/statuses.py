@@ -115,11 +115,34 @@ def _files(status: Mapping[str, Any], profile: Profile, ledger: Ledger) -> list[
         return []
     ledger.add(OUTPUT, status["site"], "detail", len(files))
     account = {name: sum(int(file.get(name) or 0) for file in files) for name in ROWS[1:]}
-    small = {name for name in account if 0 < account[name] < profile.min_clients}
     # A row is no client; still, few rows may be those of one.
-    account = {name: 0 if name in small else rounded(amount, profile.round_counts_to) for name, amount in account.items()}
-    ledger.add(OUTPUT, status["site"], "count", len(small))
-    return [{"file": counted(len(files), "file"), "sheet": "", "rows_in": sum(account.values()), **account}]
+    few = {name for name in account if account[name] < profile.min_clients}
+    told = {name: rounded(amount, profile.round_counts_to) for name, amount in account.items() if name not in few}
+    ledger.add(OUTPUT, status["site"], "count", sum(account[name] > 0 for name in few))
+    # What was received is the sum of what is told, or the rest would follow from it.
+    return [{"file": counted(len(files), "file"), "sheet": "", "rows_in": sum(told.values()), **dict.fromkeys(ROWS[1:]), **told}]
+
+
+def totals(statuses: Sequence[Mapping[str, Any]], published: Sequence[Mapping[str, Any]], profile: Profile) -> dict[str, dict[str, int]]:
+    """Return the counts over all sites in the results, each rounded by itself; empty where counts are not rounded.
+
+    Parameters
+    ----------
+    statuses : sequence of mapping
+        Before publishing.
+    published : sequence of mapping
+        From :func:`published`: a count is told where it is told of sites.
+    profile : Profile
+    """
+    if profile.round_counts_to == 1:
+        return {}
+    included = [status for status in statuses if status["status"] != EXCLUDED]
+    made = {}
+    for part in ("counts", "flow"):
+        told = list(dict.fromkeys(name for status in published if status["status"] != EXCLUDED for name in status[part]))
+        sums = _sums([{name: status.get(part, {}).get(name) for name in told} for status in included if status.get(part)])
+        made[part] = {name: rounded(amount, profile.round_counts_to) for name, amount in sums.items()}
+    return made
 
 
 def _steps_told(statuses: Sequence[Mapping[str, Any]], profile: Profile, ledger: Ledger) -> list[str]:

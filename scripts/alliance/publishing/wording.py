@@ -17,9 +17,12 @@ _LEADS = re.compile(
     r"(?:at least|fewer than|more than|under|below|above|or above|convention|power|wave|step|steps|sessions?|to|first|last|level|mean|SD|"
     r"beyond|needs|limit|points|knots?|percent|than the|of the first|negative|clients_per_parameter|"
     r"correlation of(?: -?)?|factor is not positive|"
-    r"models|that of Satorra|and DeRubeis|window|sessions? \d+ and|\w(?=\())\s*\(?\s*$",
+    r"models|that of Satorra|and DeRubeis|window|sessions? \d+ and|\b[rk] =|\w(?=\())\s*\(?\s*$",
     re.IGNORECASE,
 )
+_PEOPLE = re.compile(r"\s*(?:clients?|therapists?|dropouts?|patients?|people|sessions?|of \d)", re.IGNORECASE)
+_NEEDED = re.compile(r"\bneeds\b[^;:]*$")
+"""What is needed is a limit, up to what there is."""
 _FOLLOWERS = re.compile(
     r"\s*(?:sites?|items?|scales?|variables?|factors?|free parameters?|coefficients?|parameters?|models?|correlations?|languages?|points?|"
     r"pairs?|specifications?|site estimates|site effects|%|of \d+ (?:items?|scales?|sites?|site estimates|site effects|pairs)|"
@@ -27,7 +30,7 @@ _FOLLOWERS = re.compile(
     re.IGNORECASE,
 )
 _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(;|,) has (?=[^;]*(?<![\w.])\d)[^;]*"), r"\1 has fewer"),
+    (re.compile(r"(;|,) has (?=[^;]*(?<![\w.])\d)(?:\([^()]*\)|[^;()])*"), r"\1 has fewer"),
     (re.compile(r"\bfor \d+ of \d+ clients?\b"), "for some clients"),
     (re.compile(r"\((?:mean over|two|2) [^)]*\)"), ""),
     (re.compile(r"(fewer than \d+ \w+) \(\d+\)"), r"\1"),
@@ -66,12 +69,13 @@ def without_counts(reason: str) -> str:
 
     def word(match: re.Match[str]) -> str:
         before, after = reason[: match.start()], reason[match.end() :]
-        if "." in match[0] or _LEADS.search(before) or _FOLLOWERS.match(after):
+        if "." in match[0] or _LEADS.search(before) or _NEEDED.search(before) or _FOLLOWERS.match(after):
             return match[0]
-        return "some"
+        # None is not some, except of people, of whom that there are none is not told either.
+        return "0" if match[0] == "0" and not _PEOPLE.match(after) else "some"
 
     told = _NUMBER.sub(word, reason).replace("some of some", "some")
-    return re.sub(r" +(?=[ ;,.)])", "", told).strip()
+    return re.sub(r" +(?=[ ;,)]|\.(?!\d))", "", told).strip()
 
 
 def renamed(names: Mapping[str, str]) -> Callable[[str], str]:

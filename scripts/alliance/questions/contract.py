@@ -49,6 +49,9 @@ HETEROGENEITY = tuple(HETEROGENEITY_MEANINGS)
 
 STATUSES = ("estimated", "flagged", "not_estimable", "withheld")
 WITH_NUMBERS = ("estimated", "flagged")
+WITHHELD = "withheld"
+COMPUTED = (*WITH_NUMBERS, WITHHELD)
+"""Statuses of rows that have a number, whether or not it may be shown."""
 CLUSTERED = ("cluster_jackknife", "cluster_robust", "likelihood_jackknife")
 SCALES = ("identity", "fisher_z", "log", "logit")
 
@@ -193,6 +196,21 @@ ESTIMATE_TYPES = {
     "r_squared_others": "share of a component's variance that the other components explain",
     "synchrony": "mean cosine of the angle between two clients' cycles: 1 in step, 0 each with a time of its own",
 }
+
+DECIMALS = 2
+"""Decimals that printed and published numbers have, unless the kind of number asks for others."""
+USUAL, FINE, PROBABILITY = "usual", "fine", "probability"
+"""Kinds of numbers in the column ``estimate``: told with :data:`DECIMALS`, with one more, or as a p value."""
+INDICES = {
+    **dict.fromkeys(("chi2", "chi2_scaled", "scaling", "df", "f", "aic", "aicc", "bic", "equal_paths_chi2", "equal_paths_df"), USUAL),
+    **dict.fromkeys(("cfi", "tli", "rmsea", "rmsea_low", "rmsea_high", "srmr"), FINE),
+    **dict.fromkeys(("p_value", "p_value_holm", "p_value_scaled", "rmsea_close_p"), PROBABILITY),
+    **dict.fromkeys(("equal_paths_p_value", "equal_paths_p_value_holm"), PROBABILITY),
+}
+"""What the key ``index`` may name in rows of :data:`NAMED_BY_INDEX`, and what kind of number it is."""
+NAMED_BY_INDEX = ("fit_index", "fit_difference", "chi2_difference", "equality_test")
+SLOPE_PER_SESSION = "slope per session"
+_KINDS = {"p_value": PROBABILITY, "largest_difference": FINE, "variance_explained": FINE}
 
 METHODS = {
     "cluster_jackknife": "from one site's rows; standard error from leaving out each therapist in turn, interval by t (therapists - 1)",
@@ -1533,22 +1551,23 @@ def table(question: str, name: str) -> Table:
 
 def typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
     """Return a frame with exactly the columns of a schema: text ``str`` (never missing), numbers ``float64``, counts ``Int64``."""
+    import numpy as np
     import pandas as pd
 
+    # Text is held as Python's: tables are read cell by cell, where Arrow's takes several times as long.
+    types = {TEXT: pd.StringDtype("python", na_value=np.nan), NUMBER: np.dtype("float64"), COUNT: pd.Int64Dtype()}
     columns = {}
     for name, kind in schema.items():
         column = frame[name] if name in frame else pd.Series([None] * len(frame), index=frame.index, dtype=object)
         # Frames come here several times, most of their columns as they should be.
-        if column.dtype == _TYPES[kind] and not (kind == TEXT and column.hasnans):
+        if column.dtype == types[kind] and not (kind == TEXT and column.hasnans):
             columns[name] = column
         elif kind == TEXT:
-            columns[name] = column.astype(object).where(column.notna(), "").astype(str).astype("str")
+            cells = [str(cell) if known else "" for cell, known in zip(column.tolist(), column.notna().tolist(), strict=True)]
+            columns[name] = pd.Series(cells, index=column.index, dtype=types[kind])
         else:
-            columns[name] = pd.to_numeric(column).astype(_TYPES[kind])
+            columns[name] = pd.to_numeric(column).astype(types[kind])
     return pd.DataFrame(columns).reset_index(drop=True)
-
-
-_TYPES = {TEXT: "str", NUMBER: "float64", COUNT: "Int64"}
 
 
 _COUNTS = (
@@ -1594,6 +1613,26 @@ def finish(frame: pd.DataFrame, question: str, name: str) -> pd.DataFrame:
     """
     schema = table(question, name)
     return _sorted(typed(frame, table_types(schema)), schema)
+
+
+def number_kinds(frame: pd.DataFrame) -> pd.Series:
+    """Return of every row of a table what kind of number its estimate is: usual, fine, or a probability.
+
+    Raises
+    ------
+    KeyError
+        Where a row's number is named by an index that is not declared in :data:`INDICES`.
+    """
+    kinds = frame["estimate_type"].map(_KINDS).fillna(USUAL).astype(object)
+    if "statistic" in frame:
+        kinds = kinds.mask(frame["statistic"].eq(SLOPE_PER_SESSION), FINE)
+    if "index" not in frame:
+        return kinds
+    named = frame["estimate_type"].isin(NAMED_BY_INDEX)
+    unknown = sorted(set(frame.loc[named, "index"]) - set(INDICES))
+    if unknown:
+        raise KeyError(f"what kind of number {unknown} is is not declared in INDICES (scripts/alliance/questions/contract.py)")
+    return kinds.mask(named, frame["index"].map(INDICES))
 
 
 class ContractError(ValueError):
@@ -1648,6 +1687,10 @@ def faults_of_rows(frame: pd.DataFrame, schema: Table) -> list[str]:
         found.append("intervals whose lower end lies above the upper end")
     if frame["site"].eq("").any():
         found.append("rows without a site")
+    if "index" in frame:
+        odd = sorted(set(frame.loc[frame["estimate_type"].isin(NAMED_BY_INDEX), "index"]) - set(INDICES))
+        if odd:
+            found.append(f"index holds {odd}; declared: {list(INDICES)}")
     return found
 
 

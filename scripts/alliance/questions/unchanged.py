@@ -69,8 +69,7 @@ def part_of(summary: SiteSummary, rows: pd.Series, models: Collection[str], bloc
         Which rows of ``moments``.
     facts : mapping
     """
-    table = summary.estimates.loc[rows].drop(columns="question").astype(object)
-    found = table.where(table.notna(), None).to_dict("records")
+    found = _records(summary.estimates.loc[rows].drop(columns="question"))
     known = summary.vcov[summary.vcov["model"].isin(models)]
     own = known["parameter1"].eq(known["parameter2"])
     spread = {(row.model, row.parameter1): row.cov for row in known[own].itertuples(index=False)}
@@ -84,3 +83,12 @@ def part_of(summary: SiteSummary, rows: pd.Series, models: Collection[str], bloc
         moments=summary.moments[blocks].reset_index(drop=True),
         facts=dict(facts),
     )
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table, None where a cell is empty."""
+    columns = [
+        [cell if known else None for cell, known in zip(column.tolist(), column.notna().tolist(), strict=True)]
+        for _, column in table.items()
+    ]
+    return [dict(zip(table.columns, cells, strict=True)) for cells in zip(*columns, strict=True)]

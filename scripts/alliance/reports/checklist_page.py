@@ -68,6 +68,8 @@ def resolve(data: ReportData, addresses: Mapping[str, str]) -> list[Resolved]:
 def _resolved(data: ReportData, item: Item, addresses: Mapping[str, str]) -> Resolved:
     if item.not_applicable:
         return Resolved(item, NOT_APPLICABLE, item.not_applicable)
+    if item.published and not data.scripts:
+        return Resolved(item, NOT_APPLICABLE, item.published)
     if not _applies(data, item):
         return Resolved(item, NOT_APPLICABLE, item.otherwise)
     if item.statement:

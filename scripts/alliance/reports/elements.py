@@ -178,7 +178,7 @@ class Chapter:
     """What one or several questions of the configuration found, as it is told to a reader.
 
     ``question`` is what the reader asks, ``sources`` are the questions of the configuration whose methods are told, ``standing`` says what
-    of it was registered.
+    of it was registered, ``withheld`` how many of its numbers are withheld.
     """
 
     id: str
@@ -192,6 +192,7 @@ class Chapter:
     headlines: tuple[str, ...] = ()
     missing: tuple[str, ...] = field(default=())
     standing: str = ""
+    withheld: str = ""
 
 
 def slug(text: str) -> str:

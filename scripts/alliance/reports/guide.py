@@ -58,6 +58,7 @@ class Item:
     statement: str = ""
     simulated: str = ""
     not_applicable: str = ""
+    published: str = ""
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,8 @@ class ReportData:
         Address of the folder of scripts for R; empty: there is none.
     csv_folder : str
         Address of the folder of the tables as CSV, as seen from the study page.
+    totals : mapping
+        Counts over all sites (``counts``, and of the flow of clients ``flow``) where those of the sites are rounded; else empty.
     """
 
     scenario: str
@@ -92,11 +94,28 @@ class ReportData:
     workbook: str = ""
     scripts: str = "../lavaan"
     csv_folder: str = "../tables"
+    totals: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def withholds(self) -> bool:
+        """Whether disclosure control has withheld what rests on few clients."""
+        return self.provenance.get("disclosure", {}).get("name", "internal") != "internal"
+
+    @property
+    def rounded(self) -> bool:
+        """Whether disclosure control has rounded the numbers."""
+        return self.provenance.get("disclosure", {}).get("round_counts_to", 1) > 1
 
     @property
     def decimals(self) -> int:
-        """Decimals of correlations."""
-        return self.options["report"]["decimals"]
+        """Decimals of correlations; where numbers are rounded, no more than they have."""
+        asked = self.options["report"]["decimals"]
+        return min(asked, contract.DECIMALS) if self.rounded else asked
+
+    @property
+    def percent_decimals(self) -> int:
+        """Decimals of small shares in percent, where numbers are not rounded."""
+        return 0 if self.rounded else 1
 
     @property
     def level(self) -> str:
@@ -171,7 +190,10 @@ def withheld(limits: Mapping[str, Any] | None) -> tuple[str, ...]:
         f"{limits['min_therapists']} therapists, or would let such a number be worked out, is withheld."
     ]
     if limits["round_counts_to"] > 1:
-        told.append(f"Counts are rounded to multiples of {limits['round_counts_to']}, each by itself, so sums of them can differ.")
+        told.append(
+            f"Counts are rounded to multiples of {limits['round_counts_to']}, each by itself, so sums of them can differ. Other numbers "
+            "are rounded as they are printed, so what is worked out from them on a page can differ in its last digit."
+        )
     if limits["accepted_by"]:
         told.append(f"Limits weaker than those of the profile were accepted by {limits['accepted_by']}.")
     return tuple(told)

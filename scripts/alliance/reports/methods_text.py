@@ -6,8 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
+
 from alliance.questions import coverage
-from alliance.questions.contract import WITH_NUMBERS
+from alliance.questions.contract import COMPUTED, WITHHELD
 from alliance.questions.sentences import Sentence
 from alliance.reports import numbers
 from alliance.reports.bibliography import cited
@@ -23,11 +25,17 @@ def of_question(data: ReportData, question: str) -> list[Sentence]:
     """Return the sentences that a question's module says about this run, and how well its kinds of intervals did in simulations."""
     module = question_module(question)
     options = {**data.options, "seed": data.options["study"]["seed"]}
-    return [*module.methods(options, dict(data.tables[question])), *_simulated(data, question)]
+    tables = {name: _as_computed(table) for name, table in data.tables[question].items()}
+    return [*module.methods(options, tables), *_simulated(data, question)]
+
+
+def _as_computed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which numbers that are withheld count as estimated: what was done does not depend on what may be shown."""
+    return table.assign(status=table["status"].where(table["status"].ne(WITHHELD), "estimated"))
 
 
 def _simulated(data: ReportData, question: str) -> list[Sentence]:
-    rows = [table.loc[table["status"].isin(WITH_NUMBERS), ["estimate_type", "method"]] for table in data.tables[question].values()]
+    rows = [table.loc[table["status"].isin(COMPUTED), ["estimate_type", "method"]] for table in data.tables[question].values()]
     used = {tuple(pair) for part in rows for pair in part.drop_duplicates().itertuples(index=False)}
     known = coverage.of_rows(data.coverage, used, data.options["pooling"]["interval"])
     return [Sentence(text) for text in coverage.sentences(known)]
@@ -87,7 +95,7 @@ def _design(data: ReportData) -> str:
 def _rows_at_once(data: ReportData) -> bool:
     """Tell whether some number comes from the rows of several sites at once."""
     return any(
-        table.loc[table["status"].isin(WITH_NUMBERS), "method"].str.contains("one_stage").any()
+        table.loc[table["status"].isin(COMPUTED), "method"].str.contains("one_stage").any()
         for tables in data.tables.values()
         for table in tables.values()
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.questions.contract import WITH_NUMBERS
+from alliance.questions.contract import COMPUTED, DECIMALS, WITH_NUMBERS
 from alliance.questions.sentences import Sentence
 from alliance.reports import figures_multiverse, methods_text, numbers
 from alliance.reports.chapters import common
@@ -37,6 +37,10 @@ LIMITS = (
 )
 
 
+SHARE_DECIMALS = DECIMALS + 1
+"""Decimals with which shares of variance over specifications are published, so that what is said of them does not depend on more."""
+
+
 def multiverse_chapter(data: ReportData, one: Multiverse, options: Mapping[str, Any]) -> Chapter:
     """Return the chapter of one multiverse.
 
@@ -52,7 +56,7 @@ def multiverse_chapter(data: ReportData, one: Multiverse, options: Mapping[str, 
     tables = {key: table[table["multiverse"].eq(name)] for key, table in data.tables["sensitivity"].items() if "multiverse" in table}
     rows, influence, summary = (tables[key] for key in ("specifications", "node_influence", "summary"))
     used = rows[rows["status"].isin(WITH_NUMBERS)]
-    told = _Told(data, one, used, influence, summary)
+    told = _Told(data, one, rows, influence, summary)
     blocks: list[Any] = []
     if len(used):
         blocks.append(_curve(data, one, used))
@@ -68,14 +72,18 @@ def multiverse_chapter(data: ReportData, one: Multiverse, options: Mapping[str, 
         limits=LIMITS,
         headlines=told.headlines(),
         missing=_missing(one, rows),
+        withheld=common.withheld_of(rows, "specification"),
     )
 
 
 class _Told:
     """Sentences of one multiverse from its summary."""
 
-    def __init__(self, data: ReportData, one: Multiverse, used: pd.DataFrame, influence: pd.DataFrame, summary: pd.DataFrame) -> None:
-        self.data, self.one, self.used, self.influence = data, one, used, influence
+    def __init__(self, data: ReportData, one: Multiverse, every: pd.DataFrame, influence: pd.DataFrame, summary: pd.DataFrame) -> None:
+        self.data, self.one, self.influence = data, one, influence
+        self.used = every[every["status"].isin(WITH_NUMBERS)]
+        self.estimated = int(every["status"].isin(COMPUTED).sum())
+        self.more = common.more_withheld(every)
         self.rows = {(row.statistic, row.method): row for row in summary.itertuples() if row.statistic != "removed_by_rule"}
         self.removed = int(summary.loc[summary["statistic"].eq("removed_by_rule"), "estimate"].sum())
         self.form = common.form(one.target.estimate_type)
@@ -92,7 +100,7 @@ class _Told:
             return ()
         same = numbers.percent(self._row("share_same_sign").estimate)
         return (
-            f"{TITLES[self.one.target.name]}: over {common.plural(len(self.used), 'specification')} the median is {self._number('median')} "
+            f"{TITLES[self.one.target.name]}: over {common.plural(self.estimated, 'specification')} the median is {self._number('median')} "
             f"({self._number('smallest')} to {self._number('largest')}); {same} lie on the same side of no effect.",
         )
 
@@ -105,7 +113,7 @@ class _Told:
             rules = len(self.one.removed)
             text += f"; {common.plural(rules, 'rule')} {'removes' if rules == 1 else 'remove'} {numbers.count(self.removed)} of them, "
             text += f"which leaves {common.plural(count, 'specification')}"
-        sentences = [f"{text}. {numbers.count(len(self.used))} can be estimated."]
+        sentences = [f"{text}. {numbers.count(self.estimated)} can be estimated."]
         if not len(self.used):
             return tuple(sentences)
         quartiles = f"{self._number('lower_quartile')} and {self._number('upper_quartile')}"
@@ -144,8 +152,8 @@ class _Told:
         sentences = [text + (f" {common.remark(row)}." if row.reason else "")]
         adjusted = int((self.used["p_adjusted"] < 0.05).sum())
         sentences.append(
-            f"After adjusting for the search over all specifications, {numbers.count(adjusted)} of {numbers.count(len(self.used))} have "
-            f"p{numbers.SPACE}<{numbers.SPACE}.05."
+            f"After adjusting for the search over all specifications, {numbers.count(adjusted)} of {numbers.count(len(self.used))}"
+            f"{self.more} have p{numbers.SPACE}<{numbers.SPACE}.05."
         )
         old = self._row("historical_test_any_specification", SHUFFLES)
         if old is not None:
@@ -168,7 +176,7 @@ class _Told:
         )
         text += f" {self._by_option(most['node'])}"
         alone = {row.node for row in shares.itertuples() if row.status == "flagged"}
-        little = [node for node in ordered.loc[ordered["estimate"] < 0.01, "node"] if node not in alone]
+        little = [node for node in ordered.loc[ordered["estimate"].round(SHARE_DECIMALS) < 0.01, "node"] if node not in alone]
         text += f" Less than 1% hangs on {_quoted(little)}." if little else ""
         open_ = [node for node in self.one.nodes if node in alone]
         return [text + (f" Nothing can be said of {_quoted(open_)}, of which one option only can be estimated." if open_ else "")]
@@ -178,7 +186,7 @@ class _Told:
         chosen = {specification.number: specification.choices[node] for specification in self.one.specifications}
         medians = self.used.groupby(self.used["specification"].map(chosen))["estimate"].median().sort_values(kind="stable")
         each = [f"{self.form(value, self.data.decimals)} with “{_option_words(option)}”" for option, value in medians.items()]
-        return f"The median is {listed(each)}."
+        return f"The median is {listed(each)}{self.more}."
 
 
 def _quoted(nodes: Sequence[str]) -> str:
@@ -231,7 +239,7 @@ def _influence_table(one: Multiverse, influence: pd.DataFrame) -> Table:
     for node in one.nodes:
         main, total = (by_kind[kind].loc[node] for kind in ("main", "with_interactions"))
         own = pairs[pairs["node"].eq(node) | pairs["with_node"].eq(node)].sort_values("estimate", ascending=False, kind="stable")
-        partner = own.iloc[0] if len(own) and own["estimate"].iloc[0] >= 0.005 else None
+        partner = own.iloc[0] if len(own) and own["estimate"].round(SHARE_DECIMALS).iloc[0] >= 0.005 else None
         other = "" if partner is None else partner["with_node"] if partner["node"] == node else partner["node"]
         rows.append(
             (
@@ -365,7 +373,7 @@ def _specification_table(data: ReportData, one: Multiverse, rows: pd.DataFrame) 
 def _missing(one: Multiverse, rows: pd.DataFrame) -> tuple[str, ...]:
     """Return how many specifications cannot be estimated, why, and which options they have in common."""
     choices = {specification.number: specification.choices for specification in one.specifications}
-    absent = rows[~rows["status"].isin(WITH_NUMBERS)]
+    absent = rows[~rows["status"].isin(COMPUTED)]
     told = []
     for reason, own in absent.groupby("reason", sort=True):
         chosen = {node: {choices[number][node] for number in own["specification"]} for node in one.nodes}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
+
 from alliance.issues import Issue, Severity
 from alliance.reports import numbers
 from alliance.reports.chapters import common
@@ -45,7 +47,7 @@ def summary(data: ReportData) -> list[str]:
         return ["Nothing was found wrong in any file."]
     sites = {issue.site for issue in data.issues if issue.site}
     affected = sum(issue.n_affected for issue in data.issues)
-    if _is_published(data):
+    if data.withholds:
         together = any(not issue.site for issue in data.issues)
         more = ["Kinds that concern few rows or values are counted together and not told by site."] if together else []
         return [f"{numbers.count(affected)} faults and warnings were found in all.", *more]
@@ -59,27 +61,29 @@ def summary(data: ReportData) -> list[str]:
     return sentences
 
 
-def _is_published(data: ReportData) -> bool:
-    return data.provenance.get("disclosure", {}).get("name", "internal") != "internal"
-
-
 def _kinds(issues: Sequence[Issue]) -> int:
     return len({issue.code for issue in issues})
 
 
 def reach_table(data: ReportData) -> Table:
     """Return how many faults reach how far."""
+    together = [issue for issue in data.issues if data.withholds and not issue.site and not issue.code]
     rows = []
     for severity, meaning in REACH.items():
-        own = [issue for issue in data.issues if issue.severity == severity]
+        own = [issue for issue in data.issues if issue.severity == severity and issue not in together]
         sites = {issue.site for issue in own if issue.site}
+        # Where few are not told, none is not told either.
+        number = sum(issue.n_affected for issue in own) or (pd.NA if data.withholds else 0)
         rows.append(
             (
                 Cell(meaning),
-                common.count_cell(sum(issue.n_affected for issue in own)),
-                common.count_cell(len(sites) if sites or not own else None),
+                common.count_cell(number),
+                common.count_cell(len(sites) if sites or not (own or data.withholds) else None),
             )
         )
+    if together:
+        number = sum(issue.n_affected for issue in together)
+        rows.append((Cell("few each, of any reach"), common.count_cell(number), common.count_cell(None)))
     return Table("reach", "Faults by how far they reach", (Column("Reach"), Column("Number", True), Column("Sites", True)), tuple(rows))
 
 
@@ -118,12 +122,19 @@ def issue_table(data: ReportData, issues: list[Issue], id: str, caption: str, *,
     more = len(ordered) - LISTED
     note = (
         PUBLISHED
-        if _is_published(data)
+        if data.withholds
         else f"{numbers.count(more)} further kinds are in results/issues.csv."
         if more > 0
         else "Each fault stands in full in results/issues.csv."
     )
-    return Table(id, caption, columns, tuple(rows), note=note, empty="Nothing was found.")
+    return Table(
+        id,
+        caption,
+        columns,
+        tuple(rows),
+        note=note,
+        empty="Nothing that may be told was found." if data.withholds else "Nothing was found.",
+    )
 
 
 def _lines(members: list[Issue]) -> str:
@@ -168,6 +179,7 @@ def account_table(data: ReportData, statuses: list[dict[str, Any]], with_site: b
             Column("Left out by rule", True),
         ),
         rows=tuple(rows),
-        note="Received = used + unusable + left out by rule. Unusable rows are kept in the private folder with the reason.",
+        note="Received = used + unusable + left out by rule. "
+        + (common.ROWS_WITHHELD if data.withholds else "Unusable rows are kept in the private folder with the reason."),
         empty="No file with rows was received.",
     )

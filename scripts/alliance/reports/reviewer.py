@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.questions.contract import POOLED, WITH_NUMBERS, WITHOUT_ERROR
+from alliance.questions.contract import COMPUTED, POOLED, WITHHELD, WITHOUT_ERROR
 from alliance.reports import numbers
 from alliance.reports.chapters import common, path_models_comparison, path_models_rows
 from alliance.reports.elements import listed
@@ -63,10 +63,10 @@ def _asked(data: ReportData, question: str) -> bool:
 
 
 def _estimated(table: pd.DataFrame | None, **keys: str) -> pd.DataFrame:
-    """Return the rows with numbers that have the given values."""
+    """Return the rows with numbers, shown or withheld, that have the given values."""
     if table is None:
         return pd.DataFrame()
-    return common.select(table[table["status"].isin(WITH_NUMBERS)], **keys)
+    return common.select(table[table["status"].isin(COMPUTED)], **keys)
 
 
 def _table(data: ReportData, question: str, name: str) -> pd.DataFrame | None:
@@ -219,6 +219,8 @@ def _post_treatment(data: ReportData, fault: Fault) -> Found:
 def _ceiling(data: ReportData, fault: Fault) -> Found:
     rows = _estimated(_table(data, "ruptures", "criteria"), site=POOLED, statistic="sessions at the ceiling")
     shares = pd.to_numeric(rows["estimate"]).dropna() if len(rows) else pd.Series(dtype=float)
+    if len(rows) and not len(shares):
+        return Found(NOT_APPLICABLE, "How many ratings lie at the ceiling is withheld.")
     if not len(shares):
         return Found(NOT_APPLICABLE, "How many ratings lie at the ceiling is not known in this run (it needs the question of ruptures).")
     share = numbers.percent(shares.iloc[0])
@@ -270,6 +272,8 @@ def _prediction(data: ReportData, fault: Fault) -> Found:
     main = _estimated(_table(data, "alliance_outcome", "pooled"), site=POOLED, headline="yes")
     if not len(main):
         return Found(NOT_APPLICABLE, "There is no pooled correlation.")
+    if main["status"].eq(WITHHELD).any():
+        return Found(NOT_APPLICABLE, "The main result is withheld.")
     if main["prediction_low"].isna().any():
         why = "one effect for all sites is assumed" if data.options["pooling"]["tau2"] == "fixed" else "there are too few sites"
         return _flagged(f"The main result has no prediction interval: {why}.")
@@ -290,15 +294,18 @@ def _inseparable(data: ReportData, fault: Fault) -> Found:
         pairs = pairs[pairs["scale1"].isin(data.options["questions"]["components"]["scales"]) & pairs["scale2"].isin(pairs["scale1"])]
     if not len(pairs):
         return Found(NOT_APPLICABLE, "How subscales of one instrument correlate is not known in this run.")
+    told, known = common.more_withheld(pairs), pairs["estimate"].notna()
+    if not known.any():
+        return Found(NOT_APPLICABLE, "How subscales of one instrument correlate is withheld.")
     high = pairs[pd.to_numeric(pairs["estimate"]) > fault.limit]
     limit = numbers.bounded(fault.limit, 1)
     if len(high):
         named = listed(
             sorted({f"{common.words(row.scale1).lower()} with {common.words(row.scale2).lower()}" for row in common.tuples(high)})
         )
-        return _flagged(f"Subscales that are read separately correlate above {limit}: {named}.")
+        return _flagged(f"Subscales that are read separately correlate above {limit}{told}: {named}.")
     top = numbers.bounded(pd.to_numeric(pairs["estimate"]).max(), data.decimals)
-    return _in_order(f"Subscales of one instrument correlate up to {top}, no more than {limit}.")
+    return _in_order(f"Subscales of one instrument correlate up to {top}, no more than {limit}{told}.")
 
 
 def _one_criterion(data: ReportData, fault: Fault) -> Found:

@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from alliance.configuration.study import BASE
-from alliance.questions.contract import WITH_NUMBERS
+from alliance.questions.contract import COMPUTED, WITH_NUMBERS, WITHHELD
 from alliance.reports import figures, numbers
 from alliance.reports.chapters import common
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Table, listed, number_cell, slug, text_cell
@@ -69,7 +69,8 @@ def scenario_chapter(table: pd.DataFrame, decimals: int, level: str) -> Chapter:
     findings += [one.sentence() for one in told]
     if same:
         named = listed(same) if len(same) <= NAMED else f"the other {len(same)} headline numbers of the table"
-        findings.append(f"As in {BASE} wherever they can be estimated, to {common.plural(decimals, 'decimal')}: {named}.")
+        where = "they are shown" if any(one.hidden for one in moved if not one.told) else "they can be estimated"
+        findings.append(f"As in {BASE} wherever {where}, to {common.plural(decimals, 'decimal')}: {named}.")
     folds = [
         Fold(f"{SECTION}-{slug(question)}", f"Scenario by scenario: {common.words(question).lower()}", tuple(_figures(own, level)))
         for question in dict.fromkeys(one.question for one in told)
@@ -84,6 +85,7 @@ def scenario_chapter(table: pd.DataFrame, decimals: int, level: str) -> Chapter:
         blocks=(_scenario_table(table, scenarios), _change_table(moved, level), *folds),
         limits=LIMITS,
         missing=tuple(_missing(table)),
+        withheld=common.withheld_of(table, "number"),
     )
 
 
@@ -109,6 +111,7 @@ class _Headline:
         self.kind = kinds[0] if kinds else ""
         self.ratio = self.kind in common.RATIO_TYPES
         compared = [row for row in self.scenarios if numbers.known(row.change) and self.form(row.estimate) != self.form(row.base_estimate)]
+        self.hidden = rows.loc[rows["status"].eq(WITHHELD), "scenario"].tolist()
         self.told = sorted(compared, key=lambda row: -self._distance(row))
 
     def form(self, value: Any) -> str:
@@ -136,13 +139,18 @@ class _Headline:
         most = self.told[0]
         interval = common.interval_text(self.base, self.decimals)
         text = f"{self.label}: {self.form(self.base.estimate)}{'' if interval == numbers.UNKNOWN else f' {interval}'} in {BASE}. "
-        text += f"It moves most in {most.scenario}, to {self.form(most.estimate)} ({self.change(most)})"
+        text += f"{'Of what is shown, it' if self.hidden else 'It'} moves most in {most.scenario}, to {self.form(most.estimate)} "
+        text += f"({self.change(most)})"
         values = [row.estimate for row in self.numbers]
-        text += f"; over all scenarios it lies between {self.form(min(values))} and {self.form(max(values))}"
+        text += (
+            f"; over {'these' if self.hidden else 'all'} scenarios it lies between {self.form(min(values))} and {self.form(max(values))}"
+        )
         if other := [row.scenario for row in self.scenarios if self._side(row) * self._side(self.base) < 0]:
             text += f", and lies on the other side of {self.null:g} in {listed(other)}"
         if turned := self._decided_otherwise():
             text += f". Unlike in {BASE}, the interval {turned}"
+        if self.hidden:
+            text += f". Withheld in {listed(self.hidden)}"
         return f"{text}."
 
     def _side(self, row: Any) -> int:
@@ -185,7 +193,7 @@ def _change_table(headlines: list[_Headline], level: str) -> Table:
                 text_cell(most.scenario if most else ""),
                 number_cell(one.form(most.estimate) if most else numbers.UNKNOWN, most.estimate if most else None),
                 number_cell(one.change(most) if most else numbers.UNKNOWN, most.change if most else None),
-                number_cell(f"{len(one.scenarios)} of {len(one.rows) - 1}", len(one.scenarios)),
+                number_cell(f"{len(one.scenarios)} of {len(one.rows) - 1}{common.more_withheld(one.rows)}", len(one.scenarios)),
             )
         )
     columns = (
@@ -270,6 +278,6 @@ def _figure_table(one: _Headline, level: str) -> Table:
 
 def _missing(table: pd.DataFrame) -> Iterator[str]:
     """Yield which headline numbers lack an estimate, in which scenarios, and why."""
-    absent = table[~table["status"].isin(WITH_NUMBERS)].assign(said=lambda rows: [common.remark(row) for row in rows.itertuples()])
+    absent = table[~table["status"].isin(COMPUTED)].assign(said=lambda rows: [common.remark(row) for row in rows.itertuples()])
     for (_, said), rows in absent.groupby(["headline", "said"], sort=False):
         yield f"{rows['label'].iloc[0]}, in {listed(list(rows['scenario']))}: {said}."

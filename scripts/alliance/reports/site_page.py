@@ -159,7 +159,7 @@ def _beside(data: ReportData, compared: Compared, site: str) -> Table:
     for row in compared.rows.get(site, ()):
         identity = _identity(row, compared.label)
         beside = compared.pooled.get(identity)
-        shown = beside is not None and not _tells_of_few(data, row, beside)
+        shown = beside is not None and not (common.has_number(beside) and _tells_of_few(data, row, beside))
         rows.append(
             (
                 Cell(compared.label(row)),

@@ -32,6 +32,7 @@ def content(data: ReportData) -> dict[str, Any]:
             chapter,
             methods=methods_text.printed(data, _sentences(told, chapter)),
             standing=registration.standing(data.preregistration, chapter.sources),
+            withheld=summary.withheld(data, chapter.sources),
         )
         for chapter in chapters.build(data)
     ]
@@ -112,7 +113,8 @@ def sections(content: dict[str, Any]) -> list[Section]:
 
 def total(data: ReportData, counted: str) -> int:
     """Return a count over all sites in the results; sites that do not know it add nothing."""
-    return sum(int(status.get("counts", {}).get(counted) or 0) for status in data.included)
+    known = data.totals.get("counts", {})
+    return known[counted] if counted in known else sum(int(status.get("counts", {}).get(counted) or 0) for status in data.included)
 
 
 def cards(data: ReportData) -> list[dict[str, str]]:
@@ -134,13 +136,15 @@ def coverage(data: ReportData, parts: Sequence[Chapter]) -> list[str]:
         )
     else:
         sentences.append("No site was left out.")
-    quarantined = sum(file["rows_quarantined"] for status in data.statuses for file in status["files"])
-    by_rule = sum(file["rows_excluded_by_rule"] for status in data.statuses for file in status["files"])
-    received = sum(file["rows_in"] for status in data.statuses for file in status["files"])
-    if received:
+    received, used, quarantined, by_rule = (_rows(data.statuses, name) for name in ROW_ACCOUNT)
+    if received and quarantined is not None and by_rule is not None:
         sentences.append(
             f"Of {common.plural(received, 'row')} received, {numbers.count(quarantined)} could not be used and "
             f"{numbers.count(by_rule)} were left out by a declared rule."
+        )
+    elif used:
+        sentences.append(
+            f"{common.plural(used, 'row')} were used; how many could not be, or were left out by a declared rule, is withheld."
         )
     open_questions = sum(len(part.missing) for part in parts)
     if open_questions:
@@ -153,6 +157,12 @@ def coverage(data: ReportData, parts: Sequence[Chapter]) -> list[str]:
             f"With fewer than {common.plural(fewest, 'site')}, pooled results are shown without p values and should be read with care."
         )
     return sentences
+
+
+def _rows(statuses: Sequence[Mapping[str, Any]], name: str) -> int | None:
+    """Return a count of rows over all files of some sites; None where it is withheld of one."""
+    amounts = [file[name] for status in statuses for file in status["files"]]
+    return None if None in amounts else sum(amounts)
 
 
 def sites_table(data: ReportData) -> Table:
@@ -187,12 +197,13 @@ def sites_table(data: ReportData) -> Table:
     )
 
 
+IN_PATH_MODEL = "in_path_model"
 LEFT = {
     "sent": "Clients sent",
     "cleaned": "with usable rows",
     "with_ratings": "with any rating",
     "with_session_ratings": "with ratings of sessions",
-    "in_path_model": "in the path model",
+    IN_PATH_MODEL: "in the path model",
 }
 REMOVED = {"withdrawn": "Consent withdrawn", "test_records": "Test records", "without_usable_rows": "Without usable rows"}
 
@@ -205,7 +216,7 @@ def flows(data: ReportData) -> dict[str, dict[str, int]]:
         first = common.site_rows(parameters, model=parameters["model"].iloc[0])
         for site, amount in first.groupby("site")["n_clients"].max().dropna().items():
             if site in found:
-                found[site]["in_path_model"] = int(amount)
+                found[site][IN_PATH_MODEL] = int(amount)
     return found
 
 
@@ -223,7 +234,8 @@ def flow_figure(data: ReportData, only: str = "") -> Figure | None:
     if not steps:
         return None
     removed = [step for step in REMOVED if any(step in flow for flow in found.values())]
-    totals = {step: sum(flow.get(step, 0) for flow in found.values()) for step in (*steps, *removed)}
+    sums = {step: sum(flow.get(step, 0) for flow in found.values()) for step in (*steps, *removed)}
+    totals = sums if only else {**sums, **data.totals.get("flow", {})}
     labels = [data.labels[site] for site in found]
     names = [LEFT[step] for step in steps]
     counts = [[float(flow.get(step, math.nan)) for step in steps] for flow in found.values()]
@@ -288,9 +300,16 @@ def measures_table(data: ReportData, only: str = "") -> Table:
         note=(
             "Computed within each site from its own items, where the site sent items and at least "
             f"{common.plural(data.options['pooling']['min_clients'], 'client')}. A dash means that only scale scores were sent."
+            + (MEASURES_WITHHELD if data.withholds else "")
         ),
         empty="No scale could be scored.",
     )
+
+
+MEASURES_WITHHELD = (
+    " Only what rests on enough clients and therapists of a site is shown: sites, clients and values are those of the sites that can be "
+    "shown, and a measure that no site can show is missing."
+)
 
 
 def _span(values: pd.Series, decimals: int) -> str:
@@ -313,10 +332,12 @@ def fault_table(data: ReportData) -> Table:
             (
                 Cell(data.labels[status["site"]], link=f"sites/{status['site']}.html#issues"),
                 *(
-                    common.count_cell(sum(issue.n_affected for issue in own if issue.severity == severity))
+                    common.count_cell(
+                        sum(issue.n_affected for issue in own if issue.severity == severity) or (pd.NA if data.withholds else 0)
+                    )
                     for severity in (Severity.SITE, Severity.ROW, Severity.CELL, Severity.WARN)
                 ),
-                *(common.count_cell(sum(file[name] for file in status["files"])) for name in ROW_ACCOUNT),
+                *(common.count_cell(_rows([status], name)) for name in ROW_ACCOUNT),
             )
         )
     return Table(
@@ -331,7 +352,8 @@ def fault_table(data: ReportData) -> Table:
             *(Column(label, True) for label in ROW_ACCOUNT.values()),
         ),
         rows=tuple(rows),
-        note="Every row received is used, set aside as unusable, or left out by a declared rule; nothing is lost.",
+        note="Every row received is used, set aside as unusable, or left out by a declared rule; nothing is lost."
+        + (f" {common.ROWS_WITHHELD}" if data.withholds else ""),
         empty="There is no site.",
     )
 
@@ -373,7 +395,8 @@ def input_table(data: ReportData) -> Table:
         (Cell(data.labels.get(entry["site"], entry["site"])), Cell(entry["file"]), Cell(entry["sha256"]))
         for entry in data.provenance["inputs"]
     )
-    return Table("input-files", "Files received", (Column("Site"), Column("File"), Column("SHA-256")), rows)
+    empty = "Names and hashes of single files are not published." if data.withholds else "No file was read."
+    return Table("input-files", "Files received", (Column("Site"), Column("File"), Column("SHA-256")), rows, empty=empty)
 
 
 REVIEW, STANDARD, CEILING = "horvath_luborsky_1993", "appelbaum_2018", ("terwee_2007",)

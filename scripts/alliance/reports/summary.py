@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.questions.contract import POOLED, WITH_NUMBERS
+from alliance.questions.contract import POOLED, WITH_NUMBERS, WITHHELD
 from alliance.questions.headlines import Headline, headline_numbers
 from alliance.reports import numbers
 from alliance.reports.chapters import common
@@ -48,8 +48,13 @@ def rows_of(data: ReportData, headlines: Sequence[Headline]) -> list[Any]:
     return list(common.tuples(found))
 
 
+STAYS_OPEN = " stays open"
+
+
 def answer_sentence(data: ReportData, answer: Answer, row: Any) -> str:
     """Return one answer: the sentence that the interval allows, with estimate, interval and numbers of sites and clients."""
+    if row.status == WITHHELD:
+        return f"{answer.says}: withheld." if answer.says else f"{answer.open.removesuffix(STAYS_OPEN)}: the answer is withheld."
     if not common.has_number(row):
         asked = answer.says or answer.open
         reason = numbers.typeset(row.reason.removeprefix(f"{common.NOT_ESTIMABLE}: ")) or "no reason was recorded"
@@ -89,15 +94,19 @@ def how_sure(data: ReportData, flagged: Sequence[tuple[str, str]]) -> list[str]:
     """
     rows = rows_of(data, data.guide.headlines)
     known = [row for row in rows if common.has_number(row)]
+    hidden = sum(row.status == WITHHELD for row in rows)
     sentences = []
     if rows:
+        many = common.plural(len(rows), "headline number")
+        shown = f", of which {numbers.count(hidden)} {'is' if hidden == 1 else 'are'} withheld here" if hidden else ""
         directed = [row for row in known if numbers.known(row.ci_low) and row.estimate_type not in WITHOUT_DIRECTION]
         unsure = [row for row in directed if direction(row) == "open"]
         careful = [headline.label for headline, row in zip(data.guide.headlines, rows) if row.status == "flagged"]
+        which = "those shown" if hidden else "these"
         sentences.append(
-            f"Of {common.plural(len(rows), 'headline number')} of the study, {numbers.count(len(known))} could be computed. "
-            f"{numbers.count(len(directed))} of these can lie on either side of “no effect”; the intervals of {numbers.count(len(unsure))} "
-            "hold it, so that their direction stays open."
+            f"Of {many} of the study, {numbers.count(len(known) + hidden)} could be computed{shown}. "
+            f"{numbers.count(len(directed))} of {which} can lie on either side of “no effect”; the intervals of "
+            f"{numbers.count(len(unsure))} hold it, so that their direction stays open."
         )
         if careful:
             sentences.append(f"To be read with care, as flagged: {'; '.join(careful)}.")
@@ -134,12 +143,21 @@ def left_out(data: ReportData) -> list[str]:
     if off:
         sentences.append(f"Not asked in this run: {listed(off)}.")
     statuses = [common.pooled_rows(table)["status"] for tables in data.tables.values() for table in tables.values()]
-    rows, without = sum(map(len, statuses)), sum(int((status == "not_estimable").sum()) for status in statuses)
-    if without:
-        sentences.append(
-            f"Of {common.plural(rows, 'row')} over sites, {numbers.count(without)} could not be estimated; each carries its reason."
-        )
+    rows = sum(map(len, statuses))
+    without, hidden = (sum(int((status == name).sum()) for status in statuses) for name in ("not_estimable", WITHHELD))
+    told = [f"{numbers.count(without)} could not be estimated"] if without else []
+    told += [f"{numbers.count(hidden)} {'is' if hidden == 1 else 'are'} withheld"] if hidden else []
+    if told:
+        sentences.append(f"Of {common.plural(rows, 'row')} over sites, {listed(told)}; each carries its reason.")
     return sentences
+
+
+def withheld(data: ReportData, questions: Sequence[str]) -> str:
+    """Return how many numbers over sites of some questions are withheld, in a sentence; empty where none is."""
+    statuses = [common.pooled_rows(table)["status"] for question in questions for table in data.tables.get(question, {}).values()]
+    hidden = sum(int(status.eq(WITHHELD).sum()) for status in statuses)
+    rows = common.plural(sum(map(len, statuses)), "row")
+    return f"Of {rows} over sites behind this chapter, {numbers.count(hidden)} {'is' if hidden == 1 else 'are'} withheld." if hidden else ""
 
 
 def _share_missing(data: ReportData) -> float:

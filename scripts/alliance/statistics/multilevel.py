@@ -35,6 +35,11 @@ _START = (1.0, 0.2)
 _ANGLES = (np.pi / 2, 0.3, np.pi - 0.3)
 _NEAR_ZERO = 0.02
 _FROM_ZERO = (0.03, 0.1, 0.2, 0.4)
+# Newton's method over shares: how many steps, how far beside the edges derivatives are taken, when it has arrived, and what counts as one.
+_NEWTON_STEPS = 12
+_BESIDE = 1e-4
+_ARRIVED = 1e-6
+_BELOW_ONE = 1 - 1e-9
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,8 @@ class _Criterion:
     """The deviance as a function of relative standard deviations.
 
     Parameters of a level are its standard deviation over that of the residual; with a slope: those of both, and the angle whose cosine is
-    their correlation. Stages stand from the innermost level outwards.
+    their correlation. Stages stand from the innermost level outwards. Parameters are the last axis of what the methods are given: many
+    points in one call cost little more than one.
     """
 
     products: np.ndarray
@@ -187,40 +193,42 @@ class _Criterion:
     def n_parameters(self) -> int:
         return sum(stage.n_parameters for stage in self.stages)
 
-    def parts(self, parameters: np.ndarray) -> tuple[float, float, np.ndarray, np.ndarray]:
-        """Return log determinant, residual sum of squares, coefficients, and their covariance over the residual variance."""
-        sums, log_det, log_det_fixed, at = self.products, 0.0, 0.0, 0
+    def parts(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return log determinants, residual sums of squares, coefficients, and their covariances over the residual variance."""
+        sums, at = self.products, 0
+        log_det = log_det_fixed = np.zeros(parameters.shape[:-1])
         for index, stage in enumerate(self.stages):
             if index:
-                sums = np.add.reduceat(sums, stage.starts, axis=0)
-            factor = _factor(parameters[at : at + stage.n_parameters], stage.centre)
+                sums = np.add.reduceat(sums, stage.starts, axis=-3)
+            factor = _factor(parameters[..., at : at + stage.n_parameters], stage.centre)
             at += stage.n_parameters
             sums, added = _eliminate(sums, stage.random, factor)
-            log_det += added
+            log_det = log_det + added
             sums, added = _absorb(sums, stage.absorbed)
-            log_det_fixed += added
-        total = sums.sum(axis=0)
-        given = total[np.ix_(self.fixed, self.fixed)]
-        cross = total[list(self.fixed), self.outcome]
-        if len(self.fixed):
-            root = np.linalg.cholesky(given)
+            log_det_fixed = log_det_fixed + added
+        # Where all deviations are zero, nothing was eliminated and all points are one.
+        total = np.broadcast_to(sums.sum(axis=-3), (*parameters.shape[:-1], *sums.shape[-2:]))
+        own = list(self.fixed)
+        cross = total[..., own, self.outcome]
+        if own:
+            given = total[..., own, :][..., own]
             inverse = np.linalg.inv(given)
-            coefficients = inverse @ cross
-            log_det_fixed += 2 * float(np.log(np.diagonal(root)).sum())
+            coefficients = (inverse @ cross[..., None])[..., 0]
+            log_det_fixed = log_det_fixed + 2 * np.log(np.diagonal(np.linalg.cholesky(given), axis1=-2, axis2=-1)).sum(axis=-1)
         else:
-            inverse, coefficients = np.zeros((0, 0)), np.zeros(0)
-        rss = float(total[self.outcome, self.outcome] - cross @ coefficients)
+            inverse, coefficients = np.zeros((*cross.shape, 0)), cross
+        rss = total[..., self.outcome, self.outcome] - (cross * coefficients).sum(axis=-1)
         return log_det + (log_det_fixed if self.reml else 0.0), rss, coefficients, inverse
 
-    def profiled(self, parameters: np.ndarray) -> float:
+    def profiled(self, parameters: np.ndarray) -> np.ndarray:
         """Return the deviance at the best residual variance."""
         log_det, rss, _, _ = self.parts(parameters)
         return log_det + self.df * (1 + np.log(2 * np.pi * rss / self.df))
 
-    def deviance(self, parameters: np.ndarray, variance: float) -> float:
+    def deviance(self, parameters: np.ndarray, variance: ArrayLike) -> np.ndarray:
         """Return the deviance at a residual variance."""
         log_det, rss, _, _ = self.parts(parameters)
-        return log_det + self.df * np.log(2 * np.pi * variance) + rss / variance
+        return log_det + self.df * np.log(2 * np.pi * np.asarray(variance)) + rss / variance
 
     def positions(self, stage: int) -> slice:
         """Return where the parameters of a stage (counted from the innermost) stand."""
@@ -384,7 +392,7 @@ def variance_shares(
         low, high = _exact_share(model.fit.criterion, level)
         intervals, method = [(low, high), (1 - high, 1 - low)], "exact"
     else:
-        intervals, method = [_profiled_share(model, index, shares, level) for index in range(len(names))], "reml_profile"
+        intervals, method = [profiled_share(model, index, shares, level) for index in range(len(names))], "reml_profile"
     records = [
         (name, share, low, high, variance, n, method, model.status, model.reason)
         for name, share, (low, high), variance, n in zip(names, shares, intervals, variances, counts, strict=True)
@@ -748,11 +756,11 @@ def _without_absorbed(criterion: _Criterion) -> tuple[np.ndarray, int]:
 
 def _factor(parameters: np.ndarray, centre: float) -> np.ndarray:
     """Return a factor of the relative covariance matrix of a level."""
-    if len(parameters) < 2:
-        return parameters.reshape(len(parameters), len(parameters))
-    intercept, slope, angle = parameters
+    if parameters.shape[-1] < 2:
+        return parameters[..., None]
+    intercept, slope, angle = np.moveaxis(parameters, -1, 0)
     along, across = slope * np.cos(angle), slope * np.sin(angle)
-    return np.array([[intercept - centre * along, -centre * across], [along, across]])
+    return np.stack([np.stack([intercept - centre * along, -centre * across], axis=-1), np.stack([along, across], axis=-1)], axis=-2)
 
 
 def _uncentred(criterion: _Criterion, parameters: np.ndarray) -> tuple[_Criterion, np.ndarray]:
@@ -771,30 +779,31 @@ def _uncentred(criterion: _Criterion, parameters: np.ndarray) -> tuple[_Criterio
     return replace(criterion, stages=stages), parameters
 
 
-def _eliminate(sums: np.ndarray, random: tuple[int, ...], factor: np.ndarray) -> tuple[np.ndarray, float]:
+def _eliminate(sums: np.ndarray, random: tuple[int, ...], factor: np.ndarray) -> tuple[np.ndarray, ArrayLike]:
     """Return cross-products after the random effects of a level, and their log determinant."""
     if not random or not factor.any():
         return sums, 0.0
     if len(random) == 1:
-        ratio = factor[0, 0] ** 2
-        cross = sums[:, random[0], :]
-        spread = 1 + ratio * cross[:, random[0]]
-        return sums - (cross * (ratio / spread)[:, None])[:, :, None] * cross[:, None, :], float(np.log(spread).sum())
-    cross = factor.T @ sums[:, random, :]
-    inner = np.eye(2) + cross[:, :, random] @ factor
-    return sums - np.swapaxes(cross, 1, 2) @ np.linalg.solve(inner, cross), float(np.log(np.linalg.det(inner)).sum())
+        ratio = factor[..., 0] ** 2
+        cross = sums[..., random[0], :]
+        spread = 1 + ratio * cross[..., random[0]]
+        return sums - (cross * (ratio / spread)[..., None])[..., None] * cross[..., None, :], np.log(spread).sum(axis=-1)
+    factor = factor[..., None, :, :]
+    cross = np.swapaxes(factor, -1, -2) @ sums[..., random, :]
+    inner = np.eye(2) + cross[..., random] @ factor
+    return sums - np.swapaxes(cross, -1, -2) @ np.linalg.solve(inner, cross), np.log(np.linalg.det(inner)).sum(axis=-1)
 
 
-def _absorb(sums: np.ndarray, absorbed: tuple[int, ...]) -> tuple[np.ndarray, float]:
+def _absorb(sums: np.ndarray, absorbed: tuple[int, ...]) -> tuple[np.ndarray, ArrayLike]:
     """Return cross-products after effects that each unit has of its own, and their log determinant; dependent ones are left out."""
     if not absorbed:
         return sums, 0.0
-    values, vectors = np.linalg.eigh(sums[:, absorbed, :][:, :, absorbed])
-    kept = values > 1e-9 * values[:, -1:]
+    values, vectors = np.linalg.eigh(sums[..., absorbed, :][..., absorbed])
+    kept = values > 1e-9 * values[..., -1:]
     inverse = np.where(kept, 1 / np.where(kept, values, 1.0), 0.0)
-    rotated = np.swapaxes(vectors, 1, 2) @ sums[:, absorbed, :]
-    left = sums - np.swapaxes(rotated, 1, 2) @ (inverse[:, :, None] * rotated)
-    return left, float(np.log(np.where(kept, values, 1.0)).sum())
+    rotated = np.swapaxes(vectors, -1, -2) @ sums[..., absorbed, :]
+    left = sums - np.swapaxes(rotated, -1, -2) @ (inverse[..., None] * rotated)
+    return left, np.log(np.where(kept, values, 1.0)).sum(axis=(-1, -2))
 
 
 def _bounds(criterion: _Criterion) -> list[tuple[float, float]]:
@@ -850,12 +859,12 @@ def _search(criterion: _Criterion, start: np.ndarray) -> np.ndarray:
     """
     slopes = [criterion.positions(index) for index, stage in enumerate(criterion.stages) if len(stage.random) == 2]
 
-    def polar(point: np.ndarray) -> np.ndarray:
-        parameters = np.abs(point)
+    def polar(points: np.ndarray) -> np.ndarray:
+        parameters = np.abs(points)
         for at in slopes:
-            intercept, along, across = point[at]
-            angle = np.arctan2(abs(across), along if intercept >= 0 else -along)
-            parameters[at] = abs(intercept), np.hypot(along, across), angle
+            intercept, along, across = np.moveaxis(points[..., at], -1, 0)
+            angle = np.arctan2(np.abs(across), np.where(intercept >= 0, along, -along))
+            parameters[..., at] = np.stack([np.abs(intercept), np.hypot(along, across), angle], axis=-1)
         return parameters
 
     factors = start.copy()
@@ -863,7 +872,7 @@ def _search(criterion: _Criterion, start: np.ndarray) -> np.ndarray:
         intercept, slope, angle = start[at]
         factors[at] = intercept, slope * np.cos(angle), slope * np.sin(angle)
     bounds = [(-_LARGEST, _LARGEST)] * len(factors)
-    return polar(_lowest(lambda point: criterion.profiled(polar(point)), factors, bounds))
+    return polar(_lowest(lambda points: criterion.profiled(polar(points)), factors, bounds))
 
 
 def _away_from_edges(criterion: _Criterion, parameters: np.ndarray) -> list[np.ndarray]:
@@ -891,13 +900,14 @@ def _away_from_edges(criterion: _Criterion, parameters: np.ndarray) -> list[np.n
     return points
 
 
-def _lowest(function: Callable[[np.ndarray], float], start: np.ndarray, bounds: list[tuple[float, float]]) -> np.ndarray:
+def _lowest(function: Callable[[np.ndarray], np.ndarray], start: np.ndarray, bounds: list[tuple[float, float]]) -> np.ndarray:
+    """Return where a function of points (the last axis) is least, sought from a start."""
     from scipy.optimize import minimize
 
     if not len(start):
         return start
     found = minimize(
-        lambda point: (function(point), _gradient(function, point)),
+        lambda point: _value_and_gradient(function, point),
         start,
         jac=True,
         method="L-BFGS-B",
@@ -907,25 +917,26 @@ def _lowest(function: Callable[[np.ndarray], float], start: np.ndarray, bounds: 
     return found.x
 
 
-def _newton(function: Callable[[np.ndarray], float], point: np.ndarray, bounds: list[tuple[float, float]]) -> tuple[np.ndarray, bool]:
+def _newton(function: Callable[[np.ndarray], np.ndarray], point: np.ndarray, bounds: list[tuple[float, float]]) -> tuple[np.ndarray, bool]:
     """Return a point improved by Newton's method over the parameters inside their bounds, and whether it is a minimum."""
     free = np.array([low < value < high for value, (low, high) in zip(point, bounds, strict=True)], dtype=bool)
     for _ in range(20):
         if not free.any():
             return point, True
 
-        def inside(values: np.ndarray, point: np.ndarray = point) -> float:
-            moved = point.copy()
-            moved[free] = values
+        def inside(values: np.ndarray, point: np.ndarray = point) -> np.ndarray:
+            moved = np.broadcast_to(point, (*values.shape[:-1], len(point))).copy()
+            moved[..., free] = values
             return function(moved)
 
-        gradient, hessian = _gradient(inside, point[free]), _hessian(inside, point[free])
+        before, gradient = _value_and_gradient(inside, point[free])
+        hessian = _hessian(inside, point[free])
         values, vectors = np.linalg.eigh(hessian)
         step = -vectors @ ((vectors.T @ gradient) / np.maximum(np.abs(values), 1e-8))
         decrement = -float(gradient @ step)
         if decrement < 1e-9:
             return point, bool(values[0] > -1e-6)
-        moved, before = point.copy(), function(point)
+        moved = point.copy()
         for _ in range(10):
             moved[free] = np.clip(point[free] + step, [b[0] for b, f in zip(bounds, free, strict=True) if f], None)
             if function(moved) < before:
@@ -937,25 +948,33 @@ def _newton(function: Callable[[np.ndarray], float], point: np.ndarray, bounds: 
     return point, decrement < 1e-5
 
 
-def _gradient(function: Callable[[np.ndarray], float], point: np.ndarray) -> np.ndarray:
-    steps = 1e-4 * np.maximum(np.abs(point), 0.1)
-    return np.array([(function(point + h) - function(point - h)) / (2 * h[i]) for i, h in enumerate(np.diag(steps))])
+def _value_and_gradient(function: Callable[[np.ndarray], np.ndarray], point: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the value at a point and first derivatives by central differences."""
+    sizes = 1e-4 * np.maximum(np.abs(point), 0.1)
+    steps = np.diag(sizes)
+    here, *around = function(point + np.concatenate([np.zeros((1, len(point))), steps, -steps]))
+    above, below = np.split(np.array(around), 2)
+    return float(here), (above - below) / (2 * sizes)
 
 
-def _hessian(function: Callable[[np.ndarray], float], point: np.ndarray) -> np.ndarray:
+def _hessian(function: Callable[[np.ndarray], np.ndarray], point: np.ndarray) -> np.ndarray:
     """Return second derivatives by central differences at two steps, extrapolated (Richardson)."""
-
-    def rough(size: float) -> np.ndarray:
+    count = len(point)
+    first, second = np.tril_indices(count)
+    corners = np.array([(1, 1), (1, -1), (-1, 1), (-1, -1)])
+    signs = corners.prod(axis=1)
+    rough = []
+    for size in (4e-3, 8e-3):
         steps = np.diag(size * np.maximum(np.abs(point), 0.1))
-        hessian, here = np.empty((len(point), len(point))), function(point)
-        for i in range(len(point)):
-            hessian[i, i] = (function(point + steps[i]) - 2 * here + function(point - steps[i])) / steps[i, i] ** 2
-            for j in range(i):
-                corners = [function(point + a * steps[i] + b * steps[j]) * a * b for a in (1, -1) for b in (1, -1)]
-                hessian[i, j] = hessian[j, i] = sum(corners) / (4 * steps[i, i] * steps[j, j])
-        return hessian
-
-    return (4 * rough(4e-3) - rough(8e-3)) / 3
+        # On the diagonal both steps go the same way, half as far: the corners are then the point itself twice, and one step to each side.
+        reach = np.where(first == second, 0.5, 1.0)[:, None, None]
+        moves = reach * (corners[:, :1] * steps[first][:, None, :] + corners[:, 1:] * steps[second][:, None, :])
+        values = function(point + moves)
+        hessian = np.empty((count, count))
+        area = 4 * (reach[:, 0, 0] ** 2) * steps[first, first] * steps[second, second]
+        hessian[first, second] = hessian[second, first] = (values * signs).sum(axis=-1) / area
+        rough.append(hessian)
+    return (4 * rough[0] - rough[1]) / 3
 
 
 def _result(
@@ -1029,11 +1048,10 @@ def _uncertainty(
     steps = np.diag(1e-3 * np.maximum(np.abs(parameters), 0.1))
     slopes, rss_slopes = [], []
     for step in steps:
-        points = [criterion.parts(parameters + factor * step) for factor in (1, -1, 2, -2)]
-        size = 12 * np.abs(step).sum()
-        inverse = (8 * (points[0][3] - points[1][3]) - (points[2][3] - points[3][3])) / size
-        slopes.append(real_sigma2 * back @ inverse @ back.T)
-        rss_slopes.append((8 * (points[0][1] - points[1][1]) - (points[2][1] - points[3][1])) / size)
+        _, rss, _, inverse = criterion.parts(parameters + np.outer([1, -1, 2, -2], step))
+        weights = np.array([8, -8, -1, 1]) / (12 * np.abs(step).sum())
+        slopes.append(real_sigma2 * back @ np.tensordot(weights, inverse, axes=1) @ back.T)
+        rss_slopes.append(weights @ rss)
     slopes.append(2 * vcov)
     count = len(parameters)
     hessian = np.empty((count + 1, count + 1))
@@ -1108,15 +1126,15 @@ def _deviation_trace(criterion: _Criterion, optimum: np.ndarray, position: int, 
     bounds = [one for one, used in zip(_bounds(criterion), others, strict=True) if used]
 
     def trace(deviation: float) -> float:
-        def function(point: np.ndarray) -> float:
-            sigma = np.exp(point[-1])
-            parameters = np.empty(len(optimum))
-            parameters[others], parameters[position] = point[:-1], deviation / sigma
+        def function(points: np.ndarray) -> np.ndarray:
+            sigma = np.exp(points[..., -1])
+            parameters = np.empty((*points.shape[:-1], len(optimum)))
+            parameters[..., others], parameters[..., position] = points[..., :-1], deviation / sigma
             return criterion.deviance(parameters, sigma**2)
 
         limits = [*bounds, (log_sigma - _LOG_SIGMA, log_sigma + _LOG_SIGMA)]
         starts = [np.append(start[others], log_sigma) for start in _turned(criterion, optimum)]
-        return min(function(_lowest(function, start, limits)) for start in starts)
+        return min(float(function(_lowest(function, start, limits))) for start in starts)
 
     return trace
 
@@ -1138,10 +1156,10 @@ def _residual_trace(criterion: _Criterion, optimum: np.ndarray) -> Callable[[flo
     bounds = _bounds(criterion)
 
     def trace(deviation: float) -> float:
-        def function(point: np.ndarray) -> float:
-            return criterion.deviance(point, deviation**2)
+        def function(points: np.ndarray) -> np.ndarray:
+            return criterion.deviance(points, deviation**2)
 
-        return min(function(_lowest(function, start, bounds)) for start in _turned(criterion, optimum))
+        return min(float(function(_lowest(function, start, bounds))) for start in _turned(criterion, optimum))
 
     return trace
 
@@ -1167,28 +1185,52 @@ def _inside(trace: Callable[[float], float], estimate: float, limit: float, step
     return low, top
 
 
-def _profiled_share(model: MixedModel, index: int, shares: np.ndarray, level: float) -> tuple[float, float]:
-    """Return the profile interval of one level's share of the variance; the other shares are chosen anew at each of its values."""
+def profiled_share(model: MixedModel, index: int, shares: np.ndarray, level: float) -> tuple[float, float]:
+    """Return the profile interval of one part's share of the variance; the other shares are chosen anew at each of its values.
+
+    Parameters
+    ----------
+    model : MixedModel
+        With one variance a level (none over sites), estimable.
+    index : int
+        Part, outermost first; rows last.
+    shares : ndarray
+        Estimated shares of all parts.
+    level : float
+        Confidence level.
+
+    Returns
+    -------
+    tuple of float
+        Missing where the likelihood has no maximum to profile from, as without variance of what a row is.
+    """
     criterion = model.fit.criterion
     limit = model.fit.deviance + float(chi_squared_quantile(level, 1))
     others = np.arange(len(shares)) != index
+    # Where the search of the others starts: where it ended at the share before.
+    best = _sticks(shares[others])
 
     def trace(share: float) -> float:
-        def function(sticks: np.ndarray) -> float:
-            parts = np.empty(len(shares))
-            parts[index], parts[others] = share, (1 - share) * _broken(sticks)
-            ratios = parts[:-1] / max(parts[-1], 1e-12)
-            return criterion.profiled(np.sqrt(np.maximum(ratios, 0.0))[::-1])
+        nonlocal best
 
-        return _lowest_inside(function, _sticks(shares[others]))
+        def function(sticks: np.ndarray) -> np.ndarray:
+            parts = np.empty((*sticks.shape[:-1], len(shares)))
+            parts[..., index], parts[..., others] = share, (1 - share) * _broken(sticks)
+            ratios = parts[..., :-1] / np.maximum(parts[..., -1:], 1e-12)
+            return criterion.profiled(np.sqrt(np.maximum(ratios, 0.0))[..., ::-1])
 
+        best, value = _lowest_inside(function, best)
+        return value
+
+    if not trace(float(shares[index])) < limit:
+        return float("nan"), float("nan")
     return _inside(trace, float(shares[index]), limit, 0.1, 1.0)
 
 
 def _broken(sticks: np.ndarray) -> np.ndarray:
     """Return shares that add up to one: each takes a part of what the ones before have left."""
-    left = np.cumprod(np.append(1.0, 1 - sticks))
-    return left * np.append(sticks, 1.0)
+    one = np.ones((*sticks.shape[:-1], 1))
+    return np.cumprod(np.concatenate([one, 1 - sticks], axis=-1), axis=-1) * np.concatenate([sticks, one], axis=-1)
 
 
 def _sticks(shares: np.ndarray) -> np.ndarray:
@@ -1197,17 +1239,50 @@ def _sticks(shares: np.ndarray) -> np.ndarray:
     return np.clip(shares[:-1] / np.where(left[:-1] > 0, left[:-1], 1.0), 1e-3, 1 - 1e-3)
 
 
-def _lowest_inside(function: Callable[[np.ndarray], float], start: np.ndarray) -> float:
-    """Return the least value of a function over the unit cube."""
-    from scipy.optimize import minimize, minimize_scalar
+def _lowest_inside(function: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return where a function is least over the unit cube, sought from a start, and its value there.
 
-    if len(start) == 0:
-        return function(start)
-    if len(start) == 1:
-        found = minimize_scalar(lambda value: function(np.array([value])), bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-7})
-        return min(float(found.fun), function(np.zeros(1)))
-    found = minimize(function, start, method="L-BFGS-B", bounds=[(0.0, 1 - 1e-9)] * len(start), options={"ftol": 1e-12, "gtol": 1e-7})
-    return float(found.fun)
+    Newton's method; derivatives are taken beside the edges of the cube, where the function ends, and a coordinate that presses on its edge
+    stays there. Where it does not arrive, the search that needs no second derivatives.
+    """
+    if not len(start):
+        return start, float(function(start))
+    point = start
+    for _ in range(_NEWTON_STEPS):
+        moved = _newton_step(function, point)
+        arrived = np.abs(moved - point).max() < _ARRIVED
+        point = moved
+        if arrived:
+            break
+    origin = np.zeros(len(start))
+    choices = np.stack([point, start, origin])
+    values = function(choices)
+    if not arrived or values[0] > values[1] + _ARRIVED:
+        choices[0] = _lowest(function, start, [(0.0, _BELOW_ONE)] * len(start))
+        values[0] = function(choices[0])
+    best = int(np.argmin(values))
+    return choices[best], float(values[best])
+
+
+def _newton_step(function: Callable[[np.ndarray], np.ndarray], point: np.ndarray) -> np.ndarray:
+    """Return the next point of Newton's method over the unit cube."""
+    count = len(point)
+    middle = np.clip(point, _BESIDE, 1 - _BESIDE)
+    steps = _BESIDE * np.eye(count)
+    first, second = np.tril_indices(count, -1)
+    here, *around = function(middle + np.concatenate([np.zeros((1, count)), steps, -steps, steps[first] + steps[second]]))
+    above, below, corners = np.split(np.array(around), [count, 2 * count])
+    gradient = (above - below) / (2 * _BESIDE)
+    hessian = np.diag(above + below - 2 * here)
+    hessian[first, second] = hessian[second, first] = corners - above[first] - above[second] + here
+    hessian /= _BESIDE**2
+    free = ~(((point <= 0) & (gradient > 0)) | ((point >= _BELOW_ONE) & (gradient < 0)))
+    moved = point.copy()
+    if free.any():
+        values, vectors = np.linalg.eigh(hessian[np.ix_(free, free)])
+        step = -vectors @ ((vectors.T @ gradient[free]) / np.maximum(np.abs(values), 1e-8))
+        moved[free] = np.clip(middle[free] + step, 0.0, _BELOW_ONE)
+    return moved
 
 
 def _exact_share(criterion: _Criterion, level: float) -> tuple[float, float]:

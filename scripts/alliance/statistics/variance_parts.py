@@ -6,14 +6,13 @@ With a predictor of mean 0 and variance 1 a slope's variance is what it adds to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alliance.statistics.distributions import chi_squared_quantile
-from alliance.statistics.multilevel import INTERCEPT, MixedModel, mixed_model
+from alliance.statistics.multilevel import INTERCEPT, MixedModel, mixed_model, profiled_share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,75 +142,6 @@ def _fitted(
     if site is None:
         return mixed_model(rows, outcome, [INTERCEPT, *effects], units, random=random, level=level)
     return mixed_model(rows, outcome, effects, [site, *units], random={site: (), **random}, absorbed={site: [INTERCEPT]}, level=level)
-
-
-def profiled_share(model: MixedModel, index: int, shares: np.ndarray, level: float) -> tuple[float, float]:
-    """Return the profile interval of one part's share of the variance.
-
-    Parameters
-    ----------
-    model : MixedModel
-        With one variance a level (none over sites), estimable.
-    index : int
-        Part, outermost first; rows last.
-    shares : ndarray
-        Estimated shares of all parts.
-    level : float
-        Confidence level.
-    """
-    from scipy.optimize import brentq
-
-    criterion = model.fit.criterion
-    limit = model.fit.deviance + float(chi_squared_quantile(level, 1))
-    others = np.arange(len(shares)) != index
-    start = np.maximum(shares[others], 1e-3)
-    start = start / start.sum()
-
-    def excess(share: float) -> float:
-        def deviance(sticks: np.ndarray) -> float:
-            parts = np.empty(len(shares))
-            parts[index], parts[others] = share, (1 - share) * _broken(sticks)
-            return criterion.profiled(np.sqrt(parts[:-1] / max(parts[-1], 1e-12))[::-1])
-
-        return _lowest(deviance, _sticks(start)) - limit
-
-    share = float(shares[index])
-    low, high, step = 0.0, 1.0, 0.05
-    if not excess(share) < 0:
-        # Without variance of what a row is, as where no client's ratings change, the likelihood has no maximum to profile from.
-        return float("nan"), float("nan")
-    if share > 1e-6 and excess(1e-7) > 0:
-        low = float(brentq(excess, 1e-7, share, xtol=1e-6, rtol=1e-6))
-    upper = min(share + step, (1 + share) / 2)
-    for _ in range(40):
-        if excess(upper) > 0:
-            return low, float(brentq(excess, share, upper, xtol=1e-6, rtol=1e-6))
-        step *= 2
-        upper = min(upper + step, (1 + upper) / 2)
-    return low, high
-
-
-def _broken(sticks: np.ndarray) -> np.ndarray:
-    """Return shares that add up to one: each takes a part of what the ones before have left."""
-    return np.cumprod(np.append(1.0, 1 - sticks)) * np.append(sticks, 1.0)
-
-
-def _sticks(shares: np.ndarray) -> np.ndarray:
-    left = np.cumsum(shares[::-1])[::-1]
-    return np.clip(shares[:-1] / left[:-1], 1e-3, 1 - 1e-3)
-
-
-def _lowest(function: Callable[[np.ndarray], float], start: np.ndarray) -> float:
-    """Return the least value of a function over the unit cube."""
-    from scipy.optimize import minimize, minimize_scalar
-
-    if len(start) == 0:
-        return function(start)
-    if len(start) == 1:
-        found = minimize_scalar(lambda value: function(np.array([value])), bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-5})
-        return min(float(found.fun), function(np.zeros(1)))
-    options = {"ftol": 1e-10, "gtol": 1e-5, "eps": 1e-6}
-    return float(minimize(function, start, method="L-BFGS-B", bounds=[(0.0, 1 - 1e-6)] * len(start), options=options).fun)
 
 
 def zero_variance_p(statistic: float) -> float:

@@ -418,9 +418,24 @@ def _selected(scores: pd.DataFrame, instrument: str, scale: str, rater: str, tim
     return rows, "mean" if column == "score_mean" else str(unit.iloc[0]) if len(unit) else ""
 
 
-def _averaged(
-    rows: pd.DataFrame, construct: str, when: str, turned: bool, instrument: str, scale: str, rater: str, timepoint: str, unit: str
-) -> Measure:
+def _averages(
+    site: Site, instrument: str, scale: str, rater: str, timepoint: str, window: Mapping[str, Any] | None, equal_sessions: int | None
+) -> tuple[pd.Series, pd.DataFrame, str]:
+    """Return clients' mean scores of one measure, their times, and the unit; made once for all variables that rest on it."""
+    kept, asked = _kept(site.scores), (instrument, scale, rater, timepoint, str(window), equal_sessions)
+    # Windows may depend on the sessions attended.
+    if asked not in kept or kept[asked][0] is not site.sessions:
+        rows, unit = _rows(site, instrument, scale, rater, timepoint)
+        if window is not None and len(rows):
+            attended = attended_sessions(site) if window.get("sessions") is None else pd.DataFrame()
+            rows = rows[in_window(rows, window, attended)]
+            rows = rows if equal_sessions is None else _equal_number(rows, equal_sessions)
+        kept[asked] = site.sessions, *(_averaged(rows, timepoint) if len(rows) else (pd.Series(dtype="float64"), _no_times())), unit
+    _, values, times, unit = kept[asked]
+    return values.copy(deep=False), times.copy(deep=False), unit
+
+
+def _averaged(rows: pd.DataFrame, timepoint: str) -> tuple[pd.Series, pd.DataFrame]:
     client, score = rows["client_no"].to_numpy(dtype="int64"), rows["score"].to_numpy(dtype=float)
     session = rows["session"].to_numpy(dtype=float, na_value=np.nan)
     order = TIMEPOINT_ORDER.get(timepoint, np.nan) * _ORDER_STEP + np.where(np.isnan(session), 0.0, session)
@@ -440,8 +455,7 @@ def _averaged(
         },
         index=index,
     )
-    values = pd.Series(np.add.reduceat(score[sort], start) / count, index=index)
-    return Measure(-values if turned else values, times, construct, instrument, scale, rater, unit, when, turned)
+    return pd.Series(np.add.reduceat(score[sort], start) / count, index=index), times
 
 
 def _score_at(
@@ -458,18 +472,13 @@ def _score_at(
     equal_sessions: int | None = None,
 ) -> Measure:
     """Return the first listed instrument, or ``instrument.scale``, that gives any client a value."""
-    attended = attended_sessions(site) if window is not None and window.get("sessions") is None else pd.DataFrame()
     for entry in instruments:
         instrument, _, own_scale = entry.partition(".")
         own_scale = own_scale or scale
-        at = timepoint or "session"
-        rows, unit = _rows(site, instrument, own_scale, rater, at)
-        if window is not None and len(rows):
-            rows = rows[in_window(rows, window, attended)]
-            rows = rows if equal_sessions is None else _equal_number(rows, equal_sessions)
-        if len(rows):
+        values, times, unit = _averages(site, instrument, own_scale, rater, timepoint or "session", window, equal_sessions)
+        if len(values):
             turned = turn and _higher_is_worse(site, instrument)
-            return _averaged(rows, construct, when, turned, instrument, own_scale, rater, at, unit)
+            return Measure(-values if turned else values, times, construct, instrument, own_scale, rater, unit, when, turned)
     listed = ", ".join(instruments) or "any instrument"
     place = f"in {when}" if window is not None else f"at {when}"
     return _absent(construct, f"no {rater}-rated {scale} score of {listed} {place}")
@@ -523,7 +532,7 @@ def _events(site: Site, definition: Mapping[str, Any], options: Mapping[str, Any
     dates = site.sessions[[*keys, "date"]] if len(site.sessions) and "date" in site.sessions else frame[keys].assign(date=pd.NaT)
     dates = dates.dropna(subset=keys).astype({"client_no": "int64", "session": "int64"}).drop_duplicates(keys)
     frame = frame.merge(dates, on=keys, how="left")
-    return _averaged(frame, construct, name, False, "", "", "observer", "session", "an hour")
+    return Measure(*_averaged(frame, "session"), construct, rater="observer", unit="an hour", when=name)
 
 
 def event_rates(site: Site, construct: str, target: str = "") -> tuple[pd.DataFrame, str]:

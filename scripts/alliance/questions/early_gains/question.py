@@ -11,7 +11,7 @@ import pandas as pd
 from alliance.instruments.registry import WITHOUT_IMPROVEMENT
 from alliance.questions import effects
 from alliance.questions.alliance_outcome.contrasts import result_fields
-from alliance.questions.contract import POOLED, WITH_NUMBERS, finish
+from alliance.questions.contract import POOLED, SLOPE_PER_SESSION, WITH_NUMBERS, finish
 from alliance.questions.correlations import therapist_codes
 from alliance.questions.sentences import Sentence, cluster_sentences, pooling_sentence
 from alliance.questions.site_data import SiteData
@@ -232,7 +232,7 @@ def _growth(site: SiteData, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     centred = centred[enough]
     lines = _lines(centred)
     clients = pd.Index(sorted(set(lines.index) & set(gain.index)), dtype="int64")
-    kinds = {"level at session 1": "first", "slope per session": "slope"}
+    kinds = {"level at session 1": "first", SLOPE_PER_SESSION: "slope"}
     common = {"hypothesis": "a", "estimate_type": "mean"}
     if len(clients) < options["pooling"]["min_clients"]:
         reason = (

@@ -465,7 +465,7 @@ def _hazard(
         if state in told:
             yield absent(told[state], reason)
     if len(kept) < 2:
-        yield absent(contrast, " ".join(dict.fromkeys(empty[state] for state in told if state in empty)))
+        yield absent(contrast, "; ".join(dict.fromkeys(empty[state] for state in told if state in empty)))
     if not kept:
         return
     weights = {told[state]["term"]: (told[state], [float(state == column) for column in columns]) for state in kept}

@@ -84,7 +84,8 @@ def factor_words(row: Any) -> str:
 
 def sign_sentence(pooled: pd.DataFrame, reviewed: Sequence[str]) -> str:
     """Return how many of the review's factors have the sign that it found: better at intake, better alliance."""
-    rows = [row for row in common.tuples(pooled[pooled["category"].isin(reviewed)]) if common.has_number(row) and numbers.known(row.ci_low)]
+    every = pooled[pooled["category"].isin(reviewed)]
+    rows = [row for row in common.tuples(every) if common.has_number(row) and numbers.known(row.ci_low)]
     if not rows:
         return ""
     above = [row for row in rows if row.ci_low > 0]
@@ -93,7 +94,7 @@ def sign_sentence(pooled: pd.DataFrame, reviewed: Sequence[str]) -> str:
     against = f"; against it: {listed(below)}" if below else ""
     return (
         f"The review’s sign (better at intake, better alliance) is clear for {len(above)} of {len(rows)} factors of its categories, "
-        f"open for {open_sign}{against}."
+        f"open for {open_sign}{against}{common.more_withheld(every)}."
     )
 
 
@@ -167,8 +168,9 @@ def beside_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
             if all(found.get(quantity) is not None for quantity in (UNIQUE_FACTOR, UNIQUE_ALLIANCE, SHARED)):
                 text += (
                     f" Of the outcome’s variance{'' if form == 'zero_order' else ' in this form'}, {name.lower()} alone explains "
-                    f"{numbers.percent(found[UNIQUE_FACTOR].estimate, 1)}, the alliance alone "
-                    f"{numbers.percent(found[UNIQUE_ALLIANCE].estimate, 1)}, both in common {numbers.percent(found[SHARED].estimate, 1)}."
+                    f"{numbers.percent(found[UNIQUE_FACTOR].estimate, data.percent_decimals)}, the alliance alone "
+                    f"{numbers.percent(found[UNIQUE_ALLIANCE].estimate, data.percent_decimals)}, both in common "
+                    f"{numbers.percent(found[SHARED].estimate, data.percent_decimals)}."
                 )
             made.append(text)
     if made:
@@ -253,7 +255,7 @@ def beside_blocks(data: ReportData, table: pd.DataFrame) -> list[Fold]:
 def _share_or_r(data: ReportData, row: Any) -> Cell:
     if row is None or not row.estimate_type.startswith("r_squared"):
         return _short(data, row)
-    return number_cell(f"{numbers.percent(row.estimate, 1)} {_share_interval(row)}".strip(), row.estimate)
+    return number_cell(f"{numbers.percent(row.estimate, data.percent_decimals)} {_share_interval(row)}".strip(), row.estimate)
 
 
 def _time_label(pooled: pd.DataFrame, factor: str) -> str:
@@ -298,7 +300,8 @@ def time_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
         if key in judged.values()
     ]
     if tally:
-        made.append(f"Single factors, each judged in the same way: {'; '.join(tally)}.")
+        silent = common.more_withheld(pooled[pooled["factor"].isin(single)])
+        made.append(f"Single factors, each judged in the same way: {'; '.join(tally)}{silent.replace(' more', ' of their numbers')}.")
     return made
 
 
@@ -350,6 +353,7 @@ def instrument_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
     found = _of_another(table)
     if not found:
         return []
+    every = common.pooled_rows(table, where=WITHIN, contrast=ANOTHER)
     bound = numbers.bounded(next(iter(found.values())).bound, data.decimals)
     counted = {
         "equal within it": sum(row.decision in ("equivalent", "equivalent_and_different") for row in found.values()),
@@ -357,11 +361,12 @@ def instrument_sentences(data: ReportData, table: pd.DataFrame) -> list[str]:
         "undecided": sum(row.decision == "undecided" for row in found.values()),
     }
     farthest = max(found.values(), key=lambda row: abs(row.estimate))
+    compared = f"{common.plural(len(found), 'factor')}{common.more_withheld(every)}"
+    tally = "; ".join(f"{words} {number}" for words, number in counted.items() if number)
     text = (
-        f"Does it hold with another instrument of the alliance? (The review’s study of object relations used its own.) At sites with two "
-        f"instruments, the same clients and sessions, correlations of {common.plural(len(found), 'factor')} were compared with ±{bound} as "
-        f"bound: {'; '.join(f'{words} {number}' for words, number in counted.items() if number)}. Farthest apart: "
-        f"{factor_words(farthest).lower()}, by {_told(data, farthest)}."
+        "Does it hold with another instrument of the alliance? (The review’s study of object relations used its own.) At sites with two "
+        f"instruments, the same clients and sessions, correlations of {compared} were compared with ±{bound} as bound: {tally}. "
+        f"Farthest apart: {factor_words(farthest).lower()}, by {_told(data, farthest)}."
     )
     tests = common.pooled_rows(table, where=BETWEEN, index=P_VALUE)
     tests = [row for row in common.tuples(tests) if common.has_number(row)]

@@ -133,6 +133,7 @@ BELOW_ZERO_NOTE = f"{BELOW_ZERO}: the limit lies below zero, where a reliability
 NOT_ESTIMABLE = "not estimable"
 SITE_LEFT_OUT = "site left out"
 REMARK_CHARACTERS = 200
+ROWS_WITHHELD = "A dash: few or none; such rows are not counted among those received."
 NAMED_SUBJECTS = 8
 READ_WITH_CARE = "Read with care: "
 SHORT_NAMES = {
@@ -211,6 +212,18 @@ def _having(table: pd.DataFrame, keys: Mapping[str, str]) -> np.ndarray:
 def has_number(row: Any) -> bool:
     """Tell whether a row carries an estimate."""
     return row.status in WITH_NUMBERS and numbers.known(row.estimate)
+
+
+def more_withheld(table: pd.DataFrame) -> str:
+    """Return how many of the rows that a sentence counts or compares are withheld, in brackets; empty where none is."""
+    number = int(table["status"].eq(contract.WITHHELD).sum())
+    return f" ({numbers.count(number)} more {'is' if number == 1 else 'are'} withheld)" if number else ""
+
+
+def withheld_of(table: pd.DataFrame, noun: str) -> str:
+    """Return how many rows of a table are withheld, in a sentence; empty where none is."""
+    number = int(table["status"].eq(contract.WITHHELD).sum())
+    return f"Of {plural(len(table), noun)}, {numbers.count(number)} {'is' if number == 1 else 'are'} withheld." if number else ""
 
 
 def words(name: str) -> str:
@@ -327,7 +340,12 @@ def too_wide(row: Any) -> bool:
     """Tell whether the interval of a pooled correlation, reliability or share covers so much of what is possible that it says little."""
     bounded = row.estimate_type in BOUNDED_TYPES or row.estimate_type in PERCENT_TYPES
     known = has_number(row) and numbers.known(row.ci_low) and numbers.known(row.ci_high)
-    return bounded and row.site == POOLED and known and row.ci_high - row.ci_low > TOO_WIDE
+    return bounded and row.site == POOLED and known and told(told(row.ci_high) - told(row.ci_low)) > TOO_WIDE
+
+
+def told(value: float, decimals: int = contract.DECIMALS) -> float:
+    """Return a number as it is published, so that what is said of it does not depend on digits that are not shown."""
+    return round(float(value), decimals)
 
 
 def width_remark(row: Any) -> str:
@@ -442,10 +460,10 @@ def benchmark_sentence(data: ReportData, row: Any) -> str:
 
 
 def not_estimable(data: ReportData, table: pd.DataFrame, name: Any) -> tuple[str, ...]:
-    """Return the pooled rows without a number, with what they need, each reason once with all it concerns."""
+    """Return the pooled rows that have no number, with what they need, each reason once with all it concerns."""
     by_reason: dict[str, list[str]] = {}
     for row in tuples(pooled_rows(table)):
-        if not has_number(row):
+        if row.status not in contract.COMPUTED:
             subjects = by_reason.setdefault(row.reason.removeprefix(f"{NOT_ESTIMABLE}: "), [])
             if name(row) not in subjects:
                 subjects.append(name(row))
@@ -489,15 +507,15 @@ def influence_sentence(data: ReportData, table: pd.DataFrame, what: str) -> str:
     if len(known) < 2:
         return ""
     show = form(known["estimate_type"].iloc[0])
-    low, high = known.loc[known["estimate"].idxmin()], known.loc[known["estimate"].idxmax()]
-    if low["site_left_out"] == high["site_left_out"]:
-        return ""
-    labels: Mapping[str, str] = data.labels
-    return (
-        f"Leaving out one site at a time, {what} stays between {show(low['estimate'], data.decimals)} "
-        f"(without {labels.get(low['site_left_out'], low['site_left_out'])}) and {show(high['estimate'], data.decimals)} "
-        f"(without {labels.get(high['site_left_out'], high['site_left_out'])})."
-    )
+    values = known["estimate"].map(lambda value: told(value, data.decimals))
+    ends = []
+    for value in (values.min(), values.max()):
+        sites = known.loc[values.eq(value), "site_left_out"]
+        # Sites that lead to the same printed number are not told apart.
+        named = f" (without {data.labels.get(sites.iloc[0], sites.iloc[0])})" if len(sites) == 1 else ""
+        ends.append(f"{show(value, data.decimals)}{named}")
+    lead = f"Leaving out one site at a time{more_withheld(table)}, {what} stays"
+    return f"{lead} at {ends[0]}." if values.nunique() == 1 else f"{lead} between {ends[0]} and {ends[1]}."
 
 
 def site_table(data: ReportData, table: pd.DataFrame, id: str, caption: str, label: str) -> Table:

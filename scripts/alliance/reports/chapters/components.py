@@ -96,11 +96,11 @@ def findings(data: ReportData, tables: dict[str, pd.DataFrame], lead: Any) -> tu
         whole = next((row for row in own if row.quantity == components.TOGETHER), None)
         if not parts or whole is None or not shared:
             continue
-        shown = listed([f"{row.component} {numbers.percent(row.estimate, 1)}" for row in parts])
+        shown = listed([f"{row.component} {numbers.percent(row.estimate, data.percent_decimals)}" for row in parts])
         told.append(
-            f"{common.words(phase)} phase: together the components explain {numbers.percent(whole.estimate, 1)} of the outcome beyond "
-            f"intake, of which {shown}; each of them shares {numbers.percent(min(shared))} to {numbers.percent(max(shared))} of its "
-            "variance with the others."
+            f"{common.words(phase)} phase: together the components explain "
+            f"{numbers.percent(whole.estimate, data.percent_decimals)} of the outcome beyond intake, of which {shown}; each of "
+            f"them shares {numbers.percent(min(shared))} to {numbers.percent(max(shared))} of its variance with the others."
         )
     changed = [
         (f"{row.component}, {row.contrast.replace(' - ', ' minus ')}", row)

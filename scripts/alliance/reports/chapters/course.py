@@ -173,8 +173,8 @@ def bend_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
         parts.append(
             f"where between sessions {first} and {last} the mean curve bends cannot be told"
             if searched
-            else f"the mean curve bends at session {numbers.decimal(knot.estimate, 1)} ({data.level} CI "
-            f"{numbers.interval(knot.ci_low, knot.ci_high, 1, False)})"
+            else f"the mean curve bends at session {numbers.decimal(knot.estimate, data.decimals)} ({data.level} CI "
+            f"{numbers.interval(knot.ci_low, knot.ci_high, data.decimals, False)})"
         )
     if all(row is not None and common.has_number(row) for row in (before, after)):
         at = data.options["questions"][QUESTION]["knot"]
@@ -187,9 +187,8 @@ def bend_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
 def peak_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
     """Return whether clients peak at one of the first sessions more often than chance lets expect."""
     test = pooled(table, alliance_rater=rater, statistic=series.EXCHANGEABLE)
-    rows = [
-        row for row in common.tuples(common.pooled_rows(table, alliance_rater=rater, statistic=series.PEAKING)) if common.has_number(row)
-    ]
+    every = common.pooled_rows(table, alliance_rater=rater, statistic=series.PEAKING)
+    rows = [row for row in common.tuples(every) if common.has_number(row)]
     if test is None or not common.has_number(test) or not rows:
         return ""
     first, last = data.options["questions"][QUESTION]["peak_sessions"]
@@ -201,7 +200,7 @@ def peak_sentence(data: ReportData, table: pd.DataFrame, rater: str) -> str:
         else f"No session among {first} to {last} stands out as the peak"
     )
     return (
-        f"{words} (permutation test, p {numbers.p_value(test.estimate)}): the largest share, "
+        f"{words} (permutation test, p {numbers.p_value(test.estimate)}): the largest share{common.more_withheld(every)}, "
         f"{common.estimate_text(most, 0)}, has its peak at session {numbers.count(most.session)}, against {numbers.percent(most.expected)} "
         "by chance alone."
     )
@@ -375,15 +374,14 @@ def peak_table(data: ReportData, table: pd.DataFrame) -> Table:
 
 def peak_told(data: ReportData, table: pd.DataFrame, rater: str) -> tuple[str, ...]:
     """Return at which session the mean of the same clients is highest."""
-    rows = [
-        row for row in common.tuples(common.pooled_rows(table, alliance_rater=rater, statistic=series.DEPARTURE)) if common.has_number(row)
-    ]
+    every = common.pooled_rows(table, alliance_rater=rater, statistic=series.DEPARTURE)
+    rows = [row for row in common.tuples(every) if common.has_number(row)]
     if not rows:
         return ()
     most = max(rows, key=lambda row: row.estimate)
     return (
-        f"The mean of these clients is highest at session {numbers.count(most.session)}: {common.value(data, most)} SD above their mean "
-        f"over these sessions; {common.sureness(most)}.",
+        f"The mean of these clients is highest at session {numbers.count(most.session)}{common.more_withheld(every)}: "
+        f"{common.value(data, most)} SD above their mean over these sessions; {common.sureness(most)}.",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.questions.contract import POOLED, WITH_NUMBERS
+from alliance.questions.contract import COMPUTED, POOLED
 from alliance.reports import figures, figures_dropout, numbers
 from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Fold, Table, listed, number_cell
@@ -87,7 +87,7 @@ def preferred(table: pd.DataFrame, **keys: str) -> Any:
     """Return the pooled row of some keys: that of most sites, of the sites' estimates rather than of all rows at once where both have as
     many; None where there is none."""
     rows = list(common.tuples(common.pooled_rows(table, **keys)))
-    rows.sort(key=lambda row: (not common.has_number(row), -_sites(row), row.method == ONE_STAGE))
+    rows.sort(key=lambda row: (row.status not in COMPUTED, -_sites(row), row.method == ONE_STAGE))
     return rows[0] if rows else None
 
 
@@ -99,7 +99,7 @@ def chosen_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the pooled rows of which each stands for its keys as :func:`preferred` says; the headline's keys keep both."""
     keys = ["definition", "cause", "hazard_model", "link", "therapists", "term", "session", "estimate_type"]
     known = table.assign(_stage=table["method"].eq(ONE_STAGE), _sites=table["n_sites"].astype("float64").fillna(0.0))
-    known = known.assign(_none=~known["status"].isin(WITH_NUMBERS))
+    known = known.assign(_none=~known["status"].isin(COMPUTED))
     best = ~known.sort_values(["_none", "_sites", "_stage"], ascending=[True, False, True], kind="stable").duplicated(keys)
     both = table["hazard_model"].eq("first_session") & table["cause"].eq("dropout")
     return table[best.reindex(table.index) | both]
@@ -276,18 +276,18 @@ def combination_sentences(data: ReportData, hazard: pd.DataFrame) -> list[str]:
 
 def definition_sentence(data: ReportData, definitions: pd.DataFrame) -> str:
     """Return how many dropped out by each definition, and how far definitions agree."""
+    defined = common.pooled_rows(definitions, estimate_type="share")
     shares = [
-        f"{definition_name(row.definition)} {common.estimate_text(row, 0)}"
-        for row in common.tuples(common.pooled_rows(definitions, estimate_type="share"))
-        if common.has_number(row)
+        f"{definition_name(row.definition)} {common.estimate_text(row, 0)}" for row in common.tuples(defined) if common.has_number(row)
     ]
-    agreed = [row.estimate for row in common.tuples(common.pooled_rows(definitions, estimate_type="kappa")) if common.has_number(row)]
+    kappas = common.pooled_rows(definitions, estimate_type="kappa")
+    agreed = [row.estimate for row in common.tuples(kappas) if common.has_number(row)]
     if not shares:
         return ""
-    text = f"By definition, {listed(shares)} of the clients dropped out"
+    text = f"By definition, {listed(shares)} of the clients dropped out{common.more_withheld(defined)}"
     if agreed:
         low, high = (numbers.bounded(end, data.decimals) for end in (min(agreed), max(agreed)))
-        text += f"; two definitions agree by kappa = {low}" + (f" to {high}" if low != high else "")
+        text += f"; two definitions agree by kappa = {low}" + (f" to {high}" if low != high else "") + common.more_withheld(kappas)
     return f"{text}."
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from alliance.questions.contract import SLOPE_PER_SESSION, WITHHELD
 from alliance.reports import numbers
 from alliance.reports.chapters import common, published
 from alliance.reports.elements import Cell, Chapter, Column, Part, Table, Verdict, listed, number_cell
@@ -100,7 +101,7 @@ def test_name(row: Any) -> str:
 
 def decimals(data: ReportData, row: Any) -> int:
     """Return the decimals of an estimate: one more for slopes per session, which are small."""
-    return data.decimals + (1 if getattr(row, "statistic", "").startswith("slope") else 0)
+    return data.decimals + (1 if getattr(row, "statistic", "") == SLOPE_PER_SESSION else 0)
 
 
 def value(data: ReportData, row: Any) -> str:
@@ -141,6 +142,8 @@ def verdict_sentence(data: ReportData, tests: list[Any]) -> str:
     What is left of the alliance beyond early symptoms decides (hypothesis c); growth and timing (a, b) can only qualify it.
     """
     last = next((row for row in tests if row.hypothesis == "c"), None)
+    if last is not None and last.status == WITHHELD:
+        return "Whether early gains explain the alliance away is not told here: the number is withheld."
     if last is None or not common.has_number(last) or last.decision == "not estimable":
         reason = (
             needs(last) if last is not None and last.reason else "needs the alliance, early symptoms and the outcome of the same clients"
@@ -194,7 +197,7 @@ def flag_reason(partial: pd.DataFrame, row: Any) -> str:
     keys = {name: getattr(row, name) for name in ("window", "items", "covariates", "estimate_type")}
     sites = common.site_rows(partial, **keys)
     flagged = sites.loc[sites["status"] == "flagged", "reason"]
-    reasons = list(dict.fromkeys(re.sub(r" for \d+ of \d+ clients", "", reason) for reason in flagged))
+    reasons = list(dict.fromkeys(re.sub(r" for (?:\d+ of \d+|some) clients", "", reason) for reason in flagged))
     return common.brief(reasons[0], common.REMARK_CHARACTERS) if len(reasons) == 1 else row.reason
 
 

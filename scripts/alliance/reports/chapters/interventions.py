@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from alliance.questions.contract import COMPUTED
 from alliance.questions.interventions import complementarity as circle
 from alliance.reports import figures, numbers
 from alliance.reports.chapters import common, published
@@ -399,14 +400,15 @@ def curve_table(data: ReportData, curves: pd.DataFrame) -> Table:
             verdict = found["inverted_u"]
             told = CURVES[verdict.decision] if verdict is not None and common.has_number(verdict) else "two lines could not be pooled"
             bends = common.site_rows(curves, term="bend", event=name, part=part)
-            where = bends.loc[bends["status"].isin(["estimated", "flagged"]), "estimate"].median()
+            where = bends.loc[bends["status"].isin(COMPUTED), "estimate"].median(skipna=False)
             rows.append(
                 (
                     Cell(event_name(data, name)),
                     Cell(words),
                     *(number(data, found[term]) for term in ("linear", "quadratic", "line_below", "line_above")),
                     Cell(
-                        numbers.decimal(where, 1) if numbers.known(where) else numbers.UNKNOWN, float(where) if numbers.known(where) else ""
+                        numbers.decimal(where, data.decimals) if numbers.known(where) else numbers.UNKNOWN,
+                        float(where) if numbers.known(where) else "",
                     ),
                     Cell(common.words(told)),
                     common.count_cell(found["quadratic"].n_clients),

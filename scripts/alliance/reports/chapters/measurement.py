@@ -63,7 +63,7 @@ def _beside_the_review(data: ReportData) -> list[Table]:
     known, silent = ([row for row in rows if published.has_new(row) is wanted] for wanted in (True, False))
     parts = (
         ("published-measurement", "Figures of the review beside the new ones", known, len(known) > MOST_OPEN),
-        ("published-measurement-silent", "Figures of the review to which this study has no estimate", silent, True),
+        ("published-measurement-silent", "Figures of the review beside which no number of this study stands", silent, True),
     )
     return [published.table(data, id, caption, own, folded=folded) for id, caption, own, folded in parts if own]
 

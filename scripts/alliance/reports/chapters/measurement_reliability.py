@@ -12,7 +12,7 @@ from alliance.reports import figures, numbers
 from alliance.reports.chapters import common
 from alliance.reports.chapters.outcome_parts import RATERS, minus, value
 from alliance.reports.drawing import LABELLED_ROWS
-from alliance.reports.elements import Cell, Column, Figure, Part, Table, number_cell
+from alliance.reports.elements import Cell, Column, Figure, Part, Table, listed, number_cell
 from alliance.reports.figures import ForestRow
 from alliance.reports.inputs import ReportData
 
@@ -133,7 +133,8 @@ def symbol(row: Any) -> str:
 
 def findings(data: ReportData) -> list[str]:
     """Return how reliable total scores are, in a sentence that says what that means."""
-    rows = with_number(common.pooled_rows(of_totals(headline_rows(data))))
+    every = common.pooled_rows(of_totals(headline_rows(data)))
+    rows = with_number(every).assign(estimate=lambda found: found["estimate"].map(lambda value: common.told(value, data.decimals)))
     if rows.empty:
         return []
     low, high = (next(common.tuples(rows.loc[[at]])) for at in (rows["estimate"].idxmin(), rows["estimate"].idxmax()))
@@ -142,7 +143,7 @@ def findings(data: ReportData) -> list[str]:
     else:
         told = (
             f"The reliabilities of total scores lie between {common.estimate_text(low, data.decimals)} ({scale_label(low)}) and "
-            f"{common.estimate_text(high, data.decimals)} ({scale_label(high)}), pooled over sites"
+            f"{common.estimate_text(high, data.decimals)} ({scale_label(high)}), pooled over sites{common.more_withheld(every)}"
         )
     meaning = (
         f"{numbers.percent(low.estimate)} of the differences between clients in the {'' if len(rows) == 1 else 'least reliable '}score are "
@@ -154,18 +155,20 @@ def findings(data: ReportData) -> list[str]:
 def low_sentence(data: ReportData) -> str:
     """Return which scales are less reliable than the limit of the configuration."""
     limit = data.options["questions"][QUESTION]["low_reliability"]
-    rows = with_number(common.pooled_rows(headline_rows(data)))
+    every = common.pooled_rows(headline_rows(data))
+    rows = with_number(every)
     if rows.empty:
         return ""
     shown = numbers.bounded(limit, data.decimals)
-    low = [f"{scale_label(row)} ({value(data, row)})" for row in common.tuples(rows[rows["estimate"] < limit])]
+    below = rows["estimate"].map(lambda value: common.told(value, data.decimals)) < limit
+    low = [f"{scale_label(row)} ({value(data, row)})" for row in common.tuples(rows[below])]
     if not low:
-        return f"No scale is below {shown}, the limit of the configuration, pooled over sites."
+        return f"No scale is below {shown}, the limit of the configuration, pooled over sites{common.more_withheld(every)}."
     more = len(low) - common.NAMED_SUBJECTS
     named = "; ".join(low[: common.NAMED_SUBJECTS]) + (f"; and {numbers.count(more)} more" if more > 0 else "")
     return (
-        f"Below {shown}, the limit of the configuration, pooled over sites: {named}. Correlations with {'it' if len(low) == 1 else 'them'} "
-        "are lower than those of the thing measured."
+        f"Below {shown}, the limit of the configuration, pooled over sites{common.more_withheld(every)}: {named}. Correlations with "
+        f"{'it' if len(low) == 1 else 'them'} are lower than those of the thing measured."
     )
 
 
@@ -254,8 +257,11 @@ def scale_table(data: ReportData) -> Table:
     )
     weakest = {}
     for key, group in common.rows_by(with_number(items), ONE_SCALE):
-        row = group.loc[group["estimate"].idxmin()]
-        weakest[key] = (f"item {row['item']} ({numbers.bounded(row['estimate'], data.decimals)})", row["estimate"])
+        told = group["estimate"].map(lambda value: common.told(value, data.decimals))
+        # Items that lead to the same printed number are not told apart.
+        named = group.loc[told.eq(told.min()), "item"].tolist()
+        label = f"item {named[0]}" if len(named) == 1 else f"items {listed(named)}"
+        weakest[key] = (f"{label} ({numbers.bounded(told.min(), data.decimals)})", told.min())
     rows = []
     for key, group in common.rows_by(in_order(pooled, data), ONE_SCALE):
         found = {row.estimate_type: row for row in common.tuples(group)}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alliance.questions.contract import COMPUTED
 from alliance.reports import figures, figures_outcome, numbers
 from alliance.reports.chapters import common
 from alliance.reports.chapters.measurement_reliability import QUESTION, Blocks, in_order, main_window, with_number
@@ -338,7 +339,7 @@ def _index_cell(found: Mapping[str, Any], index: str) -> Cell:
     if index == "p_value":
         return number_cell(numbers.p_value(row.estimate).removeprefix("= "), row.estimate)
     if index in ("chi2", "aic", "bic"):
-        return number_cell(numbers.decimal(row.estimate, 1 if index != "chi2" else 2), row.estimate)
+        return number_cell(numbers.decimal(row.estimate), row.estimate)
     text = numbers.bounded(row.estimate, 3)
     ends = [
         found[name].estimate if name in found and common.has_number(found[name]) else None for name in (f"{index}_low", f"{index}_high")
@@ -685,7 +686,8 @@ def method_rows(data: ReportData) -> pd.DataFrame:
     if table.empty:
         return table
     pairs = [_instruments_of(row) for row in common.tuples(table)]
-    silent = ~table.index.isin(with_number(table).index)
+    # Which row is shown does not depend on whether its number may be.
+    silent = ~table["status"].isin(COMPUTED)
     elsewhere = table["method"].ne("pooled_covariance")
     table = table.assign(pair=pairs, size=table["raters"].str.count(","), elsewhere=elsewhere, silent=silent)
     table = table.sort_values(["silent", "size", "elsewhere"], ascending=[True, False, True], kind="stable")
@@ -751,7 +753,11 @@ def raters(data: ReportData) -> Blocks:
     columns = (Column("Instruments"), Column("Scale and rater"), Column("Share"), *common.estimate_columns(data, "Estimate"))
     told = "; ".join(f"{bar} {numbers.percent(part[0])}" for bar, part in zip(bars, parts))
     return [
-        Part("measurement-raters", "Do raters see the same alliance?", tuple(view_sentences(data, rows, own))),
+        Part(
+            "measurement-raters",
+            "Do raters see the same alliance?",
+            tuple(view_sentences(data, rows, own, common.select(rows, estimate_type="consistency"))),
+        ),
         Figure(
             id="rater-shares",
             title=f"What raters share with the {reference}’s view, and what is their own",
@@ -765,8 +771,19 @@ def raters(data: ReportData) -> Blocks:
     ]
 
 
-def view_sentences(data: ReportData, rows: pd.DataFrame, consistencies: list[Any]) -> list[str]:
-    """Return how much of each rater's view is shared with the reference rater's, and how far the own views of raters go together."""
+def view_sentences(data: ReportData, rows: pd.DataFrame, consistencies: list[Any], every: pd.DataFrame) -> list[str]:
+    """Return how much of each rater's view is shared with the reference rater's, and how far the own views of raters go together.
+
+    Parameters
+    ----------
+    data : ReportData
+    rows : DataFrame
+        From :func:`method_rows`.
+    consistencies : list
+        The shares that are shared, with numbers.
+    every : DataFrame
+        The same with those that are withheld.
+    """
     sentences = []
     for rater in dict.fromkeys(row.rater for row in consistencies):
         found = [row for row in consistencies if row.rater == rater]
@@ -778,6 +795,7 @@ def view_sentences(data: ReportData, rows: pd.DataFrame, consistencies: list[Any
         elif len(whole) > 1:
             span += " (by the instruments compared)"
         what = "the scales measure" if whole[0].indicator != SUM else "the sum of the scales measures"
+        span += common.more_withheld(common.select(every, rater=rater, indicator=whole[0].indicator))
         sentences.append(
             f"{common.words(rater)}: of what {what} without error, {span} is shared with the {whole[0].reference}’s view of the alliance; "
             f"the rest is the {rater}’s own view."

@@ -147,7 +147,7 @@ def _beside_the_review(data: ReportData) -> list[Table]:
     silent = [row for row in unique if not published.has_new(row)]
     parts = (
         ("published-path-models", "Figures of the review beside the new ones", known, len(known) > MOST_OPEN),
-        ("published-path-models-silent", "Figures of the review to which this study has no estimate", silent, True),
+        ("published-path-models-silent", "Figures of the review beside which no number of this study stands", silent, True),
     )
     return [published.table(data, id, caption, own, folded=folded) for id, caption, own, folded in parts if own]
 

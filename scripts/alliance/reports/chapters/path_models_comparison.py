@@ -188,9 +188,9 @@ def comparison_table(data: ReportData, name: str) -> Table:
                 number(own.get("chi2")),
                 number(own.get("df"), 0),
                 Cell(numbers.UNKNOWN, ""),
-                number(own.get("aic"), 1),
-                number_cell(numbers.decimal(aic[model] - lowest, 1), aic[model] - lowest) if model in aic else Cell(numbers.UNKNOWN, ""),
-                number(own.get("bic"), 1),
+                number(own.get("aic")),
+                number_cell(numbers.decimal(aic[model] - lowest), aic[model] - lowest) if model in aic else Cell(numbers.UNKNOWN, ""),
+                number(own.get("bic")),
                 number_cell(weight_words(weight.estimate), weight.estimate)
                 if weight is not None and common.has_number(weight)
                 else Cell(numbers.UNKNOWN, ""),
@@ -258,7 +258,7 @@ def sites(data: ReportData) -> Blocks:
     told = [_tests_told(data, tests)] if tests else []
     striking = _striking(rows)
     if len(known):
-        told.append(_striking_told(data, known, striking))
+        told.append(_striking_told(data, known, striking, common.more_withheld(common.select(rows, estimate_type="path_difference"))))
     blocks: Blocks = [Part("path-models-sites", "Do paths differ between sites?", tuple(told))]
     if tests:
         blocks.append(_tests_table(data, tests))
@@ -314,10 +314,11 @@ def _striking(rows: pd.DataFrame) -> dict[tuple[str, str, str], float]:
     return {(row.model, row.parameter, row.site): row.estimate for row in common.tuples(chosen)}
 
 
-def _striking_told(data: ReportData, known: pd.DataFrame, holm: dict[tuple[str, str, str], float]) -> str:
+def _striking_told(data: ReportData, known: pd.DataFrame, holm: dict[tuple[str, str, str], float], hidden: str) -> str:
     found = [row for row in common.tuples(known) if small(holm.get((row.model, row.parameter, row.site)))]
     if not found:
-        return "No single site’s path differs from that of all other sites, the paths and sites of each model allowed for (Holm)."
+        which = "No single site’s path that is shown" if hidden else "No single site’s path"
+        return f"{which} differs from that of all other sites, the paths and sites of each model allowed for (Holm){hidden}."
     named = [
         f"{data.labels.get(row.site, row.site)}, {parameter_words(data, row.model, row.parameter)} ({short(data, row, 'difference')})"
         for row in found[: common.NAMED_SUBJECTS]
@@ -326,7 +327,7 @@ def _striking_told(data: ReportData, known: pd.DataFrame, holm: dict[tuple[str, 
     return (
         "Single sites whose path differs from that of all other sites, the paths and sites of each model allowed for, not the number of "
         f"models (Holm): {'; '.join(named)}{more}. Where all sites were alike, simulated sites of fifty clients and nine therapists gave "
-        "such a finding in one model of seven."
+        "such a finding in one model of seven.{hidden}"
     )
 
 

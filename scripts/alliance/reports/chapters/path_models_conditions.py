@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from alliance.questions.contract import WITHHELD
 from alliance.reports import figures, numbers
 from alliance.reports.chapters import common
 from alliance.reports.chapters.outcome_parts import minus
@@ -306,7 +307,7 @@ def technique_sentence(data: ReportData, pair: str, rows: pd.DataFrame) -> str:
     known = {row.contrast: row for row in common.tuples(with_number(rows[rows["estimate_type"].eq("interaction_standardised")]))}
     inside, across = (known.get(name) for name in list(TECHNIQUE_WORDS)[:2])
     if inside is None:
-        return f"{label}: not estimable over sites."
+        return f"{label}: {'withheld' if rows['status'].eq(WITHHELD).any() else 'not estimable over sites'}."
     told = f"{label}: interaction within clients {short(data, inside)}; {common.sureness(inside)}."
     if across is not None:
         told += f" With how good the alliance of the client is altogether: {short(data, across)}; {common.sureness(across)}."

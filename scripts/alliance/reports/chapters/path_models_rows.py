@@ -244,7 +244,11 @@ def caution(row: Any, rows: pd.DataFrame) -> str:
             # Reasons that differ in numbers alone are one reason.
             counted.setdefault(re.sub(r"\d[\d,.]*", "#", reason), (reason, set()))[1].add(one.site)
     ranked = sorted(counted.values(), key=lambda found: -len(found[1]))[:MOST_REASONS]
-    shown = "; ".join(f"at {common.plural(len(found), 'site')} {brief(reason, common.REMARK_CHARACTERS)}" for reason, found in ranked)
+    partly = sites["status"].eq(contract.WITHHELD).any()
+    shown = "; ".join(
+        f"at {'some sites' if partly else common.plural(len(found), 'site')} {brief(reason, common.REMARK_CHARACTERS)}"
+        for reason, found in ranked
+    )
     first = row.reason.split(" (")[0]
     return f"{common.READ_WITH_CARE}{first}{f'; {shown}' if shown else ''}."
 

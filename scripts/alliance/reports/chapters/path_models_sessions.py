@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from alliance.questions.contract import WITHHELD
 from alliance.reports import figures, numbers
 from alliance.reports.chapters import common
 from alliance.reports.chapters.path_models_rows import (
@@ -134,7 +135,9 @@ def _overall(data: ReportData, names: list[str]) -> list[str]:
         if not within:
             rows = common.pooled_rows(rows_of(data, "cross_lagged", pair=name, model=EQUAL))
             reason = next((common.remark(row) for row in common.tuples(rows) if common.remark(row)), "")
-            told.append(f"{pair_words(data, name)}: not estimable over sites{f' ({reason})' if reason else ''}.")
+            hidden = rows["status"].eq(WITHHELD).any()
+            why = "withheld" if hidden else f"not estimable over sites{f' ({reason})' if reason else ''}"
+            told.append(f"{pair_words(data, name)}: {why}.")
             continue
         told.append(pair_sentence(data, name, within))
     return told
@@ -255,7 +258,7 @@ def lagged_table(data: ReportData, pair: str) -> Table:
         tuple(cells),
         note="Within clients: in standard deviations of a client’s deviations from what is stable of the client. An effect of a measure on "
         "itself tells how long a deviation lasts.",
-        empty="No lagged effect was estimated over sites.",
+        empty="No lagged effect over sites can be shown.",
         folded=True,
     )
 

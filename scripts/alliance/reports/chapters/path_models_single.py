@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from alliance.questions import contract
 from alliance.questions.contract import POOLED, WITH_NUMBERS
 from alliance.reports import figures, numbers
 from alliance.reports.chapters import common
@@ -107,7 +108,14 @@ def _others_told(data: ReportData, names: list[str]) -> list[str]:
     fitted = [name for name in names if pooled_terms(data, name)]
     told = "The further models of the configuration open with a click: diagram, paths, indirect effect, fit."
     silent = [label(data, name) for name in names if name not in fitted]
-    return [told, f"Not estimated over sites: {'; '.join(silent)}. What they lack stands at the end of the chapter."] if silent else [told]
+    hidden = [one for one, name in zip(silent, (name for name in names if name not in fitted)) if _withheld(data, name)]
+    lacking = [one for one in silent if one not in hidden]
+    lack = f"Not estimated over sites: {'; '.join(lacking)}. What they lack stands at the end of the chapter."
+    return [told, *([lack] if lacking else []), *([f"Withheld: {'; '.join(hidden)}."] if hidden else [])]
+
+
+def _withheld(data: ReportData, name: str) -> bool:
+    return bool(common.pooled_rows(rows_of(data, "parameters", model=name))["status"].eq(contract.WITHHELD).any())
 
 
 def fold(data: ReportData, model: str) -> Fold:
@@ -265,6 +273,8 @@ def agreement_sentence(data: ReportData, model: str) -> str:
     if row is None:
         return ""
     if not common.has_number(row):
+        if row.status == contract.WITHHELD:
+            return "How far a second program (semopy) differs is withheld."
         return f"A second program (semopy) gave no estimates to compare: {common.remark(row)}."
     if row.status == "estimated":
         return "A second program (semopy) finds the same estimates."

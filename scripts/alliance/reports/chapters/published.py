@@ -51,7 +51,7 @@ def rows_of(data: ReportData, question: str, name: Callable[[str, Any], str]) ->
             show: Callable[..., str] = numbers.percent if one.unit in ("r_squared", "share") else common.form(row.estimate_type)
             digits = () if show is numbers.percent else (data.decimals,)
             given = show(one.value, *digits) if one.value is not None else one.words or "in words only"
-            new = show(row.estimate, *digits) if common.has_number(row) else common.NOT_ESTIMABLE
+            new = show(row.estimate, *digits) if common.has_number(row) else common.estimate_text(row, data.decimals)
             source = short(data.references[one.citation]) if one.citation in data.references else one.citation
             rows.append(
                 (

@@ -136,13 +136,15 @@ def findings(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[str]:
 
 def share_sentence(criteria: pd.DataFrame) -> str:
     """Return the range of shares over criteria."""
-    rows = [row for row in common.tuples(common.pooled_rows(criteria, statistic=counted.WITH_RUPTURE)) if common.has_number(row)]
+    every = common.pooled_rows(criteria, statistic=counted.WITH_RUPTURE)
+    rows = [row for row in common.tuples(every) if common.has_number(row)]
     if len(rows) < 2:
         return ""
     ordered = sorted(rows, key=lambda row: row.estimate)
     first, last = ordered[0], ordered[-1]
     ends = [f"{numbers.percent(row.estimate)} ({name_of(row.criterion).lower()}: {MEANT[row.rule]})" for row in (first, last)]
-    return f"The share of clients with at least one rupture depends on the criterion: from {ends[0]} to {ends[1]}."
+    lead = f"The share of clients with at least one rupture depends on the criterion{common.more_withheld(every)}"
+    return f"{lead}: from {ends[0]} to {ends[1]}."
 
 
 def noise_sentence(base_rates: pd.DataFrame) -> str:
@@ -158,20 +160,28 @@ def noise_sentence(base_rates: pd.DataFrame) -> str:
     first = (
         f"In sessions, {listed(more)} see{'s' if len(more) == 1 else ''} more ruptures than either kind of noise gives. " if more else ""
     )
-    rest = f"By {listed(no_more)}, ruptures are not clearly more frequent than in noise." if no_more else ""
+    excess = common.pooled_rows(base_rates, unit=counted.SESSIONS, statistic="excess")
+    silent = common.more_withheld(excess.drop_duplicates(["criterion", "status"]))
+    rest = f"By {listed(no_more)}, ruptures are not clearly more frequent than in noise{silent}." if no_more else ""
     return f"{first}{rest}".strip()
 
 
 def agreement_sentence(data: ReportData, agreement: pd.DataFrame) -> str:
     """Return the range of kappa between criteria about sessions."""
-    rows = [row for row in common.tuples(common.pooled_rows(agreement, unit=counted.SESSIONS, statistic="kappa")) if common.has_number(row)]
+    rows = common.pooled_rows(agreement, unit=counted.SESSIONS, statistic="kappa")
     parts = []
     for same, who in (("yes", "of one rater’s ratings"), ("no", "of different raters")):
-        own = [row.estimate for row in rows if row.same_rater == same]
+        pairs = common.select(rows, same_rater=same)
+        own = [row.estimate for row in common.tuples(pairs) if common.has_number(row)]
         if own:
             low, high = (numbers.bounded(end, data.decimals) for end in (min(own), max(own)))
-            parts.append(f"kappa = {low}{f' to {high}' if low != high else ''} between criteria {who}")
+            parts.append(f"kappa = {low}{f' to {high}' if low != high else ''} between criteria {who}{common.more_withheld(pairs)}")
     return f"About single sessions criteria agree by {'; '.join(parts)} (1: always, 0: as often as by chance)." if parts else ""
+
+
+def _dropouts(data: ReportData, row: Any) -> str:
+    known = numbers.known(row.n_events) or not data.withholds
+    return common.plural(row.n_events, "dropout") if known else "the number of dropouts is withheld"
 
 
 def by_chance(data: ReportData, criteria: pd.DataFrame, criterion: str) -> str:
@@ -222,7 +232,7 @@ def dropout_sentence(data: ReportData, outcome: pd.DataFrame) -> str:
         return ""
     return (
         "Clients in a rupture that is not repaired so far leave after a session with a hazard ratio of "
-        f"{common.value(data, row)} against clients without a rupture so far ({common.plural(row.n_events, 'dropout')}); "
+        f"{common.value(data, row)} against clients without a rupture so far ({_dropouts(data, row)}); "
         f"{common.sureness(row)}."
     )
 
@@ -287,7 +297,12 @@ def noise_panel(data: ReportData, tables: dict[str, pd.DataFrame]) -> list[Figur
         cells.append(number_cell(common.interval_text(row, 0), row.ci_low))
         cells += [number_cell(numbers.percent(share), share) for share in shares]
         known = sessions is not None
-        cells.append(number_cell(numbers.percent(sessions.estimate, 1) if known else numbers.UNKNOWN, sessions.estimate if known else None))
+        cells.append(
+            number_cell(
+                numbers.percent(sessions.estimate, data.percent_decimals) if known else numbers.UNKNOWN,
+                sessions.estimate if known else None,
+            )
+        )
         cells.append(common.count_cell(row.n_clients))
         rows.append(tuple(cells))
     if not lines:
@@ -418,7 +433,8 @@ def criteria_table(data: ReportData, criteria: pd.DataFrame) -> Table:
         found = [row_of(criteria, criterion=criterion, statistic=statistic) for statistic in wanted]
         if any(row is not None for row in found):
             cells = [
-                number_cell(common.estimate_text(row, 1), row.estimate) if row is not None else Cell(numbers.UNKNOWN, "") for row in found
+                number_cell(common.estimate_text(row, data.decimals), row.estimate) if row is not None else Cell(numbers.UNKNOWN, "")
+                for row in found
             ]
             rows.append((Cell(name_of(criterion)), *cells))
     return Table(
