@@ -15,7 +15,7 @@ from alliance.publishing.rows import hashed
 from alliance.publishing.wording import WITHHELD
 from alliance.questions.contract import POOLED, WITH_NUMBERS, Table
 
-ADDED_UP = ("counted", "pooled_counts", "pooled_sums")
+ADDED_UP = ("counted", "described", "pooled_counts", "pooled_sums")
 """Methods by which a pooled share is the share of all clients together."""
 MARGIN = 1e-6
 LARGE = 1e6
@@ -244,6 +244,11 @@ def recoverable(
     return sorted(found)
 
 
+def _of_people(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
+    """Return a table whose numbers of clients are those of the people that its rows tell of."""
+    return frame.assign(n_clients=columns.people(frame, (schema.question, schema.name)))
+
+
 def _each_by_itself(frame: pd.DataFrame) -> Told:
     unknown = np.full(len(frame), np.nan)
     return Told(frame, unknown, unknown)
@@ -263,7 +268,9 @@ def _recovered(output: str, parts: Sequence[Told], schema: Table, round_to: int,
         return []
     used = [*dict.fromkeys([*columns.over_sites(schema), *schema.identifying, "site", "estimate_type", "method"])]
     used += ["status", "n_clients", "n_sites", "estimate"]
-    frame = pd.concat([one.frame[used][chosen[at["part"].eq(place)].to_numpy()] for place, one in enumerate(parts)], ignore_index=True)
+    frame = pd.concat(
+        [_of_people(one.frame, schema)[used][chosen[at["part"].eq(place)].to_numpy()] for place, one in enumerate(parts)], ignore_index=True
+    )
     frame = frame.set_index(at.index[chosen]).assign(_part=at["part"])
     block = at.loc[chosen, "block"]
     things = (schema.question, schema.name) in columns.OF_THINGS

@@ -140,7 +140,7 @@ def _hide_smallest(
     shown = rows[rows["shown"] & ~rows["known"] & rows["group"].isin(open_groups)]
     # One a round: what is hidden counts towards the others of its group in the next round.
     size = shown[["clients", "inside", "outside"]].min(axis=1)
-    smallest = shown.assign(size=size).sort_values(["size", "clients", "owner", "row"], kind="stable").drop_duplicates("group")
+    smallest = shown.assign(size=size).sort_values(["size", "clients", "inside", "owner", "row"], kind="stable").drop_duplicates("group")
     hidden = 0
     for place, chosen in smallest.groupby("table"):
         mask = np.zeros(len(family[place].frame), dtype=bool)

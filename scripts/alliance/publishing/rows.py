@@ -34,7 +34,7 @@ class Rows:
     active : ndarray of bool, shape (rows,)
         Rows that came with numbers.
     clients, therapists : ndarray of float, shape (rows,)
-        Clients behind a row (nan: not known), and at least so many therapists.
+        Clients behind a row (nan: not known; where therapists are described, these), and at least so many therapists.
     caseload : ndarray of float, shape (rows,)
         At most so many clients of one therapist are behind a row, from the caseloads of its sites; nan: not known.
     rule : ndarray of object, shape (rows,)
@@ -172,7 +172,7 @@ def rows_of(frame: pd.DataFrame, schema: Table, shown: Shown) -> Rows:
     if "groups" in frame:
         of_one = frame["groups"].isin([*shown.alone, *shown.hidden]) & frame["site"].eq(POOLED)
         owner = np.where(of_one, frame["groups"], owner)
-    clients = frame["n_clients"].to_numpy(dtype=float, na_value=np.nan)
+    clients = columns.people(frame, (schema.question, schema.name)).to_numpy(dtype=float, na_value=np.nan)
     known = frame["n_therapists"].to_numpy(dtype=float, na_value=np.nan)
     n_sites = frame["n_sites"].to_numpy(dtype=float, na_value=np.nan)
     of_site = pd.Series(owner)
