@@ -137,12 +137,16 @@ def _stacked(family: Sequence[Rows], names: list[str]) -> pd.DataFrame:
                 "outside": outside,
             }
         )
-        keyed = rows.frame.assign(owner=rows.owner)[names]
-        part[[f"key{number}" for number in range(len(names))]] = keyed.to_numpy(dtype=object)
         parts.append(part)
     stacked = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
-    stacked["group"] = stacked.groupby([f"key{number}" for number in range(len(names))], sort=False, dropna=False).ngroup()
+    stacked["group"] = family[0].once(("stacked", len(family), *names), lambda: _groups(family, names))
     return stacked
+
+
+def _groups(family: Sequence[Rows], names: Sequence[str]) -> np.ndarray:
+    names = [*dict.fromkeys(names)]
+    keys = pd.concat([rows.frame.assign(owner=rows.owner)[names].astype(object) for rows in family], ignore_index=True)
+    return keys.groupby(names, sort=False, dropna=False).ngroup().to_numpy()
 
 
 def _hide_smallest(

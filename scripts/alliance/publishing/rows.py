@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from alliance.publishing.sites import Shown
 from alliance.questions.contract import NUMBER, POOLED, TEXT, WITH_NUMBERS, Table, table_types
 
 ROUNDING = 1e-9
+T = TypeVar("T")
 
 
 @dataclass
@@ -54,6 +56,7 @@ class Rows:
     rule: np.ndarray = field(init=False)
     known: np.ndarray = field(init=False)
     over_hidden: np.ndarray = field(init=False)
+    made: dict[Any, Any] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.rule = np.full(len(self.frame), "", dtype=object)
@@ -108,6 +111,12 @@ class Rows:
         if not names:
             return np.zeros(len(self.frame), dtype=int)
         return frame.groupby(names, sort=False, dropna=False).ngroup().to_numpy()
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what rests on the columns of the table and on no rule, made the first time that it is asked for."""
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
 
     def shares(self) -> np.ndarray:
         """Return which rows are shares of clients."""
