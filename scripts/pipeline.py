@@ -409,7 +409,10 @@ def publish(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatu
     if status not in (ExitStatus.DONE, ExitStatus.SITE_LEFT_OUT):
         return status
     assert lock.handle is not None
-    result = publish_bundle.build(study, given.scenarios, lock.handle)
+    result = publish_bundle.build(study, given.scenarios, lock.handle, given.cores)
+    if result.returncode == ExitStatus.INTERRUPTED:
+        say("Nothing was published; the bundle that was published before stands as it was.")
+        return ExitStatus.INTERRUPTED
     say(result.stdout.rstrip())
     if result.returncode not in (ExitStatus.DONE, ExitStatus.REFUSED):
         say("The bundle could not be built; the one that was published before stands as it was.")
@@ -424,6 +427,8 @@ def publish(study: Study, given: argparse.Namespace, lock: RunLock) -> ExitStatu
     if complete:
         last_run.record(study, given.scenarios, files)
     say(f"published: {study.folder / publish_bundle.FOLDER}")
+    if others := publish_bundle.not_published(study, given.scenarios):
+        say(f"not in the bundle, although there are results: {', '.join(others)} (name them in SCENARIOS, or all)")
     return status
 
 

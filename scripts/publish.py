@@ -1,7 +1,7 @@
 """Build the bundle of published results beside the one that stands, check it, and put it in its place.
 
 Ends with status 0 where the bundle stands (also where it stood already), 4 where nothing was published because something would have been
-given away or a check failed; then every place is named.
+given away or a check failed; then every place is named. Interrupted, it ends with 130, and the bundle that stood before stands.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 import verify_bundle
 from alliance import folders
@@ -22,14 +24,32 @@ from alliance.publishing.disclosure import DisclosureError
 from alliance.publishing.profiles import profile
 from alliance.questions.headlines import load_headlines
 from alliance.reports import inputs
+from alliance.side_by_side import in_processes
 
 
 def main() -> int:
-    given = arguments()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+    try:
+        return publish(arguments())
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """End what is going on; what is asked for again while that is tidied up changes nothing."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def publish(given: argparse.Namespace) -> ExitStatus:
+    """Build, check and put in place a bundle."""
+    each = in_processes(given.processes)
     folders.recover(given.output)
     try:
         last = compared_with(last_bundle(given.output, given.last_bundle), given.publish["profile"], given.last_bundle is not None)
-        bundle = build(source(given, last), profile(given.publish))
+        bundle = build(source(given, last), profile(given.publish), each)
     except (UnreadableBundle, DisclosureError) as refused:
         print(refused)
         return ExitStatus.REFUSED
@@ -42,7 +62,7 @@ def main() -> int:
         folders.write_folder(new, bundle.files)
         allowed = set(given.publish["not_leaks"])
         forbidden = {*bundle.forbidden, *given.private, *verify_bundle.names_of_this_machine()} - allowed
-        faults = verify_bundle.check(new, sorted(forbidden), here=False)
+        faults = verify_bundle.check(new, sorted(forbidden), here=False, each=each)
         if faults:
             print(f"{len(faults)} places would give something away or are wrong:")
             verify_bundle.show(faults)
@@ -129,6 +149,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workflow", required=True, nargs="+", type=Path, help="Snakefile and rules")
     parser.add_argument("--workflow-root", required=True, type=Path, help="folder in which their names start")
     parser.add_argument("--last-bundle", type=Path, default=None, help="what was published last, if not the bundle that stands")
+    parser.add_argument("--processes", type=int, default=1, help="at most so many processes at once; the bundle is the same")
     parser.add_argument("--output", required=True, type=Path)
     return parser.parse_args()
 

@@ -15,6 +15,7 @@ import binascii
 import contextlib
 import csv
 import datetime
+import functools
 import getpass
 import hashlib
 import html
@@ -27,10 +28,11 @@ import socket
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 MANIFEST = "manifest-sha256.txt"
@@ -42,6 +44,8 @@ CHARACTERS = 80
 MOST_UNPACKED = 2_000_000_000
 
 OK, UNREADABLE, FAULTY = 0, 2, 4
+
+Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 # A keyed id has sixteen hexadecimal digits; digests of files have 12 or 64, and no number has a letter among its digits without a point.
 _ID = re.compile(r"(?<![0-9A-Za-z.])(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{16}(?![0-9A-Za-z])")
@@ -88,6 +92,70 @@ KINDS = {
 NOT_INTERNAL = ("e-mail address", "date")
 """What a bundle for the study's own people (profile internal) may hold."""
 
+
+class _Shapes:
+    """A text whose digits are all 0, and one whose hexadecimal digits are all a: what cannot be in these is not looked for."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.digits = text.encode("utf-8", "surrogatepass").translate(_TO_DIGITS)
+        self.hexadecimal = self.digits.translate(_TO_HEXADECIMAL)
+
+
+def _any_of(shapes: Iterable[bytes]) -> Callable[[bytes], bool]:
+    listed = tuple(shapes)
+    return lambda text: any(shape in text for shape in listed)
+
+
+_TO_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_TO_HEXADECIMAL = bytes.maketrans(b"0bcdefABCDEF", b"a" * 12)
+# Each begins with a character that few places have; that is what makes the search short.
+_ISO_DATE = re.compile(rf"-(?<={_YEAR}-)[01][0-9]-[0-3][0-9]")
+_OTHER_DATES = _any_of(
+    [b"0000/00/00", b"0/0/0000", b"0/00/0000"]
+    + [b"0.%s%s.%s0000" % (first, month, second) for first in (b"", b" ") for month in (b"0", b"00") for second in (b"", b" ")]
+)
+_NAMED_DATE = re.compile(rf"(?:{_MONTHS})[.,]{{0,2}} (?:{_DAY}|{_YEAR})")
+_OCTETS = _any_of((b".0.", b".00.", b".000."))
+_FOUR_OCTETS = re.compile(
+    r"\.(?:" + "|".join(rf"(?<=(?<![\w.-])[0-9]{{{width}}}\.)" for width in (1, 2, 3)) + r")[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
+)
+_GROUPS = _any_of((b":a:", b":aa:", b":aaa:", b":aaaa:"))
+_EIGHT_GROUPS = re.compile(rb"(?:a{1,4}:){7}a")
+_PLACES = (
+    re.compile(rf"/(?:(?:{_ROOTS})/|root)"),
+    re.compile(r":\\|:/(?!/)[\w.~-]"),
+    re.compile(r"~[a-z0-9_-]*/[\w.-]"),
+    re.compile(r"\\\\[\w.-]"),
+)
+_AT = re.compile(r"@(?<=[A-Za-z0-9._%+-]@)[A-Za-z0-9]")
+
+
+def _may_hold_path(shapes: _Shapes) -> bool:
+    return any(place.search(shapes.text) for place in _PLACES)
+
+
+def _may_hold_date(shapes: _Shapes) -> bool:
+    if b"0000-00-00" in shapes.digits and _ISO_DATE.search(shapes.text):
+        return True
+    return _OTHER_DATES(shapes.digits) or (b" 0000" in shapes.digits and _NAMED_DATE.search(shapes.text) is not None)
+
+
+def _may_hold_network(shapes: _Shapes) -> bool:
+    if _OCTETS(shapes.digits) and _FOUR_OCTETS.search(shapes.text):
+        return True
+    return b"aaaa::" in shapes.hexadecimal or (_GROUPS(shapes.hexadecimal) and _EIGHT_GROUPS.search(shapes.hexadecimal) is not None)
+
+
+_POSSIBLE: dict[str, Callable[[_Shapes], bool]] = {
+    "keyed id": lambda shapes: b"a" * 16 in shapes.hexadecimal,
+    "absolute path": _may_hold_path,
+    "e-mail address": lambda shapes: _AT.search(shapes.text) is not None,
+    "date": _may_hold_date,
+    "network address": _may_hold_network,
+}
+"""Whether a text can hold something of a kind at all; texts are long, and most hold nothing."""
+
 # Versions of packages look like dates and addresses; works that are cited may be called like anything.
 EXEMPT = {"requirements.lock": ("date", "network address")}
 # What a workbook carries where others tell when they were made.
@@ -133,7 +201,7 @@ class NoBundle(Exception):
     """The folder cannot be read as a bundle; the message says why."""
 
 
-def check(folder: Path, forbidden: Iterable[str] = (), here: bool = True) -> list[Fault]:
+def check(folder: Path, forbidden: Iterable[str] = (), here: bool = True, each: Each = map) -> list[Fault]:
     """Return every fault of a bundle.
 
     Parameters
@@ -144,6 +212,8 @@ def check(folder: Path, forbidden: Iterable[str] = (), here: bool = True) -> lis
         Words that may not stand in it, beside what :data:`KINDS` finds.
     here : bool
         Whether to look for names of the user and the host of this machine too.
+    each : callable
+        Does many jobs, as ``map`` does; a pool's ``map`` does them side by side.
 
     Raises
     ------
@@ -153,12 +223,21 @@ def check(folder: Path, forbidden: Iterable[str] = (), here: bool = True) -> lis
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
         raise NoBundle(f"holds no {MANIFEST}")
-    faults = hash_faults(folder) + archive_faults(folder) + package_faults(folder) + crate_faults(folder) + link_faults(folder)
     statement = _json(folder / STATEMENT) or {}
     words = [*forbidden, *(names_of_this_machine() if here else ())]
     allowed = [str(text) for text in statement.get("not_leaks", ())]
     skipped = NOT_INTERNAL if statement.get("profile") == "internal" else ()
-    return faults + leaks(folder, words, allowed, skipped)
+    checks = [functools.partial(one, folder) for one in (package_faults, link_faults, archive_faults, hash_faults, crate_faults)]
+    done = list(each(_done, [*checks, *_searches(folder, words, allowed, skipped)]))
+    return [fault for faults in done[: len(checks)] for fault in faults] + _once(done[len(checks) :])
+
+
+def _done(job: Callable[[], list[Fault]]) -> list[Fault]:
+    return job()
+
+
+def _once(found: Iterable[list[Fault]]) -> list[Fault]:
+    return sorted({fault for faults in found for fault in faults}, key=lambda fault: (fault.file, fault.line, fault.kind, fault.found))
 
 
 def files_below(folder: Path) -> list[str]:
@@ -347,8 +426,8 @@ def names_of_this_machine() -> list[str]:
     return sorted(name for name in found if len(name) >= SHORTEST_NAME and name.lower() not in COMMON_NAMES and not name.isdigit())
 
 
-def leaks(folder: Path, words: Iterable[str], allowed: Iterable[str] = (), skipped: Iterable[str] = ()) -> list[Fault]:
-    """Return every place of a bundle that tells of a person, a machine or a day.
+def _searches(folder: Path, words: Iterable[str], allowed: Iterable[str], skipped: Iterable[str]) -> list[Callable[[], list[Fault]]]:
+    """Return a search for each file, the largest first: places that tell of a person, a machine or a day.
 
     Parameters
     ----------
@@ -360,35 +439,54 @@ def leaks(folder: Path, words: Iterable[str], allowed: Iterable[str] = (), skipp
     skipped : iterable of str
         Kinds that are not looked for.
     """
-    patterns = {kind: pattern for kind, pattern in KINDS.items() if kind not in set(skipped)}
-    given = sorted({word for word in words if word}, key=lambda word: (-len(word), word))
-    if given:
-        patterns["name"] = re.compile(r"(?<![\w-])(?:" + "|".join(re.escape(word) for word in given) + r")(?![\w-])")
-    passing = frozenset(allowed)
-    faults = []
-    for name in files_below(folder):
-        path = folder / name
-        faults += _found_in_text(name, name, 0, patterns, passing)
-        if path.is_file() and not path.is_symlink():
-            # What the archive of the bundle holds again is told once.
-            beside = folder if _is_archive(name) else None
-            for place, line, text in texts(name, path.read_bytes(), beside):
-                faults += _found_in_text(place, text, line, patterns, passing)
-    return sorted(set(faults), key=lambda fault: (fault.file, fault.line, fault.kind, fault.found))
+    search = _Search(
+        {kind: pattern for kind, pattern in KINDS.items() if kind not in set(skipped)},
+        tuple(sorted({word for word in words if word}, key=lambda word: (-len(word), word))),
+        frozenset(allowed),
+    )
+    names = sorted(files_below(folder), key=lambda name: -os.lstat(folder / name).st_size)
+    return [functools.partial(_leaks_of, folder, search, name) for name in names]
 
 
-def _found_in_text(place: str, text: str, line: int, patterns: dict[str, re.Pattern[str]], allowed: frozenset[str]) -> list[Fault]:
-    name = PurePosixPath(place.split("!")[-1]).name
-    exempt, known = EXEMPT.get(name, ()), allowed | KNOWN.get(name, frozenset())
-    faults = []
-    for kind, pattern in patterns.items():
-        if kind in exempt:
-            continue
-        for found in pattern.finditer(text):
-            if found.group() not in known:
-                where = line + text.count("\n", 0, found.start()) if line else 0
-                faults.append(Fault(place, where, kind, found.group()))
+def _leaks_of(folder: Path, search: _Search, name: str) -> list[Fault]:
+    """Return what one file of a bundle tells, its name included."""
+    path = folder / name
+    faults = search.faults(name, name, 0)
+    if path.is_file() and not path.is_symlink():
+        # What the archive of the bundle holds again is told once.
+        beside = folder if _is_archive(name) else None
+        for place, line, text in texts(name, path.read_bytes(), beside):
+            faults += search.faults(place, text, line)
     return faults
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What is looked for: patterns by kind, names as whole words, and what is no leak."""
+
+    patterns: dict[str, re.Pattern[str]]
+    names: tuple[str, ...]
+    allowed: frozenset[str]
+
+    @functools.cached_property
+    def whole_names(self) -> re.Pattern[str]:
+        """Any of the names, the longest first."""
+        return re.compile(r"(?<![\w-])(?:" + "|".join(re.escape(name) for name in self.names) + r")(?![\w-])")
+
+    def faults(self, place: str, text: str, line: int) -> list[Fault]:
+        """Return what a text that begins at a line tells; line 0: it has no lines."""
+        name = PurePosixPath(place.split("!")[-1]).name
+        exempt, known = EXEMPT.get(name, ()), self.allowed | KNOWN.get(name, frozenset())
+        shapes = _Shapes(text)
+        possible = {
+            kind: pattern
+            for kind, pattern in self.patterns.items()
+            if kind not in exempt and (kind not in _POSSIBLE or _POSSIBLE[kind](shapes))
+        }
+        if any(name in text for name in self.names):
+            possible["name"] = self.whole_names
+        found = [(kind, one) for kind, pattern in possible.items() for one in pattern.finditer(text) if one.group() not in known]
+        return [Fault(place, line + text.count("\n", 0, one.start()) if line else 0, kind, one.group()) for kind, one in found]
 
 
 def texts(name: str, content: bytes, beside: Path | None = None) -> Iterator[tuple[str, int, str]]:
@@ -431,13 +529,18 @@ def _variants(text: str) -> Iterator[str]:
     """Yield a text as it is read where addresses, pages or JSON escape it; lines stay where they are."""
     variant = text
     if "%" in variant:
-        variant = re.sub(r"(?:%[0-9A-Fa-f]{2})+", lambda found: unquote(found.group(), errors="replace").replace("\n", " "), variant)
+        variant = re.sub(r"%[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2})*", lambda found: _unquoted(found.group()), variant)
     if "\\u" in variant or "\\/" in variant:
         variant = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), variant).replace("\\/", "/")
     if "&" in variant:
         variant = "\n".join(html.unescape(line).replace("\n", " ") for line in variant.split("\n"))
     if variant != text:
         yield variant
+
+
+@functools.lru_cache(maxsize=10_000)
+def _unquoted(escaped: str) -> str:
+    return unquote(escaped, errors="replace").replace("\n", " ")
 
 
 def _texts_of_archive(name: str, content: bytes, beside: Path | None) -> Iterator[tuple[str, int, str]]:

@@ -10,6 +10,8 @@ RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "
 SERIOUS = ("serious", "critical")
 PAPER, PAPER_HEIGHT = 702, 1031
 """Width and height in CSS pixels of a page of A4 with margins of 12 millimetres."""
+LEAST_TYPE = 9.3
+"""CSS pixels: smallest type of a printed table, 7 pt."""
 TALLEST_ROW = 172
 """CSS pixels: eight lines of a table."""
 
@@ -175,7 +177,7 @@ def prints(page: Any) -> list[str]:
     page.emulate_media(media="print", color_scheme="light")
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     found = page.evaluate(
-        """(height) => {
+        """([height, least]) => {
           const told = [];
           const seen = (one) => one.checkVisibility() && one.getBoundingClientRect().height > 0;
           for (const one of document.querySelectorAll("thead")) {
@@ -198,14 +200,25 @@ def prints(page: Any) -> list[str]:
             if (one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1) told.push("is cut off: " + one.className);
           }
           for (const one of document.querySelectorAll("table")) {
-            if (seen(one) && one.getBoundingClientRect().right > document.documentElement.clientWidth + 1) {
+            if (!seen(one)) continue;
+            if (!one.closest(".broadest") && one.getBoundingClientRect().right > document.documentElement.clientWidth + 1) {
               told.push("is wider than paper: " + one.id);
             }
+            if (parseFloat(getComputedStyle(one).fontSize) < least) told.push("is too small to read: " + one.id);
           }
           if (getComputedStyle(document.body).backgroundColor !== "rgb(255, 255, 255)") told.push("the ground is not white");
           return told;
         }""",
-        PAPER_HEIGHT,
+        [PAPER_HEIGHT, LEAST_TYPE],
+    )
+    page.set_viewport_size({"width": PAPER_HEIGHT, "height": PAPER})
+    found += page.evaluate(
+        """() => [...document.querySelectorAll(".broadest")].flatMap((one) => {
+          const turned = getComputedStyle(one).page !== "auto" ? [] : ["is not printed across: " + one.querySelector("table").id];
+          const table = one.querySelector("table");
+          const over = table && table.getBoundingClientRect().right > document.documentElement.clientWidth + 1;
+          return over ? [...turned, "is wider than paper laid across: " + table.id] : turned;
+        })"""
     )
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     page.emulate_media(media="screen")

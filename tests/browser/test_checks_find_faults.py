@@ -173,6 +173,12 @@ BROKEN = [
     ("prints", first(".tall thead th { position: static; }", "thead th { position: sticky; top: 0; }")),
     ("prints", first("max-height: 225mm;", "height: 300mm;")),
     ("prints", first("--page: #fff;", "--page: #ddd;")),
+    ("prints", first("table { font-size: 7.5pt; }", "table { font-size: 5.5pt; }")),
+    ("prints", lambda page: first('class="table', 'class="table broadest')(page).replace("{ page: wide; }", "{ }")),
+    (
+        "prints",
+        lambda page: first('class="table', 'class="table broadest')(page).replace("tbody th, .wide,", "th { min-width: 80rem; } .wide,"),
+    ),
     ("prints", lambda page: page.replace('addEventListener("beforeprint"', 'addEventListener("never"').replace('"beside"', '"printed"')),
 ]
 

@@ -24,6 +24,7 @@ from alliance.reports import bibliography, chapters, guide, pages
 from alliance.reports.elements import Chapter
 from alliance.reports.inputs import ReportData
 from support import PROJECT
+from unit import participating_sites
 from unit.leaving_site import leaving
 from unit.ruptured_site import ruptured
 
@@ -354,7 +355,17 @@ def client_factors(draw: random.Random) -> dict[str, pd.DataFrame]:
         "factors": finished(pd.DataFrame(rows), "client_factors", "factors"),
         "categories": finished(pd.DataFrame(categories), "client_factors", "categories"),
         "leave_one_out": finished(pd.DataFrame(left_out), "client_factors", "leave_one_out"),
+        "participants": took_part(),
     }
+
+
+def took_part() -> pd.DataFrame:
+    """Return who took part; a few clients are of a gender of their own, some do not tell theirs, and the last site is left out."""
+    sites = [participating_sites.taking_part(name, 50 + 6 * place, place) for place, name in enumerate(SITES[:-1])]
+    sites[1] = participating_sites.taking_part(SITES[1], 60, 11, {"female": 36, "male": 18, "other": 2})
+    sites[2] = participating_sites.taking_part(SITES[2], 60, 12, {"female": 36, "male": 21, "other": 3})
+    out = SiteSummary(site=SITES[-1], question="client_factors", status="excluded", reason="no session was sent")
+    return participating_sites.table(sites, out)
 
 
 def therapist_factors(draw: random.Random) -> dict[str, pd.DataFrame]:

@@ -14,6 +14,7 @@ from alliance.publishing.attack import Sum
 from alliance.publishing.disclosure import gate
 from alliance.questions import contract
 from alliance.questions.contract import POOLED, WITH_NUMBERS
+from scipy.optimize import linprog
 from unit.published_study import PUBLIC, SHARE, SITES, gated, row, status, table
 
 PLACE = ("early_gains", "change_categories")
@@ -42,6 +43,44 @@ def test_cells_in_rows_and_columns_are_solved_together():
     assert attack.exposed(limits, lines, names) == []
     found = attack.exposed(limits, [*lines, Sum("ad", ("a", "d"))], names)
     assert [name for name, _, _ in found] == list(names)
+
+
+def bounds(limits: dict[str, tuple[float, float]], sums: list[Sum], cell: str) -> tuple[float, float]:
+    """Return the least and the largest value of a cell by linear programs over all cells at once."""
+    names = list(limits)
+    matrix = np.zeros((len(sums), len(names)))
+    for place, one in enumerate(sums):
+        matrix[place, names.index(one.total)] -= 1
+        for part in one.parts:
+            matrix[place, names.index(part)] += 1
+    ends = []
+    for sign in (1, -1):
+        cost = np.array([sign * (name == cell) for name in names], dtype=float)
+        solved = linprog(cost, A_eq=matrix, b_eq=np.zeros(len(sums)), bounds=list(limits.values()), method="highs")
+        assert solved.status in (0, 3), solved.message
+        ends.append(sign * solved.fun if solved.status == 0 else -sign * np.inf)
+    return ends[0], ends[1]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_cells_that_are_given_away_are_those_that_linear_programs_find_one_by_one(seed):
+    random = np.random.default_rng(seed)
+    counts = random.integers(0, 30, size=(4, 3))
+    cells = {f"c{row}{column}": float(counts[row, column]) for row in range(4) for column in range(3)}
+    sums = [Sum(f"r{row}", tuple(f"c{row}{column}" for column in range(3))) for row in range(4)]
+    sums += [Sum(f"t{column}", tuple(f"c{row}{column}" for row in range(4))) for column in range(3) if random.random() < 0.7]
+    sums += [Sum("alone", ("one", "other"))]
+    exact = cells | {one.total: sum(cells.get(name, 4.0) for name in one.parts) for one in sums} | {"one": 4.0, "other": 4.0}
+    slack = random.integers(0, 3)
+    hidden = [name for name in exact if random.random() < 0.45]
+    limits = {name: (0.0, np.inf) if name in hidden else (max(0.0, n - slack), n + slack) for name, n in exact.items()}
+    for within in (1.0, 5.0):
+        found = {name: (low, high) for name, low, high in attack.exposed(limits, sums, hidden, within)}
+        expected = {name: bounds(limits, sums, name) for name in hidden}
+        expected = {name: (low, high) for name, (low, high) in expected.items() if high - low < within - 1e-6}
+        assert list(found) == list(expected)
+        for name, ends in expected.items():
+            assert found[name] == pytest.approx(ends, abs=1e-6)
 
 
 def test_counts_that_contradict_each_other_are_told():

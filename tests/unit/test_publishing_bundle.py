@@ -17,7 +17,7 @@ import verify_bundle
 import yaml
 from alliance.publishing.about import About, Author, citation_cff, zenodo
 from alliance.publishing.archive import archive, manifest
-from alliance.publishing.bundle import OTHER_SITE, public_options, same_results
+from alliance.publishing.bundle import OTHER_SITE, build, public_options, same_results
 from alliance.publishing.changes import UnreadableBundle, changes_markdown, read_last
 from alliance.publishing.crate import research_object
 from alliance.publishing.methods import bibliography
@@ -25,8 +25,10 @@ from alliance.publishing.published_tables import Field, Published
 from alliance.questions import contract
 from alliance.questions.headlines import COLUMNS as HEADLINE_COLUMNS
 from alliance.reports.bibliography import parse
+from alliance.side_by_side import in_processes
 from support import PROJECT
 from unit import bundled_study, report_study
+from unit.published_study import PUBLIC
 
 AT_ROOT = {
     *("index.html", "README.md", "methods.md", "references.bib", "config.yaml", "codebook.csv", "datapackage.json", "requirements.lock"),
@@ -258,7 +260,7 @@ HEADLINES = pd.DataFrame(
 def headlines(rows: pd.DataFrame) -> list[Published]:
     types = {"scenario": contract.TEXT, **HEADLINE_COLUMNS}
     fields = tuple(Field(name, kind, "") for name, kind in types.items())
-    return [Published("study", "headlines", "", fields, contract.typed(rows, types))]
+    return [Published("study", "headlines", "", fields, (rows,))]
 
 
 def test_changes_name_numbers_tables_and_columns_that_differ_and_no_count_of_clients(tmp_path):
@@ -277,13 +279,22 @@ def test_changes_name_numbers_tables_and_columns_that_differ_and_no_count_of_cli
 
 
 def _tables_of(last) -> list[Published]:
-    return [Published(*key.split("/"), "", (), table) for key, table in last.tables.items()]
+    kinds = {True: contract.NUMBER, False: contract.TEXT}
+    return [
+        Published(
+            *key.split("/"),
+            "",
+            tuple(Field(name, kinds[pd.api.types.is_numeric_dtype(column)], "") for name, column in table.items()),
+            (table,),
+        )
+        for key, table in last.tables.items()
+    ]
 
 
 def test_a_new_column_is_named(tmp_path):
     last = bundled_study.published_before(tmp_path, bundled_study.public())
     tables = [
-        dataclasses.replace(one, rows=one.rows.assign(more=1) if one.key == "alliance_outcome/pooled" else one.rows)
+        dataclasses.replace(one, fields=(*one.fields, Field("more", contract.NUMBER, ""))) if one.key == "alliance_outcome/pooled" else one
         for one in _tables_of(last)
     ]
     assert "- `alliance_outcome/pooled`: new column `more`" in changes_markdown(last, tables, "", 2)
@@ -337,3 +348,14 @@ def test_the_statement_names_profile_limits_and_who_accepted_weaker_ones(files):
 def test_the_lock_file_and_the_check_are_those_of_the_project(files):
     assert files["requirements.lock"] == (PROJECT / "envs" / "requirements.lock").read_bytes()
     assert files["verify_bundle.py"] == (PROJECT / "scripts" / "verify_bundle.py").read_bytes()
+
+
+def test_a_bundle_is_the_same_from_one_process_and_from_several():
+    data = bundled_study.few()
+    late = dataclasses.replace(data, scenario="late", provenance={**data.provenance, "reason": "another window"})
+    source = bundled_study.source(data)
+    source = dataclasses.replace(source, scenarios={**source.scenarios, "late": late})
+    one, several = build(source, PUBLIC), build(source, PUBLIC, in_processes(3))
+    assert one.files.keys() == several.files.keys() and {"base/report/index.html", "late/report/tables.xlsx"} <= one.files.keys()
+    assert {name for name in one.files if one.files[name] != several.files[name]} == set()
+    assert one.decisions == several.decisions

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from alliance.publishing import scenarios
 from alliance.publishing.about import about, zenodo
-from alliance.publishing.bundle import build, gated_scenario
+from alliance.publishing.bundle import build, to_gate
 from alliance.publishing.changes import LastBundle, compared_with
 from alliance.publishing.decisions import DisclosureError
-from alliance.publishing.disclosure import gate
+from alliance.publishing.disclosure import gate, gate_together
 from alliance.questions import contract
 from alliance.questions.contract import POOLED
 from alliance.sensitivity.contract import TABLES as SENSITIVITY_TABLES
@@ -114,8 +114,9 @@ def test_a_scenario_that_is_new_shows_no_number_that_the_last_version_had_of_few
     last = bundled_study.published_before(tmp_path, bundled_study.bundle(data))
     now = dataclasses.replace(data, provenance={**data.provenance, "data_digest": "of other data"})
     source = bundled_study.source(now, last)
-    assert numbers_of(gated_scenario(source, "late", now, PUBLIC)) > 0
-    assert numbers_of(gated_scenario(source, "late", with_one_client_more(now, "late"), PUBLIC)) == 0
+    more = with_one_client_more(now, "late")
+    assert numbers_of(gate_together({"late": to_gate(source, "late", now)}, PUBLIC)["late"]) > 0
+    assert numbers_of(gate_together({"late": to_gate(source, "late", more)}, PUBLIC)["late"]) == 0
 
 
 # Bundles for different readers.

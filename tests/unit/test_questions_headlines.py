@@ -72,6 +72,7 @@ def test_the_shipped_list_refers_to_keys_that_every_shipped_scenario_holds():
         ("term: alliance_first", "term: 5", "'term' is neither text nor a list of texts"),
         ("  table: hazard\n", "", "'table' is missing"),
         ("where: {", "were: {", "'where' is missing"),
+        ("claim: G1", "most_sites: 6", "'most_sites' is neither true nor false"),
     ],
 )
 def test_a_fault_of_the_list_names_the_headline_and_the_nearest_name(tmp_path, old, new, told):
@@ -79,6 +80,18 @@ def test_a_fault_of_the_list_names_the_headline_and_the_nearest_name(tmp_path, o
     with pytest.raises(HeadlineError, match="leaving: ") as error:
         load_headlines(written(tmp_path, ENTRY.replace(old, new)))
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize(("most", "method"), [(True, "hazard_one_stage"), (False, "two_stage_reml")])
+def test_the_row_of_most_sites_counts_where_the_list_says_so(tmp_path, most, method):
+    table = hazard({"n_sites": 4}, {"method": "hazard_one_stage", "estimate": 0.7, "n_sites": 6})
+    entry = ENTRY + ("  most_sites: true\n" if most else "")
+    (chosen,) = load_headlines(written(tmp_path, entry))
+    assert headline_numbers([chosen], {"dropout": {"hazard": table}}, CONFIGURATION)["method"].tolist() == [method]
+    alike = table.assign(n_sites=6)
+    assert headline_numbers([chosen], {"dropout": {"hazard": alike}}, CONFIGURATION)["method"].tolist() == ["two_stage_reml"]
+    silent = table.assign(status=["estimated" if one == "two_stage_reml" else "withheld" for one in table["method"]])
+    assert headline_numbers([chosen], {"dropout": {"hazard": silent}}, CONFIGURATION)["method"].tolist() == ["two_stage_reml"]
 
 
 def test_a_headline_is_the_row_over_sites_that_its_columns_name(tmp_path):

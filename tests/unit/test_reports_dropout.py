@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 import report_study
 from alliance.questions.contract import POOLED
+from alliance.questions.headlines import headline_numbers, load_headlines
 from alliance.reports import figures, figures_dropout, numbers
 from alliance.reports.chapters import common, dropout
 from alliance.reports.elements import Figure, Fold
+from support import PROJECT
 
 HEADLINE = {
     "definition": "unilateral",
@@ -203,3 +205,37 @@ def test_the_chapter_says_why_planned_endings_rest_on_fewer_clients(study, chapt
     assert planned.n_clients < lead.n_clients
     told = next(sentence for sentence in chapter.findings if "planned endings go with" in sentence)
     assert f"of {planned.n_clients} of {lead.n_clients} clients: each session has a hazard of planned endings of its own" in told
+
+
+@pytest.mark.parametrize(
+    ("key", "term", "model"), [("alliance_dropout", "alliance_first", "first_session"), ("phase_one_dropout", "failed", "phase_one")]
+)
+@pytest.mark.parametrize("pooled_sites", [4, 6])
+def test_headline_numbers_are_those_that_the_chapter_tells(study, key, term, model, pooled_sites):
+    """Of ratios pooled over four of six sites that of all rows counts, else the pooled one, in the list of headlines as in the chapter."""
+    hazard = study.tables["dropout"]["hazard"]
+    own = {
+        **HEADLINE,
+        "hazard_model": model,
+        "term": term,
+        "claim": "",
+        "status": "estimated",
+        "reason": "",
+        "estimate_type": "hazard_ratio",
+    }
+    first = hazard[hazard["site"].eq(POOLED)].iloc[[0]]
+    rows = [
+        first.assign(**{**own, "method": method}, estimate=ratio, ci_low=ratio / 1.2, ci_high=ratio * 1.2, n_sites=sites)
+        for method, ratio, sites in (("two_stage_reml", 1.84, pooled_sites), ("hazard_one_stage", 1.74, 6))
+    ]
+    kept = hazard[~(hazard["hazard_model"].eq(model) & hazard["term"].eq(term) & hazard["site"].eq(POOLED))]
+    tables = {**study.tables["dropout"], "hazard": pd.concat([kept, *rows], ignore_index=True)}
+    made = dataclasses.replace(study, tables={**study.tables, "dropout": tables})
+    listed = [one for one in load_headlines(PROJECT / "workflow" / "headlines.yaml") if one.key == key]
+    (number,) = headline_numbers(listed, made.tables, made.options)["estimate"]
+    assert number == (1.74 if pooled_sites == 4 else 1.84)
+    built = dropout.build(made)
+    told = built.headlines if key == "alliance_dropout" else [one for one in built.findings if "failed to form" in one]
+    assert len(told) == 1 and numbers.decimal(number) in told[0]
+    models = " ".join(cell.text for table in blocks(built) if table.id == "dropout-models" for row in table.rows for cell in row)
+    assert "1.84" in models and "1.74" in models

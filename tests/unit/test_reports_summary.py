@@ -255,12 +255,11 @@ def test_limits_of_a_chapter_have_an_address(study):
     assert ("index.html#alliance-outcome-limits", "What this can’t say") in limits.places
 
 
-def test_who_took_part_and_where_data_can_be_had_are_asked_of_the_authors(study):
+def test_where_data_can_be_had_is_asked_of_the_authors(study):
     options = copy.deepcopy(study.options)
     options["study"]["simulated"] = False
     resolved = {one.item.key: one for one in checklist_page.resolve(dataclasses.replace(study, options=options), addresses())}
-    for key in ("demographics", "availability"):
-        assert resolved[key].verdict == checklist_page.OPEN
+    assert resolved["availability"].verdict == checklist_page.OPEN
 
 
 def test_setting_and_design_of_sites_stand_in_their_table(study):

@@ -13,8 +13,9 @@ import openpyxl
 import pandas as pd
 import pytest
 import report_study
+import xlsxwriter
 from alliance.questions import contract
-from alliance.reports import workbook
+from alliance.reports import table_sheet, workbook
 from python_calamine import CalamineWorkbook
 from support import PROJECT
 
@@ -135,3 +136,60 @@ def test_the_command_writes_the_workbook_of_the_questions_that_are_asked(tmp_pat
     book = read((tmp_path / "tables.xlsx").read_bytes())
     assert {name.split(" ")[0] for name in book.sheetnames} == {"Contents", "early_gains"}
     assert book["Contents"]["B2"].value.startswith("No real client")
+
+
+def cell_by_cell(frame: pd.DataFrame) -> bytes:
+    """Return a workbook with one table, each cell written by itself."""
+    made = io.BytesIO()
+    with xlsxwriter.Workbook(made, {"in_memory": True}) as book:
+        head, quoted = book.add_format({"bold": True}), book.add_format({"num_format": "@", "quote_prefix": True})
+        sheet = book.add_worksheet("one")
+        sheet.freeze_panes(1, 0)
+        for column, name in enumerate(frame.columns):
+            sheet.write_string(0, column, name, head)
+        for column, name in enumerate(frame.columns):
+            for row, value in enumerate(frame[name], start=1):
+                if isinstance(value, str):
+                    if value:
+                        text = workbook._text(value)
+                        sheet.write_string(row, column, text, quoted if text[0] in "=+-@\t\r" else None)
+                elif not pd.isna(value) and abs(value) < float("inf"):
+                    sheet.write_number(row, column, float(value))
+    return made.getvalue()
+
+
+def in_one_table(frame: pd.DataFrame) -> bytes:
+    """Return the same workbook as the product writes it."""
+    made = io.BytesIO()
+    with xlsxwriter.Workbook(made, {"in_memory": True}) as book:
+        styles = workbook._Styles(book.add_format({"bold": True}), book.add_format({"num_format": "@", "quote_prefix": True}))
+        workbook._write_table(book.add_worksheet("one", workbook.TableSheet), frame, styles)
+    return made.getvalue()
+
+
+TEXTS = ["a", "", "=b", "a & <b>", " c ", "\x07", "+", "\N{GRINNING FACE}" * 17_000]
+TABLES = {
+    "no rows": {"text": pd.Series([], dtype="str"), "number": pd.Series([], dtype=float)},
+    "texts and numbers": {"text": TEXTS, "n": [1.0, None, float("inf"), *[0.1] * 5]},
+    "empty rows": {"no": [""] * 40, "late": [*[""] * 20, "x", *[""] * 19], "n": pd.array([*[None] * 30, 7, *[None] * 9], dtype="Int64")},
+    "wide": {f"c{place}": [str(row % 7) if (row + place) % 3 else "" for row in range(50)] for place in range(40)},
+    "extremes": {"n": [1e-300, -0.0, 1.234567890123456789e17, 1 / 3, 2.5e20], "text": ["1", None, "", float("nan"), "-1"]},
+}
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame(columns) for columns in TABLES.values()], ids=list(TABLES))
+def test_a_table_written_at_once_has_the_bytes_of_its_cells_written_one_by_one(frame):
+    first, second = (
+        {name: archive.read(name) for name in archive.namelist() if name != "docProps/core.xml"}
+        for archive in (zipfile.ZipFile(io.BytesIO(content)) for content in (cell_by_cell(frame), in_one_table(frame)))
+    )
+    assert first == second
+
+
+def test_a_table_of_more_rows_than_are_written_at_once_has_the_same_bytes(monkeypatch):
+    frame = pd.DataFrame({"text": [f"t{row % 11}" for row in range(100)], "n": [row / 7 for row in range(100)]})
+    expected = in_one_table(frame)
+    monkeypatch.setattr(table_sheet, "BLOCK", 32)
+    assert zipfile.ZipFile(io.BytesIO(in_one_table(frame))).read("xl/worksheets/sheet1.xml") == zipfile.ZipFile(io.BytesIO(expected)).read(
+        "xl/worksheets/sheet1.xml"
+    )

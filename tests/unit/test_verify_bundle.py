@@ -13,6 +13,7 @@ import sys
 import zipfile
 import zlib
 from pathlib import Path
+from random import Random
 from urllib.parse import quote
 
 import pytest
@@ -286,6 +287,53 @@ def test_the_file_runs_alone_on_any_python_and_says_what_it_found(tmp_path):
     assert result.returncode == 4 and "methods.md:1: e-mail address: ann@clinic.org" in result.stdout
     result = run(tmp_path)
     assert result.returncode == 2 and "no published bundle" in result.stdout
+
+
+FRAGMENTS = [
+    *("2024", "1999", "12", "5", "31", "0", "255", "192.168", "1.2", "7a", "fe80", "0db8", "a", "F", "0123456789abcdef", "deadbeef"),
+    *(".", ". ", "-", "/", ":", "::", " ", ", ", "\\", "\\\\", "~", "@", "_", "\n", "%", '"', "x", "Z", "\u00e9", "\u0131", "\ud800"),
+    *(
+        "May",
+        "M\u00e4rz",
+        "Jan",
+        "December",
+        "Okt",
+        "of",
+        "th",
+        "home",
+        "root",
+        "tmp",
+        "Users",
+        "C",
+        "ann",
+        "clinic",
+        "org",
+        "file",
+        "work",
+    ),
+]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_not_looked_for_in_a_text_cannot_be_there(seed):
+    # Each kind has a short test of whether a text can hold it at all; it may be wrong in one direction only.
+    random = Random(seed)
+    leaks = [leak for _, leak in [*LEAKS.items(), *FURTHER]]
+    found = 0
+    for _ in range(4000):
+        text = "".join(random.choices([*FRAGMENTS, *leaks], weights=[9] * len(FRAGMENTS) + [1] * len(leaks), k=random.randint(3, 14)))
+        shapes = verify_bundle._Shapes(text)
+        for kind, pattern in verify_bundle.KINDS.items():
+            if pattern.search(text) is not None and kind in verify_bundle._POSSIBLE:
+                found += 1
+                assert verify_bundle._POSSIBLE[kind](shapes), (kind, text)
+    assert found > 300
+
+
+def test_a_text_of_numbers_is_passed_over_without_a_search():
+    text = "0.25,-1.5,0.031,1200,17,0.5,.31\nsite,estimate,r = .45; 12 of 300 clients\n" * 50
+    shapes = verify_bundle._Shapes(text)
+    assert not any(possible(shapes) for possible in verify_bundle._POSSIBLE.values())
 
 
 def test_the_file_is_no_leak_itself(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -107,6 +108,35 @@ def test_a_publication_that_is_killed_leaves_the_old_bundle_or_the_new_one(publi
     assert b"Version number 2." in held(folder)["README.md"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_publication_that_is_interrupted_ends_with_its_processes_and_leaves_the_old_bundle(published, number):
+    before = held(published.results / "publish")
+    published.rewrite("config.yaml", "description: null", 'description: "Another version."')
+    # Up to date, so that what is interrupted is the bundle.
+    ended(published.call("run"), 0)
+    call = [sys.executable, "scripts/pipeline.py", "publish", "--config", "config.yaml", "--cores", "2"]
+    process = subprocess.Popen(call, cwd=published.folder, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    while len(processes_in(published.folder)) < 4:
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, number) if number == signal.SIGTERM else os.killpg(process.pid, number)
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 130 and "Nothing was published" in told and "exit status 130: interrupted" in told
+    assert held(published.results / "publish") == before and not list(published.results.glob("publish.*"))
+    assert processes_in(published.folder) == []
+    assert "published: " in ended(published.call("publish"), 0)
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Return the processes that build a bundle in a folder, and the launcher among them."""
+    found = []
+    for place in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if place.name.isdigit() and (place / "cwd").resolve() == folder.resolve() and b"publish" in (place / "cmdline").read_bytes():
+                found.append(int(place.name))
+    return found
+
+
 def test_scenarios_are_published_beside_base_and_the_start_page_leads_to_all(small):
     told = ended(small.call("publish", "--scenarios", "late_alliance"), 0)
     assert "profile public" in told
@@ -118,6 +148,11 @@ def test_scenarios_are_published_beside_base_and_the_start_page_leads_to_all(sma
     assert ",base," in rows and ",late_alliance," in rows
     assert "late_alliance" in (folder / "methods.md").read_text(encoding="utf-8")
     ended(pipeline("verify-bundle", small.folder / "config.yaml"), 0)
+    assert "not in the bundle" not in told
+    told = ended(small.call("publish"), 0)
+    assert "not in the bundle, although there are results: late_alliance (" in told
+    assert not (folder / "late_alliance").exists()
+    assert "late_alliance" not in (folder / "sensitivity" / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_site_that_is_left_out_is_told_and_the_rest_is_published(small):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from alliance.publishing import crate, figures, methods, statement
 from alliance.publishing.about import About, about
 from alliance.publishing.archive import archive, manifest
 from alliance.publishing.changes import LastBundle, changes_markdown
-from alliance.publishing.disclosure import Beside, Decision, Gated, gate
+from alliance.publishing.disclosure import Decision, Gated, Results, gate_together
 from alliance.publishing.index_page import index_page
 from alliance.publishing.profiles import Profile
 from alliance.publishing.published_tables import Published, codebook, data_package, published, table_files
@@ -28,6 +29,7 @@ from alliance.reports.elements import Chapter
 from alliance.reports.inputs import ReportData
 from alliance.reports.page import BASE_SCENARIO
 from alliance.reports.sensitivity_page import sensitivity_page
+from alliance.side_by_side import Each
 
 MANIFEST = "manifest-sha256.txt"
 SENSITIVITY = "sensitivity"
@@ -110,30 +112,33 @@ class Bundle:
     decisions: Mapping[str, tuple[Decision, ...]] = field(default_factory=dict)
 
 
-def build(source: Source, profile: Profile) -> Bundle:
+def build(source: Source, profile: Profile, each: Each = map) -> Bundle:
     """Return a bundle.
+
+    Parameters
+    ----------
+    source : Source
+    profile : Profile
+    each : callable
+        Does jobs, as ``map`` does, such as :func:`alliance.side_by_side.in_processes`; the bundle is the same whichever does them.
 
     Raises
     ------
     DisclosureError
         Where something cannot be made safe.
     """
-    gated: dict[str, Gated] = {}
-    for name, data in source.scenarios.items():
-        gated[name] = gated_scenario(source, name, data, profile, [one.beside for one in gated.values()])
+    gated = gate_together({name: to_gate(source, name, data) for name, data in source.scenarios.items()}, profile, each)
     hidden = {name: hidden_sites(source.scenarios[name], one.data) for name, one in gated.items()}
     shown = {name: replace(one.data, options=public_options(one.data.options, source.publish, hidden[name])) for name, one in gated.items()}
     tables = _tables(source, gated, shown)
-    drawn: dict[str, Mapping[str, Any]] = {}
-    files = _pages(source, gated, shown, drawn)
-    chapters = [part for part in drawn[BASE_SCENARIO]["chapters"] if isinstance(part, Chapter)]
+    makers = _makers(source, gated, shown, tables)
+    parts = dict(zip(makers, each(_made, makers.values())))
+    files = {name: content for part in parts.values() for name, content in part.files.items()}
+    chapters = parts["pages", BASE_SCENARIO].chapters
     base = shown[BASE_SCENARIO]
     described = about(
         base.options["study"], source.publish, len(base.included), [chapter.title for chapter in chapters], base.provenance["version"]
     )
-    files |= table_files(tables)
-    for page, content in drawn.items():
-        files |= figures.figure_files(content, page)
     decisions = {name: one.decisions for name, one in gated.items()}
     files |= _texts(source, shown, tables, chapters, described, files, profile, decisions)
     files["index.html"] = index_page(base, described, shown, files, DESCRIPTIONS, profile, source.templates).encode("utf-8")
@@ -144,27 +149,16 @@ def build(source: Source, profile: Profile) -> Bundle:
     return Bundle(dict(sorted(files.items())), tuple(words), decisions)
 
 
-def gated_scenario(source: Source, name: str, data: ReportData, profile: Profile, beside: Sequence[Beside] = ()) -> Gated:
-    """Return what may be published of one scenario.
-
-    Parameters
-    ----------
-    source : Source
-    name : str
-        The scenario.
-    data : ReportData
-        Its results.
-    profile : Profile
-    beside : sequence of Beside
-        The scenarios that are gated already.
-    """
-    over, last = source.sensitivity if name == BASE_SCENARIO else {}, source.last
+def to_gate(source: Source, name: str, data: ReportData) -> Results:
+    """Return the results of a scenario with what was published of them last."""
+    last = source.last
+    over = source.sensitivity if name == BASE_SCENARIO else {}
     if last is None:
-        return gate(data, over, profile, beside=beside)
+        return Results(data, over)
     # A scenario that is new may show the numbers of one that was published under another name.
     names = [name] if name in last.scenarios else last.scenarios
     before = [last.of_scenario(one) | (last.over_scenarios if name == BASE_SCENARIO else {}) for one in names]
-    return gate(data, over, profile, before, same_data=last.data_digest == data.provenance["data_digest"], beside=beside)
+    return Results(data, over, before, same_data=last.data_digest == data.provenance["data_digest"])
 
 
 def hidden_sites(before: ReportData, after: ReportData) -> list[tuple[str, str]]:
@@ -211,35 +205,63 @@ def _tables(source: Source, gated: Mapping[str, Gated], shown: Mapping[str, Repo
     )
 
 
-def _pages(
-    source: Source, gated: Mapping[str, Gated], shown: Mapping[str, ReportData], drawn: dict[str, Mapping[str, Any]]
-) -> dict[str, bytes]:
-    """Return the pages and workbooks; what study pages and the page of sensitivity draw goes into ``drawn``."""
-    files: dict[str, bytes] = {}
-    for name, data in shown.items():
+@dataclass(frozen=True)
+class _Part:
+    """Some files of a bundle, and the chapters of a study page."""
 
-        def keep(address: str, content: Mapping[str, Any], name: str = name) -> None:
-            if address == "index.html":
-                drawn[name] = content
+    files: dict[str, bytes]
+    chapters: tuple[Chapter, ...] = ()
 
-        for address, text in pages.render_all(
-            replace(data, workbook=WORKBOOK, scripts="", csv_folder="../../tables"), source.templates, keep
-        ).items():
-            files[f"{name}/report/{address}"] = text.encode("utf-8")
-        files[f"{name}/report/{WORKBOOK}"] = workbook.build(data.tables, workbook.facts(data.options, name, data.provenance))
-        files[f"{name}/provenance.json"] = _json_bytes(data.provenance)
+
+def _makers(
+    source: Source, gated: Mapping[str, Gated], shown: Mapping[str, ReportData], tables: Sequence[Published]
+) -> dict[tuple[str, str], Callable[[], _Part]]:
+    """Return what makes each part, by kind and scenario or table; what takes longest stands first."""
+    pages_of = {("pages", name): partial(_pages, data, source.templates, name) for name, data in shown.items()}
     deviations = [data.deviations for data in shown.values() if len(data.deviations.columns)]
     over = replace(
         shown[BASE_SCENARIO],
         tables={SENSITIVITY: gated[BASE_SCENARIO].sensitivity},
         deviations=pd.concat(deviations, ignore_index=True) if deviations else shown[BASE_SCENARIO].deviations,
     )
+    workbooks = {("workbook", name): partial(_workbook, data, name) for name, data in shown.items()}
+    longest_first = sorted(tables, key=lambda table: -sum(map(len, table.parts)))
+    return {
+        **pages_of,
+        ("sensitivity", ""): partial(_sensitivity, over, source.multiverse, source.templates),
+        **workbooks,
+        **{("table", table.key): partial(_table, table) for table in longest_first},
+    }
 
-    def keep_sensitivity(address: str, content: Mapping[str, Any]) -> None:
-        drawn[SENSITIVITY] = content
 
-    files[f"{SENSITIVITY}/index.html"] = sensitivity_page(over, source.multiverse, source.templates, keep_sensitivity).encode("utf-8")
-    return files
+def _made(maker: Callable[[], _Part]) -> _Part:
+    return maker()
+
+
+def _pages(data: ReportData, templates: Path, name: str) -> _Part:
+    """Return the pages of a scenario and the figures of its study page."""
+    drawn: dict[str, Mapping[str, Any]] = {}
+    told = pages.render_all(replace(data, workbook=WORKBOOK, scripts="", csv_folder="../../tables"), templates, drawn.__setitem__)
+    files = {f"{name}/report/{address}": text.encode("utf-8") for address, text in told.items()}
+    files |= figures.figure_files(drawn["index.html"], name)
+    return _Part(files, tuple(part for part in drawn["index.html"]["chapters"] if isinstance(part, Chapter)))
+
+
+def _workbook(data: ReportData, name: str) -> _Part:
+    made = workbook.build(data.tables, workbook.facts(data.options, name, data.provenance))
+    return _Part({f"{name}/report/{WORKBOOK}": made, f"{name}/provenance.json": _json_bytes(data.provenance)})
+
+
+def _sensitivity(over: ReportData, multiverse: Mapping[str, Any], templates: Path) -> _Part:
+    """Return the page of all scenarios and its figures."""
+    drawn: dict[str, Mapping[str, Any]] = {}
+    page = sensitivity_page(over, multiverse, templates, drawn.__setitem__)
+    content = {name: value for held in drawn.values() for name, value in held.items()}
+    return _Part({f"{SENSITIVITY}/index.html": page.encode("utf-8"), **figures.figure_files(content, SENSITIVITY)})
+
+
+def _table(table: Published) -> _Part:
+    return _Part(table_files([table]))
 
 
 def _texts(

@@ -145,7 +145,12 @@ def changes_markdown(before: LastBundle | None, tables: Sequence[Published], ver
     lines += [f"Compared with {since}.", "", "## Headline numbers", ""]
     now = next(table.rows for table in tables if table.key == f"{STUDY}/{HEADLINES}")
     lines += _headline_lines(before.tables.get(f"{STUDY}/{HEADLINES}"), now, decimals)
-    lines += ["", "## Tables and columns", "", *_shape_lines(before.columns, {table.key: tuple(table.rows.columns) for table in tables})]
+    lines += [
+        "",
+        "## Tables and columns",
+        "",
+        *_shape_lines(before.columns, {table.key: tuple(field.name for field in table.fields) for table in tables}),
+    ]
     return "\n".join(lines).rstrip() + "\n"
 
 

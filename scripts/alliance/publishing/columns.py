@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from alliance.publishing.decisions import DisclosureError
 from alliance.questions.contract import HETEROGENEITY, TEXT, Table, table, table_types
 
@@ -78,8 +80,11 @@ PARTITIONS = {
     ("congruence", "agreement"): "statistic",
     ("congruence", "response_surface"): "term",
     ("course", "peak"): "session",
+    ("client_factors", "participants"): "category",
 }
 """Tables whose shares add up to one over the values of a key."""
+OF_THERAPISTS = {("client_factors", "participants"): ("person", "therapist")}
+"""Tables with numbers whose people are therapists, not clients, and the key and value by which these rows are known."""
 PARTS_OF_A_MODEL = ("term", "parameter", "lhs", "op", "rhs")
 """Keys that tell the coefficients of one model apart."""
 LEFT_OUT = "site_left_out"
@@ -94,6 +99,22 @@ COEFFICIENTS = {
     **dict.fromkeys(("hazard_ratio", "odds_ratio", "curvature_standardised", "standardised_mean_difference"), 2),
 }
 """Coefficients of the least model behind a number of a type, intercept included."""
+
+
+def people(frame: pd.DataFrame, place: tuple[str, str]) -> pd.Series:
+    """Return how many people each row of a table tells of: clients, or the therapists whom it describes, by the same limits.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of the table.
+    place : tuple of str
+        Its question and name.
+    """
+    if place not in OF_THERAPISTS:
+        return frame["n_clients"]
+    key, value = OF_THERAPISTS[place]
+    return frame["n_clients"].mask(frame[key].eq(value), frame["n_therapists"])
 
 
 def over_sites(schema: Table) -> list[str]:

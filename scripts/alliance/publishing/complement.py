@@ -103,12 +103,16 @@ def _stacked(family: Sequence[Rows], names: list[str]) -> pd.DataFrame:
                 "outside": outside,
             }
         )
-        keyed = rows.frame.assign(owner=rows.owner)[names]
-        part[[f"key{number}" for number in range(len(names))]] = keyed.to_numpy(dtype=object)
         parts.append(part)
     stacked = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
-    stacked["group"] = stacked.groupby([f"key{number}" for number in range(len(names))], sort=False, dropna=False).ngroup()
+    stacked["group"] = family[0].once(("stacked", len(family), *names), lambda: _groups(family, names))
     return stacked
+
+
+def _groups(family: Sequence[Rows], names: Sequence[str]) -> np.ndarray:
+    names = [*dict.fromkeys(names)]
+    keys = pd.concat([rows.frame.assign(owner=rows.owner)[names].astype(object) for rows in family], ignore_index=True)
+    return keys.groupby(names, sort=False, dropna=False).ngroup().to_numpy()
 
 
 def _hide_smallest(
@@ -136,7 +140,7 @@ def _hide_smallest(
     shown = rows[rows["shown"] & ~rows["known"] & rows["group"].isin(open_groups)]
     # One a round: what is hidden counts towards the others of its group in the next round.
     size = shown[["clients", "inside", "outside"]].min(axis=1)
-    smallest = shown.assign(size=size).sort_values(["size", "clients", "owner", "row"], kind="stable").drop_duplicates("group")
+    smallest = shown.assign(size=size).sort_values(["size", "clients", "inside", "owner", "row"], kind="stable").drop_duplicates("group")
     hidden = 0
     for place, chosen in smallest.groupby("table"):
         mask = np.zeros(len(family[place].frame), dtype=bool)

@@ -60,6 +60,9 @@ class DisclosureError(Exception):
         self.hits = tuple(hits)
         super().__init__("nothing is published: " + "; ".join(self.hits))
 
+    def __reduce__(self) -> tuple[type[DisclosureError], tuple[tuple[str, ...]]]:
+        return DisclosureError, (self.hits,)
+
 
 class Ledger:
     """Collects what is hidden while the parts of a bundle are gated."""
@@ -71,6 +74,10 @@ class Ledger:
         """Add hidden cells; none add nothing."""
         if n_cells:
             self._cells[output, site, rule] += int(n_cells)
+
+    def take(self, other: Ledger) -> None:
+        """Add what another ledger holds."""
+        self._cells.update(other._cells)
 
     def decisions(self) -> tuple[Decision, ...]:
         """Return everything hidden, sorted."""

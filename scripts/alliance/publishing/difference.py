@@ -87,7 +87,8 @@ def from_last(
     matched = old["status"].notna().to_numpy()
     shown = frame["status"].isin(WITH_NUMBERS).to_numpy()
     exact = _exact(rows, frame)
-    n_old = pd.to_numeric(old["n_clients"], errors="coerce").to_numpy(dtype=float)
+    counts = {name: pd.to_numeric(old[name], errors="coerce") for name in ("n_clients", "n_therapists")}
+    n_old = columns.people(old.assign(**counts), rows.place).to_numpy(dtype=float)
     memory = old["reason"].astype(str).str.extract(_LAST_SHOWN)[0].to_numpy(dtype=float)
     held = matched & ~np.isnan(memory)
     n_old = np.where(held, memory, n_old)

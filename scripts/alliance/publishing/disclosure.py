@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -19,6 +20,7 @@ from alliance.reports.inputs import ReportData
 from alliance.reports.study_page import IN_PATH_MODEL, flows
 from alliance.sensitivity.contract import SENSITIVITY
 from alliance.sensitivity.contract import TABLES as SENSITIVITY_TABLES
+from alliance.side_by_side import Each
 
 ROUNDS = 5
 MARK = "disclosure"
@@ -99,28 +101,141 @@ def gate(
     DisclosureError
         Where something cannot be made safe; nothing is to be published then.
     """
-    mark = asdict(profile)
-    if profile.hides_nothing or data.provenance.get(MARK) == mark:
-        return Gated(replace(data, provenance={**data.provenance, MARK: mark}), dict(sensitivity), ())
+    one = Results(data, sensitivity, _listed(before), same_data)
+    if _is_gated(data, profile):
+        return _as_it_is(one, profile)
+    judged = _judged(one, profile, [other.exact for other in beside])
+    done = {output: _gated_table(output, [judged], profile, [other.told for other in beside])[0] for output in judged.rows}
+    return _gated(judged, done, profile)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a scenario would show; the fields are those of :func:`gate`."""
+
+    data: ReportData
+    sensitivity: Mapping[str, pd.DataFrame]
+    before: Sequence[Mapping[str, pd.DataFrame]] = ()
+    same_data: bool = False
+
+
+def gate_together(results: Mapping[str, Results], profile: Profile, each: Each = map) -> dict[str, Gated]:
+    """Return what may be published of the scenarios of a bundle, each gated beside those before it.
+
+    First the rows of all tables are judged, scenario after scenario. What is published of a table then, and what an attacker could work
+    out of it, rests on this table in all scenarios and on no other, so that each table is a job.
+
+    Parameters
+    ----------
+    results : mapping of str to Results
+        By scenario, in the order of the bundle.
+    profile : Profile
+    each : callable
+        Does jobs, as ``map`` does.
+
+    Raises
+    ------
+    DisclosureError
+        Where something cannot be made safe.
+    """
+    judged: dict[str, _Judged] = {}
+    for name, one in results.items():
+        if not _is_gated(one.data, profile):
+            judged[name] = _judged(one, profile, [other.exact for other in judged.values()])
+    sizes = Counter[str]()
+    for scenario in judged.values():
+        sizes.update({output: len(rows.frame) for output, rows in scenario.rows.items()})
+    outputs = [output for output, _ in sizes.most_common()]
+    having = {output: [name for name, one in judged.items() if output in one.rows] for output in outputs}
+    found = list(each(partial(_gated_table, scenarios=list(judged.values()), profile=profile), outputs))
+    done: dict[str, dict[str, _Done]] = {name: {} for name in judged}
+    for output, tables_done in zip(outputs, found):
+        for name, one in zip(having[output], tables_done):
+            done[name][output] = one
+    return {name: _gated(judged[name], done[name], profile) if name in judged else _as_it_is(one, profile) for name, one in results.items()}
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A scenario whose rows are judged: its results, the sites shown, its tables by name, what was hidden so far, and exact counts."""
+
+    results: Results
+    shown: Shown
+    rows: Mapping[str, Rows]
+    ledger: Ledger
+    exact: Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A table as it may be published, and what was hidden of it."""
+
+    told: attack.Told
+    ledger: Ledger
+
+
+def _judged(one: Results, profile: Profile, beside: Sequence[Mapping[str, pd.DataFrame]]) -> _Judged:
     ledger = Ledger()
-    shown = shown_sites(data.statuses, profile, ledger)
-    ids, labels = wording.names_of(shown.hidden, data.labels)
-    rename, of_labels = wording.renamed(ids | labels), wording.renamed(labels)
-    settings = partial(wording.everywhere, labels=of_labels, ids=rename)
-    everything = {question: dict(found) for question, found in data.tables.items()} | {SENSITIVITY: dict(sensitivity)}
-    judged = tables.judged(everything, _schema, shown, profile, [one.exact for one in beside])
+    shown = shown_sites(one.data.statuses, profile, ledger)
+    everything = {question: dict(found) for question, found in one.data.tables.items()} | {SENSITIVITY: dict(one.sensitivity)}
+    judged = tables.judged(everything, _schema, shown, profile, beside)
     difference.between_scenarios(judged, profile)
-    frames = [tables.published(rows, shown, profile, rename, ledger) for rows in judged]
-    for last in () if before is None else (before,) if isinstance(before, Mapping) else before:
-        frames = [difference.from_last(rows, frame, last, profile, same_data, ledger) for rows, frame in zip(judged, frames)]
-    frames, told = _without_exposed(judged, frames, shown, profile, ledger, [one.told for one in beside])
-    made = tables.by_name(judged, frames)
+    return _Judged(one, shown, {rows.output: rows for rows in judged}, ledger, {rows.output: scenarios.exact(rows) for rows in judged})
+
+
+def _gated_table(
+    output: str, scenarios: Sequence[_Judged], profile: Profile, beside: Sequence[Mapping[str, attack.Told]] = ()
+) -> list[_Done]:
+    """Return one table as it may be published of each scenario that has it, each beside those before it."""
+    before = [told[output] for told in beside if output in told]
+    made = []
+    for one in scenarios:
+        if output not in one.rows:
+            continue
+        rows, ledger = one.rows[output], Ledger()
+        rename, _ = _renaming(one.results.data, one.shown)
+        frame = tables.published(rows, one.shown, profile, rename, ledger)
+        for last in one.results.before:
+            frame = difference.from_last(rows, frame, last, profile, one.results.same_data, ledger)
+        told = _without_exposed(rows, frame, one.shown, profile, ledger, before)
+        made.append(_Done(told, ledger))
+        before.append(told)
+    return made
+
+
+def _listed(before: Mapping[str, pd.DataFrame] | Sequence[Mapping[str, pd.DataFrame]] | None) -> Sequence[Mapping[str, pd.DataFrame]]:
+    return () if before is None else (before,) if isinstance(before, Mapping) else before
+
+
+def _is_gated(data: ReportData, profile: Profile) -> bool:
+    """Tell whether nothing is to be done: nothing is hidden by these limits, or they were applied already."""
+    return profile.hides_nothing or data.provenance.get(MARK) == asdict(profile)
+
+
+def _as_it_is(one: Results, profile: Profile) -> Gated:
+    return Gated(replace(one.data, provenance={**one.data.provenance, MARK: asdict(profile)}), dict(one.sensitivity), ())
+
+
+def _renaming(data: ReportData, shown: Shown) -> tuple[Callable[[str], str], Callable[[str], str]]:
+    """Return what puts other words in place of the ids and labels of hidden sites, and of the labels alone."""
+    ids, labels = wording.names_of(shown.hidden, data.labels)
+    return wording.renamed(ids | labels), wording.renamed(labels)
+
+
+def _gated(judged: _Judged, done: Mapping[str, _Done], profile: Profile) -> Gated:
+    """Return a scenario with its gated tables, and all that stands beside them gated as well."""
+    data, shown, ledger = judged.results.data, judged.shown, judged.ledger
+    for one in done.values():
+        ledger.take(one.ledger)
+    made = tables.by_name(list(judged.rows.values()), [done[output].told.frame for output in judged.rows])
+    rename, of_labels = _renaming(data, shown)
+    settings = partial(wording.everywhere, labels=of_labels, ids=rename)
     over_scenarios = made.pop(SENSITIVITY, {})
     told_of_sites = statuses.published(data.statuses, data.options, shown, profile, rename, ledger)
     gated = replace(
         data,
         options=settings(data.options),
-        provenance={**settings(details.provenance(data.provenance, ledger)), MARK: mark},
+        provenance={**settings(details.provenance(data.provenance, ledger)), MARK: asdict(profile)},
         constants=settings(data.constants, without=shown.hidden),
         statuses=told_of_sites,
         totals=statuses.totals(data.statuses, told_of_sites, profile),
@@ -131,7 +246,8 @@ def gate(
         deviations=_deviations(data.deviations, rename, of_labels),
     )
     gated = replace(gated, totals=_with_models(data, gated, profile))
-    return Gated(gated, over_scenarios, ledger.decisions(), Beside({rows.output: scenarios.exact(rows) for rows in judged}, told))
+    beside = Beside(judged.exact, {output: one.told for output, one in done.items()})
+    return Gated(gated, over_scenarios, ledger.decisions(), beside)
 
 
 def _schema(question: str, name: str) -> contract.Table:
@@ -141,31 +257,21 @@ def _schema(question: str, name: str) -> contract.Table:
 
 
 def _without_exposed(
-    judged: Sequence[Rows],
-    frames: list[pd.DataFrame],
-    shown: Shown,
-    profile: Profile,
-    ledger: Ledger,
-    beside: Sequence[Mapping[str, attack.Told]],
-) -> tuple[list[pd.DataFrame], dict[str, attack.Told]]:
-    """Return tables from which no hidden number of clients can be worked out, also not with those of other scenarios.
+    rows: Rows, frame: pd.DataFrame, shown: Shown, profile: Profile, ledger: Ledger, beside: Sequence[attack.Told]
+) -> attack.Told:
+    """Return a table from which no hidden number of clients can be worked out, also not with those of other scenarios.
 
     Where one could, the rows around it go too.
     """
-    schemas = {rows.output: rows.schema for rows in judged}
-    counts = [tables.counts_of(rows, frame, shown) for rows, frame in zip(judged, frames)]
+    counts = tables.counts_of(rows, frame, shown)
     for _ in range(ROUNDS):
-        told = {rows.output: attack.Told(frame, *own) for rows, frame, own in zip(judged, frames, counts)}
-        exposed = attack.recoverable(told, schemas, profile.round_counts_to, beside=beside)
+        told = attack.Told(frame, *counts)
+        exposed = attack.recoverable(
+            {rows.output: told}, {rows.output: rows.schema}, profile.round_counts_to, beside=[{rows.output: other} for other in beside]
+        )
         if not exposed:
-            return frames, told
-        open_rows: dict[str, list[int]] = {}
-        for cell in exposed:
-            open_rows.setdefault(cell.output, []).append(cell.row)
-        frames = [
-            tables.without_neighbours(rows, frame, open_rows[rows.output], profile, ledger) if rows.output in open_rows else frame
-            for rows, frame in zip(judged, frames)
-        ]
+            return told
+        frame = tables.without_neighbours(rows, frame, [cell.row for cell in exposed], profile, ledger)
     raise DisclosureError(f"{cell.output}: a hidden number of clients could be worked out ({cell.cell})" for cell in exposed)
 
 
@@ -186,4 +292,4 @@ def _deviations(frame: pd.DataFrame, rename: Callable[[str], str], of_labels: Ca
     return frame.apply(lambda column: column.map(of_labels).where(~lists, column.map(rename)))
 
 
-__all__ = ["MARK", "Decision", "DisclosureError", "Gated", "gate"]
+__all__ = ["MARK", "Decision", "DisclosureError", "Gated", "Results", "gate", "gate_together"]

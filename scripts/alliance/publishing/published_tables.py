@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -44,13 +45,19 @@ class Field:
 
 @dataclass(frozen=True)
 class Published:
-    """A published table: where it stands, what it is, its columns and its rows."""
+    """A published table: where it stands, what it is, its columns and its rows, those of each scenario by themselves."""
 
     question: str
     name: str
     description: str
     fields: tuple[Field, ...]
-    rows: pd.DataFrame
+    parts: tuple[pd.DataFrame, ...]
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """All rows below each other; put together where they are first asked for, which takes long for large tables."""
+        types = {field.name: field.kind for field in self.fields}
+        return pd.concat([contract.typed(part, types) for part in self.parts], ignore_index=True)
 
     @property
     def key(self) -> str:
@@ -98,26 +105,21 @@ def published(
     keys = sorted({(question, name) for tables in scenarios.values() for question, named in tables.items() for name in named})
     for question, name in keys:
         schema = contract.table(question, name)
-        parts = [tables[question][name] for tables in scenarios.values() if name in tables.get(question, {})]
-        made.append(Published(question, name, schema.description, fields_of(schema), _stacked(parts, contract.table_types(schema))))
+        parts = tuple(tables[question][name] for tables in scenarios.values() if name in tables.get(question, {}))
+        made.append(Published(question, name, schema.description, fields_of(schema), parts))
     for schema in SENSITIVITY_TABLES:
         if schema.name in sensitivity:
-            rows = _stacked([sensitivity[schema.name]], contract.table_types(schema))
-            made.append(Published(schema.question, schema.name, schema.description, fields_of(schema), rows))
+            made.append(Published(schema.question, schema.name, schema.description, fields_of(schema), (sensitivity[schema.name],)))
     made += [_headlines(headlines), *_deviations(deviations)]
     return sorted(made, key=lambda one: one.key)
-
-
-def _stacked(parts: Sequence[pd.DataFrame], types: Mapping[str, str]) -> pd.DataFrame:
-    return pd.concat([contract.typed(part, dict(types)) for part in parts], ignore_index=True)
 
 
 def _headlines(headlines: Mapping[str, pd.DataFrame]) -> Published:
     types = {"scenario": contract.TEXT, **HEADLINE_COLUMNS}
     meanings = {**contract.COLUMN_MEANINGS, **_HEADLINE_MEANINGS}
-    rows = _stacked([part.assign(scenario=scenario) for scenario, part in headlines.items()], types)
+    parts = tuple(part.assign(scenario=scenario) for scenario, part in headlines.items())
     described = "The study's headline numbers, one pooled row of a table each."
-    return Published(STUDY, HEADLINES, described, tuple(Field(name, kind, meanings[name]) for name, kind in types.items()), rows)
+    return Published(STUDY, HEADLINES, described, tuple(Field(name, kind, meanings[name]) for name, kind in types.items()), parts)
 
 
 def _deviations(deviations: Mapping[str, pd.DataFrame]) -> list[Published]:
@@ -127,7 +129,7 @@ def _deviations(deviations: Mapping[str, pd.DataFrame]) -> list[Published]:
         return []
     names = {"scenario": contract.COLUMN_MEANINGS["scenario"], **meanings}
     fields = tuple(Field(name, contract.TEXT, meaning) for name, meaning in names.items())
-    return [Published(STUDY, DEVIATIONS, description, fields, _stacked(parts, dict.fromkeys(names, contract.TEXT)))]
+    return [Published(STUDY, DEVIATIONS, description, fields, tuple(parts))]
 
 
 def table_files(tables: Sequence[Published]) -> dict[str, bytes]:
@@ -162,11 +164,11 @@ def _resource(table: Published, content: bytes) -> dict[str, Any]:
         "bytes": len(content),
         "hash": f"sha256:{hashlib.sha256(content).hexdigest()}",
         "dialect": {"delimiter": ",", "lineTerminator": "\n", "quoteChar": '"', "doubleQuote": True, "header": True},
-        "schema": {"fields": [_field(field, table.rows) for field in table.fields], "missingValues": [""]},
+        "schema": {"fields": [_field(field) for field in table.fields], "missingValues": [""]},
     }
 
 
-def _field(field: Field, rows: pd.DataFrame) -> dict[str, Any]:
+def _field(field: Field) -> dict[str, Any]:
     described = {"name": field.name, "type": FIELD_TYPES[field.kind], "description": field.meaning}
     if field.kind == contract.NUMBER:
         described["format"] = "default"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from alliance.publishing.sites import Shown
 from alliance.questions.contract import NUMBER, POOLED, TEXT, WITH_NUMBERS, Table, table_types
 
 ROUNDING = 1e-9
+T = TypeVar("T")
 
 
 @dataclass
@@ -32,7 +34,7 @@ class Rows:
     active : ndarray of bool, shape (rows,)
         Rows that came with numbers.
     clients, therapists : ndarray of float, shape (rows,)
-        Clients behind a row (nan: not known), and at least so many therapists.
+        Clients behind a row (nan: not known; where therapists are described, these), and at least so many therapists.
     caseload : ndarray of float, shape (rows,)
         At most so many clients of one therapist are behind a row, from the caseloads of its sites; nan: not known.
     rule : ndarray of object, shape (rows,)
@@ -51,6 +53,7 @@ class Rows:
     caseload: np.ndarray
     rule: np.ndarray = field(init=False)
     known: np.ndarray = field(init=False)
+    made: dict[Any, Any] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.rule = np.full(len(self.frame), "", dtype=object)
@@ -104,6 +107,12 @@ class Rows:
         if not names:
             return np.zeros(len(self.frame), dtype=int)
         return frame.groupby(names, sort=False, dropna=False).ngroup().to_numpy()
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what rests on the columns of the table and on no rule, made the first time that it is asked for."""
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
 
     def shares(self) -> np.ndarray:
         """Return which rows are shares of clients."""
@@ -163,7 +172,7 @@ def rows_of(frame: pd.DataFrame, schema: Table, shown: Shown) -> Rows:
     if "groups" in frame:
         of_one = frame["groups"].isin([*shown.alone, *shown.hidden]) & frame["site"].eq(POOLED)
         owner = np.where(of_one, frame["groups"], owner)
-    clients = frame["n_clients"].to_numpy(dtype=float, na_value=np.nan)
+    clients = columns.people(frame, (schema.question, schema.name)).to_numpy(dtype=float, na_value=np.nan)
     known = frame["n_therapists"].to_numpy(dtype=float, na_value=np.nan)
     n_sites = frame["n_sites"].to_numpy(dtype=float, na_value=np.nan)
     of_site = pd.Series(owner)

@@ -27,7 +27,8 @@ def exact(rows: Rows) -> pd.DataFrame:
     -------
     DataFrame
         ``_key`` (equal for the same number of another scenario), ``_block`` (equal for the sites' rows and the row over them), ``_owner``,
-        ``_sites``, ``_withheld``, ``_clients``, ``_therapists``, and of shares ``_inside`` and ``_outside``.
+        ``_place`` (equal for equal blocks and owners), ``_sites``, ``_withheld``, ``_clients``, ``_therapists``, and of shares ``_inside``
+        and ``_outside``.
     """
     return _with_counts(rows)[rows.active].reset_index(drop=True)
 
@@ -49,8 +50,9 @@ def from_others(rows: Rows, others: Sequence[pd.DataFrame], profile: Profile) ->
     """
     if not len(rows.frame) or not others:
         return
-    there = pd.concat(others, ignore_index=True).drop_duplicates()
-    mine = _with_counts(rows)
+    compared = ["_key", "_sites", "_withheld", *COUNTS]
+    there = pd.concat([other[compared] for other in others], ignore_index=True).drop_duplicates()
+    mine = _with_counts(rows)[compared]
     both = mine.assign(_row=np.arange(len(mine))).merge(there, on="_key", suffixes=("", "_there"))
     apart = {name: np.abs(both[name] - both[f"{name}_there"]) for name in COUNTS}
     hidden = both["_withheld_there"].to_numpy(dtype=bool)
@@ -76,10 +78,14 @@ def from_other_sites(family: Sequence[Rows], others: Sequence[Sequence[pd.DataFr
         From :func:`exact`: for each other scenario, these tables.
     profile : Profile
     """
+    if not others:
+        return
     mine = pd.concat([exact(rows) for rows in family], ignore_index=True)
     keys = ["_block", "_owner"]
     for parts in others:
-        there = pd.concat(parts, ignore_index=True)
+        there = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+        if not _only_in_one(mine, there)["_withheld"].any():
+            continue
         sites = pd.concat([one[one["_owner"].ne("")].drop_duplicates(keys) for one in (mine, there)])
         in_between = sites[~sites.duplicated(keys, keep=False) & sites["_withheld"]]
         told = there.loc[there["_owner"].eq("") & ~there["_withheld"], "_block"]
@@ -95,6 +101,12 @@ def from_other_sites(family: Sequence[Rows], others: Sequence[Sequence[pd.DataFr
             rows.hide((rows.owner == "") & _blocks(rows).isin(unsafe).to_numpy(), "difference")
 
 
+def _only_in_one(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of sites that have no row in the other table's block."""
+    alone = [one[~one["_place"].isin(other["_place"]) & one["_owner"].ne("")] for one, other in ((first, second), (second, first))]
+    return pd.concat(alone, ignore_index=True)
+
+
 def _any(both: pd.DataFrame, chosen: pd.Series, rows: Rows) -> np.ndarray:
     found = np.zeros(len(rows.frame), dtype=bool)
     found[both.loc[chosen.to_numpy(dtype=bool), "_row"].to_numpy(dtype=int)] = True
@@ -105,9 +117,10 @@ def _with_counts(rows: Rows) -> pd.DataFrame:
     inside, outside = rows.counted()
     return pd.DataFrame(
         {
-            "_key": hashed(rows.frame, columns.identity(rows.schema)),
+            "_key": rows.once("identity", lambda: hashed(rows.frame, columns.identity(rows.schema))),
             "_block": _blocks(rows),
             "_owner": rows.owner.astype(str),
+            "_place": rows.once("place", lambda: hashed(pd.DataFrame({"block": _blocks(rows), "owner": rows.owner}), ["block", "owner"])),
             "_sites": rows.numbers("n_sites"),
             "_withheld": rows.withheld,
             **dict(zip(COUNTS, (rows.clients, rows.numbers("n_therapists"), inside, outside))),
@@ -116,4 +129,5 @@ def _with_counts(rows: Rows) -> pd.DataFrame:
 
 
 def _blocks(rows: Rows) -> pd.Series:
-    return hashed(rows.frame, [*columns.shared_over_sites(rows.schema), "estimate_type", "claim"])
+    keys = [*columns.shared_over_sites(rows.schema), "estimate_type", "claim"]
+    return rows.once("block", lambda: hashed(rows.frame, keys))

@@ -270,10 +270,11 @@ METHODS = {
     "permutation": "test by permuting each client's sessions at random; pooled: from sums of the sites' counts",
     "rayleigh": "mean over pairs of clients, with the Rayleigh test of their directions; no standard error",
     "pooled_sums": "from sums over the clients of all sites, about the means of their sites; no standard error",
+    "described": "of the people of a site, or of those of all sites in one list; they stand for nobody else, so no standard error",
     "none": "nothing was computed",
 }
 
-WITHOUT_ERROR = ("n_weighted", "cross_validated", "weighted_by_clients", "over_pairs")
+WITHOUT_ERROR = ("n_weighted", "cross_validated", "weighted_by_clients", "over_pairs", "described")
 """Methods whose meaning says that there is no standard error."""
 
 
@@ -967,6 +968,21 @@ TABLES = (
         ("correlation", "correlation_random_effects"),
     ),
     Table(
+        "client_factors",
+        "participants",
+        "Who took part: age, gender and treatment of clients, experience, training and clients of their therapists.",
+        {
+            "person": "client (everybody in a site's cleaned table of clients) or therapist (of these clients; n_clients are theirs, and "
+            "share_missing is of therapists)",
+            "characteristic": "age, planned_sessions, gender and treatment of clients; clients_per_therapist, age, years (of experience), "
+            "cases and training of therapists",
+            "category": "gender, treatment or training, as the site's words are mapped; (other words): words that one site alone uses, of "
+            "fewer than `pooling.min_clients` people each; empty: a mean or standard deviation",
+        },
+        ("mean", "standard_deviation", "share"),
+        heterogeneity=False,
+    ),
+    Table(
         "therapist_factors",
         "effects",
         "What therapists bring: traits, experience and training on the alliance, its parts and its course, and with which clients.",
@@ -1503,7 +1519,7 @@ DESCRIPTIVE = {
     },
     "client_factors": {
         **dict.fromkeys((*_FACTOR_KEYS, "headline", "part", "analysis", "contrast", "outcome_rater", "form", "quantity"), TEXT),
-        **dict.fromkeys(("where", "pair", "alliance_instrument", "index"), TEXT),
+        **dict.fromkeys(("where", "pair", "alliance_instrument", "index", "person", "characteristic"), TEXT),
         "n_factors": NUMBER,
     },
     "alliance_outcome": {

@@ -39,7 +39,7 @@ COLUMNS = {
 
 _OF_ROW = ("estimate_type", "method", "scale", "estimate", "ci_low", "ci_high", "n_clients", "n_sites", "status", "reason")
 _BESIDE = ("claim", "published", "difference")
-_KEYS = {"label": True, "question": True, "table": True, "where": True, "claim": False}
+_KEYS = {"label": True, "question": True, "table": True, "where": True, "claim": False, "most_sites": False}
 _REFERENCE = re.compile(r"\{([^{}]*)\}")
 
 
@@ -63,6 +63,8 @@ class Headline:
         For each column the values that its row may have, the preferred first. ``{key}`` in a value stands for a key of the configuration.
     claim : str
         Claim of the review that it speaks to; empty: none.
+    most_sites : bool
+        Of several rows with numbers that of most sites counts, before preferred values do.
     """
 
     key: str
@@ -71,6 +73,7 @@ class Headline:
     table: str
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     claim: str = ""
+    most_sites: bool = False
 
 
 def load_headlines(path: Path) -> list[Headline]:
@@ -101,6 +104,7 @@ def load_headlines(path: Path) -> list[Headline]:
             table=entry["table"],
             where={column: (value,) if isinstance(value, str) else tuple(value) for column, value in entry["where"].items()},
             claim=entry.get("claim", ""),
+            most_sites=entry.get("most_sites", False),
         )
         for key, entry in content.items()
     ]
@@ -112,6 +116,7 @@ def _faults(entry: Any) -> list[str]:
     faults = [f"unknown key '{key}'{nearest(key, _KEYS)}" for key in entry if key not in _KEYS]
     faults += [f"'{key}' is missing" for key, needed in _KEYS.items() if needed and key not in entry]
     faults += [f"'{key}' is not text" for key in ("label", "question", "table", "claim") if not isinstance(entry.get(key, ""), str)]
+    faults += ["'most_sites' is neither true nor false"] if not isinstance(entry.get("most_sites", False), bool) else []
     if faults:
         return faults
     questions = sorted({schema.question for schema in TABLES})
@@ -215,6 +220,8 @@ def _row(headline: Headline, tables: Mapping[str, Mapping[str, pd.DataFrame]], c
         return f"needs a row over sites of {headline.question}/{headline.table} with {looked}; there is none"
     rank = pd.DataFrame({column: rows[column].astype(str).map(values.index) for column, values in wanted.items()})
     rank.insert(0, "no_number", ~rows["status"].isin(WITH_NUMBERS))
+    if headline.most_sites:
+        rank.insert(1, "fewer_sites", -rows["n_sites"].astype("float64").fillna(0.0))
     best = rank.sort_values(list(rank.columns), kind="stable").iloc[0]
     rows = rows[rank.eq(best).all(axis=1)]
     if len(rows) > 1:

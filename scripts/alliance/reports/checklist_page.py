@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from alliance.reports import reviewer
@@ -72,13 +72,23 @@ def _resolved(data: ReportData, item: Item, addresses: Mapping[str, str]) -> Res
         return Resolved(item, NOT_APPLICABLE, item.published)
     if not _applies(data, item):
         return Resolved(item, NOT_APPLICABLE, item.otherwise)
-    if item.statement:
+    if item.statement and not any(place in addresses for place in item.places):
         if data.options["report"]["statements"].get(item.statement):
             return _in_report(item, (STATEMENTS,), addresses, STATED)
         if data.options["study"]["simulated"]:
             return Resolved(item, NOT_APPLICABLE, item.simulated)
         return Resolved(item, OPEN, f"the authors have yet to say it (report.statements.{item.statement} in config.yaml)")
-    return _in_report(item, item.places, addresses, IN_REPORT)
+    found = _in_report(item, item.places, addresses, IN_REPORT)
+    return _with_statement(data, found, addresses) if item.statement else found
+
+
+def _with_statement(data: ReportData, found: Resolved, addresses: Mapping[str, str]) -> Resolved:
+    """Return an item that the report tells with what the authors add to it, or where they can."""
+    if data.options["report"]["statements"].get(found.item.statement):
+        return replace(found, places=(*found.places, (STATEMENTS, addresses.get(STATEMENTS, STATED))))
+    if data.options["study"]["simulated"]:
+        return found
+    return replace(found, reason=f"the authors can add what the data do not hold (report.statements.{found.item.statement} in config.yaml)")
 
 
 def _in_report(item: Item, places: Sequence[str], addresses: Mapping[str, str], verdict: str) -> Resolved:

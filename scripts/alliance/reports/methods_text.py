@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.questions import coverage
+from alliance.questions.client_factors import participants
 from alliance.questions.contract import COMPUTED, WITHHELD
 from alliance.questions.sentences import Sentence
 from alliance.reports import numbers
@@ -72,6 +73,9 @@ def general(data: ReportData) -> list[Sentence]:
             "pooled p values are not shown.",
         )
     )
+    described = data.tables.get("client_factors", {}).get(participants.NAME)
+    if described is not None:
+        sentences += participants.methods(described)
     sentences.append(Sentence("Prediction intervals show where the true value of a new site would be expected.", ("inthout_2016",)))
     sentences.append(
         Sentence(

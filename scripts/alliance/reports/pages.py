@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from alliance.reports import checklist_page, dictionary_page, quality_page, reviewer, site_page, study_page
+from alliance.reports import checklist_page, dictionary_page, participants, quality_page, reviewer, site_page, study_page
 from alliance.reports.drawing import style
 from alliance.reports.inputs import ReportData, head
 from alliance.reports.page import environment, render
@@ -43,9 +43,9 @@ def render_all(data: ReportData, templates: Path, drawn: Callable[[str, Mapping[
         if drawn is not None:
             drawn(f"{key}.html", content)
         pages[f"{key}.html"] = render(made, f"{key}.html.j2", top, title=title, current=key, sections=module.sections(content), **content)
-    compared = site_page.compare(data)
+    compared, took_part = site_page.compare(data), participants.by_site(data)
     for status in data.statuses:
-        content = site_page.content(data, status, compared)
+        content = site_page.content(data, status, compared, took_part)
         if drawn is not None:
             drawn(f"sites/{status['site']}.html", content)
         pages[f"sites/{status['site']}.html"] = render(

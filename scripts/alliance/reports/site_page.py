@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.questions import contract
-from alliance.reports import numbers
+from alliance.reports import numbers, participants
 from alliance.reports.chapters import (
     alliance_outcome,
     client_factors,
@@ -86,8 +86,16 @@ class Compared:
     sites: Mapping[tuple[str, ...], Sequence[Any]]
 
 
-def content(data: ReportData, status: dict[str, Any], compared: Sequence[Compared] | None = None) -> dict[str, Any]:
-    """Return what the template of a site's page draws; ``compared`` from :func:`compare`, made once for all sites."""
+def content(
+    data: ReportData,
+    status: dict[str, Any],
+    compared: Sequence[Compared] | None = None,
+    took_part: Mapping[str, participants.Rows] | None = None,
+) -> dict[str, Any]:
+    """Return what the template of a site's page draws.
+
+    ``compared`` from :func:`compare` and ``took_part`` from :func:`participants.by_site` are made once for all sites.
+    """
     site = status["site"]
     own = [issue for issue in data.issues if issue.site == site]
     return {
@@ -97,6 +105,7 @@ def content(data: ReportData, status: dict[str, Any], compared: Sequence[Compare
         "excluded": status["status"] == EXCLUDED,
         "facts": facts(status),
         "flow": flow_figure(data, only=site),
+        "participants": participants.site_table(data, site, took_part),
         "measures": measures_table(data, only=site),
         "account": account_table(data, [status], with_site=False),
         "issues": issue_table(data, own, "site-issues", "What was found in the files of this site", with_site=False),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from alliance.issues import Severity, why_left_out
 from alliance.questions.sentences import Sentence, told_once
-from alliance.reports import chapters, citation, figures, methods_text, numbers, registration, reviewer, summary
+from alliance.reports import chapters, citation, figures, methods_text, numbers, participants, registration, reviewer, summary
 from alliance.reports.bibliography import listing
 from alliance.reports.chapters import common
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Table, listed, number_cell, text_cell
@@ -54,6 +54,8 @@ def content(data: ReportData) -> dict[str, Any]:
         "checklist": bool(data.guide.items or data.guide.faults),
         "sites": sites_table(data),
         "flow": flow_figure(data),
+        "participants": participants.sentences(data),
+        "described": participants.tables(data),
         "measures": measures_table(data),
         "chapters": parts,
         "conduct": methods_text.printed(data, around),

@@ -15,6 +15,7 @@ from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from alliance.questions import contract
+from alliance.reports.table_sheet import TableSheet
 
 MAX_ROWS = 1_048_576
 MAX_NAME = 31
@@ -64,7 +65,7 @@ def build(tables: Mapping[str, Mapping[str, pd.DataFrame]], facts: Sequence[tupl
         for place, cells in enumerate(_contents(found, facts)):
             _write_row(contents, place, cells, styles)
         for sheet in found:
-            _write_table(book.add_worksheet(sheet.name), sheet.frame, styles)
+            _write_table(book.add_worksheet(sheet.name, TableSheet), sheet.frame, styles)
     return made.getvalue()
 
 
@@ -162,26 +163,26 @@ def _write_row(sheet: Worksheet, place: int, cells: Sequence[tuple[object, bool]
             sheet.write_string(place, column, text, styles.head if head else _style(text, styles))
 
 
-def _write_table(sheet: Worksheet, frame: pd.DataFrame, styles: _Styles) -> None:
+def _write_table(sheet: TableSheet, frame: pd.DataFrame, styles: _Styles) -> None:
     """Write a table below its head, which stays in view."""
     sheet.freeze_panes(1, 0)
     _write_row(sheet, 0, [(str(name), True) for name in frame.columns], styles)
-    for place in range(frame.shape[1]):
-        column = frame.iloc[:, place]
-        if pd.api.types.is_numeric_dtype(column.dtype):
-            values = column.to_numpy(dtype="float64", na_value=np.nan)
-            rows = np.flatnonzero(np.isfinite(values))
-            for row, value in zip((rows + 1).tolist(), values[rows].tolist(), strict=True):
-                sheet.write_number(row, place, value)
-        else:
-            written = {value: _text(str(value)) for value in column.dropna().unique() if value != ""}
-            for row, value in enumerate(column.tolist(), start=1):
-                if value in written:
-                    sheet.write_string(row, place, written[value], _style(written[value], styles))
+    if frame.shape[1]:
+        sheet.hold(frame, lambda value: _cell(value, styles))
+
+
+def _cell(value: str, styles: _Styles) -> tuple[str, Format | None]:
+    text = _text(value)
+    return text, _style(text, styles)
 
 
 def _text(text: str) -> str:
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)[:MAX_TEXT]
+    """Return a text without characters that no sheet can hold, and no longer than one can, in UTF-16 units."""
+    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    if len(text) <= MAX_TEXT // 2:
+        return text
+    units = np.cumsum([2 if character > "\uffff" else 1 for character in text])
+    return text[: int(np.searchsorted(units, MAX_TEXT, side="right"))]
 
 
 def _style(text: str, styles: _Styles) -> Format | None:

@@ -1,4 +1,5 @@
-"""Client factors at intake and the alliance: by category of the review, over time, beside the alliance (claims F1 to F8, F13, F14).
+"""Client factors at intake and the alliance: by category of the review, over time, beside the alliance (claims F1 to F8, F13, F14);
+and who took part.
 
 The parts lie in modules of their own.
 """
@@ -12,7 +13,7 @@ import pandas as pd
 
 from alliance.questions import effects
 from alliance.questions.client_factors import categories as client_factors_categories
-from alliance.questions.client_factors import correlations, instruments, over_time, unique_shared
+from alliance.questions.client_factors import correlations, instruments, over_time, participants, unique_shared
 from alliance.questions.client_factors.correlations import ASSUMED_CORRELATION, HEADLINE
 from alliance.questions.client_factors.measures import alliance_measure, site_factors, windows_and_raters
 from alliance.questions.contract import POOLED, WITH_NUMBERS, finish
@@ -32,9 +33,9 @@ estimate_reads = (
 )
 pool_reads = ("outcome.rater", "outcome.form", "pooling", "questions.client_factors")
 needs = ()
-tables = ("factors", "categories", "over_time", "unique_shared", "instruments", "leave_one_out")
+tables = ("factors", "categories", "over_time", "unique_shared", "instruments", "leave_one_out", "participants")
 
-UNIQUE_SHARED, OVER_TIME, INSTRUMENTS = "unique_shared", "over_time", instruments.NAME
+UNIQUE_SHARED, OVER_TIME, INSTRUMENTS, PARTICIPANTS = "unique_shared", "over_time", instruments.NAME, participants.NAME
 OTHERS = "others"
 """Part whose rows bring a model of their own: other windows and raters, and slopes."""
 
@@ -71,6 +72,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         }
         therapists = len(set(own.codes.tolist())) if own.therapists_known else None
         counts = {"clients": len(own.clients), "therapists": therapists, "sessions": alliance.n_sessions}
+    parts[PARTICIPANTS] = participants.estimate(site)
     fields = summary_fields(parts, own_models=(HEADLINE, OTHERS))
     # Courses over time rest on more sessions than the main window has.
     counts |= {"sessions": max(counts.get("sessions") or 0, fields["n"]["sessions"] or 0)}
@@ -93,7 +95,7 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
     summaries = sorted(summaries, key=lambda one: one.site)
     gathered = effects.gather(summaries) if summaries else pd.DataFrame()
     factors = left_out = pd.DataFrame()
-    main, of_parts = gathered, {UNIQUE_SHARED: gathered, OVER_TIME: gathered, INSTRUMENTS: gathered}
+    main, of_parts = gathered, dict.fromkeys((UNIQUE_SHARED, OVER_TIME, INSTRUMENTS, PARTICIPANTS), gathered)
     if len(gathered):
         main = effects.scaled(gathered[gathered["model"].eq(HEADLINE)], scale)
         of_parts = {name: gathered[gathered["model"].eq(name)].reset_index(drop=True) for name in of_parts}
@@ -106,6 +108,7 @@ def pool(summaries: list[SiteSummary], options: Mapping[str, Any], tables: Mappi
         OVER_TIME: over_time.pool(of_parts[OVER_TIME], summaries, options),
         INSTRUMENTS: instruments.pool(of_parts[INSTRUMENTS], main, summaries, scale, options),
         "leave_one_out": effects.stack(left_out, categories_left_out),
+        PARTICIPANTS: participants.pool(of_parts[PARTICIPANTS], summaries, options),
     }
     why = (({"estimate_type": "equality_test"}, "a test"),)
     return {name: finish(effects.say_why_no_interval(table, why), "client_factors", name) for name, table in found.items()}

@@ -96,12 +96,12 @@ def _sites(row: Any) -> float:
 
 
 def chosen_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the pooled rows of which each stands for its keys as :func:`preferred` says; the headline's keys keep both."""
+    """Return the pooled rows of which each stands for its keys as :func:`preferred` says; the keys of headline numbers keep both."""
     keys = ["definition", "cause", "hazard_model", "link", "therapists", "term", "session", "estimate_type"]
     known = table.assign(_stage=table["method"].eq(ONE_STAGE), _sites=table["n_sites"].astype("float64").fillna(0.0))
     known = known.assign(_none=~known["status"].isin(COMPUTED))
     best = ~known.sort_values(["_none", "_sites", "_stage"], ascending=[True, False, True], kind="stable").duplicated(keys)
-    both = table["hazard_model"].eq("first_session") & table["cause"].eq("dropout")
+    both = table["hazard_model"].isin(("first_session", "phase_one")) & table["cause"].eq("dropout")
     return table[best.reindex(table.index) | both]
 
 
