@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import importlib.util
+import io
 import re
 from pathlib import Path
 
@@ -103,6 +105,10 @@ def test_a_table_is_saved_as_csv_with_full_precision(report, browser):
     )
     assert len(pooled) == 1
     assert repr(float(pooled["estimate"].iloc[0])) in text
+    place = next(csv.reader(io.StringIO(text))).index("95% CI")
+    intervals = [line[place] for line in csv.reader(io.StringIO(text))][1:]
+    ends = [interval for interval in intervals if interval]
+    assert ends and all(interval.startswith("[") and interval.endswith("]") for interval in ends), "an interval has two ends"
     assert said == []
     page.context.close()
 

@@ -127,6 +127,15 @@ def test_every_figure_of_the_study_page_is_a_file_that_says_what_it_shows(files)
     assert flow[0][0] == "Site" and flow[-1][0] == "All sites" and all(cell.isdigit() for cell in flow[-1][1:] if cell)
 
 
+def test_intervals_in_the_data_of_figures_have_two_ends(files):
+    found = []
+    for name in sorted(one for one in files if one.startswith("figures/base/") and one.endswith(".csv")):
+        head, *lines = csv.reader(io.StringIO(text(files, name)))
+        found += [line[head.index("95% CI")] for line in lines if "95% CI" in head]
+    assert len([one for one in found if one]) > 20
+    assert [one for one in found if one and not re.fullmatch(r"\[.+,\N{NO-BREAK SPACE}.+\]", one)] == []
+
+
 def test_the_methods_cite_works_that_the_bibliography_has_and_no_more(files):
     methods = text(files, "methods.md")
     cited = set(re.findall(r"@([a-z_0-9]+)", methods.split("## References")[0]))

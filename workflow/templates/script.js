@@ -20,6 +20,8 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
   const value = (cell) => cell.dataset.value ?? cell.textContent.trim();
+  // A cell with several numbers, such as an interval, is sorted by the first of them and saved as it is printed.
+  const whole = (cell) => ((cell.textContent.match(/\d[\d.,]*/g) ?? []).length > 1 ? cell.textContent.trim() : value(cell));
   const quoted = (text) => {
     const inert = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? "'" + text : text;
     return /[",\n\r]/.test(inert) ? '"' + inert.replaceAll('"', '""') + '"' : inert;
@@ -185,7 +187,7 @@
     tools.className = "tools";
     const title = table.caption.textContent.trim();
     const csv = (name) => {
-      const lines = [labels, ...every().map((row) => [...row.cells].map(value))].map((cells) => cells.map(quoted).join(","));
+      const lines = [labels, ...every().map((row) => [...row.cells].map(whole))].map((cells) => cells.map(quoted).join(","));
       save(new Blob(["\ufeff" + lines.join("\r\n") + "\r\n"], { type: "text/csv;charset=utf-8" }), name + ".csv");
     };
     saved.set(table, csv);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from alliance.reports.elements import Cell, Figure, Table
 from alliance.reports.page import visible
 
 FOLDER = "figures"
+_NUMBER = re.compile(r"\d[\d.,]*")
 
 
 def figures_in(content: Any) -> Iterator[tuple[Figure, Table | None]]:
@@ -66,7 +68,7 @@ def named(figure: Figure) -> bytes:
 
 
 def data_csv(table: Table) -> str:
-    """Return a printed table as CSV: numbers in full precision, words as printed."""
+    """Return a printed table as CSV: numbers in full precision, words and cells with several numbers (intervals) as printed."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([safe_cell(column.label) for column in table.columns])
@@ -77,5 +79,5 @@ def data_csv(table: Table) -> str:
 
 def _written(cell: Cell) -> object:
     """Return a cell as it is written: whole numbers without a point."""
-    value = cell.text if cell.value is None else cell.value
+    value = cell.text if cell.value is None or len(_NUMBER.findall(cell.text)) > 1 else cell.value
     return int(value) if isinstance(value, float) and value.is_integer() else safe_cell(value)

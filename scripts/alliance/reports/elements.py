@@ -44,7 +44,8 @@ class Cell:
     text : str
         What is read.
     value : float, str or None
-        What is sorted by and downloaded, in full precision; the text where it is None.
+        What is sorted by and downloaded, in full precision; the text where it is None. Where the text has several numbers, such as those of
+        an interval, it is downloaded itself.
     link : str
         Address inside the report; empty for none.
     """
