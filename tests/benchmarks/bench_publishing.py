@@ -32,7 +32,8 @@ def published(study: Path, scenarios: list[str], cores: int, output: Path, older
         place = call.index("--processes")
         call = [str(older / SCRIPT) if part.endswith(SCRIPT) else part for part in call[:place] + call[place + 2 :]]
     spent = cost(call, study)
-    assert spent.status == 0, scenarios
+    if spent.status:
+        raise SystemExit(f"{older or 'this checkout'} cannot publish these results (status {spent.status}); it may know other tables")
     return spent
 
 
