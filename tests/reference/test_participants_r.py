@@ -24,7 +24,7 @@ def clients(seed: int = 5) -> pd.DataFrame:
     """Return invented clients of four sites of very different sizes and ages, with gaps."""
     random = np.random.default_rng(seed)
     parts = []
-    for site, n, age, therapists in (("a", 70, 30.0, 9), ("b", 41, 45.0, 6), ("c", 23, 62.0, 4), ("d", 9, 21.0, 2)):
+    for site, n, age, therapists in (("a", 70, 30.0, 9), ("b", 41, 45.0, 6), ("c", 23, 62.0, 4), ("d", 9, 21.0, 3)):
         part = pd.DataFrame({"site": site, "client": np.arange(1, n + 1), "therapist": random.integers(1, therapists + 1, n)})
         part["age"] = np.where(random.random(n) < 0.15, np.nan, np.rint(age + 9 * random.standard_normal(n)))
         part["gender"] = np.where(random.random(n) < 0.1, None, random.choice(["female", "male", "other"], n, p=[0.6, 0.35, 0.05]))

@@ -88,10 +88,18 @@ def test_a_column_of_many_words_is_no_category():
     assert found["status"] == "not_estimable" and "has 21 different words" in found["reason"]
 
 
+def test_two_people_are_not_described_since_mean_and_deviation_would_tell_both():
+    made = table(
+        [site("a", TWENTY, ["female"] * 20), site("b", [31.0, 58.0] + [np.nan] * 18), site("c", [31.0, 58.0, 40.0] + [np.nan] * 17)]
+    )
+    assert row(made, site="b", **AGE)["status"] == "not_estimable"
+    assert row(made, site="c", **AGE)["estimate"] == 43.0
+
+
 def test_what_a_site_does_not_send_is_not_estimable_with_the_reason():
     made = table([site("a", TWENTY, ["female"] * 20), site("b", [np.nan] * 20), site("c", TWENTY[:1] + [np.nan] * 19)])
-    assert row(made, site="b", **AGE)["reason"] == "not estimable: needs age of clients, at least 2; the site sends none"
-    assert row(made, site="c", **AGE)["reason"] == "not estimable: needs age of clients, at least 2; has 1"
+    assert row(made, site="b", **AGE)["reason"] == "not estimable: needs age of clients, at least 3; the site sends none"
+    assert row(made, site="c", **AGE)["reason"] == "not estimable: needs age of clients, at least 3; has 1"
     assert row(made, site="b", characteristic="gender")["status"] == "not_estimable"
     over = row(made, site=POOLED, **AGE)
     assert over["reason"] == "not estimable: needs at least 2 sites with an estimate; has 1"

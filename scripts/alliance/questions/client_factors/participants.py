@@ -26,8 +26,8 @@ OPTIONAL = ((THERAPIST, "age"),)
 MEAN, SD, SHARE = "mean", "standard_deviation", "share"
 METHOD = "described"
 KEYS = ("person", "characteristic", "category", "estimate_type")
-FEWEST = 2
-"""People from whom on a mean is no single person's value."""
+FEWEST = 3
+"""People from whom on mean and standard deviation tell nobody's value; of two people they tell both."""
 MOST_WORDS = 20
 """More different words than this are no categories."""
 OTHER_WORDS = "(other words)"
