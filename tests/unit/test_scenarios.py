@@ -160,7 +160,7 @@ def test_a_tailored_or_broad_outcome_is_the_outcome_of_every_question_that_reads
     study = load(PROJECT / "config.yaml")
     for name, instrument in (("tailored_outcome", "target_complaints"), ("broad_outcome", "scl_90_r")):
         for question, module in study.questions.items():
-            if any(key == "outcome" for key in module.estimate_reads):
+            if any(key in ("outcome", "outcome.instruments") for key in module.estimate_reads):
                 assert study.estimate_options(name, question)["outcome"]["instruments"] == [instrument]
                 assert study.estimate_digest(name, question) != study.estimate_digest("base", question)
 
@@ -183,6 +183,30 @@ def test_only_what_reads_a_key_gets_results_of_its_own():
         if module.one_stage:
             assert study.one_stage_digest("without_largest_site", question) != study.one_stage_digest("base", question)
             assert study.one_stage_digest("nonsignificant_as_zero", question) == study.one_stage_digest("base", question)
+
+
+def test_a_window_concerns_only_the_questions_that_use_it(study_folder):
+    changes = {
+        "another": "sessions_3_to_6: {sessions: [3, 6]}",
+        "same": "session_3: {sessions: [3, 3]}",
+        "session_3": "session_3: {sessions: [3, 4]}",
+        "session_1": "session_1: {sessions: [1, 2]}",
+    }
+    lines = [f"{name}:\n  reason: why\n  changes: {{alliance: {{windows: {{{window}}}}}}}\n" for name, window in changes.items()]
+    study = scenarios_of(study_folder, "".join(lines))
+
+    def own(scenario: str) -> set[str]:
+        return {name for name in study.questions if study.estimate_digest(scenario, name) != study.estimate_digest("base", name)}
+
+    assert own("another") == own("same") == set()
+    assert own("session_1") == {"components", "dropout", "path_models"}
+    assert own("session_3") == {"alliance_outcome", "client_factors", "convergent_validity", "early_gains", "measurement", "path_models"}
+
+
+def test_the_form_of_the_outcome_concerns_only_the_questions_that_compare_forms(study_folder):
+    study = scenarios_of(study_folder, "gain:\n  reason: why\n  changes: {outcome: {form: residual_gain}}\n")
+    own = {name for name in study.questions if study.estimate_digest("gain", name) != study.estimate_digest("base", name)}
+    assert own == {"alliance_outcome", "path_models", "client_factors", "early_gains"}
 
 
 def test_a_scenario_that_is_gone_leaves_nothing_behind(study_folder):

@@ -32,12 +32,16 @@ another_model:
         models: {components: {syntax: "outcome ~ task + bond + intake_level"}}
         mediation: {session_trend: false}
         conditions: {window: null}
+therapist:
+  reason: "Another rater"
+  changes: {alliance: {rater: therapist}}
 no_trend:
   reason: "No model at all"
   changes:
     questions: {path_models: {mediation: {session_trend: false}}}
 """
 LEFT = {
+    ("congruence", "therapist"): {"response_surface"},
     ("convergent_validity", "late"): set(),
     ("path_models", "late"): {
         *("adherence_as_mechanism", "alliance_carries_all", "empathy_alliance_outcome", "object_relations_alliance_outcome"),
@@ -89,7 +93,7 @@ def test_the_workflow_knows_which_questions_have_parts(site_of_study):
     modules = {name: importlib.import_module(f"alliance.questions.{name}.question") for name in study.questions}
     having = {name for name, module in modules.items() if hasattr(module, "part_options")}
     assert having == {name for name, question in study.questions.items() if question.has_parts} == {question for question, _ in LEFT}
-    assert all(study.base_digest("late", name) == study.estimate_digest(BASE, name) for name in having)
+    assert all(study.base_digest(scenario, name) == study.estimate_digest(BASE, name) for name, scenario in LEFT)
     assert not any(study.base_digest(BASE, name) for name in having)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 MULTIVERSE = "multiverse"
@@ -21,6 +22,33 @@ def restrict(configuration: dict[str, Any], keys: tuple[str, ...]) -> dict[str, 
             target = target.setdefault(parent, {})
         target[last] = copy.deepcopy(source[last])
     return part
+
+
+def without_windows_unused(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a part of a configuration with just those of ``alliance.windows`` that a value in it names.
+
+    So a window that is added, or defined anew, concerns only what uses it.
+
+    Parameters
+    ----------
+    part : dict
+        From :func:`restrict`.
+    """
+    windows = part.get("alliance", {}).get("windows")
+    if not windows:
+        return part
+    rest = {**part, "alliance": {key: value for key, value in part["alliance"].items() if key != "windows"}}
+    used = set(_texts(rest))
+    return {**part, "alliance": {**part["alliance"], "windows": {name: windows[name] for name in windows if name in used}}}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text among the values of nested mappings and lists."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

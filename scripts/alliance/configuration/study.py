@@ -16,7 +16,7 @@ from alliance.configuration import preregistration
 from alliance.configuration.code import PROJECT, SCRIPTS, declarations
 from alliance.configuration.errors import ConfigurationError, Fault, nearest, similar
 from alliance.configuration.model import Configuration
-from alliance.configuration.options import MULTIVERSE, merge, restrict
+from alliance.configuration.options import MULTIVERSE, merge, restrict, without_windows_unused
 from alliance.configuration.publishing import PUBLISH, Publish
 from alliance.configuration.strict_yaml import KeyPath, load_file
 from alliance.configuration.validation import parse
@@ -263,7 +263,7 @@ class Study:
         )
 
     def _options(self, scenario: str, keys: tuple[str, ...]) -> dict[str, Any]:
-        return restrict(self.scenarios[scenario], keys) | {"seed": self.base["study"]["seed"]}
+        return without_windows_unused(restrict(self.scenarios[scenario], keys)) | {"seed": self.base["study"]["seed"]}
 
 
 def _changed_variables(base: dict[str, Any], other: dict[str, Any], question: str) -> list[str]:

@@ -18,6 +18,7 @@ from alliance.questions.part import Part, summary_fields
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
+from alliance.questions.unchanged import NOTHING, Unchanged
 
 estimate_reads = (
     "alliance.instruments",
@@ -25,7 +26,10 @@ estimate_reads = (
     "alliance.rater",
     "alliance.windows",
     "symptoms",
-    "outcome",
+    "outcome.instruments",
+    "outcome.scale",
+    "outcome.rater",
+    "outcome.timepoint",
     "dropout",
     "pooling.min_clients",
     "pooling.min_sites",
@@ -57,7 +61,13 @@ NO_INTERVAL = (
 )
 
 
-def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
+def part_options(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the options of every part; only response surfaces read who rates the alliance of the main analyses."""
+    both = {**options, "alliance": {key: value for key, value in options["alliance"].items() if key != "rater"}}
+    return {name: options if part is response_surface else both for name, part in PARTS.items()}
+
+
+def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any], unchanged: Unchanged = NOTHING) -> SiteSummary:
     """Return one site's part of every table.
 
     Parameters
@@ -67,9 +77,13 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         The keys of ``estimate_reads``, and ``seed``.
     constants : mapping
         Not used.
+    unchanged : Unchanged
+        Parts that are taken over.
     """
-    table = session_table(site, options)
-    parts: dict[str, Part] = {name: part.estimate(site, table, options) for name, part in PARTS.items()}
+    table, given = session_table(site, options), part_options(options)
+    parts: dict[str, Part] = {
+        name: unchanged.part(name) if name in unchanged else part.estimate(site, table, given[name]) for name, part in PARTS.items()
+    }
     return SiteSummary(site=site.site, label=site.label, question="congruence", **summary_fields(parts))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from alliance.configuration.options import without_windows_unused
 from alliance.questions import effects
 from alliance.questions.contract import POOLED, WITH_NUMBERS, finish
 from alliance.questions.convergent_validity import pooling
@@ -29,7 +30,12 @@ estimate_reads = (
     "alliance.scale",
     "alliance.window",
     "alliance.windows",
-    "outcome",
+    "outcome.instruments",
+    "outcome.scale",
+    "outcome.rater",
+    "outcome.timepoint",
+    "outcome.tailored",
+    "outcome.broad",
     "pooling.min_clients",
     "questions.convergent_validity.timepoint_window",
 )
@@ -43,7 +49,7 @@ def part_options(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the options of the parts that do not read when the alliance of the main analyses was measured, nor the outcome."""
     alliance = {key: value for key, value in options["alliance"].items() if key != "window"}
     given = {name: value for name, value in options.items() if name != "outcome"}
-    return {name: {**given, "alliance": alliance} for name in ("pairs", "overlap")}
+    return dict.fromkeys(("pairs", "overlap"), without_windows_unused({**given, "alliance": alliance}))
 
 
 def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any], unchanged: Unchanged = NOTHING) -> SiteSummary:

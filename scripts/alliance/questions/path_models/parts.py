@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from alliance.configuration.options import without_windows_unused
 from alliance.questions.moments import no_moments
 from alliance.questions.part import VCOV, Part, stacked
 from alliance.questions.path_models.sample import block, model_of
@@ -75,7 +76,7 @@ def _part(
     needed = any(_over_main_window(definition, options) for definition in averaged)
     alliance = {key: value for key, value in options["alliance"].items() if key != "window" or needed}
     chosen = {**{key: own[key] for key in keys}, **(content or {})}
-    return {**options, "alliance": alliance, "questions": {"path_models": chosen}}
+    return without_windows_unused({**options, "alliance": alliance, "questions": {"path_models": chosen}})
 
 
 def _over_main_window(definition: Mapping[str, Any], options: Options) -> bool:

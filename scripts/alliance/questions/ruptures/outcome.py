@@ -358,9 +358,14 @@ class Leaving:
 
 def leaving(site: SiteData, options: Mapping[str, Any]) -> Leaving:
     """Return the sessions at risk of one site under the definition of dropout of the configuration."""
-    unused = {"window": min(options["alliance"]["windows"]), "combinations": {}}
+    unused = {"window": "(first)", "combinations": {}}
     unused["phase_one"] = {"sessions": [1, 1], "rule": "lowest_third", "amount": None}
-    raw = {**options, "outcome": {**options["outcome"], "form": "ancova"}, "questions": {**options["questions"], "dropout": unused}}
+    raw = {
+        **options,
+        "alliance": {**options["alliance"], "windows": {"(first)": {"sessions": [1, 1]}}},
+        "outcome": {**options["outcome"], "form": "ancova"},
+        "questions": {**options["questions"], "dropout": unused},
+    }
     course = spans.course(site, raw)
     definition = options["dropout"]["definitions"][options["dropout"]["definition"]]
     same = spans.same_rater(course, definition, options["alliance"]["rater"])
