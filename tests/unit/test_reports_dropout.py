@@ -12,7 +12,7 @@ import pytest
 import report_study
 from alliance.questions.contract import POOLED
 from alliance.questions.headlines import headline_numbers, load_headlines
-from alliance.reports import figures, figures_dropout, numbers
+from alliance.reports import figures, figures_dropout, inputs, numbers
 from alliance.reports.chapters import common, dropout
 from alliance.reports.elements import Figure, Fold
 from support import PROJECT
@@ -163,7 +163,7 @@ def test_what_cannot_be_estimated_is_said_with_what_it_needs(study):
 
 
 def test_pages_of_sites_show_their_ratio_beside_the_pooled_one(study):
-    rows = common.distinct(dropout.site_rows(study))
+    rows = inputs.distinct(dropout.site_rows(study))
     assert set(rows["term"]) == {"alliance_first"} and rows["site"].is_unique
     assert set(rows["site"]) == {*report_study.SITES, POOLED}
 

@@ -24,7 +24,7 @@ from alliance.configuration.preregistration import COLUMNS
 from alliance.issues import why_left_out
 from alliance.questions import coverage
 from alliance.questions.contract import POOLED
-from alliance.reports import chapters, diagram, figures, numbers, page, pages, quality_page, site_page, study_page
+from alliance.reports import chapters, diagram, figures, inputs, numbers, page, pages, quality_page, site_page, study_page
 from alliance.reports.chapters import alliance_outcome, common, early_gains, measurement, published, therapist_factors
 from alliance.reports.diagram import Edge, Node
 from alliance.reports.elements import FIRST_FOLDED_ROWS, FIRST_ROWS, MOST_ROWS, Figure, Fold, Part, Verdict
@@ -581,7 +581,7 @@ def test_a_row_that_several_published_figures_speak_to_is_shown_once(study):
     overlap = study.tables["convergent_validity"]["overlap_summary"]
     keys = ["level", "rater", "basis", "estimate_type", "site"]
     assert overlap.duplicated(keys).any(), "the invented study must hold such a row"
-    assert not common.distinct(overlap).duplicated(keys).any()
+    assert not inputs.distinct(overlap).duplicated(keys).any()
     beside = published.tables(study, "convergent_validity", lambda table, row: table if table == "overlap_summary" else "")[0]
     assert len(beside.rows) == len(overlap[overlap["claim"] != ""])
 

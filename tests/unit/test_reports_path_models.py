@@ -520,7 +520,7 @@ def test_arrows_of_shipped_models_go_around_boxes(study, monkeypatch):
         routes, spot, size = seen.pop()
         for route in routes:
             others = [place for key, place in spot.items() if key not in (route.edge.source, route.edge.target)]
-            inside = [p for p in route.samples() for place in others if diagram._inside(p, place, (size.along / 2, size.across / 2))]
+            inside = [p for p in route.samples for place in others if diagram._inside(p, place, (size.along / 2, size.across / 2))]
             assert not inside, (name, narrow, route.edge.source, route.edge.target)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import textwrap
@@ -102,10 +103,16 @@ def _curve(axes: Axes, points: Sequence[tuple[float, float]], edge: Edge, head: 
     axes.add_patch(FancyArrowPatch(path=outline, arrowstyle=arrowstyle, mutation_scale=head, **_look(edge)))
 
 
-def _along(points: Sequence[tuple[float, float]], t: float) -> tuple[float, float]:
-    """Return the point of a cubic curve at a share of its way."""
-    weights = ((1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3)
-    return sum(w * x for w, (x, _) in zip(weights, points)), sum(w * y for w, (_, y) in zip(weights, points))
+def _weights(t: float) -> tuple[float, float, float, float]:
+    """Return how much each of the four points of a cubic curve counts at a share of its way."""
+    return ((1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3)
+
+
+def _along(points: Sequence[tuple[float, float]], weights: tuple[float, float, float, float]) -> tuple[float, float]:
+    """Return the point of a cubic curve at some :func:`_weights`."""
+    a, b, c, d = weights
+    (ax, ay), (bx, by), (cx, cy), (dx, dy) = points
+    return a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy
 
 
 def _coefficient(axes: Axes, x: float, y: float, edge: Edge, size: float, *, interval: str = "\n", ha: str = "center") -> None:
@@ -148,6 +155,9 @@ class _Size:
         return (tall / 2, wide / 2) if self.down else (wide / 2, tall / 2)
 
 
+EVENLY = tuple(_weights(index / 24) for index in range(25))
+
+
 @dataclass(frozen=True)
 class _Route:
     """How an edge runs, as four points of a cubic curve along and across the flow."""
@@ -155,9 +165,10 @@ class _Route:
     edge: Edge
     points: tuple[tuple[float, float], ...]
 
-    def samples(self, count: int = 25) -> list[tuple[float, float]]:
-        """Return places along the curve."""
-        return [_along(self.points, index / (count - 1)) for index in range(count)]
+    @functools.cached_property
+    def samples(self) -> list[tuple[float, float]]:
+        """Places along the curve."""
+        return [_along(self.points, weights) for weights in EVENLY]
 
 
 NARROW, WIDE = 3.4, 7.2
@@ -232,7 +243,7 @@ def _routes(spot: Mapping[str, tuple[float, float]], edges: Sequence[Edge], size
 
     def slot(name: str, edge: Edge, near: int) -> float:
         own = [one for one in arrows if (one.source, one.target)[near] == name and not one.mutual]
-        away = {one: first[one].samples()[-9 if near else 8][1] for one in own}
+        away = {one: first[one].samples[-9 if near else 8][1] for one in own}
         order = sorted(own, key=lambda one: (away[one], one.source, one.target))
         return (order.index(edge) - (len(order) - 1) / 2) * min(0.7 * size.across / len(order), 0.3)
 
@@ -256,12 +267,15 @@ def _free(
     u0, u1 = sorted((spot[edge.source][0], spot[edge.target][0]))
     passes = any(u0 < u < u1 for u, _ in spot.values())
     boxes = [place for name, place in spot.items() if name not in (edge.source, edge.target)]
-    taken = [point for route in others for point in route.samples()[3:-3]] if passes else []
+    taken = [point for route in others for point in route.samples[3:-3]] if passes else []
     margin = (half[0] + 0.06, half[1] + 0.1)
     best, chosen = math.inf, _bent(edge, spot, half, 0.0, leaving, arriving)
     for bend in BENDS:
+        if abs(bend) >= best:
+            # No way bent as much, and none of those that follow, can cost less.
+            break
         route = _bent(edge, spot, half, bend, leaving, arriving)
-        samples = route.samples()
+        samples = route.samples
         cost = abs(bend) + 10 * sum(_inside(point, place, margin) for point in samples for place in boxes)
         cost += 10 * sum(not room[0] + 0.1 <= point[1] <= room[1] - 0.1 for point in samples)
         cost += 0.2 * sum(math.dist(point, other) < 0.15 for point in samples[5:-5] for other in taken)
@@ -309,13 +323,16 @@ def _labels(
 ) -> list[tuple[float, float]]:
     """Return where the coefficient of every edge stands: on it, off the boxes, other coefficients and, where possible, other edges."""
     half, box = size.label_extent, (size.along / 2, size.across / 2)
-    paths = [route.samples() for route in routes]
+    paths = [route.samples for route in routes]
     placed: list[tuple[float, float]] = []
 
     def best(position: int, others: Sequence[tuple[float, float]]) -> tuple[float, float]:
         least, chosen = math.inf, (0.0, 0.0)
         for share in SHARES:
-            u, v = _along(routes[position].points, share)
+            if abs(share - 0.5) >= least:
+                # No place as far from the middle, and none of those that follow, can cost less.
+                break
+            u, v = _along(routes[position].points, _weights(share))
             v = min(max(v, room[0] + half[1]), room[1] - half[1])
             taken = sum(_overlap((u, v), place, half, box) for place in spot.values())
             taken += sum(_overlap((u, v), place, half, half) for place in others)
@@ -387,7 +404,7 @@ def path_diagram(nodes: Mapping[str, Node], edges: Sequence[Edge], *, narrow: bo
     everything = [
         *((u + s * size.along / 2, v + s * size.across / 2) for u, v in spot.values() for s in (-1, 1)),
         *((u + s * size.label_extent[0], v + s * size.label_extent[1]) for u, v in labels for s in (-1, 1)),
-        *(point for route in routes for point in route.samples()),
+        *(point for route in routes for point in route.samples),
     ]
     legend = 0.34 * any(not edge.clear for edge in edges)
     shift_u = 0.1 - min((u for u, _ in everything), default=0.0) if down else 0.0
@@ -506,7 +523,7 @@ def factor_diagram(nodes: Mapping[str, Node], edges: Sequence[Edge], *, narrow: 
             points = [(x0 + side * oval[0] / 2, y0), (x0 + side * oval[0] / 2 + own, y0), (x1 + side * oval[0] / 2 + own, y1)]
             points.append((x1 + side * oval[0] / 2, y1))
             _curve(axes, points, edge, 8)
-            _coefficient(axes, *_along(points, 0.5), edge, size, interval="" if narrow and not stacked else "\n")
+            _coefficient(axes, *_along(points, _weights(0.5)), edge, size, interval="" if narrow and not stacked else "\n")
         for edge in loadings:
             (x0, y0), (x1, y1) = place[edge.source], place[edge.target]
             side = 1 if x1 > x0 else -1

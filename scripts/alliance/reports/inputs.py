@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 from collections.abc import Mapping, Sequence
@@ -96,6 +97,11 @@ class ReportData:
     csv_folder: str = "../tables"
     totals: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
+    @functools.cached_property
+    def tables_once(self) -> dict[str, dict[str, pd.DataFrame]]:
+        """The result tables, each row once (:func:`distinct`)."""
+        return {question: {name: distinct(table) for name, table in tables.items()} for question, tables in self.tables.items()}
+
     @property
     def withholds(self) -> bool:
         """Whether disclosure control has withheld what rests on few clients."""
@@ -149,6 +155,12 @@ class ReportData:
     def excluded(self) -> list[dict[str, Any]]:
         """Statuses of the sites that were left out."""
         return [status for status in self.statuses if status["status"] == EXCLUDED]
+
+
+def distinct(table: pd.DataFrame) -> pd.DataFrame:
+    """Return each row once that stands several times because several published figures speak to it."""
+    beside = ("claim", "published", "difference")
+    return table[~table.duplicated([name for name in table.columns if name not in beside])]
 
 
 def head(data: ReportData) -> StudyHead:

@@ -27,7 +27,7 @@ from alliance.reports.chapters import (
     ruptures,
 )
 from alliance.reports.elements import Cell, Column, Table, listed, number_cell, slug
-from alliance.reports.inputs import EXCLUDED, ReportData
+from alliance.reports.inputs import EXCLUDED, ReportData, distinct
 from alliance.reports.page import Section
 from alliance.reports.quality_page import account_table, issue_table
 from alliance.reports.study_page import COUNTED, STATUS_WORDS, flow_figure, measures_table
@@ -141,7 +141,7 @@ def compare(data: ReportData) -> list[Compared]:
         if not data.tables.get(question):
             continue
         table = rows(data)
-        chosen = common.distinct(table[table["estimate_type"].isin(types)] if types else table)
+        chosen = distinct(table[table["estimate_type"].isin(types)] if types else table)
         if "op" in chosen:
             chosen = chosen[chosen["op"] == "~"]
         name = functools.partial(NAMES[question], data) if label is None else label

@@ -13,7 +13,7 @@ from alliance.reports.chapters import common, outcome_parts, published
 from alliance.reports.drawing import LABELLED_ROWS
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Part, Table
 from alliance.reports.figures import ForestRow
-from alliance.reports.inputs import ReportData
+from alliance.reports.inputs import ReportData, distinct
 
 QUESTION = "alliance_outcome"
 AS_ESTIMATED = "as_estimated"
@@ -95,7 +95,7 @@ def headline_rows(data: ReportData) -> pd.DataFrame:
     pooled = tables["pooled"]
     # The headline may be coded otherwise by the configuration; its other forms are always as estimated.
     pooled = pooled[pooled["headline"].eq("yes") | (pooled["headline"].eq("beside") & pooled["coding"].eq(AS_ESTIMATED))]
-    rows = common.distinct(pd.concat([common.site_rows(sites), common.pooled_rows(pooled)], ignore_index=True))
+    rows = distinct(pd.concat([common.site_rows(sites), common.pooled_rows(pooled)], ignore_index=True))
     may_stand = rows["form"].isin(BESIDE_THE_REVIEW)
     return rows.assign(published=rows["published"].where(may_stand), difference=rows["difference"].where(may_stand))
 

@@ -163,23 +163,15 @@ def site_rows(table: pd.DataFrame, **keys: str) -> pd.DataFrame:
     return table[table["site"].ne(POOLED).to_numpy() & _having(table, keys)]
 
 
-def distinct(table: pd.DataFrame) -> pd.DataFrame:
-    """Return each row once that stands several times because several published figures speak to it."""
-    beside = ("claim", "published", "difference")
-    return table[~table.duplicated([name for name in table.columns if name not in beside])]
-
-
 def table_of(data: ReportData, question: str, name: str) -> pd.DataFrame:
     """Return a table, each row once; without rows where the question is off or has no such table."""
-    found = data.tables.get(question, {}).get(name)
-    if found is None:
-        return contract.typed(pd.DataFrame(), contract.table_types(contract.table(question, name)))
-    return distinct(found)
+    found = data.tables_once.get(question, {}).get(name)
+    return contract.typed(pd.DataFrame(), contract.table_types(contract.table(question, name))) if found is None else found
 
 
 def tables_of(data: ReportData, question: str) -> dict[str, pd.DataFrame]:
     """Return all tables of a question, each row once."""
-    return {name: distinct(table) for name, table in data.tables[question].items()}
+    return dict(data.tables_once[question])
 
 
 def select(table: pd.DataFrame, **keys: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 from alliance.questions.contract import COLUMNS, HETEROGENEITY
 from alliance.reports.chapters import common
 from alliance.reports.elements import Cell, Chapter, Column, Table, slug
-from alliance.reports.inputs import ReportData
+from alliance.reports.inputs import ReportData, distinct
 
 
 def build(data: ReportData, question: str) -> Chapter:
@@ -42,7 +42,7 @@ def _keys(table: pd.DataFrame, row: Any) -> str:
 
 def _table(data: ReportData, question: str, name: str, table: pd.DataFrame) -> Table:
     own = _own_columns(table)
-    chosen = common.pooled_rows(common.distinct(table))
+    chosen = common.pooled_rows(distinct(table))
     rows = tuple(
         (
             Cell(common.words(row.estimate_type)),
