@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from alliance.configuration.code import SCRIPTS, code_files
@@ -52,17 +52,30 @@ ENVIRONMENT = {
 
 
 @contextlib.contextmanager
-def warm_process() -> Iterator[None]:
-    """Have jobs started within the block be copies of one process that imports the libraries first; it ends with the block, or with us."""
+def warm_process() -> Iterator[Callable[[], None]]:
+    """Have jobs started within the block be copies of one process that imports the libraries first; it ends with the block, or with us.
+
+    Yields
+    ------
+    callable
+        Ends the process at once, for those who find that their jobs run elsewhere.
+    """
     with contextlib.ExitStack() as until_the_end:
+        started: list[subprocess.Popen[bytes]] = []
         if sys.platform == "linux":
             # Jobs start by themselves where no socket can be made: temporary folder full, or its path too long for one.
             with contextlib.suppress(OSError):
-                _start(until_the_end)
-        yield
+                started.append(_start(until_the_end))
+
+        def dismiss() -> None:
+            os.environ.pop(ADDRESS, None)
+            for process in started:
+                process.kill()
+
+        yield dismiss
 
 
-def _start(until_the_end: contextlib.ExitStack) -> None:
+def _start(until_the_end: contextlib.ExitStack) -> subprocess.Popen[bytes]:
     """Start the process, and say in the environment where it listens."""
     # The folder is readable by its owner alone, and so is the socket.
     folder = until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="alliance-"))
@@ -81,7 +94,8 @@ def _start(until_the_end: contextlib.ExitStack) -> None:
     os.environ[ADDRESS] = address
     until_the_end.callback(process.wait)
     until_the_end.callback(os.close, ours)
-    until_the_end.callback(os.environ.pop, ADDRESS)
+    until_the_end.callback(os.environ.pop, ADDRESS, None)
+    return process
 
 
 def imported() -> dict[str, os.stat_result]:
