@@ -25,7 +25,7 @@ from alliance.statistics import structural_likelihood as likelihood
 from alliance.statistics.covariance import cluster_sums
 from alliance.statistics.distributions import critical_value, two_sided_p
 from alliance.statistics.structural_fit import StructuralFit, _Solution, standardized_values
-from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, PATHS, Implied, Slots, State, Units
+from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, PATHS, Implied, State, Units
 
 __all__ = ["Bootstrap", "Contributions", "Jackknife", "bootstrap", "contributions", "jackknife", "outputs", "refits", "with_interval"]
 
@@ -34,6 +34,7 @@ SHARE_USABLE = 0.5
 LIMITS = ("ci_low", "ci_high", "standardized_low", "standardized_high")
 
 CLOSE = 1e-4
+_CLOSEST = 1e-10
 Interval = Literal["expanded_percentile", "percentile", "bias_corrected", "bca"]
 
 _STEPS = 60
@@ -57,12 +58,15 @@ class Pattern:
         Units in which the pattern occurs.
     sums : ndarray, shape (k, p + 1, p + 1)
         Their sums of (1, x)(1, x)', x in the engine's units (pooled standard deviations of 1) minus the group's mean, 0 where missing.
+    whole : ndarray, shape (p + 1, p + 1)
+        The sums of all clients.
     """
 
     group: int
     there: np.ndarray
     units: np.ndarray
     sums: np.ndarray
+    whole: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,8 @@ class Jackknife:
         Covariance of the free parameters, by name.
     vcov_estimates, vcov_standardized : ndarray, shape (rows, rows)
         Covariance of the rows of ``parameters``, raw and standardised; zero for what is fixed, NaN where there is no value.
+    by_client : tuple of ndarray, or None
+        The same two from leaving out each client, where they were asked for; NaN where the model has no solution without one of them.
     df : float
         Units - groups.
     unit : str
@@ -172,6 +178,7 @@ class Jackknife:
     vcov: pd.DataFrame
     vcov_estimates: np.ndarray
     vcov_standardized: np.ndarray
+    by_client: tuple[np.ndarray, np.ndarray] | None
     df: float
     unit: str
     n_units: tuple[int, ...]
@@ -254,7 +261,7 @@ def contributions(fitted: StructuralFit, min_clusters: int = 0) -> Contributions
         augmented = np.column_stack([np.ones(rows.size), np.where(there, cases.values[rows] - data.means[group], 0.0)])
         present, code = np.unique(unit[rows], return_inverse=True)
         sums = cluster_sums(augmented[:, :, None] * augmented[:, None, :], code.ravel(), present.size)
-        patterns.append(Pattern(group, there, present, sums))
+        patterns.append(Pattern(group, there, present, sums, sums.sum(axis=0)))
     unit_name = "clusters" if clustered else "rows"
     return Contributions(tuple(patterns), np.repeat(np.arange(len(n_units)), n_units), unit_name, n_units, note, found)
 
@@ -318,13 +325,13 @@ def _weighted(one: Pattern, weights: np.ndarray) -> np.ndarray:
 
 def _left_over(one: Pattern, units: slice) -> np.ndarray:
     """Return the sums without each of some units in turn."""
-    total = np.tile(one.sums.sum(axis=0), (units.stop - units.start, 1, 1))
+    total = np.tile(one.whole, (units.stop - units.start, 1, 1))
     here = (one.units >= units.start) & (one.units < units.stop)
     total[one.units[here] - units.start] -= one.sums[here]
     return total
 
 
-def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int = MIN_CLUSTERS) -> Jackknife:
+def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int = MIN_CLUSTERS, clients_below: float = 0) -> Jackknife:
     """Return standard errors, intervals and covariances from leaving out each cluster in turn.
 
     ``(G - 1) / G`` times the sum of squared deviations from the mean, summed over groups, with t(units - groups): with few clusters the
@@ -339,18 +346,27 @@ def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int =
         Confidence level.
     min_clusters : int
         With fewer clusters in a group each client is left out in turn, flagged.
+    clients_below : float
+        With fewer clusters than this in a group, covariances from leaving out each client are given too.
     """
     if fitted._solution is None:
         return _no_jackknife(fitted, "", (), fitted.reason)
     given = contributions(fitted, min_clusters)
     if min(given.n_units) < 2:
         return _no_jackknife(fitted, given.unit, given.n_units, "needs at least two units in every group")
-    without = refits(given, close=1e-10)
+    of_clients = None
+    if given.unit == "clusters" and min(given.n_units) < clients_below:
+        of_clients = contributions(fitted, sum(fitted.n) + 1)
+    without, without_clients = _without_each(given, of_clients)
     if not without.solved.all():
         what = "therapists" if given.unit == "clusters" else "clients"
         reason = f"the model has no solution without one of the {what} ({int((~without.solved).sum())} of {len(without.solved)})"
         return _no_jackknife(fitted, given.unit, given.n_units, reason)
     raw, standard, _ = outputs(fitted, without.free)
+    by_client = None
+    if of_clients is not None:
+        usable = np.where(without_clients.solved.all(), 1.0, np.nan)
+        by_client = tuple(usable * _spread(of_clients, values) for values in outputs(fitted, without_clients.free)[:2])
     df = float(len(given.group) - len(given.n_units))
     free_scale = fitted._solution.free_scale
     vcov, of_raw, of_standard = (_spread(given, values) for values in (without.free * free_scale, raw, standard))
@@ -374,12 +390,29 @@ def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int =
         pd.DataFrame(vcov, index=names, columns=names),
         of_raw,
         of_standard,
+        by_client,
         df,
         given.unit,
         given.n_units,
         "flagged" if notes else "estimated",
         "; ".join(notes),
     )
+
+
+def _without_each(given: Contributions, of_clients: Contributions | None) -> tuple[Refits, Refits | None]:
+    """Return refits without each unit in turn, and without each client, both at once: few refits cost hardly more than one."""
+    if of_clients is None:
+        return refits(given, close=_CLOSEST), None
+    if len(of_clients.n_units) != len(given.n_units):
+        return refits(given, close=_CLOSEST), refits(of_clients, close=_CLOSEST)
+    count = len(given.group)
+    patterns = tuple(
+        replace(one, units=np.r_[one.units, other.units + count], sums=np.concatenate([one.sums, other.sums]))
+        for one, other in zip(given.patterns, of_clients.patterns)
+    )
+    found = refits(replace(given, patterns=patterns, group=np.r_[given.group, of_clients.group]), close=_CLOSEST)
+    parts = [Refits(found.free[rows], found.solved[rows], found.proper[rows]) for rows in (slice(count), slice(count, None))]
+    return parts[0], parts[1]
 
 
 def bootstrap(
@@ -621,10 +654,7 @@ def _evaluated(given: Contributions, free: np.ndarray, sums: Sequence[_Sums]) ->
     found = given.solution
     slots, parameters, p = found.slots, found.parameters, found.slots.p
     at = _implied(given, free)
-    sigma = at.total[:, :, :p, :p]
-    possible = _positive_definite(sigma.reshape(-1, p, p)).reshape(sigma.shape[:2]).all(axis=1)
-    sigma = np.where(possible[:, None, None, None], sigma, np.eye(p))
-    inverses, determinants = np.linalg.inv(sigma), np.linalg.slogdet(sigma)[1]
+    inverses, determinants, possible = _inverses_of_implied(at.total[:, :, :p, :p])
     value, slope = np.where(possible, 0.0, np.inf), np.zeros((len(sums[0].whole), parameters.count))
     for one in sums:
         group, inverse = one.group, inverses[:, one.group]
@@ -639,6 +669,21 @@ def _evaluated(given: Contributions, free: np.ndarray, sums: Sequence[_Sums]) ->
         of_slots = likelihood.slopes(slots, here, n[:, None, None] * inverse - spread @ inverse, pull)
         slope[:, parameters.columns[group]] += of_slots @ parameters.mixing[group]
     return value, slope
+
+
+def _inverses_of_implied(sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return inverses of implied covariance matrices, logarithms of their determinants, and where those of all groups are possible.
+
+    Shapes (b, G, p, p), (b, G) and (b,) of ``sigma``, shape (b, G, p, p); impossible ones count as the identity.
+    """
+    turned = np.ascontiguousarray(np.moveaxis(sigma, (0, 1), (2, 3)))
+    inverse, determinant, pivots = _inverted(turned)
+    variances = np.abs(np.diagonal(sigma, axis1=2, axis2=3))
+    possible = (pivots > _SMALLEST**2 * np.moveaxis(variances, 2, 0)).all(axis=(0, 2))
+    inverse = np.ascontiguousarray(np.moveaxis(inverse, (2, 3), (0, 1)))
+    if not possible.all():
+        inverse[~possible], determinant[~possible] = np.eye(sigma.shape[2]), 0.0
+    return inverse, determinant, possible
 
 
 def _completed(sums: _Sums, inverse: np.ndarray, move: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -665,7 +710,7 @@ def _completed(sums: _Sums, inverse: np.ndarray, move: np.ndarray) -> tuple[np.n
         if not k:
             continue
         n, which = one.sums[:, :, 0, 0], one.lacking.T
-        unknown, determinants = _inverted(np.moveaxis(inverse, 0, -1)[which[:, None], which])
+        unknown, determinants, _ = _inverted(np.moveaxis(inverse, 0, -1)[which[:, None], which])
         unknown = np.ascontiguousarray(np.moveaxis(unknown, (0, 1), (2, 3)))
         constant += (n * (determinants - k)).sum(axis=0)
         expected = np.empty((*unknown.shape[:3], p + 1))
@@ -683,20 +728,21 @@ def _completed(sums: _Sums, inverse: np.ndarray, move: np.ndarray) -> tuple[np.n
     return whole, constant
 
 
-def _inverted(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the inverses of positive definite matrices and the logarithms of their determinants, shapes (k, k, ...) and (...).
+def _inverted(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the inverses of positive definite matrices, logarithms of their determinants, and pivots, which are positive for such ones.
 
-    Variable by variable for all matrices at once, which for small ones is several times faster than one after the other.
+    Shapes (k, k, ...), (...) and (k, ...). Variable by variable for all matrices at once, which for small ones is several times faster
+    than one after the other.
     """
-    result, determinant = matrices.copy(), np.zeros(matrices.shape[2:])
-    for index in range(len(matrices)):
-        pivot = result[index, index].copy()
-        determinant += np.log(pivot)
-        row, column = result[index] / pivot, result[:, index].copy()
-        result -= column[:, None] * row
-        result[index], result[:, index] = row, -column / pivot
-        result[index, index] = 1 / pivot
-    return result, determinant
+    result, pivots = matrices.copy(), np.empty(matrices.shape[1:])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for index in range(len(matrices)):
+            pivots[index] = result[index, index]
+            row, column = result[index] / pivots[index], result[:, index].copy()
+            result -= column[:, None] * row
+            result[index], result[:, index] = row, -column / pivots[index]
+            result[index, index] = 1 / pivots[index]
+        return result, np.log(pivots).sum(axis=0), pivots
 
 
 def _information(given: Contributions, free: np.ndarray, sums: Sequence[_Sums], observed: bool) -> np.ndarray:
@@ -735,7 +781,7 @@ def _equationwise(given: Contributions) -> bool:
     distinct = column[column >= 0]
     if slots.m > slots.p or not found.data.complete or plan.mixing is not None:
         return False
-    if distinct.size != column.size or np.unique(distinct).size != distinct.size or _order(slots) is None:
+    if distinct.size != column.size or np.unique(distinct).size != distinct.size or slots.order is None:
         return False
     dependent = np.isin(np.arange(slots.p), slots.row[slots.kind == PATHS])
     between = (slots.kind == COVARIANCES) & (slots.row != slots.col)
@@ -743,18 +789,6 @@ def _equationwise(given: Contributions) -> bool:
     if (dependent[slots.row[between]] | dependent[slots.col[between]]).any() or between.sum() != x * (x - 1) // 2:
         return False
     return not found.means or (slots.kind == INTERCEPTS).sum() == slots.p
-
-
-def _order(slots: Slots) -> list[int] | None:
-    """Return variables with causes before effects, None where paths run in a circle."""
-    causes = {variable: set(slots.col[(slots.kind == PATHS) & (slots.row == variable)].tolist()) for variable in range(slots.m)}
-    order: list[int] = []
-    while len(order) < slots.m:
-        ready = [variable for variable in range(slots.m) if variable not in order and causes[variable] <= set(order)]
-        if not ready:
-            return None
-        order += ready
-    return order
 
 
 def _least_squares(given: Contributions, sums: Sequence[_Sums]) -> tuple[np.ndarray, np.ndarray]:
@@ -890,7 +924,7 @@ def _no_jackknife(fitted: StructuralFit, unit: str, n_units: tuple[int, ...], re
     gone = ["std_error", "std_error_standardized", "statistic", "p_value", *LIMITS]
     table[gone], table["df"] = np.nan, np.nan
     nothing = np.full((len(table),) * 2, np.nan)
-    return Jackknife(table, fitted.vcov * np.nan, nothing, nothing.copy(), np.nan, unit, n_units, "not_estimable", reason)
+    return Jackknife(table, fitted.vcov * np.nan, nothing, nothing.copy(), None, np.nan, unit, n_units, "not_estimable", reason)
 
 
 def _no_bootstrap(fitted: StructuralFit, unit: str, n_units: tuple[int, ...], failed: int, improper: int, reason: str) -> Bootstrap:
