@@ -142,18 +142,21 @@ def implied(slots: Slots, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     a, s, level = matrices(slots, values)
     if not slots.places[PATHS].size:
         return np.tile(np.eye(slots.m), (len(values), 1, 1)), s, level
-    path = np.linalg.inv(np.eye(slots.m) - a) if slots.order is None else _recursive(slots, values)
+    if slots.order is None:
+        path = np.linalg.inv(np.eye(slots.m) - a)
+    else:
+        path = np.ascontiguousarray(np.moveaxis(recursive(slots, values.T), 2, 0))
     total = path @ s @ np.swapaxes(path, -1, -2)
     return path, (total + np.swapaxes(total, -1, -2)) / 2, (path @ level[..., None])[..., 0]
 
 
-def _recursive(slots: Slots, values: np.ndarray) -> np.ndarray:
-    """Return the inverses of I - A without circles, shape (G, m, m): an effect is itself and what its causes are, times the paths."""
-    path = np.zeros((slots.m, slots.m, len(values)))
+def recursive(slots: Slots, values: np.ndarray) -> np.ndarray:
+    """Return the inverses of I - A without circles, shape (s, b) to (m, m, b): an effect is itself and its causes, times the paths."""
+    path = np.zeros((slots.m, slots.m, values.shape[1]))
     path[np.arange(slots.m), np.arange(slots.m)] = 1.0
     for slot, row, col in slots.ordered_paths:
-        path[row] += values[:, slot] * path[col]
-    return np.ascontiguousarray(np.moveaxis(path, 2, 0))
+        path[row] += values[slot] * path[col]
+    return path
 
 
 def state(slots: Slots, values: np.ndarray, units: Units, means: bool) -> State | None:

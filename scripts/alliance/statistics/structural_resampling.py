@@ -25,7 +25,7 @@ from alliance.statistics import structural_likelihood as likelihood
 from alliance.statistics.covariance import cluster_sums
 from alliance.statistics.distributions import critical_value, two_sided_p
 from alliance.statistics.structural_fit import StructuralFit, _Solution, standardized_values
-from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, PATHS, Implied, State, Units
+from alliance.statistics.structural_likelihood import COVARIANCES, INTERCEPTS, PATHS, Implied, Slots, State, Units
 
 __all__ = ["Bootstrap", "Contributions", "Jackknife", "bootstrap", "contributions", "jackknife", "outputs", "refits", "with_interval"]
 
@@ -73,12 +73,14 @@ class Pattern:
 class _Alike:
     """Sums of resamples for the patterns of a group that lack as many variables.
 
+    Resamples are the last axis here and in all that follows from the sums: the matrices are small and the resamples many.
+
     Attributes
     ----------
     there : ndarray of bool, shape (J, p)
     lacking : ndarray of int, shape (J, k)
         Variables that are missing.
-    sums : ndarray, shape (J, b, p + 1, p + 1)
+    sums : ndarray, shape (J, p + 1, p + 1, b)
         As those of :class:`Pattern`.
     """
 
@@ -89,7 +91,7 @@ class _Alike:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Sums of resamples for one group: over all its patterns, shape (b, p + 1, p + 1), and by pattern."""
+    """Sums of resamples for one group: over all its patterns, shape (p + 1, p + 1, b), and by pattern."""
 
     group: int
     whole: np.ndarray
@@ -97,9 +99,19 @@ class _Sums:
 
     def of(self, rows: np.ndarray) -> _Sums:
         """Return the sums of some of the resamples; ``rows`` grow."""
-        if rows.size == len(self.whole):
+        if rows.size == self.count:
             return self
-        return _Sums(self.group, self.whole[rows], tuple(replace(one, sums=one.sums[:, rows]) for one in self.alike))
+        return _Sums(self.group, self.whole[..., rows], tuple(replace(one, sums=one.sums[..., rows]) for one in self.alike))
+
+    @property
+    def count(self) -> int:
+        """Resamples."""
+        return self.whole.shape[2]
+
+    @property
+    def n(self) -> np.ndarray:
+        """Clients in each resample, shape (b,)."""
+        return self.whole[0, 0]
 
 
 @dataclass(frozen=True)
@@ -315,19 +327,19 @@ def _sums(given: Contributions, part: slice, weights: np.ndarray | None) -> list
 
 def _enough(given: Contributions, sums: Sequence[_Sums]) -> np.ndarray:
     """Return which resamples have more clients than variables in every group; clusters of several groups can leave one without any."""
-    n = np.stack([one.whole[:, 0, 0] for one in sums])
+    n = np.stack([one.n for one in sums])
     return (n > given.solution.slots.p).all(axis=0) | (len(given.n_units) == given.n_groups)
 
 
 def _weighted(one: Pattern, weights: np.ndarray) -> np.ndarray:
-    return (weights[:, one.units] @ one.sums.reshape(one.units.size, -1)).reshape(-1, *one.sums.shape[1:])
+    return (one.sums.reshape(one.units.size, -1).T @ weights[:, one.units].T).reshape(*one.whole.shape, len(weights))
 
 
 def _left_over(one: Pattern, units: slice) -> np.ndarray:
     """Return the sums without each of some units in turn."""
-    total = np.tile(one.whole, (units.stop - units.start, 1, 1))
+    total = np.repeat(one.whole[..., None], units.stop - units.start, axis=2)
     here = (one.units >= units.start) & (one.units < units.stop)
-    total[one.units[here] - units.start] -= one.sums[here]
+    total[..., one.units[here] - units.start] -= np.moveaxis(one.sums[here], 0, 2)
     return total
 
 
@@ -548,7 +560,7 @@ def _maxima(given: Contributions, sums: Sequence[_Sums], close: float) -> tuple[
     value, slope = _evaluated(given, found.free[None], sums)
     count = len(value)
     free = np.tile(found.free, (count, 1))
-    share = sum(one.whole[:, 0, 0] for one in sums) / found.data.n.sum()
+    share = sum(one.n for one in sums) / found.data.n.sum()
     inverse = found.arrow.inverse() / share[:, None, None]
     step = -(inverse @ slope[..., None])[..., 0]
     size = np.abs((step * slope).sum(axis=1))
@@ -621,21 +633,34 @@ def _positive_definite(matrices: np.ndarray) -> np.ndarray:
         return smallest > _SMALLEST**2
 
 
-def _implied(given: Contributions, free: np.ndarray) -> Implied:
-    """Return the implied moments of stacks of free parameters, shapes (b, G, m, m) and (b, G, m)."""
-    found = given.solution
-    values = found.parameters.slots(free)
-    at = likelihood.implied(found.slots, values.reshape(-1, found.slots.kind.size))
-    return Implied(*(one.reshape(*values.shape[:2], *one.shape[1:]) for one in at))
+def _implied(given: Contributions, free: np.ndarray, group: int) -> Implied:
+    """Return the implied moments of a group, shapes (m, m, b) and (m, b), for free parameters of shape (b, q)."""
+    slots, parameters = given.solution.slots, given.solution.parameters
+    values = parameters.mixing[group] @ free[:, parameters.columns[group]].T + parameters.constant[group][:, None]
+    if slots.order is None:
+        return Implied(*(np.ascontiguousarray(np.moveaxis(one, 0, -1)) for one in likelihood.implied(slots, values.T)))
+    _, covariances, intercepts = slots.places
+    residual, level = np.zeros((slots.m, slots.m, len(free))), np.zeros((slots.m, len(free)))
+    residual[slots.row[covariances], slots.col[covariances]] = values[covariances]
+    residual[slots.col[covariances], slots.row[covariances]] = values[covariances]
+    level[slots.row[intercepts]] = values[intercepts]
+    path = likelihood.recursive(slots, values)
+    total = np.einsum("ik...,jk...->ij...", _product(path, residual), path)
+    return Implied(path, (total + np.swapaxes(total, 0, 1)) / 2, np.einsum("ij...,j...->i...", path, level))
+
+
+def _product(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the products of stacks of matrices along the last axis."""
+    return np.einsum("ik...,kj...->ij...", one, other)
 
 
 def _around(sums: np.ndarray, move: np.ndarray, means: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return sums of deviations from the implied means and of their products, from sums around values that are ``move`` lower."""
-    n, first, second = sums[:, 0, 0], sums[:, 0, 1:], sums[:, 1:, 1:]
+    n, first, second = sums[0, 0], sums[0, 1:], sums[1:, 1:]
     if not means:
-        return np.zeros_like(first), second - first[:, :, None] * first[:, None, :] / n[:, None, None]
-    cross = first[:, :, None] * move[:, None, :]
-    return first - n[:, None] * move, second - cross - np.swapaxes(cross, 1, 2) + n[:, None, None] * move[:, :, None] * move[:, None, :]
+        return np.zeros_like(first), second - first[:, None] * first / n
+    cross = first[:, None] * move
+    return first - n * move, second - cross - np.swapaxes(cross, 0, 1) + n * move[:, None] * move
 
 
 def _evaluated(given: Contributions, free: np.ndarray, sums: Sequence[_Sums]) -> tuple[np.ndarray, np.ndarray]:
@@ -653,36 +678,41 @@ def _evaluated(given: Contributions, free: np.ndarray, sums: Sequence[_Sums]) ->
     """
     found = given.solution
     slots, parameters, p = found.slots, found.parameters, found.slots.p
-    at = _implied(given, free)
-    inverses, determinants, possible = _inverses_of_implied(at.total[:, :, :p, :p])
-    value, slope = np.where(possible, 0.0, np.inf), np.zeros((len(sums[0].whole), parameters.count))
+    value, slope = np.zeros(sums[0].count), np.zeros((sums[0].count, parameters.count))
     for one in sums:
-        group, inverse = one.group, inverses[:, one.group]
-        move = at.level[:, group, :p] - found.data.means[group]
+        at = _implied(given, free, one.group)
+        inverse, determinant, possible = _inverses_of_implied(at.total[:p, :p])
+        move = at.level[:p] - found.data.means[one.group][:, None]
         whole, constant = _completed(one, inverse, move)
-        n = whole[:, 0, 0]
         first, second = _around(whole, move, found.means)
-        spread = inverse @ second
-        value = value + (n * determinants[:, group] + constant + np.trace(spread, axis1=1, axis2=2)) / 2
-        pull = (inverse @ first[..., None])[..., 0]
-        here = Implied(at.path[:, group], at.total[:, group], at.level[:, group])
-        of_slots = likelihood.slopes(slots, here, n[:, None, None] * inverse - spread @ inverse, pull)
-        slope[:, parameters.columns[group]] += of_slots @ parameters.mixing[group]
+        spread = _product(inverse, second)
+        half = (one.n * determinant + constant + np.einsum("ii...->...", spread)) / 2
+        value += np.where(possible, half, np.inf)
+        weighted = one.n * inverse - _product(spread, inverse)
+        of_slots = _slopes(slots, at, weighted, np.einsum("ij...,j...->i...", inverse, first))
+        slope[:, parameters.columns[one.group]] += of_slots.T @ parameters.mixing[one.group]
     return value, slope
 
 
-def _inverses_of_implied(sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return inverses of implied covariance matrices, logarithms of their determinants, and where those of all groups are possible.
+def _slopes(slots: Slots, at: Implied, weighted: np.ndarray, pull: np.ndarray) -> np.ndarray:
+    """Return :func:`alliance.statistics.structural_likelihood.slopes` of resamples, shapes (p, p, b) and (p, b) to (s, b)."""
+    basis = np.concatenate([at.path[: slots.p], at.total[: slots.p]], axis=1)
+    first = basis[:, slots.row]
+    values = slots.weight[:, None] * np.einsum("as...,as...->s...", first, _product(weighted, basis)[:, slots.other])
+    is_path, is_intercept = (slots.kind[:, None] == kind for kind in (PATHS, INTERCEPTS))
+    factor = np.where(is_path, at.level[slots.col], np.where(is_intercept, 1.0, 0.0))
+    return values - factor * np.einsum("as...,a...->s...", first, pull)
 
-    Shapes (b, G, p, p), (b, G) and (b,) of ``sigma``, shape (b, G, p, p); impossible ones count as the identity.
+
+def _inverses_of_implied(sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return inverses of implied covariance matrices, logarithms of their determinants, and which are possible.
+
+    Shapes (p, p, b), (b,) and (b,) of ``sigma``, shape (p, p, b); impossible ones count as the identity.
     """
-    turned = np.ascontiguousarray(np.moveaxis(sigma, (0, 1), (2, 3)))
-    inverse, determinant, pivots = _inverted(turned)
-    variances = np.abs(np.diagonal(sigma, axis1=2, axis2=3))
-    possible = (pivots > _SMALLEST**2 * np.moveaxis(variances, 2, 0)).all(axis=(0, 2))
-    inverse = np.ascontiguousarray(np.moveaxis(inverse, (2, 3), (0, 1)))
+    inverse, determinant, pivots = _inverted(sigma)
+    possible = (pivots > _SMALLEST**2 * np.abs(np.diagonal(sigma).T)).all(axis=0)
     if not possible.all():
-        inverse[~possible], determinant[~possible] = np.eye(sigma.shape[2]), 0.0
+        inverse[..., ~possible], determinant[~possible] = np.eye(len(sigma))[..., None], 0.0
     return inverse, determinant, possible
 
 
@@ -692,39 +722,36 @@ def _completed(sums: _Sums, inverse: np.ndarray, move: np.ndarray) -> tuple[np.n
     Parameters
     ----------
     sums : _Sums
-    inverse : ndarray, shape (b, p, p) or (1, p, p)
+    inverse : ndarray, shape (p, p, b) or (p, p, 1)
         Inverses of the implied covariance matrices.
-    move : ndarray, shape (b, p) or (1, p)
+    move : ndarray, shape (p, b) or (p, 1)
         Implied means minus the means that the sums are about.
 
     Returns
     -------
-    whole : ndarray, shape (b, p + 1, p + 1)
+    whole : ndarray, shape (p + 1, p + 1, b)
     constant : ndarray, shape (b,)
         To be added to twice minus the logarithm of the likelihood.
     """
-    whole, constant = sums.whole.copy(), np.zeros(len(sums.whole))
-    count, p = len(whole), move.shape[1]
+    whole, constant = sums.whole.copy(), np.zeros(sums.count)
+    p, count = move.shape
     for one in sums.alike:
         patterns, k = one.lacking.shape
         if not k:
             continue
-        n, which = one.sums[:, :, 0, 0], one.lacking.T
-        unknown, determinants, _ = _inverted(np.moveaxis(inverse, 0, -1)[which[:, None], which])
-        unknown = np.ascontiguousarray(np.moveaxis(unknown, (0, 1), (2, 3)))
+        n, which = one.sums[:, 0, 0], one.lacking.T
+        unknown, determinants, _ = _inverted(inverse[which[:, None], which])
         constant += (n * (determinants - k)).sum(axis=0)
-        expected = np.empty((*unknown.shape[:3], p + 1))
-        slopes = unknown @ np.swapaxes(inverse[:, one.lacking], 0, 1) * np.where(one.there, -1.0, 0.0)[:, None, None, :]
-        expected[..., 1:] = slopes
-        expected[..., 0] = np.swapaxes(move[:, one.lacking], 0, 1) - (slopes @ move[None, :, :, None])[..., 0]
-        cross = expected @ one.sums
-        own = cross @ np.swapaxes(expected, 2, 3) + n[:, :, None, None] * unknown
-        part = cluster_sums(np.swapaxes(cross, 1, 2).reshape(patterns * k, -1), 1 + one.lacking.ravel(), p + 1)
-        part = np.swapaxes(part.reshape(p + 1, count, p + 1), 0, 1)
-        whole += part + np.swapaxes(part, 1, 2)
-        place = (one.lacking[:, :, None] * p + one.lacking[:, None, :]).ravel()
-        corner = cluster_sums(np.moveaxis(own, 1, 3).reshape(patterns * k * k, count), place, p * p)
-        whole[:, 1:, 1:] += corner.T.reshape(count, p, p)
+        expected = np.empty((k, patterns, p + 1, count))
+        slopes = np.einsum("klj...,ljp...->kjp...", unknown, inverse[which]) * np.where(one.there, -1.0, 0.0)[..., None]
+        expected[:, :, 1:] = slopes
+        expected[:, :, 0] = move[which] - np.einsum("kjp...,p...->kj...", slopes, move)
+        cross = np.einsum("kjp...,jpq...->kjq...", expected, one.sums)
+        own = np.einsum("kjq...,ljq...->klj...", cross, expected) + n * unknown
+        part = cluster_sums(cross.reshape(k * patterns, *cross.shape[2:]), 1 + which.ravel(), p + 1)
+        whole += part + np.swapaxes(part, 0, 1)
+        place = (which[:, None] * p + which).ravel()
+        whole[1:, 1:] += cluster_sums(own.reshape(k * k * patterns, -1), place, p * p).reshape(p, p, -1)
     return whole, constant
 
 
@@ -749,21 +776,21 @@ def _information(given: Contributions, free: np.ndarray, sums: Sequence[_Sums], 
     """Return the observed or expected information of resamples, shape (b, q, q)."""
     found = given.solution
     slots, parameters, p, count = found.slots, found.parameters, found.slots.p, len(free)
-    at = _implied(given, free)
     make = likelihood.observed_information if observed else likelihood.expected_information
     result = np.zeros((count, parameters.count, parameters.count))
     for one in sums:
-        group = one.group
-        move = at.level[:, group, :p] - found.data.means[group]
-        own, mixed = parameters.columns[group], parameters.mixing[group]
-        for there, total in ((there, total) for alike in one.alike for there, total in zip(alike.there, alike.sums)):
-            n = total[:, 0, 0]
+        at = _implied(given, free, one.group)
+        path, total, level = (np.ascontiguousarray(np.moveaxis(part, -1, 0)) for part in (at.path, at.total, at.level))
+        move = at.level[:p] - found.data.means[one.group][:, None]
+        own, mixed = parameters.columns[one.group], parameters.mixing[one.group]
+        for there, of_pattern in ((there, part) for alike in one.alike for there, part in zip(alike.there, alike.sums)):
+            n = of_pattern[0, 0]
             divisor = np.where(n > 0, n, 1.0)
-            first, second = _around(total, np.where(there, move, 0.0), found.means)
-            gap, spread = first / divisor[:, None], second / divisor[:, None, None]
+            around = _around(of_pattern, np.where(there[:, None], move, 0.0), found.means)
+            gap, spread = (np.ascontiguousarray(np.moveaxis(part / divisor, -1, 0)) for part in around)
             observed_here = np.broadcast_to(there, (count, p))
-            inverse = likelihood.padded_inverse(at.total[:, group, :p, :p], observed_here)[0]
-            state = State(at.path[:, group], at.total[:, group], at.level[:, group], inverse, gap, spread, np.zeros(count))
+            inverse = likelihood.padded_inverse(total[:, :p, :p], observed_here)[0]
+            state = State(path, total, level, inverse, gap, spread, np.zeros(count))
             block = make(slots, state, Units(n, np.arange(count), spread, gap, observed_here))
             result[:, own[:, None], own] += mixed.T @ block @ mixed
     return result
@@ -795,11 +822,11 @@ def _least_squares(given: Contributions, sums: Sequence[_Sums]) -> tuple[np.ndar
     """Return the free parameters of recursive models of observed variables by least squares, and where there is a solution."""
     found = given.solution
     slots, parameters, p = found.slots, found.parameters, found.slots.p
-    free = np.full((len(sums[0].whole), parameters.count), np.nan)
+    free = np.full((sums[0].count, parameters.count), np.nan)
     solved = np.ones(len(free), dtype=bool)
     for one, centre, own, mixed in zip(sums, found.data.means, parameters.columns, parameters.mixing):
-        total = one.whole
-        n = total[:, 0, 0]
+        total = np.moveaxis(one.whole, 2, 0)
+        n = one.n
         mean = total[:, 0, 1:] / n[:, None]
         s = total[:, 1:, 1:] / n[:, None, None] - mean[:, :, None] * mean[:, None, :]
         usable = _well_conditioned(s)
