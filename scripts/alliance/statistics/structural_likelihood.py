@@ -142,10 +142,7 @@ def implied(slots: Slots, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     a, s, level = matrices(slots, values)
     if not slots.places[PATHS].size:
         return np.tile(np.eye(slots.m), (len(values), 1, 1)), s, level
-    if slots.order is None:
-        path = np.linalg.inv(np.eye(slots.m) - a)
-    else:
-        path = np.ascontiguousarray(np.moveaxis(recursive(slots, values.T), 2, 0))
+    path = np.linalg.inv(np.eye(slots.m) - a)
     total = path @ s @ np.swapaxes(path, -1, -2)
     return path, (total + np.swapaxes(total, -1, -2)) / 2, (path @ level[..., None])[..., 0]
 

@@ -633,9 +633,9 @@ def _positive_definite(matrices: np.ndarray) -> np.ndarray:
         return smallest > _SMALLEST**2
 
 
-def _implied(given: Contributions, free: np.ndarray, group: int) -> Implied:
+def _implied(found: _Solution, free: np.ndarray, group: int) -> Implied:
     """Return the implied moments of a group, shapes (m, m, b) and (m, b), for free parameters of shape (b, q)."""
-    slots, parameters = given.solution.slots, given.solution.parameters
+    slots, parameters = found.slots, found.parameters
     values = parameters.mixing[group] @ free[:, parameters.columns[group]].T + parameters.constant[group][:, None]
     if slots.order is None:
         return Implied(*(np.ascontiguousarray(np.moveaxis(one, 0, -1)) for one in likelihood.implied(slots, values.T)))
@@ -680,7 +680,7 @@ def _evaluated(given: Contributions, free: np.ndarray, sums: Sequence[_Sums]) ->
     slots, parameters, p = found.slots, found.parameters, found.slots.p
     value, slope = np.zeros(sums[0].count), np.zeros((sums[0].count, parameters.count))
     for one in sums:
-        at = _implied(given, free, one.group)
+        at = _implied(found, free, one.group)
         inverse, determinant, possible = _inverses_of_implied(at.total[:p, :p])
         move = at.level[:p] - found.data.means[one.group][:, None]
         whole, constant = _completed(one, inverse, move)
@@ -779,7 +779,7 @@ def _information(given: Contributions, free: np.ndarray, sums: Sequence[_Sums], 
     make = likelihood.observed_information if observed else likelihood.expected_information
     result = np.zeros((count, parameters.count, parameters.count))
     for one in sums:
-        at = _implied(given, free, one.group)
+        at = _implied(found, free, one.group)
         path, total, level = (np.ascontiguousarray(np.moveaxis(part, -1, 0)) for part in (at.path, at.total, at.level))
         move = at.level[:p] - found.data.means[one.group][:, None]
         own, mixed = parameters.columns[one.group], parameters.mixing[one.group]
@@ -903,7 +903,8 @@ def outputs(fitted: StructuralFit, free: np.ndarray) -> tuple[np.ndarray, np.nda
     slots, plan = found.slots, found.layout
     values = found.parameters.slots(free)
     flat = values.reshape(-1, slots.kind.size)
-    total = likelihood.implied(slots, flat)[1]
+    by_group = [np.moveaxis(_implied(found, free, group).total, -1, 0) for group in range(len(found.data.n))]
+    total = np.stack(by_group, axis=1).reshape(-1, slots.m, slots.m)
     standard = standardized_values(slots, total, flat).reshape(values.shape)
     results = []
     for form in (values / found.slot_scale, standard):
