@@ -38,10 +38,14 @@ OWN = ("questions", "reports", "sensitivity", "sites")
 COMMAND = SCRIPTS / "serve_jobs.py"
 RARELY = (100_000, 50, 50)
 """When jobs look for memory to free: they end soon, and a workbook of a million cells took a quarter longer with Python's own numbers."""
-ONE_THREAD = {
+ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    # Bytes. Arrays of resamples come and go; the C library would hand the memory of each back to the system, which clears it anew.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20),
+    "MALLOC_TOP_PAD_": str(16 * 2**20),
     # A thread of pyarrow's allocator that is not used would forbid copies of the process.
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
@@ -69,7 +73,7 @@ def _start(until_the_end: contextlib.ExitStack) -> None:
         lifeline, ours = os.pipe()
         process = subprocess.Popen(
             [sys.executable, str(COMMAND), str(listener.fileno()), str(lifeline)],
-            env=os.environ | ONE_THREAD,
+            env=os.environ | ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             pass_fds=(listener.fileno(), lifeline),
         )
