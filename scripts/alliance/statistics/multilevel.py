@@ -791,24 +791,13 @@ def _eliminate(sums: np.ndarray, random: tuple[int, ...], factor: np.ndarray) ->
     factor = factor[..., None, :, :]
     cross = np.swapaxes(factor, -1, -2) @ sums[..., random, :]
     inner = np.eye(2) + cross[..., random] @ factor
-    # Two equations a unit, for thousands of units and points: written out, far faster than a general solution.
-    first, both, second = inner[..., 0, 0], inner[..., 0, 1], inner[..., 1, 1]
-    det = first * second - both * both
-    solved = np.stack([second, -both, -both, first], axis=-1).reshape(inner.shape) / det[..., None, None] @ cross
-    return sums - np.swapaxes(cross, -1, -2) @ solved, np.log(det).sum(axis=-1)
+    return sums - np.swapaxes(cross, -1, -2) @ np.linalg.solve(inner, cross), np.log(np.linalg.det(inner)).sum(axis=-1)
 
 
 def _absorb(sums: np.ndarray, absorbed: tuple[int, ...]) -> tuple[np.ndarray, ArrayLike]:
     """Return cross-products after effects that each unit has of its own, and their log determinant; dependent ones are left out."""
     if not absorbed:
         return sums, 0.0
-    if len(absorbed) == 1:
-        row = sums[..., absorbed[0], :]
-        values = row[..., absorbed[0]]
-        kept = values > 0
-        size = np.where(kept, values, 1.0)
-        scaled = row * np.where(kept, 1 / size, 0.0)[..., None]
-        return sums - row[..., None] * scaled[..., None, :], np.log(size).sum(axis=-1)
     values, vectors = np.linalg.eigh(sums[..., absorbed, :][..., absorbed])
     kept = values > 1e-9 * values[..., -1:]
     inverse = np.where(kept, 1 / np.where(kept, values, 1.0), 0.0)
