@@ -195,7 +195,8 @@ def monte_carlo(
             noise *= np.sqrt(df / random.chisquare(df, size=draws))[:, None]
         # A covariance from few clusters is singular: beyond rounding, its other directions say nothing.
         deviation = np.sqrt(np.where(size > _ROUNDING * size[-1], size, 0.0))
-        values = outputs(fitted, found.free + noise * deviation @ directions.T)
+        # The symmetric root is the same whichever way round the directions are given, which rounding decides.
+        values = outputs(fitted, found.free + noise @ (directions * deviation @ directions.T))
         tail = (1 - level) / 2
         for form, drawn in enumerate(values[:2]):
             for column, one in enumerate(drawn[:, defined].T):
