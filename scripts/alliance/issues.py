@@ -105,9 +105,13 @@ def why_left_out(reasons: Sequence[str]) -> str:
     return brief(reasons[0], REASON_CHARACTERS) + more
 
 
+RUN_BY_SPREADSHEETS = frozenset("=+-@\t\r")
+"""Characters with which a cell begins that a spreadsheet runs."""
+
+
 def safe_cell(value: object) -> object:
     """Return a cell for a CSV that people open: text that a spreadsheet would run gets a quote before it."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+    if isinstance(value, str) and value[:1] in RUN_BY_SPREADSHEETS:
         try:
             float(value)
         except ValueError:

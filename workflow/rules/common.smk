@@ -32,7 +32,7 @@ BY_LAUNCHER = os.environ.get("ALLIANCE_CHECKED") == "1"
 try:
     STUDY = load(
         Path(config.get("study_config", "config.yaml")),
-        check_instruments=not BY_LAUNCHER,
+        check_all=not BY_LAUNCHER,
     )
     ensure_id_key(Path("."))
 except ConfigurationError as error:

@@ -104,10 +104,11 @@ rule estimate_site:
         instruments_digest=INSTRUMENTS_DIGEST,
         options=estimate_options,
         base_options=base_options,
+        scores=lambda wildcards: f"{scores_folder(estimate_scenario(wildcards))}/{wildcards.site}",
         folder="results/summaries/{question}/{digest}/{site}",
     shell:
         "{PYTHON} {params.script:q} --question {wildcards.question:q} --site {wildcards.site:q} "
-        "--site-tables results/sites/{wildcards.site:q} --scores $(dirname {input.scores:q}) "
+        "--site-tables results/sites/{wildcards.site:q} --scores {params.scores:q} "
         "--instruments {params.instruments:q} --options {params.options:q} --options-digest {wildcards.digest:q} "
         "--constants {input.constants:q} --base-options {params.base_options:q} --base-summary {input.base:q} --output {params.folder:q} 2> {log:q}"
 

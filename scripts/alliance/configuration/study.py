@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,6 +134,19 @@ class Question:
     has_parts: bool
 
 
+def _made_once(method: Callable[[Study, str, str], str]) -> Callable[[Study, str, str], str]:
+    """Have a digest of a scenario and a question made once for a study, whose options do not change."""
+
+    @functools.wraps(method)
+    def remembered(study: Study, scenario: str, question: str) -> str:
+        key = (method.__name__, scenario, question)
+        if key not in study._digests:
+            study._digests[key] = method(study, scenario, question)
+        return study._digests[key]
+
+    return remembered
+
+
 @dataclass(frozen=True)
 class Study:
     """A checked study.
@@ -174,6 +188,7 @@ class Study:
     withdrawn: dict[str, str] = field(default_factory=dict)
     preregistration: dict[str, Any] | None = None
     publish: dict[str, Any] = field(default_factory=dict)
+    _digests: dict[tuple[str, str, str], str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def base(self) -> dict[str, Any]:
@@ -233,6 +248,7 @@ class Study:
         module = self.questions[question]
         return self._options(scenario, (*module.estimate_reads, *module.pool_reads))
 
+    @_made_once
     def estimate_digest(self, scenario: str, question: str) -> str:
         """Return the digest that names a question's site summaries: all options that they rest on."""
         return digest({"options": self.estimate_options(scenario, question), "scoring": self.score_options(scenario)})
@@ -245,11 +261,13 @@ class Study:
         alike = self.score_digest(scenario) == self.score_digest(BASE)
         return of_base if alike and of_base != self.estimate_digest(scenario, question) else ""
 
+    @_made_once
     def one_stage_digest(self, scenario: str, question: str) -> str:
         """Return the digest that names a question's models over all rows: what its summaries rest on, and which sites are pooled."""
         sites = self.scenarios[scenario]["pooling"]["sites"]
         return digest({"estimate": self.estimate_digest(scenario, question), "sites": sites})
 
+    @_made_once
     def pool_digest(self, scenario: str, question: str) -> str:
         """Return the digest of all options that a question's result tables rest on; scenarios that agree on it have the same tables."""
         module = self.questions[question]
@@ -297,15 +315,16 @@ def scoring_digest(section: dict[str, Any]) -> str:
     return digest({"scoring": section})
 
 
-def load(config_path: Path, check_instruments: bool = True) -> Study:
+def load(config_path: Path, check_all: bool = True) -> Study:
     """Read and check a study.
 
     Parameters
     ----------
     config_path : Path
         The one configuration file that is read.
-    check_instruments : bool
-        Whether to check what needs the instrument files too, and the options of the multiverse; skipped where the caller has just done so.
+    check_all : bool
+        Whether to check more than each value by itself: values against each other and the instruments, the options of the multiverse;
+        False where the caller has just done so.
 
     Returns
     -------
@@ -331,8 +350,8 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     scenarios, reasons = ({BASE: base}, {BASE: "the configuration as it stands"}) if base else ({}, {})
     scenario_lines: dict[KeyPath, int] = {}
     if base:
-        faults += _cross_checks(base, lines, config_path.name)
-        more, why, scenario_lines, scenario_faults = _scenarios(folder, raw, base)
+        faults += _cross_checks(base, lines, config_path.name) if check_all else []
+        more, why, scenario_lines, scenario_faults = _scenarios(folder, raw, base, check_all)
         scenarios |= more
         reasons |= why
         faults += scenario_faults
@@ -342,7 +361,7 @@ def load(config_path: Path, check_instruments: bool = True) -> Study:
     if not any(fault.key == "study.instruments_dir" for fault in faults):
         instrument_files, found = _instrument_files(folder, section.get("instruments_dir"), config_path.name, lines)
         faults += found
-        if check_instruments and not found:
+        if check_all and not found:
             registry, found = _registry(instrument_files)
             faults += found or _instrument_faults(registry, scenarios, config_path.name, lines, scenario_lines)
     sites: dict[str, SiteFolder] = {}
@@ -378,8 +397,8 @@ def _publish(raw: dict[str, Any]) -> dict[str, Any]:
     return parse(Publish, raw.get(PUBLISH), {}, "").model_dump()
 
 
-def _cross_checks(config: dict[str, Any], lines: dict[KeyPath, int], name: str) -> list[Fault]:
-    """Return faults that concern several keys at once: windows, variables and model syntax."""
+def _cross_checks(config: dict[str, Any], lines: dict[KeyPath, int], name: str, beside: dict[str, Any] | None = None) -> list[Fault]:
+    """Return faults that concern several keys at once: windows, variables and model syntax, where that is not as in one ``beside``."""
     from alliance.variables import checks
 
     faults = []
@@ -389,7 +408,8 @@ def _cross_checks(config: dict[str, Any], lines: dict[KeyPath, int], name: str) 
 
     for path, message in checks(config):
         add(tuple(path), message)
-    return faults + _path_model_faults(config, lines, name)
+    alike = beside is not None and config["questions"]["path_models"] == beside["questions"]["path_models"]
+    return faults if alike else faults + _path_model_faults(config, lines, name)
 
 
 def _multiverse_faults(
@@ -483,7 +503,7 @@ def _path_model_faults(config: dict[str, Any], lines: dict[KeyPath, int], name: 
 
 
 def _scenarios(
-    folder: Path, raw: dict[str, Any], base: dict[str, Any]
+    folder: Path, raw: dict[str, Any], base: dict[str, Any], check_all: bool
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str], dict[KeyPath, int], list[Fault]]:
     """Return the resolved scenarios, their reasons, the line of every key of their file, and its faults."""
     path = folder / SCENARIOS_FILE
@@ -497,7 +517,7 @@ def _scenarios(
         message = "is no mapping: write each scenario's name, then `reason:` and `changes:` below it"
         return {}, {}, {}, [Fault(SCENARIOS_FILE, 1, "", message)]
     # What is wrong with the configuration as it stands is told once, not again for every scenario.
-    of_base = {(fault.key, fault.message) for fault in _cross_checks(base, {}, "")}
+    of_base = {(fault.key, fault.message) for fault in _cross_checks(base, {}, "")} if check_all else set()
     scenarios: dict[str, dict[str, Any]] = {}
     reasons: dict[str, str] = {}
     faults: list[Fault] = []
@@ -532,7 +552,8 @@ def _scenarios(
         except ConfigurationError as error:
             faults += [Fault(f.file, f.line, f"{name}.{f.key}", f.message) for f in error.faults]
             continue
-        found = [fault for fault in _cross_checks(merged, shifted, SCENARIOS_FILE) if (fault.key, fault.message) not in of_base]
+        found = _cross_checks(merged, shifted, SCENARIOS_FILE, base) if check_all else []
+        found = [fault for fault in found if (fault.key, fault.message) not in of_base]
         faults += [Fault(f.file, f.line, f"{name}.{f.key}", f.message) for f in found]
         scenarios[name] = merged
         reasons[name] = str(entry.get("reason", ""))

@@ -7,29 +7,58 @@ ended: at 500 sites they took a third of all processor time. How many jobs run a
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
-
-from snakemake import cli
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from alliance.launch.warm_process import warm_process
 
+NO_JOBS = {"--dry-run", "--dryrun", "-n", "--report"}
+"""Arguments with which no job is started."""
+
 
 def main() -> None:
     """Run Snakemake with the arguments of the command line."""
+    starts_none = bool(NO_JOBS & set(sys.argv))
+    # First of all: what it imports takes longer than Snakemake's plan.
+    with contextlib.nullcontext(lambda: None) if starts_none else warm_process() as dismiss:
+        done = run_snakemake(dismiss)
+    sys.exit(0 if done else 1)
+
+
+def run_snakemake(dismiss: Callable[[], None]) -> bool:
+    """Run Snakemake and return whether it ended well.
+
+    Parameters
+    ----------
+    dismiss : callable
+        Called where jobs run elsewhere.
+    """
+    load_when_used("pandas")
+    from snakemake import cli
+
     try:
         parser, given = cli.parse_args(None)
-        on_this_machine = given.executor in (None, "local")
-        if on_this_machine:
+        if given.executor in (None, "local"):
             given.max_jobs_per_timespan = None
-        with warm_process() if on_this_machine and not given.dryrun else contextlib.nullcontext():
-            done = cli.args_to_api(given, parser)
+        else:
+            dismiss()
+        return bool(cli.args_to_api(given, parser))
     except Exception as fault:
         cli.print_exception(fault)
-        sys.exit(1)
-    sys.exit(0 if done else 1)
+        return False
+
+
+def load_when_used(name: str) -> None:
+    """Have a library read from disk when it is used: Snakemake imports all executors, and one for clusters imports pandas for a report."""
+    found = importlib.util.find_spec(name)
+    assert found is not None and found.loader is not None
+    found.loader = importlib.util.LazyLoader(found.loader)
+    module = sys.modules[name] = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
 
 
 if __name__ == "__main__":

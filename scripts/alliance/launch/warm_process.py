@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from alliance.configuration.code import SCRIPTS, code_files
@@ -38,27 +38,44 @@ OWN = ("questions", "reports", "sensitivity", "sites")
 COMMAND = SCRIPTS / "serve_jobs.py"
 RARELY = (1_000_000, 50, 50)
 """When jobs look for memory to free: they end soon, and a workbook of a million cells took a quarter longer with Python's own numbers."""
-ONE_THREAD = {
+ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    # Bytes. Arrays of resamples come and go; the C library would hand the memory of each back to the system, which clears it anew.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(512 * 2**20),
+    "MALLOC_TOP_PAD_": str(16 * 2**20),
     # A thread of pyarrow's allocator that is not used would forbid copies of the process.
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
 
 
 @contextlib.contextmanager
-def warm_process() -> Iterator[None]:
-    """Have jobs started within the block be copies of one process that imports the libraries first; it ends with the block, or with us."""
+def warm_process() -> Iterator[Callable[[], None]]:
+    """Have jobs started within the block be copies of one process that imports the libraries first; it ends with the block, or with us.
+
+    Yields
+    ------
+    callable
+        Ends the process at once, for those who find that their jobs run elsewhere.
+    """
     with contextlib.ExitStack() as until_the_end:
+        started: list[subprocess.Popen[bytes]] = []
         if sys.platform == "linux":
             # Jobs start by themselves where no socket can be made: temporary folder full, or its path too long for one.
             with contextlib.suppress(OSError):
-                _start(until_the_end)
-        yield
+                started.append(_start(until_the_end))
+
+        def dismiss() -> None:
+            os.environ.pop(ADDRESS, None)
+            for process in started:
+                process.kill()
+
+        yield dismiss
 
 
-def _start(until_the_end: contextlib.ExitStack) -> None:
+def _start(until_the_end: contextlib.ExitStack) -> subprocess.Popen[bytes]:
     """Start the process, and say in the environment where it listens."""
     # The folder is readable by its owner alone, and so is the socket.
     folder = until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="alliance-"))
@@ -69,7 +86,7 @@ def _start(until_the_end: contextlib.ExitStack) -> None:
         lifeline, ours = os.pipe()
         process = subprocess.Popen(
             [sys.executable, str(COMMAND), str(listener.fileno()), str(lifeline)],
-            env=os.environ | ONE_THREAD,
+            env=os.environ | ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             pass_fds=(listener.fileno(), lifeline),
         )
@@ -77,7 +94,8 @@ def _start(until_the_end: contextlib.ExitStack) -> None:
     os.environ[ADDRESS] = address
     until_the_end.callback(process.wait)
     until_the_end.callback(os.close, ours)
-    until_the_end.callback(os.environ.pop, ADDRESS)
+    until_the_end.callback(os.environ.pop, ADDRESS, None)
+    return process
 
 
 def imported() -> dict[str, os.stat_result]:

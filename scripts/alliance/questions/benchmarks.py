@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from alliance.questions.contract import finish
@@ -61,7 +62,8 @@ class Benchmark:
         chosen = pd.Series(True, index=frame.index)
         for column, value in self.where.items():
             wanted = [str(one) for one in (value if isinstance(value, list) else [value])]
-            chosen &= frame[column].astype(str).isin(wanted)
+            cells = frame[column]
+            chosen &= (cells if isinstance(cells.dtype, pd.StringDtype) else cells.astype(str)).isin(wanted)
         return chosen
 
 
@@ -134,8 +136,7 @@ def fill(frame: pd.DataFrame, benchmarks: list[Benchmark], question: str, name: 
         chosen = one.rows(frame) & ~told.get(one.claim, pd.Series(False, index=frame.index))
         told[one.claim] = chosen | told.get(one.claim, chosen)
         matched |= chosen
-        rows = frame[chosen]
-        copies.append(
-            rows.assign(claim=one.claim, published=one.value, difference=rows["estimate"] - one.value if one.value is not None else None)
-        )
-    return finish(pd.concat([part.astype(object) for part in (frame[~matched], *copies) if len(part)]), question, name)
+        rows, value = frame[chosen], np.nan if one.value is None else float(one.value)
+        claim = pd.Series(one.claim, index=rows.index, dtype=rows["claim"].dtype)
+        copies.append(rows.assign(claim=claim, published=value, difference=rows["estimate"] - value))
+    return finish(pd.concat([part for part in (frame[~matched], *copies) if len(part)]), question, name)

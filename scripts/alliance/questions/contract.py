@@ -1572,9 +1572,18 @@ def typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
 
     # Text is held as Python's: tables are read cell by cell, where Arrow's takes several times as long.
     types = {TEXT: pd.StringDtype("python", na_value=np.nan), NUMBER: np.dtype("float64"), COUNT: pd.Int64Dtype()}
+    size = len(frame)
+    nothing = {
+        TEXT: pd.array(np.full(size, "", dtype=object), dtype=types[TEXT]),
+        NUMBER: np.full(size, np.nan),
+        COUNT: pd.arrays.IntegerArray(np.zeros(size, dtype="int64"), np.ones(size, dtype=bool)),
+    }
     columns = {}
     for name, kind in schema.items():
-        column = frame[name] if name in frame else pd.Series([None] * len(frame), index=frame.index, dtype=object)
+        if name not in frame:
+            columns[name] = pd.Series(nothing[kind].copy(), index=frame.index)
+            continue
+        column = frame[name]
         # Frames come here several times, most of their columns as they should be.
         if column.dtype == types[kind] and not (kind == TEXT and column.hasnans):
             columns[name] = column

@@ -16,6 +16,8 @@ PUBLISHED_MOMENTS_FILE = "published_moments.csv"
 PUBLISHED_EFFECTS_FILE = "published_effects.csv"
 CORRELATION, COVARIANCE = "correlation", "covariance"
 FRAMES = ("clients", "therapists", "sessions", "events", "termination")
+NOT_READ = ("client_id", "therapist_id")
+"""Columns that no question is given: clients and therapists have numbers of the site."""
 SCORE_COLUMNS = (
     "site",
     "client_id",
@@ -72,7 +74,7 @@ class Ratings(Mapping[str, pd.DataFrame]):
         self._files = {path.stem: path for path in sorted(Path(folder).glob("*.parquet"))}
 
     def __getitem__(self, instrument: str) -> pd.DataFrame:
-        return files.read_parquet(self._files[instrument])
+        return files.read_parquet(self._files[instrument], without=NOT_READ)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
@@ -158,9 +160,8 @@ def read(site: str, tables: Path, scores: Path, instruments: Mapping[str, Any]) 
     """
     tables, scores = Path(tables), Path(scores)
     status = files.read_json(tables / "status.json")
-    frames = {name: files.read_parquet(tables / f"{name}.parquet") for name in FRAMES if (tables / f"{name}.parquet").is_file()}
-    if (scores / "scores.parquet").is_file():
-        frames["scores"] = files.read_parquet(scores / "scores.parquet")
+    paths = {name: tables / f"{name}.parquet" for name in FRAMES} | {"scores": scores / "scores.parquet"}
+    frames = {name: files.read_parquet(path, without=NOT_READ) for name, path in paths.items() if path.is_file()}
     return SiteData(
         site=site,
         label=status.get("label") or site,

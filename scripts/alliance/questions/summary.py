@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from alliance import files
-from alliance.questions.contract import COUNT, DRAWS, MOMENTS, NUMBER, STATUSES, TEXT, VCOV, WITH_NUMBERS, estimates_schema, typed
+from alliance.questions.contract import COUNT, DRAWS, MOMENTS, STATUSES, TEXT, VCOV, WITH_NUMBERS, estimates_schema, typed
 
 SCHEMA_VERSION = 1
 LARGEST_BYTES = 20_000_000
@@ -161,22 +161,9 @@ def _self_digest(record: dict[str, Any], texts: dict[str, str]) -> str:
     return hashlib.sha256(content.encode("utf-8")).hexdigest()
 
 
-def _cells(column: pd.Series, kind: str) -> list[str]:
-    if kind == TEXT:
-        return column.tolist()
-    known = column.notna().tolist()
-    if kind == COUNT:
-        return [str(int(value)) if there else "" for value, there in zip(column.tolist(), known)]
-    return [format(value, ".17g") if there else "" for value, there in zip(column.tolist(), known)]
-
-
 def _to_csv(frame: pd.DataFrame) -> str:
-    kinds = [TEXT if str(t).startswith("str") else COUNT if str(t) == "Int64" else NUMBER for t in frame.dtypes]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(frame.columns)
-    columns = [_cells(frame[name], kind) for name, kind in zip(frame.columns, kinds)]
-    writer.writerows(zip(*columns))
+    files.write_rows(text, frame)
     return text.getvalue()
 
 

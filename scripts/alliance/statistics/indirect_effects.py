@@ -18,6 +18,7 @@ __all__ = ["Confounding", "EValue", "IndirectEffect", "confounding", "e_value", 
 
 # Log risk ratio a standard deviation of a normal outcome amounts to (Chinn, 2000; VanderWeele & Ding, 2017).
 LOG_RISK_RATIO = 0.91
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,10 @@ def monte_carlo(
         noise = random.standard_normal((draws, size.size))
         if np.isfinite(df):
             noise *= np.sqrt(df / random.chisquare(df, size=draws))[:, None]
-        values = outputs(fitted, found.free + noise * np.sqrt(np.maximum(size, 0)) @ directions.T)
+        # A covariance from few clusters is singular: beyond rounding, its other directions say nothing.
+        deviation = np.sqrt(np.where(size > _ROUNDING * size[-1], size, 0.0))
+        # The symmetric root is the same whichever way round the directions are given, which rounding decides.
+        values = outputs(fitted, found.free + noise @ (directions * deviation @ directions.T))
         tail = (1 - level) / 2
         for form, drawn in enumerate(values[:2]):
             for column, one in enumerate(drawn[:, defined].T):

@@ -11,6 +11,9 @@ from alliance.statistics.covariance import cluster_sums
 from alliance.statistics.distributions import critical_value
 from alliance.statistics.growth_effects import Working
 
+# Log likelihoods that differ by less are equal: the variances are known to no more digits.
+_EQUAL = 1e-6
+
 
 @dataclass(frozen=True)
 class Knot:
@@ -87,6 +90,8 @@ def knot_profile(
 def best_knot(knots: ArrayLike, profile: ArrayLike, level: float = 0.95) -> Knot:
     """Return the knot with the largest likelihood and its profile interval (likelihood ratio, chi-squared with 1 degree of freedom).
 
+    Where few sessions were rated, knots between two of them can fit equally well: the first of such knots counts.
+
     Ends are interpolated linearly between knots. Where likelihoods have several maxima, the interval runs from the first to the last knot
     that is not ruled out.
 
@@ -110,4 +115,5 @@ def best_knot(knots: ArrayLike, profile: ArrayLike, level: float = 0.95) -> Knot
 
     low = float(knots[0]) if first == 0 else end(first - 1, first)
     high = float(knots[-1]) if last == len(knots) - 1 else end(last + 1, last)
-    return Knot(float(knots[int(profile.argmax())]), low, high, first == 0 or last == len(knots) - 1)
+    best = int(np.flatnonzero(profile >= profile.max() - _EQUAL)[0])
+    return Knot(float(knots[best]), low, high, first == 0 or last == len(knots) - 1)

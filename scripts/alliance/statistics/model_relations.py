@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Literal
 
 import numpy as np
 
-from alliance.statistics.structural_fit import Moments, fit_structural
+from alliance.statistics.structural_fit import Moments, chi_squared
 from alliance.statistics.structural_identification import implied_moments
 from alliance.statistics.structural_model import Layout, StructuralModel, layout, parse_structural
 
@@ -96,7 +96,7 @@ class _Restricted:
     group_equal: tuple[str, ...]
     group_partial: tuple[str, ...]
 
-    @property
+    @cached_property
     def plan(self) -> Layout:
         means, equal = self.groups > 1, {"group_equal": self.group_equal, "group_partial": self.group_partial}
         return layout(self.model, self.groups, mean_structure=means, **equal)
@@ -114,8 +114,8 @@ class _Restricted:
             Moments(_CLIENTS, one * _CLIENTS / (_CLIENTS - 1), level if self.groups > 1 else None, names)
             for level, one in zip(means, covariances)
         ]
-        fitted = fit_structural(self.model, moments, group_equal=self.group_equal, group_partial=self.group_partial)
-        return fitted.fit is not None and fitted.fit.chi2 / (_CLIENTS * self.groups) <= _SAME
+        found = chi_squared(self.plan, moments)
+        return found is not None and found / (_CLIENTS * self.groups) <= _SAME
 
 
 @cache

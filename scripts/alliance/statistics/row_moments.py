@@ -131,7 +131,7 @@ def moments_of_groups(rows: Sequence[pd.DataFrame], therapists: Sequence[ArrayLi
     if fitted.status == "not_estimable":
         empty = np.full((groups, p, p), np.nan)
         return GroupMoments(empty[:, 0], empty, np.full((groups * (p + count),) * 2, np.nan), method, "", fitted.reason)
-    without = jackknife(fitted)
+    without = jackknife(fitted, clients_below=FEW_CLUSTERS)
     n = np.array([len(one) for one in rows])
     factor = n / (n - 1)
     place = {(row.group, row.lhs, row.op, row.rhs): position for position, row in enumerate(fitted.parameters.itertuples(index=False))}
@@ -141,8 +141,8 @@ def moments_of_groups(rows: Sequence[pd.DataFrame], therapists: Sequence[ArrayLi
         unit += [np.ones(p), np.full(count, factor[group])]
     square, unit = np.ix_(chosen, chosen), np.concatenate(unit)
     vcov = without.vcov_estimates[square]
-    if without.unit == "clusters" and min(without.n_units) < FEW_CLUSTERS:
-        by_client = jackknife(fitted, min_clusters=int(n.sum()) + 1).vcov_estimates[square]
+    if without.by_client is not None:
+        by_client = without.by_client[0][square]
         size = np.sqrt(np.maximum(np.diagonal(vcov) / np.diagonal(by_client), 1.0))
         vcov = by_client * np.outer(size, size)
     vcov = vcov * np.outer(unit, unit)

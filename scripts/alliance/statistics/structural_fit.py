@@ -51,6 +51,7 @@ __all__ = [
     "Problem",
     "StructuralFit",
     "StructuralModel",
+    "chi_squared",
     "compare",
     "fit_structural",
     "information_vcov",
@@ -353,6 +354,25 @@ def fit_structural(
     if fault:
         return _no_fit(model, plan, data, names, fault)
     return _fitted(model, plan, data, names, means, level, "moment_covariance" if acov is not None else kind)
+
+
+def chi_squared(plan: Layout, moments: Sequence[Moments]) -> float | None:
+    """Return the chi-squared of a model fitted to moments, and nothing else; None where it cannot be fitted.
+
+    Parameters
+    ----------
+    plan : Layout
+        The model's parameters, from :func:`alliance.statistics.structural_model.layout`.
+    moments : sequence of Moments
+        One a group, with the model's variables.
+    """
+    data = _data_of_moments(moments, plan.observed, None, {}, plan.mean_structure)
+    if data.fault or _fault(plan, data, [""] * len(moments), plan.observed):
+        return None
+    best = _maximum(plan, data, plan.mean_structure, observed=False)
+    if isinstance(best, str):
+        return None
+    return likelihood.discrepancy(best.state, best.data.units) - _saturated_discrepancy(best.data, plan.mean_structure)
 
 
 def _check_settings(errors: str, summaries: bool, clustered: bool, missing: str, with_acov: bool, fixed_x: bool) -> None:
@@ -786,9 +806,24 @@ def _variable_scale(plan: Layout, slots: Slots, data: _Data) -> np.ndarray:
     return scale
 
 
-def _fitted(
-    model: StructuralModel, plan: Layout, data: _Data, names: tuple[str, ...], means: bool, level: float, errors: str
-) -> StructuralFit:
+@dataclass(frozen=True)
+class _Maximum:
+    """Where the likelihood of a model is highest, in units in which variables have pooled standard deviations of 1."""
+
+    layout: Layout
+    slots: Slots
+    parameters: Parameters
+    data: _Data
+    free: np.ndarray
+    state: State
+    arrow: Arrow
+    slot_scale: np.ndarray
+    free_scale: np.ndarray
+    variable_scale: np.ndarray
+
+
+def _maximum(plan: Layout, data: _Data, means: bool, observed: bool) -> _Maximum | str:
+    """Return the maximum with its expected or observed information, or why there is none."""
     slots = slots_of(plan)
     scale = _variable_scale(plan, slots, data)
     slot_scale = _slot_scale(slots, scale)
@@ -800,32 +835,44 @@ def _fitted(
     scaled = data.scaled(scale[: slots.p])
     constant = np.where(plan.column < 0, parameters.constant, np.nan)
     best = None
-    for start in (start_values(plan, slots, constant, scaled.covariances, scaled.means), _plain_start(plan, slots, constant, scaled)):
+    for plain in (False, True):
+        if plain:
+            start = _plain_start(plan, slots, constant, scaled)
+        else:
+            start = start_values(plan, slots, constant, scaled.covariances, scaled.means)
         found = maximise(slots, parameters, scaled.units, means, parameters.nearest(start))
         if best is None or (found.converged and not best.converged):
             best = found
         if best.converged:
             break
     if best.state is None:
-        return _no_fit(model, plan, data, names, "no start values with a positive definite covariance matrix were found")
+        return "no start values with a positive definite covariance matrix were found"
     arrow = Arrow.of(parameters, likelihood.expected_information(slots, best.state, scaled.units))
     if arrow.smallest < SINGULAR:
         weight = np.abs(arrow.direction)
         most = [plan.free_names[index] for index in np.argsort(-weight, kind="stable")[:3] if weight[index] > 0.1 * weight.max()]
-        reason = f"not identified: the data do not tell apart {', '.join(most)} (smallest eigenvalue {arrow.smallest:.1e})"
-        return _no_fit(model, plan, data, names, reason)
+        return f"not identified: the data do not tell apart {', '.join(most)} (smallest eigenvalue {arrow.smallest:.1e})"
     if not best.converged:
         what = "estimates grow without bound" if float(np.abs(best.free).max()) > DIVERGED else "the likelihood still rose"
-        return _no_fit(model, plan, data, names, f"no convergence: {what} after {best.steps} steps")
-    if errors in ("observed", "robust"):
+        return f"no convergence: {what} after {best.steps} steps"
+    if observed:
         arrow = Arrow.of(parameters, likelihood.observed_information(slots, best.state, scaled.units))
         if arrow.smallest < SINGULAR:
-            reason = f"no maximum: the observed information is not positive definite (smallest eigenvalue {arrow.smallest:.1e})"
-            return _no_fit(model, plan, data, names, reason)
+            return f"no maximum: the observed information is not positive definite (smallest eigenvalue {arrow.smallest:.1e})"
+    return _Maximum(plan, slots, parameters, scaled, best.free, best.state, arrow, slot_scale, free_scale, scale)
+
+
+def _fitted(
+    model: StructuralModel, plan: Layout, data: _Data, names: tuple[str, ...], means: bool, level: float, errors: str
+) -> StructuralFit:
+    best = _maximum(plan, data, means, observed=errors in ("observed", "robust"))
+    if isinstance(best, str):
+        return _no_fit(model, plan, data, names, best)
+    slots, parameters, scaled, arrow = best.slots, best.parameters, best.data, best.arrow
     vcov = arrow.inverse()
     middle = _middle(slots, parameters, best.state, scaled, means, errors)
     solution = _Solution(
-        plan,
+        best.layout,
         slots,
         parameters,
         scaled,
@@ -833,9 +880,9 @@ def _fitted(
         best.free,
         best.state,
         arrow,
-        slot_scale,
-        free_scale,
-        scale,
+        best.slot_scale,
+        best.free_scale,
+        best.variable_scale,
         vcov if middle is None else arrow.solve(arrow.solve(middle).T),
         errors,
         model.defined,
@@ -1135,12 +1182,16 @@ def _baseline(found: _Solution) -> tuple[Slots, np.ndarray | None]:
 def _discrepancies(found: _Solution, baseline: tuple[Slots, np.ndarray | None]) -> tuple[float, float, float | None]:
     """Return minus twice the log-likelihood, without its constant, of the model, the saturated and the baseline model."""
     units, means = found.units, found.means
-    slots = saturated_slots(found.slots.p, means)
-    values = moments_in(slots, found.data.covariances, found.data.means)
-    saturated = likelihood.discrepancy(likelihood.state(slots, values, units, means), units)
+    saturated = _saturated_discrepancy(found.data, means)
     slots, values = baseline
     of_baseline = None if values is None else likelihood.discrepancy(likelihood.state(slots, values, units, means), units)
     return likelihood.discrepancy(found.state, units), saturated, of_baseline
+
+
+def _saturated_discrepancy(data: _Data, means: bool) -> float:
+    slots = saturated_slots(data.means.shape[1], means)
+    values = moments_in(slots, data.covariances, data.means)
+    return likelihood.discrepancy(likelihood.state(slots, values, data.units, means), data.units)
 
 
 def _measures(plan: Layout, found: _Solution, of_baseline: tuple[Slots, np.ndarray | None]) -> tuple[FitMeasures, float, list[str]]:

@@ -56,6 +56,26 @@ class Slots:
         """Indices of the slots of each kind."""
         return tuple(np.flatnonzero(self.kind == kind) for kind in (PATHS, COVARIANCES, INTERCEPTS))
 
+    @cached_property
+    def order(self) -> tuple[int, ...] | None:
+        """Variables with causes before effects, None where paths run in a circle."""
+        is_path = self.kind == PATHS
+        causes = {variable: set(self.col[is_path & (self.row == variable)].tolist()) for variable in range(self.m)}
+        order: list[int] = []
+        while len(order) < self.m:
+            ready = [variable for variable in range(self.m) if variable not in order and causes[variable] <= set(order)]
+            if not ready:
+                return None
+            order += ready
+        return tuple(order)
+
+    @cached_property
+    def ordered_paths(self) -> tuple[tuple[int, int, int], ...]:
+        """Slot, row and column of every path, those of a cause before those of its effects; only without circles."""
+        place = {variable: index for index, variable in enumerate(self.order)}
+        slots = sorted(self.places[PATHS].tolist(), key=lambda slot: place[int(self.row[slot])])
+        return tuple((slot, int(self.row[slot]), int(self.col[slot])) for slot in slots)
+
 
 @dataclass(frozen=True)
 class Units:
@@ -125,6 +145,15 @@ def implied(slots: Slots, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     path = np.linalg.inv(np.eye(slots.m) - a)
     total = path @ s @ np.swapaxes(path, -1, -2)
     return path, (total + np.swapaxes(total, -1, -2)) / 2, (path @ level[..., None])[..., 0]
+
+
+def recursive(slots: Slots, values: np.ndarray) -> np.ndarray:
+    """Return the inverses of I - A without circles, shape (s, b) to (m, m, b): an effect is itself and its causes, times the paths."""
+    path = np.zeros((slots.m, slots.m, values.shape[1]))
+    path[np.arange(slots.m), np.arange(slots.m)] = 1.0
+    for slot, row, col in slots.ordered_paths:
+        path[row] += values[slot] * path[col]
+    return path
 
 
 def state(slots: Slots, values: np.ndarray, units: Units, means: bool) -> State | None:

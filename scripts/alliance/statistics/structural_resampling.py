@@ -34,6 +34,7 @@ SHARE_USABLE = 0.5
 LIMITS = ("ci_low", "ci_high", "standardized_low", "standardized_high")
 
 CLOSE = 1e-4
+_CLOSEST = 1e-10
 Interval = Literal["expanded_percentile", "percentile", "bias_corrected", "bca"]
 
 _STEPS = 60
@@ -57,24 +58,29 @@ class Pattern:
         Units in which the pattern occurs.
     sums : ndarray, shape (k, p + 1, p + 1)
         Their sums of (1, x)(1, x)', x in the engine's units (pooled standard deviations of 1) minus the group's mean, 0 where missing.
+    whole : ndarray, shape (p + 1, p + 1)
+        The sums of all clients.
     """
 
     group: int
     there: np.ndarray
     units: np.ndarray
     sums: np.ndarray
+    whole: np.ndarray
 
 
 @dataclass(frozen=True)
 class _Alike:
     """Sums of resamples for the patterns of a group that lack as many variables.
 
+    Resamples are the last axis here and in all that follows from the sums: the matrices are small and the resamples many.
+
     Attributes
     ----------
     there : ndarray of bool, shape (J, p)
     lacking : ndarray of int, shape (J, k)
         Variables that are missing.
-    sums : ndarray, shape (J, b, p + 1, p + 1)
+    sums : ndarray, shape (J, p + 1, p + 1, b)
         As those of :class:`Pattern`.
     """
 
@@ -85,7 +91,7 @@ class _Alike:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Sums of resamples for one group: over all its patterns, shape (b, p + 1, p + 1), and by pattern."""
+    """Sums of resamples for one group: over all its patterns, shape (p + 1, p + 1, b), and by pattern."""
 
     group: int
     whole: np.ndarray
@@ -93,9 +99,19 @@ class _Sums:
 
     def of(self, rows: np.ndarray) -> _Sums:
         """Return the sums of some of the resamples; ``rows`` grow."""
-        if rows.size == len(self.whole):
+        if rows.size == self.count:
             return self
-        return _Sums(self.group, self.whole[rows], tuple(replace(one, sums=one.sums[:, rows]) for one in self.alike))
+        return _Sums(self.group, self.whole[..., rows], tuple(replace(one, sums=one.sums[..., rows]) for one in self.alike))
+
+    @property
+    def count(self) -> int:
+        """Resamples."""
+        return self.whole.shape[2]
+
+    @property
+    def n(self) -> np.ndarray:
+        """Clients in each resample, shape (b,)."""
+        return self.whole[0, 0]
 
 
 @dataclass(frozen=True)
@@ -158,6 +174,8 @@ class Jackknife:
         Covariance of the free parameters, by name.
     vcov_estimates, vcov_standardized : ndarray, shape (rows, rows)
         Covariance of the rows of ``parameters``, raw and standardised; zero for what is fixed, NaN where there is no value.
+    by_client : tuple of ndarray, or None
+        The same two from leaving out each client, where they were asked for; NaN where the model has no solution without one of them.
     df : float
         Units - groups.
     unit : str
@@ -172,6 +190,7 @@ class Jackknife:
     vcov: pd.DataFrame
     vcov_estimates: np.ndarray
     vcov_standardized: np.ndarray
+    by_client: tuple[np.ndarray, np.ndarray] | None
     df: float
     unit: str
     n_units: tuple[int, ...]
@@ -254,7 +273,7 @@ def contributions(fitted: StructuralFit, min_clusters: int = 0) -> Contributions
         augmented = np.column_stack([np.ones(rows.size), np.where(there, cases.values[rows] - data.means[group], 0.0)])
         present, code = np.unique(unit[rows], return_inverse=True)
         sums = cluster_sums(augmented[:, :, None] * augmented[:, None, :], code.ravel(), present.size)
-        patterns.append(Pattern(group, there, present, sums))
+        patterns.append(Pattern(group, there, present, sums, sums.sum(axis=0)))
     unit_name = "clusters" if clustered else "rows"
     return Contributions(tuple(patterns), np.repeat(np.arange(len(n_units)), n_units), unit_name, n_units, note, found)
 
@@ -308,23 +327,23 @@ def _sums(given: Contributions, part: slice, weights: np.ndarray | None) -> list
 
 def _enough(given: Contributions, sums: Sequence[_Sums]) -> np.ndarray:
     """Return which resamples have more clients than variables in every group; clusters of several groups can leave one without any."""
-    n = np.stack([one.whole[:, 0, 0] for one in sums])
+    n = np.stack([one.n for one in sums])
     return (n > given.solution.slots.p).all(axis=0) | (len(given.n_units) == given.n_groups)
 
 
 def _weighted(one: Pattern, weights: np.ndarray) -> np.ndarray:
-    return (weights[:, one.units] @ one.sums.reshape(one.units.size, -1)).reshape(-1, *one.sums.shape[1:])
+    return (one.sums.reshape(one.units.size, -1).T @ weights[:, one.units].T).reshape(*one.whole.shape, len(weights))
 
 
 def _left_over(one: Pattern, units: slice) -> np.ndarray:
     """Return the sums without each of some units in turn."""
-    total = np.tile(one.sums.sum(axis=0), (units.stop - units.start, 1, 1))
+    total = np.repeat(one.whole[..., None], units.stop - units.start, axis=2)
     here = (one.units >= units.start) & (one.units < units.stop)
-    total[one.units[here] - units.start] -= one.sums[here]
+    total[..., one.units[here] - units.start] -= np.moveaxis(one.sums[here], 0, 2)
     return total
 
 
-def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int = MIN_CLUSTERS) -> Jackknife:
+def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int = MIN_CLUSTERS, clients_below: float = 0) -> Jackknife:
     """Return standard errors, intervals and covariances from leaving out each cluster in turn.
 
     ``(G - 1) / G`` times the sum of squared deviations from the mean, summed over groups, with t(units - groups): with few clusters the
@@ -339,18 +358,27 @@ def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int =
         Confidence level.
     min_clusters : int
         With fewer clusters in a group each client is left out in turn, flagged.
+    clients_below : float
+        With fewer clusters than this in a group, covariances from leaving out each client are given too.
     """
     if fitted._solution is None:
         return _no_jackknife(fitted, "", (), fitted.reason)
     given = contributions(fitted, min_clusters)
     if min(given.n_units) < 2:
         return _no_jackknife(fitted, given.unit, given.n_units, "needs at least two units in every group")
-    without = refits(given, close=1e-10)
+    of_clients = None
+    if given.unit == "clusters" and min(given.n_units) < clients_below:
+        of_clients = contributions(fitted, sum(fitted.n) + 1)
+    without, without_clients = _without_each(given, of_clients)
     if not without.solved.all():
         what = "therapists" if given.unit == "clusters" else "clients"
         reason = f"the model has no solution without one of the {what} ({int((~without.solved).sum())} of {len(without.solved)})"
         return _no_jackknife(fitted, given.unit, given.n_units, reason)
     raw, standard, _ = outputs(fitted, without.free)
+    by_client = None
+    if of_clients is not None:
+        usable = np.where(without_clients.solved.all(), 1.0, np.nan)
+        by_client = tuple(usable * _spread(of_clients, values) for values in outputs(fitted, without_clients.free)[:2])
     df = float(len(given.group) - len(given.n_units))
     free_scale = fitted._solution.free_scale
     vcov, of_raw, of_standard = (_spread(given, values) for values in (without.free * free_scale, raw, standard))
@@ -374,12 +402,29 @@ def jackknife(fitted: StructuralFit, *, level: float = 0.95, min_clusters: int =
         pd.DataFrame(vcov, index=names, columns=names),
         of_raw,
         of_standard,
+        by_client,
         df,
         given.unit,
         given.n_units,
         "flagged" if notes else "estimated",
         "; ".join(notes),
     )
+
+
+def _without_each(given: Contributions, of_clients: Contributions | None) -> tuple[Refits, Refits | None]:
+    """Return refits without each unit in turn, and without each client, both at once: few refits cost hardly more than one."""
+    if of_clients is None:
+        return refits(given, close=_CLOSEST), None
+    if len(of_clients.n_units) != len(given.n_units):
+        return refits(given, close=_CLOSEST), refits(of_clients, close=_CLOSEST)
+    count = len(given.group)
+    patterns = tuple(
+        replace(one, units=np.r_[one.units, other.units + count], sums=np.concatenate([one.sums, other.sums]))
+        for one, other in zip(given.patterns, of_clients.patterns)
+    )
+    found = refits(replace(given, patterns=patterns, group=np.r_[given.group, of_clients.group]), close=_CLOSEST)
+    parts = [Refits(found.free[rows], found.solved[rows], found.proper[rows]) for rows in (slice(count), slice(count, None))]
+    return parts[0], parts[1]
 
 
 def bootstrap(
@@ -515,7 +560,7 @@ def _maxima(given: Contributions, sums: Sequence[_Sums], close: float) -> tuple[
     value, slope = _evaluated(given, found.free[None], sums)
     count = len(value)
     free = np.tile(found.free, (count, 1))
-    share = sum(one.whole[:, 0, 0] for one in sums) / found.data.n.sum()
+    share = sum(one.n for one in sums) / found.data.n.sum()
     inverse = found.arrow.inverse() / share[:, None, None]
     step = -(inverse @ slope[..., None])[..., 0]
     size = np.abs((step * slope).sum(axis=1))
@@ -588,21 +633,34 @@ def _positive_definite(matrices: np.ndarray) -> np.ndarray:
         return smallest > _SMALLEST**2
 
 
-def _implied(given: Contributions, free: np.ndarray) -> Implied:
-    """Return the implied moments of stacks of free parameters, shapes (b, G, m, m) and (b, G, m)."""
-    found = given.solution
-    values = found.parameters.slots(free)
-    at = likelihood.implied(found.slots, values.reshape(-1, found.slots.kind.size))
-    return Implied(*(one.reshape(*values.shape[:2], *one.shape[1:]) for one in at))
+def _implied(found: _Solution, free: np.ndarray, group: int) -> Implied:
+    """Return the implied moments of a group, shapes (m, m, b) and (m, b), for free parameters of shape (b, q)."""
+    slots, parameters = found.slots, found.parameters
+    values = parameters.mixing[group] @ free[:, parameters.columns[group]].T + parameters.constant[group][:, None]
+    if slots.order is None:
+        return Implied(*(np.ascontiguousarray(np.moveaxis(one, 0, -1)) for one in likelihood.implied(slots, values.T)))
+    _, covariances, intercepts = slots.places
+    residual, level = np.zeros((slots.m, slots.m, len(free))), np.zeros((slots.m, len(free)))
+    residual[slots.row[covariances], slots.col[covariances]] = values[covariances]
+    residual[slots.col[covariances], slots.row[covariances]] = values[covariances]
+    level[slots.row[intercepts]] = values[intercepts]
+    path = likelihood.recursive(slots, values)
+    total = np.einsum("ik...,jk...->ij...", _product(path, residual), path)
+    return Implied(path, (total + np.swapaxes(total, 0, 1)) / 2, np.einsum("ij...,j...->i...", path, level))
+
+
+def _product(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the products of stacks of matrices along the last axis."""
+    return np.einsum("ik...,kj...->ij...", one, other)
 
 
 def _around(sums: np.ndarray, move: np.ndarray, means: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return sums of deviations from the implied means and of their products, from sums around values that are ``move`` lower."""
-    n, first, second = sums[:, 0, 0], sums[:, 0, 1:], sums[:, 1:, 1:]
+    n, first, second = sums[0, 0], sums[0, 1:], sums[1:, 1:]
     if not means:
-        return np.zeros_like(first), second - first[:, :, None] * first[:, None, :] / n[:, None, None]
-    cross = first[:, :, None] * move[:, None, :]
-    return first - n[:, None] * move, second - cross - np.swapaxes(cross, 1, 2) + n[:, None, None] * move[:, :, None] * move[:, None, :]
+        return np.zeros_like(first), second - first[:, None] * first / n
+    cross = first[:, None] * move
+    return first - n * move, second - cross - np.swapaxes(cross, 0, 1) + n * move[:, None] * move
 
 
 def _evaluated(given: Contributions, free: np.ndarray, sums: Sequence[_Sums]) -> tuple[np.ndarray, np.ndarray]:
@@ -620,25 +678,42 @@ def _evaluated(given: Contributions, free: np.ndarray, sums: Sequence[_Sums]) ->
     """
     found = given.solution
     slots, parameters, p = found.slots, found.parameters, found.slots.p
-    at = _implied(given, free)
-    sigma = at.total[:, :, :p, :p]
-    possible = _positive_definite(sigma.reshape(-1, p, p)).reshape(sigma.shape[:2]).all(axis=1)
-    sigma = np.where(possible[:, None, None, None], sigma, np.eye(p))
-    inverses, determinants = np.linalg.inv(sigma), np.linalg.slogdet(sigma)[1]
-    value, slope = np.where(possible, 0.0, np.inf), np.zeros((len(sums[0].whole), parameters.count))
+    value, slope = np.zeros(sums[0].count), np.zeros((sums[0].count, parameters.count))
     for one in sums:
-        group, inverse = one.group, inverses[:, one.group]
-        move = at.level[:, group, :p] - found.data.means[group]
+        at = _implied(found, free, one.group)
+        inverse, determinant, possible = _inverses_of_implied(at.total[:p, :p])
+        move = at.level[:p] - found.data.means[one.group][:, None]
         whole, constant = _completed(one, inverse, move)
-        n = whole[:, 0, 0]
         first, second = _around(whole, move, found.means)
-        spread = inverse @ second
-        value = value + (n * determinants[:, group] + constant + np.trace(spread, axis1=1, axis2=2)) / 2
-        pull = (inverse @ first[..., None])[..., 0]
-        here = Implied(at.path[:, group], at.total[:, group], at.level[:, group])
-        of_slots = likelihood.slopes(slots, here, n[:, None, None] * inverse - spread @ inverse, pull)
-        slope[:, parameters.columns[group]] += of_slots @ parameters.mixing[group]
+        spread = _product(inverse, second)
+        half = (one.n * determinant + constant + np.einsum("ii...->...", spread)) / 2
+        value += np.where(possible, half, np.inf)
+        weighted = one.n * inverse - _product(spread, inverse)
+        of_slots = _slopes(slots, at, weighted, np.einsum("ij...,j...->i...", inverse, first))
+        slope[:, parameters.columns[one.group]] += of_slots.T @ parameters.mixing[one.group]
     return value, slope
+
+
+def _slopes(slots: Slots, at: Implied, weighted: np.ndarray, pull: np.ndarray) -> np.ndarray:
+    """Return :func:`alliance.statistics.structural_likelihood.slopes` of resamples, shapes (p, p, b) and (p, b) to (s, b)."""
+    basis = np.concatenate([at.path[: slots.p], at.total[: slots.p]], axis=1)
+    first = basis[:, slots.row]
+    values = slots.weight[:, None] * np.einsum("as...,as...->s...", first, _product(weighted, basis)[:, slots.other])
+    is_path, is_intercept = (slots.kind[:, None] == kind for kind in (PATHS, INTERCEPTS))
+    factor = np.where(is_path, at.level[slots.col], np.where(is_intercept, 1.0, 0.0))
+    return values - factor * np.einsum("as...,a...->s...", first, pull)
+
+
+def _inverses_of_implied(sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return inverses of implied covariance matrices, logarithms of their determinants, and which are possible.
+
+    Shapes (p, p, b), (b,) and (b,) of ``sigma``, shape (p, p, b); impossible ones count as the identity.
+    """
+    inverse, determinant, pivots = _inverted(sigma)
+    possible = (pivots > _SMALLEST**2 * np.abs(np.diagonal(sigma).T)).all(axis=0)
+    if not possible.all():
+        inverse[..., ~possible], determinant[~possible] = np.eye(len(sigma))[..., None], 0.0
+    return inverse, determinant, possible
 
 
 def _completed(sums: _Sums, inverse: np.ndarray, move: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -647,77 +722,75 @@ def _completed(sums: _Sums, inverse: np.ndarray, move: np.ndarray) -> tuple[np.n
     Parameters
     ----------
     sums : _Sums
-    inverse : ndarray, shape (b, p, p) or (1, p, p)
+    inverse : ndarray, shape (p, p, b) or (p, p, 1)
         Inverses of the implied covariance matrices.
-    move : ndarray, shape (b, p) or (1, p)
+    move : ndarray, shape (p, b) or (p, 1)
         Implied means minus the means that the sums are about.
 
     Returns
     -------
-    whole : ndarray, shape (b, p + 1, p + 1)
+    whole : ndarray, shape (p + 1, p + 1, b)
     constant : ndarray, shape (b,)
         To be added to twice minus the logarithm of the likelihood.
     """
-    whole, constant = sums.whole.copy(), np.zeros(len(sums.whole))
-    count, p = len(whole), move.shape[1]
+    whole, constant = sums.whole.copy(), np.zeros(sums.count)
+    p, count = move.shape
     for one in sums.alike:
         patterns, k = one.lacking.shape
         if not k:
             continue
-        n, which = one.sums[:, :, 0, 0], one.lacking.T
-        unknown, determinants = _inverted(np.moveaxis(inverse, 0, -1)[which[:, None], which])
-        unknown = np.ascontiguousarray(np.moveaxis(unknown, (0, 1), (2, 3)))
+        n, which = one.sums[:, 0, 0], one.lacking.T
+        unknown, determinants, _ = _inverted(inverse[which[:, None], which])
         constant += (n * (determinants - k)).sum(axis=0)
-        expected = np.empty((*unknown.shape[:3], p + 1))
-        slopes = unknown @ np.swapaxes(inverse[:, one.lacking], 0, 1) * np.where(one.there, -1.0, 0.0)[:, None, None, :]
-        expected[..., 1:] = slopes
-        expected[..., 0] = np.swapaxes(move[:, one.lacking], 0, 1) - (slopes @ move[None, :, :, None])[..., 0]
-        cross = expected @ one.sums
-        own = cross @ np.swapaxes(expected, 2, 3) + n[:, :, None, None] * unknown
-        part = cluster_sums(np.swapaxes(cross, 1, 2).reshape(patterns * k, -1), 1 + one.lacking.ravel(), p + 1)
-        part = np.swapaxes(part.reshape(p + 1, count, p + 1), 0, 1)
-        whole += part + np.swapaxes(part, 1, 2)
-        place = (one.lacking[:, :, None] * p + one.lacking[:, None, :]).ravel()
-        corner = cluster_sums(np.moveaxis(own, 1, 3).reshape(patterns * k * k, count), place, p * p)
-        whole[:, 1:, 1:] += corner.T.reshape(count, p, p)
+        expected = np.empty((k, patterns, p + 1, count))
+        slopes = np.einsum("klj...,ljp...->kjp...", unknown, inverse[which]) * np.where(one.there, -1.0, 0.0)[..., None]
+        expected[:, :, 1:] = slopes
+        expected[:, :, 0] = move[which] - np.einsum("kjp...,p...->kj...", slopes, move)
+        cross = np.einsum("kjp...,jpq...->kjq...", expected, one.sums)
+        own = np.einsum("kjq...,ljq...->klj...", cross, expected) + n * unknown
+        part = cluster_sums(cross.reshape(k * patterns, *cross.shape[2:]), 1 + which.ravel(), p + 1)
+        whole += part + np.swapaxes(part, 0, 1)
+        place = (which[:, None] * p + which).ravel()
+        whole[1:, 1:] += cluster_sums(own.reshape(k * k * patterns, -1), place, p * p).reshape(p, p, -1)
     return whole, constant
 
 
-def _inverted(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the inverses of positive definite matrices and the logarithms of their determinants, shapes (k, k, ...) and (...).
+def _inverted(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the inverses of positive definite matrices, logarithms of their determinants, and pivots, which are positive for such ones.
 
-    Variable by variable for all matrices at once, which for small ones is several times faster than one after the other.
+    Shapes (k, k, ...), (...) and (k, ...). Variable by variable for all matrices at once, which for small ones is several times faster
+    than one after the other.
     """
-    result, determinant = matrices.copy(), np.zeros(matrices.shape[2:])
-    for index in range(len(matrices)):
-        pivot = result[index, index].copy()
-        determinant += np.log(pivot)
-        row, column = result[index] / pivot, result[:, index].copy()
-        result -= column[:, None] * row
-        result[index], result[:, index] = row, -column / pivot
-        result[index, index] = 1 / pivot
-    return result, determinant
+    result, pivots = matrices.copy(), np.empty(matrices.shape[1:])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for index in range(len(matrices)):
+            pivots[index] = result[index, index]
+            row, column = result[index] / pivots[index], result[:, index].copy()
+            result -= column[:, None] * row
+            result[index], result[:, index] = row, -column / pivots[index]
+            result[index, index] = 1 / pivots[index]
+        return result, np.log(pivots).sum(axis=0), pivots
 
 
 def _information(given: Contributions, free: np.ndarray, sums: Sequence[_Sums], observed: bool) -> np.ndarray:
     """Return the observed or expected information of resamples, shape (b, q, q)."""
     found = given.solution
     slots, parameters, p, count = found.slots, found.parameters, found.slots.p, len(free)
-    at = _implied(given, free)
     make = likelihood.observed_information if observed else likelihood.expected_information
     result = np.zeros((count, parameters.count, parameters.count))
     for one in sums:
-        group = one.group
-        move = at.level[:, group, :p] - found.data.means[group]
-        own, mixed = parameters.columns[group], parameters.mixing[group]
-        for there, total in ((there, total) for alike in one.alike for there, total in zip(alike.there, alike.sums)):
-            n = total[:, 0, 0]
+        at = _implied(found, free, one.group)
+        path, total, level = (np.ascontiguousarray(np.moveaxis(part, -1, 0)) for part in (at.path, at.total, at.level))
+        move = at.level[:p] - found.data.means[one.group][:, None]
+        own, mixed = parameters.columns[one.group], parameters.mixing[one.group]
+        for there, of_pattern in ((there, part) for alike in one.alike for there, part in zip(alike.there, alike.sums)):
+            n = of_pattern[0, 0]
             divisor = np.where(n > 0, n, 1.0)
-            first, second = _around(total, np.where(there, move, 0.0), found.means)
-            gap, spread = first / divisor[:, None], second / divisor[:, None, None]
+            around = _around(of_pattern, np.where(there[:, None], move, 0.0), found.means)
+            gap, spread = (np.ascontiguousarray(np.moveaxis(part / divisor, -1, 0)) for part in around)
             observed_here = np.broadcast_to(there, (count, p))
-            inverse = likelihood.padded_inverse(at.total[:, group, :p, :p], observed_here)[0]
-            state = State(at.path[:, group], at.total[:, group], at.level[:, group], inverse, gap, spread, np.zeros(count))
+            inverse = likelihood.padded_inverse(total[:, :p, :p], observed_here)[0]
+            state = State(path, total, level, inverse, gap, spread, np.zeros(count))
             block = make(slots, state, Units(n, np.arange(count), spread, gap, observed_here))
             result[:, own[:, None], own] += mixed.T @ block @ mixed
     return result
@@ -735,7 +808,7 @@ def _equationwise(given: Contributions) -> bool:
     distinct = column[column >= 0]
     if slots.m > slots.p or not found.data.complete or plan.mixing is not None:
         return False
-    if distinct.size != column.size or np.unique(distinct).size != distinct.size or _order(slots) is None:
+    if distinct.size != column.size or np.unique(distinct).size != distinct.size or slots.order is None:
         return False
     dependent = np.isin(np.arange(slots.p), slots.row[slots.kind == PATHS])
     between = (slots.kind == COVARIANCES) & (slots.row != slots.col)
@@ -745,27 +818,15 @@ def _equationwise(given: Contributions) -> bool:
     return not found.means or (slots.kind == INTERCEPTS).sum() == slots.p
 
 
-def _order(slots: Slots) -> list[int] | None:
-    """Return variables with causes before effects, None where paths run in a circle."""
-    causes = {variable: set(slots.col[(slots.kind == PATHS) & (slots.row == variable)].tolist()) for variable in range(slots.m)}
-    order: list[int] = []
-    while len(order) < slots.m:
-        ready = [variable for variable in range(slots.m) if variable not in order and causes[variable] <= set(order)]
-        if not ready:
-            return None
-        order += ready
-    return order
-
-
 def _least_squares(given: Contributions, sums: Sequence[_Sums]) -> tuple[np.ndarray, np.ndarray]:
     """Return the free parameters of recursive models of observed variables by least squares, and where there is a solution."""
     found = given.solution
     slots, parameters, p = found.slots, found.parameters, found.slots.p
-    free = np.full((len(sums[0].whole), parameters.count), np.nan)
+    free = np.full((sums[0].count, parameters.count), np.nan)
     solved = np.ones(len(free), dtype=bool)
     for one, centre, own, mixed in zip(sums, found.data.means, parameters.columns, parameters.mixing):
-        total = one.whole
-        n = total[:, 0, 0]
+        total = np.moveaxis(one.whole, 2, 0)
+        n = one.n
         mean = total[:, 0, 1:] / n[:, None]
         s = total[:, 1:, 1:] / n[:, None, None] - mean[:, :, None] * mean[:, None, :]
         usable = _well_conditioned(s)
@@ -842,7 +903,8 @@ def outputs(fitted: StructuralFit, free: np.ndarray) -> tuple[np.ndarray, np.nda
     slots, plan = found.slots, found.layout
     values = found.parameters.slots(free)
     flat = values.reshape(-1, slots.kind.size)
-    total = likelihood.implied(slots, flat)[1]
+    by_group = [np.moveaxis(_implied(found, free, group).total, -1, 0) for group in range(len(found.data.n))]
+    total = np.stack(by_group, axis=1).reshape(-1, slots.m, slots.m)
     standard = standardized_values(slots, total, flat).reshape(values.shape)
     results = []
     for form in (values / found.slot_scale, standard):
@@ -890,7 +952,7 @@ def _no_jackknife(fitted: StructuralFit, unit: str, n_units: tuple[int, ...], re
     gone = ["std_error", "std_error_standardized", "statistic", "p_value", *LIMITS]
     table[gone], table["df"] = np.nan, np.nan
     nothing = np.full((len(table),) * 2, np.nan)
-    return Jackknife(table, fitted.vcov * np.nan, nothing, nothing.copy(), np.nan, unit, n_units, "not_estimable", reason)
+    return Jackknife(table, fitted.vcov * np.nan, nothing, nothing.copy(), None, np.nan, unit, n_units, "not_estimable", reason)
 
 
 def _no_bootstrap(fitted: StructuralFit, unit: str, n_units: tuple[int, ...], failed: int, improper: int, reason: str) -> Bootstrap:

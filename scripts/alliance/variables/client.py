@@ -6,6 +6,7 @@ A site is any object with the frames ``clients``, ``sessions``, ``events``, ``te
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -351,6 +352,12 @@ def session_order(session: pd.Series) -> pd.Series:
 
 
 def _no_times() -> pd.DataFrame:
+    return _nothing()[1].copy(deep=False)
+
+
+@functools.cache
+def _nothing() -> tuple[pd.Series, pd.DataFrame]:
+    """Return the values and times of a variable that nobody has; made once, since a site lacks many."""
     columns = {
         "first_date": "datetime64[ns]",
         "last_date": "datetime64[ns]",
@@ -358,9 +365,9 @@ def _no_times() -> pd.DataFrame:
         "last_order": "float64",
         "n_sessions": "float64",
     }
-    return pd.DataFrame(
-        {name: pd.Series(dtype=kind) for name, kind in columns.items()}, index=pd.Index([], dtype="int64", name="client_no")
-    )
+    nobody = pd.Index([], dtype="int64", name="client_no")
+    times = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()}, index=nobody)
+    return pd.Series(dtype="float64", index=nobody), times
 
 
 def _by_client(values: pd.Series) -> pd.Series:
@@ -370,7 +377,8 @@ def _by_client(values: pd.Series) -> pd.Series:
 
 
 def _absent(construct: str, reason: str) -> Measure:
-    return Measure(_by_client(pd.Series(dtype="float64")), _no_times(), construct, reason=reason)
+    values, times = (one.copy(deep=False) for one in _nothing())
+    return Measure(values, times, construct, reason=reason)
 
 
 def _higher_is_worse(site: Site, instrument: str) -> bool:
@@ -406,16 +414,19 @@ def _selected(scores: pd.DataFrame, instrument: str, scale: str, rater: str, tim
     kept = _kept(scores)
     if "measures" not in kept:
         kept["measures"] = scores.groupby(["instrument", "scale", "rater"], sort=False).indices
+        kept["columns"] = {name: scores[name].to_numpy(dtype=float) for name in ("score", "score_mean") if name in scores}
+        kept["columns"] |= {name: scores[name].to_numpy(dtype=object) for name in ("unit", "timepoint")}
+        kept["when"] = scores[["client_no", "session", "date"]]
+    columns = kept["columns"]
     place = kept["measures"].get((instrument, scale, rater), np.array([], dtype=np.intp))
-    place = place[scores["score"].iloc[place].notna().to_numpy()]
-    unit, column = scores["unit"].iloc[place], "score"
-    if unit.nunique() > 1:
+    place = place[~np.isnan(columns["score"][place])]
+    unit, column = columns["unit"][place], "score"
+    if len(set(unit[~pd.isna(unit)])) > 1:
         column = "score_mean"
-        place = place[scores[column].iloc[place].notna().to_numpy()]
-    here = place[scores["timepoint"].iloc[place].eq(timepoint).to_numpy()]
-    rows = pd.DataFrame({name: scores[name].iloc[here] for name in ("client_no", "session", "date")})
-    rows["score"] = scores[column].iloc[here].astype("float64")
-    return rows, "mean" if column == "score_mean" else str(unit.iloc[0]) if len(unit) else ""
+        place = place[~np.isnan(columns[column][place])]
+    here = place[columns["timepoint"][place] == timepoint]
+    rows = kept["when"].take(here).assign(score=columns[column][here])
+    return rows, "mean" if column == "score_mean" else str(unit[0]) if len(unit) else ""
 
 
 def _averages(

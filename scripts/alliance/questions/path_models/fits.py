@@ -180,7 +180,7 @@ def _of_rows(sample: PathSample, site: str, options: Mapping[str, Any]) -> SiteF
     why = unusable(fitted)
     if why:
         return _none(sample.name, sample.model, sample, why)
-    without = structural_resampling.jackknife(fitted, level=level, min_clusters=MIN_CLUSTERS)
+    without = structural_resampling.jackknife(fitted, level=level, min_clusters=MIN_CLUSTERS, clients_below=np.inf)
     few = sample.clustered is not None and sample.clustered < MIN_CLUSTERS
     notes = [fitted.reason, f"fewer than {MIN_CLUSTERS} therapists ({sample.clustered}): clients taken as independent" if few else ""]
     if without.status == "not_estimable":
@@ -193,10 +193,10 @@ def _of_rows(sample: PathSample, site: str, options: Mapping[str, Any]) -> SiteF
         method = "cluster_jackknife" if without.unit == "clusters" else "client_jackknife"
         square = np.ix_(positions, positions)
         vcov, standardized = without.vcov_estimates[square], without.vcov_standardized[square]
-        if without.unit == "clusters":
-            by_client = structural_resampling.jackknife(fitted, level=level, min_clusters=len(sample.rows) + 1)
-            vcov = _with_correlations_of(vcov, by_client.vcov_estimates[square])
-            standardized = _with_correlations_of(standardized, by_client.vcov_standardized[square])
+        if without.by_client is not None:
+            vcov, standardized = (
+                _with_correlations_of(*pair) for pair in zip((vcov, standardized), (one[square] for one in without.by_client))
+            )
     seed = (options["seed"], "path_models", site, sample.name)
     skewed = {item.name for item in sample.model.defined} - linear_effects(sample.model)
     effects, drawn = _effect_intervals(fitted, without, seed, options) if skewed else (pd.DataFrame(), None)
