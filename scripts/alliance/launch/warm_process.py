@@ -36,7 +36,7 @@ LIBRARIES = (
 OWN = ("questions", "reports", "sensitivity", "sites")
 """Packages of the project whose modules jobs use."""
 COMMAND = SCRIPTS / "serve_jobs.py"
-RARELY = (1_000_000, 50, 50)
+RARELY = (100_000, 50, 50)
 """When jobs look for memory to free: they end soon, and a workbook of a million cells took a quarter longer with Python's own numbers."""
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
