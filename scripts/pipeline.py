@@ -6,10 +6,14 @@ Every command ends with one line `exit status N: what it means, what to do`.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import os
 import shutil
 import sys
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,6 +33,8 @@ from alliance.provenance import ID_KEY_FILE, ensure_id_key
 EVERY = "all"
 """Stands for all scenarios."""
 SHOWN_ISSUES = 20
+SECONDS_OF_PLAN = 5
+"""How long Snakemake plans and jobs get under way, when both cores of a small machine are busy anyway."""
 SNAKEMAKE_REPORT = "snakemake-report.html"
 
 
@@ -181,7 +187,8 @@ def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: lis
     """Have Snakemake compute what is missing or out of date; return how it ended if not well. ``files`` is what it rests on."""
     if status := stopped_by_strict(study, given, lock):
         return status
-    outcome = snakemake(study, given, ["pool_all" if given.questions else "all"], lock)
+    with imported_meanwhile("alliance.changes.record"):
+        outcome = snakemake(study, given, ["pool_all" if given.questions else "all"], lock)
     if status := end_of_run(study, outcome):
         return status
     if outcome.nothing_to_do:
@@ -193,6 +200,18 @@ def compute(study: Study, given: argparse.Namespace, lock: RunLock, targets: lis
     link_reports(study)
     last_run.record(study, targets, files)
     return None
+
+
+@contextlib.contextmanager
+def imported_meanwhile(module: str) -> Iterator[None]:
+    """Import a module that is needed after the block while the block waits, once it has waited for some seconds."""
+    import_later = threading.Timer(SECONDS_OF_PLAN, importlib.import_module, [module])
+    import_later.daemon = True
+    import_later.start()
+    try:
+        yield
+    finally:
+        import_later.cancel()
 
 
 def tell_changes(study: Study, scenarios: list[str]) -> None:

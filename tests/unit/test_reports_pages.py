@@ -28,6 +28,7 @@ from alliance.reports import chapters, diagram, figures, inputs, numbers, page, 
 from alliance.reports.chapters import alliance_outcome, common, early_gains, measurement, published, therapist_factors
 from alliance.reports.diagram import Edge, Node
 from alliance.reports.elements import FIRST_FOLDED_ROWS, FIRST_ROWS, MOST_ROWS, Figure, Fold, Part, Verdict
+from alliance.side_by_side import in_processes
 from support import PROJECT
 
 NUMBER = re.compile(r"(?<![\w.])[−-]?(?:\d[\d,]*)?\.?\d+%?(?![\w])")
@@ -383,6 +384,12 @@ def test_every_page_says_that_the_data_are_simulated_and_which_site_was_left_out
         assert "<strong>Simulated data.</strong>" in text, name
         assert "1 of 6 sites not included" in text, name
         assert "ratings.csv has no column for the client (PID)" in text, name
+
+
+def test_pages_rendered_side_by_side_are_the_same(study):
+    alone, beside = (pages.render_all(study, report_study.TEMPLATES, each=in_processes(number)) for number in (1, 2))
+    assert list(alone) == list(beside) and alone == beside
+    assert pages.CHECKLIST in alone and "sites/" in "".join(alone)
 
 
 def test_real_data_are_not_called_simulated(study):
