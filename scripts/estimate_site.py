@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--options-digest", required=True)
     parser.add_argument("--constants", nargs="?", default="", help="constants shared by all sites, where the question asks for them")
     parser.add_argument("--base-options", nargs="?", default="", help="the same of base, where parts of its answer may be taken over")
-    parser.add_argument("--base-summary", nargs="*", type=Path, help="files of base's answer, in one folder")
+    parser.add_argument("--base-summary", nargs="?", type=Path, help="summary.json of base's answer, beside its other files")
     parser.add_argument("--output", required=True, type=Path)
     given = parser.parse_args()
 
@@ -44,7 +44,7 @@ def main() -> None:
         if site.published is not None or not given.base_summary:
             return question.estimate(site, options, constants)
         of_base = question.part_options(json.loads(given.base_options))
-        base = SiteSummary.read(given.base_summary[0].parent)
+        base = SiteSummary.read(given.base_summary.parent)
         return question.estimate(site, options, constants, unchanged(base, question.part_options(options), of_base))
 
     summary = site_answer(given.site, given.question, given.options_digest, given.site_tables, given.instruments, estimate)

@@ -52,10 +52,9 @@ def base_digest(question, digest):
 
 
 def base_summary(wildcards):
-    """The site's answer for base, where parts of it may be taken over."""
+    """The site's answer for base, where parts of it may be taken over: the file that holds a digest of all others."""
     of_base = base_digest(wildcards.question, wildcards.digest)
-    folder = f"results/summaries/{wildcards.question}/{of_base}/{wildcards.site}"
-    return [f"{folder}/{name}" for name in SUMMARY_FILES] if of_base else []
+    return f"results/summaries/{wildcards.question}/{of_base}/{wildcards.site}/summary.json" if of_base else []
 
 
 def base_options(wildcards):
