@@ -59,6 +59,16 @@ def test_the_warm_process_ends_with_the_run():
     assert subprocess.run(["pgrep", "-f", "serve_jobs.py", "-P", str(os.getpid())], capture_output=True).returncode == 1
 
 
+def test_whoever_finds_that_jobs_run_elsewhere_ends_the_warm_process_at_once():
+    with warm_process.warm_process() as dismiss:
+        assert ADDRESS in os.environ
+        dismiss()
+        assert ADDRESS not in os.environ
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 1
+    assert subprocess.run(["pgrep", "-f", "serve_jobs.py", "-P", str(os.getpid())], capture_output=True).returncode == 1
+
+
 @pytest.mark.parametrize("how", ["ends", "seven", "says"])
 def test_a_warm_job_says_and_returns_what_a_plain_call_does(address, script, how):
     arguments = [how, "ü 'quoted' \"twice\"", ""]
