@@ -6,13 +6,14 @@ import argparse
 import json
 from pathlib import Path
 
-from alliance.files import read_json, write_csv
+from alliance.files import hold_text_as_python, read_json, write_csv
 from alliance.questions.headlines import load_headlines
 from alliance.reports.inputs import read_table
 from alliance.sensitivity.scenario_comparison import ComputedScenario, scenario_comparison
 
 
 def main() -> None:
+    hold_text_as_python()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenarios", required=True, type=json.loads, help="scenarios to compare, base among them, as a JSON list")
     parser.add_argument("--questions", required=True, type=json.loads, help="questions asked by each scenario, as a JSON object of lists")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from alliance.files import read_json, write_text
+from alliance.files import hold_text_as_python, read_json, write_text
 from alliance.issues import Issue, from_csv, line, to_csv
 from alliance.sites.comparison import SiteEvidence, compare
 from alliance.sites.published import NamesInUse, unused_names
@@ -19,6 +19,7 @@ TEXT = {"site": "str", "instrument": "str", "rater": "str", "timepoint": "str", 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the step; return the exit status."""
+    hold_text_as_python()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sites", required=True, help="ids of the sites, as JSON")
     parser.add_argument("--site-tables", required=True, type=Path, help="folder with one folder of cleaned tables a site")

@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 
 from alliance.configuration.study import MULTIVERSE, scoring_digest
-from alliance.files import canonical_json
+from alliance.files import canonical_json, hold_text_as_python
 from alliance.sensitivity import multiverse, specifications
 from alliance.sites.answers import signed, site_answer
 
 
 def main() -> None:
+    hold_text_as_python()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--site", required=True)
     parser.add_argument("--site-tables", required=True, type=Path, help="the site's folder of cleaned tables")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from alliance.files import read_json
+from alliance.files import hold_text_as_python, read_json
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
 from alliance.questions.unchanged import unchanged
@@ -17,6 +17,7 @@ from alliance.sites.answers import signed, site_answer
 
 
 def main() -> None:
+    hold_text_as_python()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--question", required=True)
     parser.add_argument("--site", required=True)

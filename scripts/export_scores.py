@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from alliance.files import PRIVATE, write_csv, write_json
+from alliance.files import PRIVATE, hold_text_as_python, write_csv, write_json
 from alliance.instruments.registry import instrument_folders, load_registry
 from alliance.portable.client_table import client_table
 from alliance.portable.session_table import session_table
@@ -49,6 +49,7 @@ def close(folder: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the step; return the exit status."""
+    hold_text_as_python()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sites", required=True, type=json.loads, help="site ids with a digest of their withdrawals, as JSON")
     parser.add_argument("--site-tables", required=True, type=Path, help="folder with one folder of cleaned tables a site")

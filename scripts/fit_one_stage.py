@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from alliance.files import read_json, write_csv
+from alliance.files import hold_text_as_python, read_json, write_csv
 from alliance.instruments.registry import instrument_folders, load_registry
 from alliance.questions import pooled_sites
 from alliance.questions.site_data import SiteData, read
@@ -24,6 +24,7 @@ def sites_with_rows(given: argparse.Namespace, statuses: Mapping[str, Mapping[st
 
 
 def main() -> None:
+    hold_text_as_python()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--question", required=True)
     parser.add_argument("--sites", required=True, type=json.loads, help="site ids as a JSON list")

@@ -6,12 +6,13 @@ import argparse
 import json
 from pathlib import Path
 
-from alliance.files import read_json, write_csv
+from alliance.files import hold_text_as_python, read_json, write_csv
 from alliance.questions.summary import SiteSummary
 from alliance.sensitivity import contract, pooled_multiverse
 
 
 def main() -> None:
+    hold_text_as_python()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--summaries", required=True, type=Path, help="folder with one folder of summaries a site")
     parser.add_argument("--sites", required=True, type=json.loads, help="site ids as a JSON list")

@@ -8,12 +8,13 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from alliance.files import read_json, write_csv
+from alliance.files import hold_text_as_python, read_json, write_csv
 from alliance.questions import benchmarks, contract, pooled_sites
 from alliance.questions.summary import SiteSummary
 
 
 def main() -> None:
+    hold_text_as_python()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--question", required=True)
     parser.add_argument("--scenario", required=True)
@@ -35,13 +36,13 @@ def main() -> None:
         pooled_sites.left_out(statuses, given.options["pooling"]["sites"]),
     )
     needed = {
-        f"{question}/{table.name}": pd.read_csv(given.tables / question / f"{table.name}.csv", float_precision="round_trip")
+        f"{question}/{table.name}": pd.read_csv(given.tables / question / f"{table.name}.csv")
         for question in given.needs
         for table in contract.TABLES
         if table.question == question
     }
     if given.one_stage:
-        needed["one_stage"] = pd.read_csv(given.one_stage, float_precision="round_trip", keep_default_na=False, na_values=[""])
+        needed["one_stage"] = pd.read_csv(given.one_stage, keep_default_na=False, na_values=[""])
     published = benchmarks.read(given.benchmarks)
     pooled = module.pool(summaries, given.options, needed)
     for name in module.tables:

@@ -8,10 +8,11 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from alliance.files import write_json
+from alliance.files import hold_text_as_python, write_json
 
 
 def main() -> None:
+    hold_text_as_python()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--question", required=True)
     parser.add_argument("--moments", required=True, nargs="+", type=Path, help="every site's scale_moments.csv")
@@ -20,7 +21,7 @@ def main() -> None:
     given = parser.parse_args()
 
     module = importlib.import_module(f"alliance.questions.{given.question}.question")
-    frames = [pd.read_csv(path, float_precision="round_trip") for path in sorted(given.moments)]
+    frames = [pd.read_csv(path) for path in sorted(given.moments)]
     filled = [frame for frame in frames if len(frame)]
     moments = pd.concat(filled, ignore_index=True) if filled else frames[0]
     write_json(given.output, module.prepare(moments.sort_values(list(moments.columns[:5])), given.options))

@@ -16,6 +16,7 @@ from types import FrameType
 
 import verify_bundle
 from alliance import folders
+from alliance.files import hold_text_as_python
 from alliance.instruments import load_files
 from alliance.launch.exit_status import ExitStatus
 from alliance.publishing.bundle import MANIFEST, Source, build, same_results
@@ -28,6 +29,7 @@ from alliance.side_by_side import in_processes
 
 
 def main() -> int:
+    hold_text_as_python()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     try:

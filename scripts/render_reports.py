@@ -7,13 +7,14 @@ import json
 import sys
 from pathlib import Path
 
-from alliance.files import write_text
+from alliance.files import hold_text_as_python, write_text
 from alliance.instruments import load_files
 from alliance.reports import inputs, pages
 from alliance.side_by_side import in_processes
 
 
 def main() -> None:
+    hold_text_as_python()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenario", required=True)
     parser.add_argument("--sites", required=True, type=inputs.parsed_sites, help="site ids as a JSON list")

@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from alliance.files import read_json, write_text
+from alliance.files import hold_text_as_python, read_json, write_text
 from alliance.reports import bibliography, inputs
 from alliance.reports.sensitivity_page import sensitivity_page
 
 
 def main() -> None:
+    hold_text_as_python()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sites", required=True, type=inputs.parsed_sites, help="site ids as a JSON list")
     parser.add_argument("--site-tables", required=True, type=Path, help="folder with one folder of cleaned tables a site")

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from alliance.files import read_json, read_parquet, replacing, write_csv, write_text
+from alliance.files import hold_text_as_python, read_json, read_parquet, replacing, write_csv, write_text
 from alliance.instruments import Instrument, load_files
 from alliance.instruments.item_statistics import empty_items, empty_moments, groups, item_statistics, reliabilities, scale_moments
 from alliance.instruments.scoring import empty_scores, parts_of_site, response_limits, score
@@ -22,6 +22,7 @@ from alliance.issues import Issue, line, to_csv
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the step; return the exit status."""
+    hold_text_as_python()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--site-tables", required=True, type=Path, help="folder of the site's cleaned tables")
     parser.add_argument("--instruments", nargs="*", type=Path, default=[], help="instrument files; of one key, later files override")

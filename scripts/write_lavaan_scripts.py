@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alliance.files import read_json, write_text
+from alliance.files import hold_text_as_python, read_json, write_text
 from alliance.portable.lavaan import LavaanModel, lavaan_script
 from alliance.questions import pooled_sites
 from alliance.questions.path_models.pooling import PooledFit, pooled_fits
@@ -55,6 +55,7 @@ def lavaan_model(name: str, found: PooledFit, sent: Sequence[Sent], options: Map
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the step; return the exit status."""
+    hold_text_as_python()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenario", required=True)
     parser.add_argument("--study", required=True, type=json.loads, help="title of the study, and whether it is simulated, as JSON")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from alliance.files import read_json, replacing
+from alliance.files import hold_text_as_python, read_json, replacing
 from alliance.reports import inputs, workbook
 
 
 def main() -> None:
+    hold_text_as_python()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenario", required=True)
     parser.add_argument("--tables", required=True, type=Path, help="folder with one folder of result tables a question")

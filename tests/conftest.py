@@ -6,7 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from alliance.files import hold_text_as_python
 from support import PROJECT
+
+# As the scripts do.
+hold_text_as_python()
 
 LONG = ("workflow", "studies", "browser")
 

@@ -94,10 +94,18 @@ def write_parquet(path: Path, table: pd.DataFrame) -> None:
         pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary, compression="zstd", write_statistics=False)
 
 
+def hold_text_as_python() -> None:
+    """Have pandas hold text as Python's, for this process: tables here are short and looked at piece by piece.
+
+    Arrow's, its own choice, took an eighth of all processor time to be put together and taken apart.
+    """
+    import pandas as pd
+
+    pd.set_option("mode.string_storage", "python")
+
+
 def read_parquet(path: Path, without: Collection[str] = ()) -> pd.DataFrame:
     """Read a Parquet file with the column types it was written with.
-
-    Text is held as Python's: columns of a site are short and looked at piece by piece, where Arrow's take several times as long.
 
     Parameters
     ----------
@@ -105,10 +113,9 @@ def read_parquet(path: Path, without: Collection[str] = ()) -> pd.DataFrame:
     without : collection of str
         Columns that are left out, if there.
     """
-    import pandas as pd
     import pyarrow.parquet as pq
 
-    with pd.option_context("mode.string_storage", "python"), pq.ParquetFile(path, pre_buffer=False) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         # To begin threads takes longer than a site's columns do.
         columns = [name for name in file.schema_arrow.names if name not in without]
         return file.read(columns=columns, use_threads=False).to_pandas(use_threads=False)

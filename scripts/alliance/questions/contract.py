@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -1567,32 +1568,42 @@ def table(question: str, name: str) -> Table:
 
 def typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
     """Return a frame with exactly the columns of a schema: text ``str`` (never missing), numbers ``float64``, counts ``Int64``."""
+    import pandas as pd
+
+    given = {name: column for name, column in frame.items() if name in schema}
+    return pd.DataFrame({name: _typed_column(given.get(name), kind, len(frame)) for name, kind in schema.items()})
+
+
+def _typed_column(given: pd.Series | None, kind: str, size: int) -> Any:
+    """Return the values of a column as an array of their kind, which holds nothing where the column is absent."""
     import numpy as np
     import pandas as pd
 
-    # Text is held as Python's: tables are read cell by cell, where Arrow's takes several times as long.
-    types = {TEXT: pd.StringDtype("python", na_value=np.nan), NUMBER: np.dtype("float64"), COUNT: pd.Int64Dtype()}
-    size = len(frame)
-    nothing = {
-        TEXT: pd.array(np.full(size, "", dtype=object), dtype=types[TEXT]),
-        NUMBER: np.full(size, np.nan),
-        COUNT: pd.arrays.IntegerArray(np.zeros(size, dtype="int64"), np.ones(size, dtype=bool)),
-    }
-    columns = {}
-    for name, kind in schema.items():
-        if name not in frame:
-            columns[name] = pd.Series(nothing[kind].copy(), index=frame.index)
-            continue
-        column = frame[name]
+    if given is None:
+        return array_of([""] * size if kind == TEXT else [None] * size, kind)
+    if kind == TEXT:
+        known = given.notna().tolist()
         # Frames come here several times, most of their columns as they should be.
-        if column.dtype == types[kind] and not (kind == TEXT and column.hasnans):
-            columns[name] = column
-        elif kind == TEXT:
-            cells = [str(cell) if known else "" for cell, known in zip(column.tolist(), column.notna().tolist(), strict=True)]
-            columns[name] = pd.Series(cells, index=column.index, dtype=types[kind])
-        else:
-            columns[name] = pd.to_numeric(column).astype(types[kind])
-    return pd.DataFrame(columns).reset_index(drop=True)
+        if isinstance(given.dtype, pd.StringDtype) and given.dtype.storage == "python" and all(known):
+            return given.array
+        return array_of([str(cell) if there else "" for cell, there in zip(given.tolist(), known, strict=True)], kind)
+    if kind == NUMBER:
+        return pd.to_numeric(given).to_numpy("float64", na_value=np.nan)
+    return given.array if given.dtype == pd.Int64Dtype() else pd.to_numeric(given).astype("Int64").array
+
+
+def array_of(cells: Sequence[Any], kind: str) -> Any:
+    """Return text, numbers or counts as the array that columns of tables hold; None is an unknown number or count."""
+    import numpy as np
+    import pandas as pd
+
+    if kind == TEXT:
+        # Text is held as Python's: tables are read cell by cell, where Arrow's takes several times as long.
+        return pd.array(np.array(cells, dtype=object), dtype=pd.StringDtype("python", na_value=np.nan))
+    if kind == NUMBER:
+        return np.array(cells, dtype="float64")
+    unknown = np.array([cell is None for cell in cells], dtype=bool)
+    return pd.arrays.IntegerArray(np.array([0 if cell is None else cell for cell in cells], dtype="int64"), unknown)
 
 
 _COUNTS = (

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from alliance import files
-from alliance.questions.contract import COUNT, DRAWS, MOMENTS, STATUSES, TEXT, VCOV, WITH_NUMBERS, estimates_schema, typed
+from alliance.questions.contract import COUNT, DRAWS, MOMENTS, STATUSES, TEXT, VCOV, WITH_NUMBERS, array_of, estimates_schema, typed
 
 SCHEMA_VERSION = 1
 LARGEST_BYTES = 20_000_000
@@ -90,7 +90,7 @@ class SiteSummary:
             if unknown:
                 raise SummaryError([(f"{name}.csv", f"unknown columns {', '.join(unknown)}")])
             setattr(self, name, typed(frame, schema))
-        self.estimates["question"] = pd.Series([self.question] * len(self.estimates), dtype="str")
+        self.estimates["question"] = array_of([self.question] * len(self.estimates), TEXT)
 
     def write(self, folder: Path) -> None:
         """Write ``summary.json``, ``moments.csv``, ``estimates.csv``, ``vcov.csv`` and ``draws.csv``.
@@ -230,13 +230,15 @@ def _read_table(path: Path, schema: dict[str, str]) -> tuple[pd.DataFrame, str, 
     ragged = [number for number, row in enumerate(rows[1:], start=2) if len(row) != len(schema)]
     if ragged:
         return pd.DataFrame(), text, [(path.name, f"row {ragged[0]} has another number of cells than the header")]
-    columns: dict[str, list[Any]] = {}
+    columns = {}
     by_column = list(zip(*rows[1:])) or [()] * len(schema)
     for cells, (name, kind) in zip(by_column, schema.items()):
-        columns[name], bad = (list(cells), None) if kind == TEXT else _numbers(cells, kind)
-        if bad is not None:
+        found, bad = (cells, None) if kind == TEXT else _numbers(cells, kind)
+        if bad is None:
+            columns[name] = array_of(found, kind)
+        else:
             faults.append((path.name, f"row {bad + 2}, column {name}: not a {'whole' if kind == COUNT else 'finite'} number"))
-    return (typed(pd.DataFrame(columns), schema) if not faults else pd.DataFrame()), text, faults
+    return (pd.DataFrame(columns) if not faults else pd.DataFrame()), text, faults
 
 
 def _numbers(cells: Sequence[str], kind: str) -> tuple[list[Any], int | None]:
