@@ -129,14 +129,18 @@ def fill(frame: pd.DataFrame, benchmarks: list[Benchmark], question: str, name: 
     relevant = [one for one in benchmarks if (one.question, one.table) == (question, name)]
     if not relevant or frame.empty:
         return frame
-    matched = pd.Series(False, index=frame.index)
-    copies = []
-    told: dict[str, pd.Series] = {}
+    told: dict[str, np.ndarray] = {}
+    copies, claims, published = [], [], []
     for one in relevant:
-        chosen = one.rows(frame) & ~told.get(one.claim, pd.Series(False, index=frame.index))
-        told[one.claim] = chosen | told.get(one.claim, chosen)
-        matched |= chosen
-        rows, value = frame[chosen], np.nan if one.value is None else float(one.value)
-        claim = pd.Series(one.claim, index=rows.index, dtype=rows["claim"].dtype)
-        copies.append(rows.assign(claim=claim, published=value, difference=rows["estimate"] - value))
-    return finish(pd.concat([part for part in (frame[~matched], *copies) if len(part)]), question, name)
+        already = told.get(one.claim, np.zeros(len(frame), dtype=bool))
+        chosen = one.rows(frame).to_numpy(dtype=bool) & ~already
+        told[one.claim] = already | chosen
+        copies.append(np.flatnonzero(chosen))
+        claims += [one.claim] * len(copies[-1])
+        published += [np.nan if one.value is None else float(one.value)] * len(copies[-1])
+    alone = np.flatnonzero(~np.logical_or.reduce(list(told.values())))
+    rows = frame.take(np.concatenate([alone, *copies])).reset_index(drop=True)
+    values = np.concatenate([rows["published"].to_numpy(dtype=float)[: len(alone)], published])
+    differences = np.where(rows.index < len(alone), rows["difference"], rows["estimate"] - values)
+    filled = rows.assign(claim=rows["claim"].tolist()[: len(alone)] + claims, published=values, difference=differences)
+    return finish(filled, question, name)

@@ -1638,8 +1638,19 @@ def _order(schema: Table) -> list[str]:
 
 
 def _sorted(frame: pd.DataFrame, schema: Table) -> pd.DataFrame:
-    ordered = frame.assign(_pooled=frame["site"].eq(POOLED)).sort_values(_order(schema), kind="stable")
-    return ordered.drop(columns="_pooled").reset_index(drop=True)
+    return frame.take(_places(frame, schema)).reset_index(drop=True)
+
+
+def _places(frame: pd.DataFrame, schema: Table) -> list[int]:
+    """Return the positions of the rows in their order."""
+    rows = list(zip(*(sortable(frame["site"].eq(POOLED) if name == "_pooled" else frame[name]) for name in _order(schema))))
+    return sorted(range(len(rows)), key=rows.__getitem__)
+
+
+def sortable(column: pd.Series) -> list[Any]:
+    """Return the cells of a column as values that sort, what is not known last."""
+    cells, known = column.tolist(), column.notna().tolist()
+    return cells if all(known) else [(not there, cell if there else 0) for cell, there in zip(cells, known)]
 
 
 def finish(frame: pd.DataFrame, question: str, name: str) -> pd.DataFrame:
@@ -1686,7 +1697,7 @@ def faults(frame: pd.DataFrame, question: str, name: str) -> list[str]:
     identity = [*schema.identifying, "site", "estimate_type", "claim", "method"]
     if frame.duplicated(identity).any():
         found.append(f"rows that agree in {identity}")
-    if not frame.index.equals(_sorted(frame.reset_index(names="_row"), schema).set_index("_row").index):
+    if _places(frame, schema) != list(range(len(frame))):
         found.append("rows are not in their order")
     return found
 

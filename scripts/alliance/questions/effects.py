@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.questions.contract import CLUSTERED, HETEROGENEITY, POOLED, WITH_NUMBERS, WITHOUT_ERROR
+from alliance.questions.contract import CLUSTERED, HETEROGENEITY, POOLED, WITH_NUMBERS, WITHOUT_ERROR, sortable
 from alliance.questions.pooled_sites import LEFT_OUT
 from alliance.questions.summary import SiteSummary
 from alliance.statistics.distributions import critical_value
@@ -129,6 +129,22 @@ def site_rows(effects: pd.DataFrame, scale: str, level: float) -> pd.DataFrame:
     )
 
 
+def ordered_groups(columns: Sequence[pd.Series]) -> tuple[np.ndarray, list[int]]:
+    """Return of every row to which group it belongs, and of every group its first row; groups are sorted, what is unknown comes last.
+
+    Parameters
+    ----------
+    columns : sequence of Series, shape (n,)
+        Rows of one group agree in all of them.
+    """
+    rows = list(zip(*(sortable(column) for column in columns)))
+    first: dict[tuple[Any, ...], int] = {}
+    for position, row in enumerate(rows):
+        first.setdefault(row, position)
+    number = {row: place for place, row in enumerate(sorted(first))}
+    return np.array([number[row] for row in rows], dtype=int), [first[row] for row in number]
+
+
 @dataclass(frozen=True)
 class _Grid:
     """Effects as matrices of keys by sites.
@@ -146,19 +162,20 @@ class _Grid:
 
     @classmethod
     def of(cls, effects: pd.DataFrame, keys: Sequence[str]) -> _Grid:
-        usable = effects[effects["y"].notna() & effects["v"].notna()]
-        groups = effects[list(keys)].drop_duplicates().sort_values(list(keys), kind="stable").reset_index(drop=True)
-        sites = pd.Index(sorted(usable["site"].unique()))
-        values = {name: usable[name].astype("float64").to_numpy() for name in ("y", "v", *_COUNTS)}
-        present = 1 - usable["share_missing"].to_numpy(dtype=float)
+        group, first = ordered_groups([effects[key] for key in keys])
+        groups = effects[list(keys)].take(first).reset_index(drop=True)
+        usable = np.flatnonzero((effects["y"].notna() & effects["v"].notna()).to_numpy(dtype=bool))
+        values = {name: effects[name].to_numpy(dtype=float, na_value=np.nan)[usable] for name in ("y", "v", *_COUNTS)}
+        present = 1 - effects["share_missing"].to_numpy(dtype=float)[usable]
         values["all_clients"] = values["n_clients"] / np.where(present > 0, present, np.nan)
-        values["flagged"] = usable["status"].eq("flagged").to_numpy(dtype=float)
+        values["flagged"] = effects["status"].eq("flagged").to_numpy(dtype=float)[usable]
+        site = effects["site"].to_numpy(dtype=object)[usable]
+        sites = pd.Index(sorted(set(site)))
         matrices = {name: np.full((len(groups), len(sites)), np.nan) for name in values}
         if len(usable):
-            row = pd.MultiIndex.from_frame(groups).get_indexer(pd.MultiIndex.from_frame(usable[list(keys)]))
-            column = sites.get_indexer(usable["site"])
+            column = sites.get_indexer(site)
             for name, matrix in matrices.items():
-                matrix[row, column] = values[name]
+                matrix[group[usable], column] = values[name]
         flagged = np.nan_to_num(matrices.pop("flagged"))
         return cls(groups, sites, matrices.pop("y"), matrices.pop("v"), matrices, flagged)
 

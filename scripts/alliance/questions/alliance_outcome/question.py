@@ -12,10 +12,11 @@ from alliance.questions import effects
 from alliance.questions.alliance_outcome import headline as outcome_headline
 from alliance.questions.alliance_outcome import pooling
 from alliance.questions.alliance_outcome.contrasts import Rows, kind_block, main_outcome, moderator_blocks, rater_blocks, timing_blocks
+from alliance.questions.alliance_outcome.covariances import Covariances, covariances_of, variances_of
 from alliance.questions.alliance_outcome.levels import client_frame, level_rows, one_stage_rows, session_frame
 from alliance.questions.alliance_outcome.measures import FORMS, PREFERRED, AllianceKey, OutcomeKey, SiteMeasures, effects_of, measures
 from alliance.questions.alliance_outcome.missing import missing_rows
-from alliance.questions.contract import EFFECT_KEYS, finish
+from alliance.questions.contract import EFFECT_KEYS, VCOV, finish
 from alliance.questions.correlations import published_correlations, published_fields
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import Published, SiteData
@@ -61,6 +62,8 @@ DESCRIPTIVE = (
     "pattern",
     "delta",
 )
+NAMING = tuple(name for name in DESCRIPTIVE if name not in ("same_rater", "headline"))
+"""Columns that tell the rows of a site apart."""
 
 
 def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
@@ -80,10 +83,10 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     if site.published is not None:
         return _from_published(site, site.published, options)
     found = measures(site, options)
-    blocks: list[tuple[str, list[dict[str, Any]], np.ndarray]] = [(EFFECTS, *_effect_rows(site, found, options))]
+    blocks: list[tuple[str, list[dict[str, Any]], Covariances]] = [(EFFECTS, *_effect_rows(site, found, options))]
     blocks.append((EFFECTS, *_with_variances(_absent_headline(found, options))))
     for name, parts in _contrast_blocks(site, found, options).items():
-        blocks += [(name, *part) for part in parts]
+        blocks += [(name, part, covariances_of(vcov)) for part, vcov in parts]
     blocks.append(("levels", *_with_variances(level_rows(*level_frames(site, found, options), options, "mixed_model"))))
     blocks.append(("missing", *_with_variances(missing_rows(site, found, options))))
     rows, vcov = _numbered(blocks)
@@ -125,11 +128,10 @@ def level_frames(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]
     return client_frame(site.site, found, options), session_frame(site, found, options)
 
 
-def _with_variances(rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """Return rows without their ``variance``, and a matrix that holds just these."""
-    vcov = np.full((len(rows), len(rows)), np.nan)
-    vcov[np.diag_indices(len(rows))] = [row.get("variance", np.nan) for row in rows]
-    return [{name: value for name, value in row.items() if name != "variance"} for row in rows], vcov
+def _with_variances(rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], Covariances]:
+    """Return rows without their ``variance``, and just these."""
+    variances = variances_of([row.get("variance", np.nan) for row in rows])
+    return [{name: value for name, value in row.items() if name != "variance"} for row in rows], variances
 
 
 def _contrast_blocks(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]) -> dict[str, Rows]:
@@ -171,8 +173,8 @@ def forms(options: Mapping[str, Any]) -> list[str]:
     return [main, *(form for form in options["questions"]["alliance_outcome"]["forms"] if form != main)]
 
 
-def _effect_rows(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """Return the rows of all effects, and the covariance of those of the main alliance measure; of all others just the variances."""
+def _effect_rows(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Covariances]:
+    """Return the rows of all effects, and the covariances of those of the main alliance measure; of all others just the variances."""
     minimum = options["pooling"]["min_clients"]
     rows: list[dict[str, Any]] = []
     main, others = [], []
@@ -195,15 +197,17 @@ def _effect_rows(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]
                 (main if joint else others).append((len(rows) - 1, spread))
                 if joint:
                     shares.append(_shares(result, position, spread))
-    vcov = np.full((len(rows), len(rows)), np.nan)
-    for position, spread in others:
-        vcov[position, position] = spread
+    first = second = np.array([position for position, _ in others], dtype=int)
+    cov = np.array([spread for _, spread in others])
     if main:
-        places = np.array([position for position, _ in main])
+        places, own = np.array([position for position, _ in main]), np.array([spread for _, spread in main])
         stacked = np.stack(shares, axis=1)
-        vcov[np.ix_(places, places)] = stacked.T @ stacked
-        vcov[places, places] = [spread for _, spread in main]
-    return rows, vcov
+        together = stacked.T @ stacked
+        together[np.diag_indices(len(main))] = own
+        one, other = np.triu_indices(len(main))
+        first, second = np.concatenate([first, places[one]]), np.concatenate([second, places[other]])
+        cov = np.concatenate([cov, together[one, other]])
+    return rows, Covariances.known(first, second, cov)
 
 
 def _absent_headline(found: SiteMeasures, options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -227,22 +231,21 @@ def _shares(result: Any, position: int, spread: float) -> np.ndarray:
     return shares
 
 
-def _numbered(blocks: Sequence[tuple[str, list[dict[str, Any]], np.ndarray]]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+def _numbered(blocks: Sequence[tuple[str, list[dict[str, Any]], Covariances]]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """Return the rows of all blocks with their names, and the covariances that are known."""
     rows: list[dict[str, Any]] = []
-    known: list[dict[str, Any]] = []
-    for model, block, vcov in blocks:
-        names = [_parameter(row) for row in block]
+    known = []
+    for model, block, covariances in blocks:
+        names = np.array([_parameter(row) for row in block], dtype=object)
         rows += [{**row, "model": model, "parameter": name} for row, name in zip(block, names)]
-        for i, j in zip(*np.nonzero(np.triu(np.isfinite(vcov)))):
-            known.append({"model": model, "parameter1": names[i], "parameter2": names[j], "cov": float(vcov[i, j])})
-    return rows, pd.DataFrame(known, columns=["model", "parameter1", "parameter2", "cov"])
+        named = {"parameter1": names[covariances.first], "parameter2": names[covariances.second]}
+        known.append(pd.DataFrame({"model": model, **named, "cov": covariances.cov}))
+    return rows, pd.concat([pd.DataFrame(columns=list(VCOV)), *(one for one in known if len(one))], ignore_index=True)
 
 
 def _parameter(row: Mapping[str, Any]) -> str:
     """Return the name of a row: the descriptive columns that it fills."""
-    named = (name for name in DESCRIPTIVE if name not in ("same_rater", "headline"))
-    return "; ".join(f"{name}={row[name]}" for name in named if row.get(name) not in (None, ""))
+    return "; ".join([f"{name}={row[name]}" for name in NAMING if row.get(name) not in (None, "")])
 
 
 def _late(found: SiteMeasures, alliance: AllianceKey, outcome: OutcomeKey) -> int:
@@ -315,7 +318,7 @@ def _from_published(site: SiteData, published: Published, options: Mapping[str, 
         fields, variance = published_effect(published, form, options)
         rows.append({**_keys(alliance, outcome, form, options), **fields})
         spread.append(variance)
-    named, vcov = _numbered([(EFFECTS, rows, np.diag(spread) + np.where(np.eye(len(rows)) > 0, 0, np.nan))])
+    named, vcov = _numbered([(EFFECTS, rows, variances_of(spread))])
     largest = max((row["n_clients"] for row in named if row.get("n_clients") is not None), default=0)
     facts = {
         "site": {
