@@ -153,7 +153,8 @@ def _strokes(
     points = np.stack([np.column_stack([x1, y1]), np.column_stack([x2, y2])], axis=1).reshape(-1, 2)
     codes = np.tile([Path.MOVETO, Path.LINETO], len(x1))
     ends = "round" if round_ends else "butt"
-    axes.add_patch(PathPatch(Path(points, codes), fill=False, edgecolor=colour, linewidth=width, capstyle=ends))
+    # The axes have their limits: to find those of every line, as add_patch does, took a third of the drawing.
+    axes.add_artist(PathPatch(Path(points, codes), fill=False, edgecolor=colour, linewidth=width, capstyle=ends))
 
 
 def _runs(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

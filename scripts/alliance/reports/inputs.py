@@ -257,7 +257,7 @@ def _read_typed(path: Path, schema: dict[str, str]) -> pd.DataFrame:
 def _unprotected(cells: pd.Series) -> pd.Series:
     """Return text without the apostrophe by which results' files keep spreadsheets from running cells such as the operator =~."""
     text = cells.tolist()
-    if not any(cell[:1] == "'" for cell in text):
+    if "\n'" not in "\n" + "\n".join(text):
         return cells
     return pd.Series([cell[1:] if cell[:1] == "'" and cell[1:2] in _RUN else cell for cell in text], index=cells.index, dtype=object)
 
