@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.questions.contract import finish
+from alliance.questions.contract import as_text, finish
 from alliance.questions.contract import table as table_schema
 
 UNITS = ("r", "r_squared", "share", "sd", "session")
@@ -62,8 +62,7 @@ class Benchmark:
         chosen = pd.Series(True, index=frame.index)
         for column, value in self.where.items():
             wanted = [str(one) for one in (value if isinstance(value, list) else [value])]
-            cells = frame[column]
-            chosen &= (cells if isinstance(cells.dtype, pd.StringDtype) else cells.astype(str)).isin(wanted)
+            chosen &= as_text(frame[column]).isin(wanted)
         return chosen
 
 

@@ -1647,6 +1647,13 @@ def _places(frame: pd.DataFrame, schema: Table) -> list[int]:
     return sorted(range(len(rows)), key=rows.__getitem__)
 
 
+def as_text(column: pd.Series) -> pd.Series:
+    """Return the cells of a column as text."""
+    import pandas as pd
+
+    return column if pd.api.types.is_string_dtype(column.dtype) else column.astype(str)
+
+
 def sortable(column: pd.Series) -> list[Any]:
     """Return the cells of a column as values that sort, what is not known last."""
     cells, known = column.tolist(), column.notna().tolist()

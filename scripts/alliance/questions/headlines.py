@@ -15,7 +15,7 @@ from alliance.configuration.model import Configuration
 from alliance.configuration.strict_yaml import load_file
 from alliance.configuration.validation import known_keys
 from alliance.questions.contract import COLUMNS as TABLE_COLUMNS
-from alliance.questions.contract import COUNT, NUMBER, POOLED, TABLES, TEXT, WITH_NUMBERS, typed
+from alliance.questions.contract import COUNT, NUMBER, POOLED, TABLES, TEXT, WITH_NUMBERS, as_text, typed
 from alliance.questions.contract import table as table_schema
 
 COLUMNS = {
@@ -210,11 +210,12 @@ def _row(headline: Headline, tables: Mapping[str, Mapping[str, pd.DataFrame]], c
         if None in filled:
             return f"needs a value of {_REFERENCE.findall(' '.join(values))[0]}, which the configuration leaves open"
         wanted[column] = filled
-    rows = table[table["site"].eq(POOLED)]
+    chosen = table["site"].eq(POOLED)
+    for column, values in wanted.items():
+        chosen &= as_text(table[column]).isin(values)
+    rows = table[chosen]
     rows = rows.loc[rows["claim"].ne(headline.claim).sort_values(kind="stable").index]
     rows = rows[~rows.duplicated([name for name in rows.columns if name not in _BESIDE])]
-    for column, values in wanted.items():
-        rows = rows[rows[column].astype(str).isin(values)]
     if rows.empty:
         looked = ", ".join(f"{column} {' or '.join(values) or '(empty)'}" for column, values in wanted.items())
         return f"needs a row over sites of {headline.question}/{headline.table} with {looked}; there is none"
