@@ -16,7 +16,7 @@ TABLE = pd.DataFrame(
         "whole": [1, 2, 3, 4, 5, -6],
         "known": [True, False, True, True, False, False],
         "text": pd.array(["plain", "with, comma", 'with "quotes"', "two\nlines", "", "é"], dtype=pd.StringDtype("python", na_value=np.nan)),
-        "arrow": pd.array(["a", None, "b", "", "c", "d"], dtype="str"),
+        "arrow": pd.array(["a", None, "b", "", "c", "d"], dtype=pd.StringDtype("pyarrow", na_value=np.nan)),
         "mixed": pd.Series([1, 2, None, "text", True, float("nan")], dtype=object),
         "kind": pd.Categorical(["a", "b", "a", None, "b", "a"]),
     }
@@ -42,7 +42,7 @@ def test_long_tables_are_written_piece_by_piece(monkeypatch, rows):
     assert stream.getvalue() == table.to_csv(index=False, lineterminator="\n", float_format="%.17g")
 
 
-@pytest.mark.parametrize("dtype", ["str", object, pd.StringDtype("python", na_value=np.nan), "category"])
+@pytest.mark.parametrize("dtype", [*(pd.StringDtype(kind, na_value=np.nan) for kind in ("python", "pyarrow")), object, "category"])
 def test_no_cell_is_run_by_a_spreadsheet(tmp_path, dtype):
     cells = ["=1+1", "+cmd", "-2+3", "@sum", "\tx", "-0.5", "+7", "a=b", None]
     files.write_csv(tmp_path / "cells.csv", pd.DataFrame({"cell": pd.Series(cells, dtype=dtype), "beside": 1}))

@@ -91,6 +91,19 @@ def test_every_script_explains_itself_without_heavy_imports(script):
     assert "usage:" in result.stdout
 
 
+def test_every_job_with_tables_of_results_holds_text_as_python():
+    results = PROJECT / "scripts" / "alliance" / "questions" / "contract.py"
+    rules = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "workflow" / "rules").glob("*.smk"))
+    # Cleaning reads long exports, and writes them.
+    jobs = {PROJECT / "scripts" / name for name in re.findall(r'script\("(\w+\.py)"\)', rules)} - {PROJECT / "scripts" / "clean_site.py"}
+    with_tables = {
+        path for path in jobs if results in code_files(path) and "import pandas" in "".join(map(Path.read_text, code_files(path)))
+    }
+    assert len(with_tables) > 8
+    for path in with_tables:
+        assert "    hold_text_as_python()\n" in path.read_text(encoding="utf-8"), path.name
+
+
 def test_no_module_of_the_statistics_knows_sites_files_or_snakemake():
     foreign = re.compile(r"alliance\.(sites|questions|reports|variables|instruments|files)|snakemake|pathlib")
     for path in (PROJECT / "scripts" / "alliance" / "statistics").glob("*.py"):

@@ -10,7 +10,7 @@ import pytest
 from alliance.changes import comparison
 from alliance.configuration import preregistration
 from alliance.configuration.code import declarations
-from alliance.questions import benchmarks, contract, coverage
+from alliance.questions import benchmarks, contract, coverage, effects
 from alliance.questions.contract import COLUMNS, POOLED, TABLES, ContractError, check, finish
 from alliance.questions.results_dictionary import text
 from alliance.questions.summary import SiteSummary, SummaryError
@@ -107,6 +107,46 @@ def test_repeated_and_unordered_rows_are_refused():
         check(unordered, "client_factors", "factors")
 
 
+@pytest.mark.parametrize("text", [object, pd.StringDtype("python", na_value=np.nan), pd.StringDtype("pyarrow", na_value=np.nan)])
+def test_columns_take_the_types_of_their_schema_whatever_they_came_as(text):
+    schema = {"said": contract.TEXT, "size": contract.NUMBER, "n": contract.COUNT, "absent": contract.TEXT, "nobody": contract.COUNT}
+    given = pd.DataFrame({"n": [3.0, np.nan, 0.0], "other": 1, "size": [1, None, 2.5], "said": pd.Series(["b", None, ""], dtype=text)})
+    found = contract.typed(given.set_axis([7, 5, 5]), schema)
+    assert found.dtypes.astype(str).to_dict() == {"said": "str", "size": "float64", "n": "Int64", "absent": "str", "nobody": "Int64"}
+    assert {dtype.storage for dtype in found.dtypes if isinstance(dtype, pd.StringDtype)} == {"python"}
+    assert (found["said"].tolist(), found["absent"].tolist()) == (["b", "", ""], ["", "", ""])
+    assert found["n"].tolist() == [3, pd.NA, 0] and found["nobody"].isna().all() and found.index.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(found["size"], [1.0, np.nan, 2.5])
+    pd.testing.assert_frame_equal(contract.typed(found, schema), found)
+
+
+def test_a_frame_given_its_types_shares_nothing_with_the_one_it_came_from():
+    schema = {"said": contract.TEXT, "size": contract.NUMBER, "n": contract.COUNT}
+    first = contract.typed(pd.DataFrame({"said": ["a"], "size": [1.0], "n": [1]}), schema)
+    second = contract.typed(first, schema)
+    second.loc[0, :] = ["b", 2.0, 2]
+    assert first.iloc[0].tolist() == ["a", 1.0, 1]
+
+
+def test_rows_are_sorted_and_grouped_as_pandas_does_it():
+    draw = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        {
+            "name": draw.choice(["b", "B", "é", "", "a b", None], 200),
+            "number": draw.choice([1.0, -2.0, np.nan, 10.0], 200),
+            "count": pd.array(draw.choice([1, 2, None], 200), dtype="Int64"),
+        }
+    )
+    keys = list(frame)
+    expected = frame.sort_values(keys, kind="stable")
+    cells = list(zip(*(contract.sortable(frame[key]) for key in keys)))
+    assert sorted(range(len(frame)), key=cells.__getitem__) == expected.index.tolist()
+    group, first = effects.ordered_groups([frame[key] for key in keys])
+    assert first == expected.drop_duplicates(keys).index.tolist()
+    of_pandas = frame.groupby(keys, dropna=False, sort=False).ngroup()
+    assert len(set(zip(group, of_pandas))) == len(set(group)) == of_pandas.nunique() and (group[first] == np.arange(len(first))).all()
+
+
 def test_unknown_numbers_stay_empty_never_zero():
     table = rows()
     assert table[["n_sessions", "n_clients", "std_error", "share_missing", "published"]].isna().all(axis=None)
@@ -127,6 +167,15 @@ def test_equal_summaries_give_equal_files(tmp_path):
     SiteSummary.read(tmp_path / "one").write(tmp_path / "two")
     for path in sorted((tmp_path / "one").iterdir()):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_a_summary_does_not_depend_on_how_pandas_holds_text(tmp_path):
+    summary().write(tmp_path / "python")
+    with pd.option_context("mode.string_storage", "pyarrow"):
+        summary().write(tmp_path / "arrow")
+        assert SiteSummary.read(tmp_path / "python") is not None
+    for path in sorted((tmp_path / "python").iterdir()):
+        assert path.read_bytes() == (tmp_path / "arrow" / path.name).read_bytes()
 
 
 @pytest.mark.parametrize(
