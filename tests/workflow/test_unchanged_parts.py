@@ -41,6 +41,8 @@ no_trend:
     questions: {path_models: {mediation: {session_trend: false}}}
 """
 LEFT = {
+    ("alliance_outcome", "therapist"): {"timing", "moderators", "levels", "missing"},
+    ("alliance_outcome", "late"): {"effects", "raters", "timing", "moderators", "levels", "missing"},
     ("congruence", "therapist"): {"response_surface"},
     ("convergent_validity", "late"): set(),
     ("path_models", "late"): {

@@ -36,6 +36,12 @@ class Unchanged:
         blocks = self.summary.moments["block"].str.startswith(f"{name}:")
         return part_of(self.summary, self.summary.estimates["model"].eq(name), {name}, blocks, self.summary.facts.get(name, {}))
 
+    def estimates(self, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the rows of ``estimates.csv`` whose ``model`` is a part's name as they were for `base`, and those of ``vcov.csv``."""
+        assert self.summary is not None
+        rows = self.summary.estimates[self.summary.estimates["model"].eq(name)].drop(columns="question")
+        return rows, self.summary.vcov[self.summary.vcov["model"].eq(name)]
+
 
 NOTHING = Unchanged()
 

@@ -202,7 +202,9 @@ def outcome_values(site: SiteData, key: OutcomeKey, clients: pd.Index, options: 
     return OutcomeValues(post, intake.values.reindex(clients).to_numpy(dtype=float), found, intake.reason)
 
 
-def measures(site: SiteData, options: Mapping[str, Any], every: bool = True, main_raters: bool = False) -> SiteMeasures:
+def measures(
+    site: SiteData, options: Mapping[str, Any], every: bool = True, main_raters: bool = False, every_alliance: bool = True
+) -> SiteMeasures:
     """Return the alliance and outcome measures of a site.
 
     Parameters
@@ -214,10 +216,13 @@ def measures(site: SiteData, options: Mapping[str, Any], every: bool = True, mai
         False: just the preferred measures.
     main_raters : bool
         True: just those of the configured raters of alliance and outcome.
+    every_alliance : bool
+        False: of the alliance just the preferred measures.
     """
+    of_section = {"alliance": every and every_alliance, "outcome": every}
 
     def wanted(key: AllianceKey | OutcomeKey, section: str) -> bool:
-        return (every or key.instrument == PREFERRED) and (not main_raters or key.rater == options[section]["rater"])
+        return (of_section[section] or key.instrument == PREFERRED) and (not main_raters or key.rater == options[section]["rater"])
 
     raw = as_at_its_timepoint(options)
     found = {key: alliance_measure(site, key, raw) for key in alliance_keys(site, raw) if wanted(key, "alliance")}

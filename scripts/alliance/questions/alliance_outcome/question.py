@@ -11,16 +11,17 @@ import pandas as pd
 from alliance.questions import effects
 from alliance.questions.alliance_outcome import headline as outcome_headline
 from alliance.questions.alliance_outcome import pooling
+from alliance.questions.alliance_outcome.answer import Answer, Covariances, covariances_of, variances_of
 from alliance.questions.alliance_outcome.contrasts import Rows, kind_block, main_outcome, moderator_blocks, rater_blocks, timing_blocks
-from alliance.questions.alliance_outcome.covariances import Covariances, covariances_of, variances_of
 from alliance.questions.alliance_outcome.levels import client_frame, level_rows, one_stage_rows, session_frame
 from alliance.questions.alliance_outcome.measures import FORMS, PREFERRED, AllianceKey, OutcomeKey, SiteMeasures, effects_of, measures
 from alliance.questions.alliance_outcome.missing import missing_rows
-from alliance.questions.contract import EFFECT_KEYS, VCOV, finish
+from alliance.questions.contract import TEXT, array_of, finish
 from alliance.questions.correlations import published_correlations, published_fields
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import Published, SiteData
 from alliance.questions.summary import SiteSummary
+from alliance.questions.unchanged import NOTHING, Unchanged
 
 estimate_reads = (
     "alliance",
@@ -47,26 +48,18 @@ pool_reads = (
 needs = ()
 tables = ("site_effects", "pooled", "levels", "moderators", "raters", "timing", "eligibility", "leave_one_out", "influence", "missing")
 
-EFFECTS = "effects"
-DESCRIPTIVE = (
-    *EFFECT_KEYS,
-    "pair",
-    "contrast",
-    "phase",
-    "sessions",
-    "moderator",
-    "where",
-    "group",
-    "explained",
-    "part",
-    "pattern",
-    "delta",
-)
-NAMING = tuple(name for name in DESCRIPTIVE if name not in ("same_rater", "headline"))
-"""Columns that tell the rows of a site apart."""
+EFFECTS, RATERS = "effects", "raters"
 
 
-def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
+def part_options(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the options of every part: of whom all are compared, it does not matter whose alliance is the main one."""
+    whoever = {**options, "alliance": {key: value for key, value in options["alliance"].items() if key != "rater"}}
+    usual = outcome_headline.settings(options) == outcome_headline.USUAL
+    compared = {EFFECTS: whoever if usual else options, RATERS: whoever}
+    return compared | dict.fromkeys(("timing", "moderators", "levels", "missing"), options)
+
+
+def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any], unchanged: Unchanged = NOTHING) -> SiteSummary:
     """Return the correlations of every alliance measure with every outcome at one site, and what depends on them.
 
     Clients are the units; standard errors respect clients who share a therapist. Clients whose alliance was measured after the outcome
@@ -79,17 +72,26 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         The keys of ``estimate_reads``.
     constants : mapping
         Not used.
+    unchanged : Unchanged
+        Parts that are taken over: those whose options name no rater.
     """
     if site.published is not None:
         return _from_published(site, site.published, options)
-    found = measures(site, options)
-    blocks: list[tuple[str, list[dict[str, Any]], Covariances]] = [(EFFECTS, *_effect_rows(site, found, options))]
-    blocks.append((EFFECTS, *_with_variances(_absent_headline(found, options))))
-    for name, parts in _contrast_blocks(site, found, options).items():
-        blocks += [(name, part, covariances_of(vcov)) for part, vcov in parts]
-    blocks.append(("levels", *_with_variances(level_rows(*level_frames(site, found, options), options, "mixed_model"))))
-    blocks.append(("missing", *_with_variances(missing_rows(site, found, options))))
-    rows, vcov = _numbered(blocks)
+    found = _measures(site, options, unchanged)
+    answer = Answer()
+    if EFFECTS in unchanged:
+        answer.take(*_effects_of_base(unchanged, found, options))
+    else:
+        answer.add(EFFECTS, *_effect_rows(site, found, options))
+    answer.add_with_variances(EFFECTS, _absent_headline(found, options))
+    if RATERS in unchanged:
+        answer.take(*unchanged.estimates(RATERS))
+    else:
+        _add_blocks(answer, RATERS, rater_blocks(found, options))
+    _add_blocks(answer, "timing", timing_blocks(site, found, options))
+    _add_blocks(answer, "moderators", [*kind_block(found, options), *moderator_blocks(site, found, options)])
+    answer.add_with_variances("levels", level_rows(*level_frames(site, found, options), options, "mixed_model"))
+    answer.add_with_variances("missing", missing_rows(site, found, options))
     codes = found.therapists
     main = AllianceKey(PREFERRED, options["alliance"]["scale"], options["alliance"]["rater"], options["alliance"]["window"])
     counts = {
@@ -111,9 +113,17 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         question="alliance_outcome",
         n=counts,
         facts=facts,
-        estimates=pd.DataFrame(rows),
-        vcov=vcov,
+        **answer.tables(),
     )
+
+
+def _measures(site: SiteData, options: Mapping[str, Any], unchanged: Unchanged) -> SiteMeasures:
+    """Return the measures of a site: of the alliance those that parts which are not taken over look at."""
+    if {EFFECTS, RATERS} <= unchanged.names:
+        found = measures(site, options, every_alliance=False)
+        if found.alliance:
+            return found
+    return measures(site, options)
 
 
 def _rated_sessions(site: SiteData) -> int:
@@ -128,18 +138,22 @@ def level_frames(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]
     return client_frame(site.site, found, options), session_frame(site, found, options)
 
 
-def _with_variances(rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], Covariances]:
-    """Return rows without their ``variance``, and just these."""
-    variances = variances_of([row.get("variance", np.nan) for row in rows])
-    return [{name: value for name, value in row.items() if name != "variance"} for row in rows], variances
+def _add_blocks(answer: Answer, model: str, blocks: Rows) -> None:
+    for rows, vcov in blocks:
+        answer.add(model, rows, covariances_of(vcov))
 
 
-def _contrast_blocks(site: SiteData, found: SiteMeasures, options: Mapping[str, Any]) -> dict[str, Rows]:
-    return {
-        "raters": rater_blocks(found, options),
-        "timing": timing_blocks(site, found, options),
-        "moderators": [*kind_block(found, options), *moderator_blocks(site, found, options)],
-    }
+def _effects_of_base(unchanged: Unchanged, found: SiteMeasures, options: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the effects as they were estimated for `base`, of which others are now the headline."""
+    rows, vcov = unchanged.estimates(EFFECTS)
+    names = ["alliance_instrument", "alliance_scale", "alliance_rater", "window", "outcome_instrument", "outcome_scale", "outcome_rater"]
+    kept, headlines = [], []
+    for *alliance, instrument, scale, rater, timepoint, form in zip(*(rows[name].tolist() for name in (*names, "timepoint", "form"))):
+        keys = AllianceKey(*alliance), OutcomeKey(instrument, scale, rater, timepoint)
+        # The headline of base, where the site lacks it, is no effect.
+        kept.append(keys[0].instrument != PREFERRED or (keys[0] in found.alliance and keys[1] in found.outcomes))
+        headlines.append(headline(*keys, form, options))
+    return rows.assign(headline=array_of(headlines, TEXT))[np.array(kept, dtype=bool)], vcov
 
 
 def _keys(alliance: AllianceKey, outcome: OutcomeKey, form: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,23 +245,6 @@ def _shares(result: Any, position: int, spread: float) -> np.ndarray:
     return shares
 
 
-def _numbered(blocks: Sequence[tuple[str, list[dict[str, Any]], Covariances]]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
-    """Return the rows of all blocks with their names, and the covariances that are known."""
-    rows: list[dict[str, Any]] = []
-    known = []
-    for model, block, covariances in blocks:
-        names = np.array([_parameter(row) for row in block], dtype=object)
-        rows += [{**row, "model": model, "parameter": name} for row, name in zip(block, names)]
-        named = {"parameter1": names[covariances.first], "parameter2": names[covariances.second]}
-        known.append(pd.DataFrame({"model": model, **named, "cov": covariances.cov}))
-    return rows, pd.concat([pd.DataFrame(columns=list(VCOV)), *(one for one in known if len(one))], ignore_index=True)
-
-
-def _parameter(row: Mapping[str, Any]) -> str:
-    """Return the name of a row: the descriptive columns that it fills."""
-    return "; ".join([f"{name}={row[name]}" for name in NAMING if row.get(name) not in (None, "")])
-
-
 def _late(found: SiteMeasures, alliance: AllianceKey, outcome: OutcomeKey) -> int:
     if alliance not in found.alliance or outcome not in found.outcomes:
         return 0
@@ -318,8 +315,9 @@ def _from_published(site: SiteData, published: Published, options: Mapping[str, 
         fields, variance = published_effect(published, form, options)
         rows.append({**_keys(alliance, outcome, form, options), **fields})
         spread.append(variance)
-    named, vcov = _numbered([(EFFECTS, rows, variances_of(spread))])
-    largest = max((row["n_clients"] for row in named if row.get("n_clients") is not None), default=0)
+    answer = Answer()
+    answer.add(EFFECTS, rows, variances_of(spread))
+    largest = max((row["n_clients"] for row in rows if row.get("n_clients") is not None), default=0)
     facts = {
         "site": {
             "design": str(site.facts.get("design") or ""),
@@ -335,8 +333,7 @@ def _from_published(site: SiteData, published: Published, options: Mapping[str, 
         question="alliance_outcome",
         n={"clients": largest},
         facts=facts,
-        estimates=pd.DataFrame(named),
-        vcov=vcov,
+        **answer.tables(),
     )
 
 
