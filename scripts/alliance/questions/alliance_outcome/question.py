@@ -87,7 +87,7 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
     if RATERS in unchanged:
         answer.take(*unchanged.estimates(RATERS))
     else:
-        _add_blocks(answer, RATERS, rater_blocks(found, options))
+        _add_blocks(answer, RATERS, rater_blocks(found, part_options(options)[RATERS]))
     _add_blocks(answer, "timing", timing_blocks(site, found, options))
     _add_blocks(answer, "moderators", [*kind_block(found, options), *moderator_blocks(site, found, options)])
     answer.add_with_variances("levels", level_rows(*level_frames(site, found, options), options, "mixed_model"))
