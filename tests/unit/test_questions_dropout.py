@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import time
 
 import numpy as np
 import pandas as pd
@@ -400,17 +399,6 @@ def test_benchmarks_reach_their_rows(tables):
     assert faults(filled, "dropout", "hazard") == []
     wanted = {one.claim for one in figures if one.question == "dropout" and "dominance" not in str(one.where)}
     assert wanted == set(filled["claim"]) - {""}
-
-
-def test_a_site_of_two_hundred_clients_takes_less_than_two_seconds():
-    site = leaving("a", n=200, therapists=40, seed=9)
-    dropout.estimate(leaving("b", n=60, seed=2), OPTIONS, {})
-    spent = []
-    for _ in range(3):
-        start = time.process_time()
-        dropout.estimate(site, OPTIONS, {})
-        spent.append(time.process_time() - start)
-    assert min(spent) < 2.0
 
 
 def test_methods_tell_what_was_done_with_works_of_the_bibliography(tables):

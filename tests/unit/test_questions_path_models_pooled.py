@@ -7,7 +7,6 @@ import dataclasses
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
@@ -287,9 +286,7 @@ def test_rows_and_written_summaries_give_the_same_tables_with_everything_in_the_
     read = []
     for summary in summaries:
         summary.write(tmp_path / summary.site)
-        start = time.process_time()
         read.append(SiteSummary.read(tmp_path / summary.site))
-        assert time.process_time() - start < 5
         assert sum(path.stat().st_size for path in (tmp_path / summary.site).iterdir()) < LARGEST_BYTES / 4
     for name, table in tables_of(read, options).items():
         check(table, "path_models", name)

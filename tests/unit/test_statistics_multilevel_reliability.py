@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from alliance.statistics.multilevel_reliability import GENERALIZABILITY, TWO_LEVEL, generalizability, two_level_reliability
@@ -236,14 +234,3 @@ def test_generalizability_refusals_say_what_is_needed() -> None:
         generalizability(items, client, np.zeros(len(client)))
     with pytest.raises(ValueError, match="and every session a client and a number"):
         generalizability(items, client, session[:-1])
-
-
-def test_speed() -> None:
-    random = np.random.default_rng(15)
-    client, session = np.repeat(np.arange(200), 10), np.tile(np.arange(10), 200)
-    items = random.normal(size=(200, 12))[client] + random.normal(size=(2000, 1)) + random.normal(size=(2000, 12))
-    items += random.normal(size=(200, 1))[client]
-    start = time.process_time()
-    two_level_reliability(items, client, client % 25)
-    generalizability(items, client, session, client % 25)
-    assert time.process_time() - start < 2.0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from alliance.statistics.ordinal_reliability import categorical_omega, one_factor, ordinal_reliability
@@ -136,11 +134,3 @@ def test_what_cannot_be_estimated_says_what_it_needs() -> None:
     assert (twice.status, twice.reason[:38]) == ("not_estimable", "1 pairs of items all but determine eac")
     with pytest.raises(ValueError, match="every row needs a cluster"):
         ordinal_reliability(items, np.where(therapist == 0, np.nan, therapist))
-
-
-def test_speed() -> None:
-    random = np.random.default_rng(11)
-    normal = 0.7 * random.normal(size=(500, 1)) + 0.7 * random.normal(size=(500, 12))
-    start = time.process_time()
-    ordinal_reliability(np.digitize(normal, CUTS), np.arange(500) % 30)
-    assert time.process_time() - start < 0.5

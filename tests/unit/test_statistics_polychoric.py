@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from alliance.statistics.polychoric import LIMIT, bivariate_density, bivariate_normal, polychoric
@@ -136,11 +134,3 @@ def test_what_cannot_be_estimated_says_what_it_needs() -> None:
         polychoric(items[:, 0])
     with pytest.raises(ValueError, match="no correction"):
         polychoric(items, correction="both")
-
-
-@pytest.mark.parametrize(("p", "limit"), [(12, 0.5), (36, 3.0)])
-def test_speed(p: int, limit: float) -> None:
-    items = answers(500, p, 10)
-    start = time.process_time()
-    polychoric(items)
-    assert time.process_time() - start < limit
