@@ -12,13 +12,9 @@ import pandas as pd
 from alliance.questions.contract import EFFECT_KEYS, VCOV, estimates_schema, typed
 from alliance.questions.part import stacked
 
-NAMING = tuple(
-    name
-    for name in (
-        *EFFECT_KEYS,
-        *("pair", "contrast", "phase", "sessions", "moderator", "where", "group", "explained", "part", "pattern", "delta"),
-    )
-    if name not in ("same_rater", "headline")
+NAMING = (
+    *(name for name in EFFECT_KEYS if name not in ("same_rater", "headline")),
+    *("pair", "contrast", "phase", "sessions", "moderator", "where", "group", "explained", "part", "pattern", "delta"),
 )
 """Columns that tell the rows of a site apart."""
 SCHEMA = estimates_schema("alliance_outcome")
