@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib
 import os
 import shutil
@@ -587,6 +588,8 @@ def main() -> int:
         say(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
         status, advice = ExitStatus.NOT_STARTED, "check that the study's folder can be written and the disk is not full"
     say(closing_line(status, advice))
+    # Else Python would look through all that it holds for garbage before it ends.
+    gc.freeze()
     return int(status)
 
 

@@ -12,6 +12,8 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -27,6 +29,8 @@ def main() -> None:
     # First of all: what it imports takes longer than Snakemake's plan.
     with contextlib.nullcontext(lambda: None) if starts_none else warm_process() as dismiss:
         done = run_snakemake(dismiss)
+    # Else Python would look through all that it holds for garbage before it ends.
+    gc.freeze()
     sys.exit(0 if done else 1)
 
 
@@ -38,7 +42,8 @@ def run_snakemake(dismiss: Callable[[], None]) -> bool:
     dismiss : callable
         Called where jobs run elsewhere.
     """
-    load_when_used("pandas")
+    for name in ("numpy", "pandas"):
+        load_when_used(name)
     # A plan holds many small objects for the whole run: to look through them took a tenth of its time.
     gc.set_threshold(*RARELY)
     from snakemake import cli
@@ -55,13 +60,28 @@ def run_snakemake(dismiss: Callable[[], None]) -> bool:
         return False
 
 
+class _Later(ModuleType):
+    """A module that is read when it is first asked for something that it does not have yet.
+
+    :class:`importlib.util.LazyLoader` reads it at any question, such as the one that ``import`` asks of modules that are there.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        found = self.__spec__
+        assert found is not None and found.loader is not None
+        self.__class__, self.__path__ = ModuleType, found.submodule_search_locations
+        found.loader.exec_module(self)
+        return getattr(self, name)
+
+
 def load_when_used(name: str) -> None:
-    """Have a library read from disk when it is used: Snakemake imports all executors, and one for clusters imports pandas for a report."""
+    """Have a library read from disk when it is used: Snakemake imports all executors, and one for clusters imports some for a report."""
     found = importlib.util.find_spec(name)
-    assert found is not None and found.loader is not None
-    found.loader = importlib.util.LazyLoader(found.loader)
-    module = sys.modules[name] = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    assert found is not None
+    known = vars(importlib.util.module_from_spec(found))
+    sys.modules[name] = _Later(name)
+    # Whoever looks for the path wants a part of the library, which needs the whole.
+    vars(sys.modules[name]).update({key: value for key, value in known.items() if key != "__path__"})
 
 
 if __name__ == "__main__":

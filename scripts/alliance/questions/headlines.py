@@ -6,9 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from alliance.configuration.errors import nearest
 from alliance.configuration.model import Configuration
@@ -17,6 +15,9 @@ from alliance.configuration.validation import known_keys
 from alliance.questions.contract import COLUMNS as TABLE_COLUMNS
 from alliance.questions.contract import COUNT, NUMBER, POOLED, TABLES, TEXT, WITH_NUMBERS, as_text, typed
 from alliance.questions.contract import table as table_schema
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = {
     "headline": TEXT,
@@ -168,6 +169,8 @@ def headline_numbers(
         One row a headline, in their order, with the columns of :data:`COLUMNS`: ``estimate``, ``ci_low`` and ``ci_high`` on the natural
         scale of the estimate. A number that the scenario does not have is a row with status ``not_estimable`` and the reason.
     """
+    import pandas as pd
+
     return typed(pd.DataFrame([_number(one, _row(one, tables, configuration)) for one in headlines], columns=list(COLUMNS)), COLUMNS)
 
 
@@ -179,6 +182,8 @@ def headline_rows(
     Parameters are those of :func:`headline_numbers`. ``claim`` is that of the headline; the review's figure stands beside it where it
     belongs to that claim. Numbers that the scenario does not have are rows with the reason.
     """
+    import pandas as pd
+
     rows = []
     for one in headlines:
         found = _row(one, tables, configuration)
@@ -201,6 +206,8 @@ def _number(headline: Headline, found: Mapping[str, Any] | str) -> dict[str, Any
 
 def _row(headline: Headline, tables: Mapping[str, Mapping[str, pd.DataFrame]], configuration: Mapping[str, Any]) -> Mapping[str, Any] | str:
     """Return a headline's row, or why there is none."""
+    import pandas as pd
+
     table = tables.get(headline.question, {}).get(headline.table)
     if table is None:
         return f"needs the question {headline.question}, which is not asked in this scenario"
