@@ -158,6 +158,17 @@ def test_own_folder_overrides_single_keys_and_adds_instruments(tmp_path: Path) -
     assert registry["mini"].scale_items("total") == [1, 2, 3, 4]
 
 
+def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
+    own = folder_with(tmp_path, mini=GOOD)
+    before = load_registry([SHIPPED, own])
+    before.pop("wai_36")
+    assert "wai_36" in load_registry([SHIPPED, own])
+    (own / "mini.yaml").write_text(GOOD.replace("name: Mini", "name: Other"), encoding="utf-8")
+    assert (before["mini"].name, load_registry([SHIPPED, own])["mini"].name) == ("Mini", "Other")
+    (own / "mini.yaml").unlink()
+    assert "mini" not in load_registry([SHIPPED, own])
+
+
 def test_null_removes_a_key_in_an_own_file(tmp_path: Path) -> None:
     own = folder_with(tmp_path, wai_sr="derive_from: null\n")
     assert load_registry([SHIPPED, own])["wai_sr"].derive_from is None

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from alliance.configuration.code import SCRIPTS
+from alliance.configuration.code import SCRIPTS, code_files
 from alliance.launch import warm_process
 from alliance.launch.start_job import ADDRESS
 
@@ -98,6 +98,25 @@ def test_libraries_are_there_when_a_warm_job_begins(address, script):
     script.write_text("import sys; print('pandas' in sys.modules, 'alliance.questions.course.question' in sys.modules)", encoding="utf-8")
     assert called([*START, script.name], script.parent, address).stdout == "True True\n"
     assert called([*START, script.name], script.parent, "").stdout == "False False\n"
+
+
+def test_what_was_done_to_warm_up_leaves_settings_and_threads_as_they_were():
+    code = (
+        "import os, pandas as pd; from alliance.launch import warm_process; before = pd.get_option('mode.string_storage'); "
+        "warm_process.imported(); print(pd.get_option('mode.string_storage') == before, "
+        "os.listdir('/proc/self/task') == [str(os.getpid())])"
+    )
+    environment = os.environ | warm_process.ENVIRONMENT
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=SCRIPTS, env=environment, check=True)
+    assert done.stdout == "True True\n" and not done.stderr
+
+
+def test_a_question_whose_code_changed_makes_jobs_start_cold(monkeypatch):
+    files = warm_process.imported()
+    assert {str(file) for file in code_files(*(SCRIPTS / "alliance" / "questions").glob("*/question.py"))} <= set(files)
+    assert warm_process.is_current(files)
+    changed = str(SCRIPTS / "alliance" / "statistics" / "semopy_check.py")
+    assert not warm_process.is_current(files | {changed: os.stat(SCRIPTS)})
 
 
 def test_jobs_know_nothing_of_each_other(address, script):

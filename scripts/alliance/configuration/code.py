@@ -7,6 +7,8 @@ import functools
 import re
 from pathlib import Path
 
+from alliance.files import digest, sha256
+
 PROJECT = Path(__file__).resolve().parents[3]
 SCRIPTS = PROJECT / "scripts"
 
@@ -64,6 +66,12 @@ def code_files(*roots: Path) -> list[Path]:
             found.add(path)
             waiting.extend(_imported(path))
     return sorted(found)
+
+
+@functools.cache
+def code_digest(*roots: Path) -> str:
+    """Return a digest of the contents of :func:`code_files`, read once in a process."""
+    return digest([sha256(file) for file in code_files(*roots)])
 
 
 @functools.cache

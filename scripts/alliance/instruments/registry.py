@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import warnings
 from collections.abc import Iterable, Mapping
@@ -287,10 +288,25 @@ def load_registry(folders: Iterable[Path]) -> dict[str, Instrument]:
     ConfigurationError
         With every fault of every file.
     """
+    given = tuple(Path(os.path.abspath(folder)) for folder in folders)
+    return dict(_registry(given, tuple(_content(path) for folder in given for path in sorted(folder.glob("*.yaml")))))
+
+
+def _content(path: Path) -> tuple[Path, bytes | None]:
+    """Return a file with what it holds; None where it cannot be read, which is told where it is read as an instrument."""
+    try:
+        return path, path.read_bytes()
+    except OSError:
+        return path, None
+
+
+@functools.lru_cache(maxsize=8)
+def _registry(folders: tuple[Path, ...], contents: tuple[tuple[Path, bytes | None], ...]) -> dict[str, Instrument]:
+    """Return the instruments of folders; checked once as long as ``contents`` stay the same, since every job of a run needs them."""
     faults: list[Fault] = []
     merged: dict[str, _Source] = {}
     for folder in folders:
-        _read_folder(Path(folder), merged, faults)
+        _read_folder(folder, merged, faults)
     return _checked(merged, faults, whole=True)
 
 
@@ -391,7 +407,7 @@ def _read_file(path: Path, merged: dict[str, _Source], faults: list[Fault]) -> N
 
 @functools.cache
 def _loaded(text: str, name: str) -> tuple[Any, dict[KeyPath, int]]:
-    """Return what the text of an instrument's file holds; read once, since every job of a run reads all files. Not to be changed."""
+    """Return what the text of an instrument's file holds, read once whatever other instruments a study has. Not to be changed."""
     return load_text(text, name)
 
 

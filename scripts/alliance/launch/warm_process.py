@@ -24,16 +24,19 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from alliance.configuration.code import SCRIPTS, code_files
+from alliance.configuration.code import SCRIPTS, code_digest, code_files
 from alliance.launch.start_job import ADDRESS, COLD
 
 LIBRARIES = (
     *("numpy", "pandas", "pyarrow.parquet", "scipy.linalg", "scipy.optimize", "scipy.special", "pydantic", "yaml"),
-    # The last steps of a run, which wait for nothing but each other, need these; to import them takes a second.
-    *("matplotlib.backends.backend_svg", "semopy"),
+    # The last steps of a run, which wait for nothing but each other, need these.
+    *("matplotlib.figure", "matplotlib.backends.backend_svg"),
 )
-"""What the project's modules import only when they need it, as far as most runs do; done while Snakemake plans the run."""
-OWN = ("questions", "reports", "sensitivity", "sites")
+"""What the project's modules import only when they need it, as far as several jobs do; done while Snakemake plans the run.
+
+What one job needs, such as semopy, it imports itself: the larger this process, the longer each of its copies takes to begin and to end.
+"""
+OWN = ("questions", "reports", "sensitivity", "sites", "statistics")
 """Packages of the project whose modules jobs use."""
 COMMAND = SCRIPTS / "serve_jobs.py"
 RARELY = (100_000, 50, 50)
@@ -107,11 +110,37 @@ def imported() -> dict[str, os.stat_result]:
         # A module that cannot be imported is told by the job that needs it.
         with contextlib.suppress(Exception):
             importlib.import_module(name)
-    for prepare in (_read_instruments, _read_imports):
+    for prepare in (_use_libraries, _read_instruments, _read_code):
         with contextlib.suppress(Exception):
             prepare()
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())} | {str(file) for file in code_files(*_questions())}
     return {file: os.stat(file) for file in sorted(filter(None, files)) if Path(file).is_relative_to(SCRIPTS)}
+
+
+def _use_libraries() -> None:
+    """Do once what nearly every job does with tables: libraries import more, and look up what they keep, when they are first used."""
+    import numpy as np
+    import pandas as pd
+    from scipy.optimize import brentq, minimize
+
+    from alliance.files import hold_text_as_python, read_parquet, write_parquet
+
+    table = pd.DataFrame({"text": ["a", "b", "b"], "number": [1.0, np.nan, 2.0], "count": pd.array([1, None, 2], dtype="Int64")})
+    storage = pd.get_option("mode.string_storage")
+    hold_text_as_python()
+    with tempfile.TemporaryDirectory() as folder:
+        write_parquet(Path(folder) / "table.parquet", table)
+        table = read_parquet(Path(folder) / "table.parquet")
+    table.groupby("text", sort=True)["number"].mean().reindex(["b", "c"]).fillna(0.0)
+    table.merge(table, on="text").sort_values(["text", "number_x"]).drop_duplicates("text").reset_index(drop=True).to_dict("records")
+    table.set_index(["text", "number"])["count"].unstack()
+    pd.concat([table, table[table["text"].isin(["a"])]], ignore_index=True).to_numpy()
+    matrix = np.eye(2)
+    for function in (np.linalg.inv, np.linalg.eigh, np.linalg.cholesky, np.linalg.svd, np.linalg.slogdet, np.unique, np.median):
+        function(matrix)
+    minimize(np.linalg.norm, np.ones(2), method="L-BFGS-B")
+    brentq(np.sin, 3.0, 4.0)
+    pd.set_option("mode.string_storage", storage)
 
 
 def _read_instruments() -> None:
@@ -121,9 +150,14 @@ def _read_instruments() -> None:
     load_registry([SHIPPED])
 
 
-def _read_imports() -> None:
-    """Find which files each question's module depends on, which the answers of sites are signed with."""
-    code_files(*(SCRIPTS / "alliance" / "questions").glob("*/question.py"))
+def _read_code() -> None:
+    """Make the digests of code with which the answers of sites are signed."""
+    for question in _questions():
+        code_digest(SCRIPTS / "estimate_site.py", question)
+
+
+def _questions() -> list[Path]:
+    return sorted((SCRIPTS / "alliance" / "questions").glob("*/question.py"))
 
 
 def is_current(files: dict[str, os.stat_result]) -> bool:
@@ -136,10 +170,12 @@ def is_current(files: dict[str, os.stat_result]) -> bool:
 
 def serve(listener: socket.socket, lifeline: int) -> None:
     """Start jobs until the other end of the lifeline is closed."""
+    # What is imported stays: to look for garbage in it takes a fifth of the time of its import.
+    gc.disable()
     files = imported()
-    gc.collect()
     # Without this the first collection in every job would touch, and so copy, all memory.
     gc.freeze()
+    gc.enable()
     gc.set_threshold(*RARELY)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     while lifeline not in select.select([listener, lifeline], [], [])[0]:

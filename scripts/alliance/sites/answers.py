@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from alliance.configuration.code import code_files
-from alliance.files import digest, read_json, sha256
+from alliance.configuration.code import code_digest
+from alliance.files import read_json
 from alliance.instruments.registry import Instrument, instrument_folders, load_registry
 from alliance.issues import why_left_out
 from alliance.questions.site_data import SiteData, read
@@ -71,11 +71,10 @@ def signed(summary: SiteSummary, options_digest: str, script: Path, module: str,
     """
     if summary.options_digest:
         return summary
-    files = code_files(script, Path(str(importlib.import_module(module).__file__)))
     return replace(
         summary,
         options_digest=options_digest,
-        code_digest=digest([sha256(file) for file in files]),
+        code_digest=code_digest(script, Path(str(importlib.import_module(module).__file__))),
         instruments_digest=instruments_digest(instruments),
     )
 
