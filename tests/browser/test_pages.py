@@ -15,6 +15,7 @@ import page_checks
 import pytest
 import report_study
 from alliance.reports import study_page
+from alliance.reports.chapters import order
 from alliance.reports.inputs import head
 from alliance.reports.page import environment, render
 
@@ -182,7 +183,7 @@ def many_rows(folder: Path, number: int) -> Path:
         for index in range(number)
     ]
     made = dataclasses.replace(data, statuses=[*data.statuses, *added])
-    content = study_page.content(made)
+    content = study_page.content(made, order.build(made))
     template = environment(report_study.TEMPLATES)
     sections = study_page.sections(content)
     text = render(template, "index.html.j2", head(made), title="Study report", current="index", sections=sections, **content)

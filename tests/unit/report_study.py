@@ -20,7 +20,8 @@ from alliance.questions.contract import HETEROGENEITY, POOLED, finish
 from alliance.questions.dropout import question as questions_dropout
 from alliance.questions.ruptures import question as questions_ruptures
 from alliance.questions.summary import SiteSummary
-from alliance.reports import bibliography, chapters, guide, pages
+from alliance.reports import bibliography, guide, pages
+from alliance.reports.chapters import order
 from alliance.reports.elements import Chapter
 from alliance.reports.inputs import ReportData
 from support import PROJECT
@@ -900,7 +901,7 @@ def rendered() -> dict[str, str]:
 @functools.cache
 def chapters_built() -> tuple[Chapter, ...]:
     """Return all chapters of the invented study, built once."""
-    return tuple(chapters.build(study()))
+    return tuple(order.build(study()))
 
 
 def only(data: ReportData, *questions: str) -> ReportData:

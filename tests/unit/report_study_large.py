@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import report_study
 from alliance.reports import quality_page, study_page
+from alliance.reports.chapters import order
 from alliance.reports.elements import Cell, Column, Table
 from alliance.reports.inputs import ReportData, head
 from alliance.reports.page import environment, render
@@ -58,11 +59,13 @@ def pages(data: ReportData, templates: Path) -> list[tuple[str, Callable[[], str
     """Return the pages that grow with the number of sites, by name, each rendered when it is called."""
     made, top = environment(templates), head(data)
 
-    def page(key: str, module: Any) -> str:
-        content = module.content(data)
+    def page(key: str, module: Any, content: Any) -> str:
         return render(made, f"{key}.html.j2", top, title=key, current=key, sections=module.sections(content), **content)
 
-    return [("index.html", lambda: page("index", study_page)), ("quality.html", lambda: page("quality", quality_page))]
+    return [
+        ("index.html", lambda: page("index", study_page, study_page.content(data, order.build(data)))),
+        ("quality.html", lambda: page("quality", quality_page, quality_page.content(data))),
+    ]
 
 
 def specifications(number: int) -> Table:

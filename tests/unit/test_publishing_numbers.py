@@ -16,7 +16,7 @@ from alliance.questions import contract
 from alliance.questions.contract import POOLED
 from alliance.questions.headlines import Headline
 from alliance.reports import methods_text, quality_page, study_page, summary
-from alliance.reports.chapters import common, dropout, ruptures
+from alliance.reports.chapters import common, dropout, order, ruptures
 from alliance.reports.elements import Part
 from alliance.reports.guide import Answer
 from alliance.reports.scenario_section import scenario_chapter
@@ -197,7 +197,7 @@ def same_but_for_rounding(home: str, shown: str) -> bool:
 
 def sentences(data) -> list[str]:
     """Return the sentences of a study page that say what was found."""
-    made = study_page.content(data)
+    made = study_page.content(data, order.build(data))
     told = [text for chapter in made["chapters"] for text in (*chapter.findings, *chapter.headlines)]
     told += [text for chapter in made["chapters"] for part in chapter.blocks if isinstance(part, Part) for text in part.sentences]
     told += [text for one in made["priorities"] for text in one.sentences]

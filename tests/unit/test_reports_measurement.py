@@ -11,8 +11,8 @@ import pytest
 import report_study
 from alliance.questions import contract
 from alliance.questions.contract import POOLED
-from alliance.reports import chapters, drawing, figures_measurement, numbers, pages, site_page, study_page
-from alliance.reports.chapters import measurement, measurement_overlap, measurement_reliability, measurement_structure
+from alliance.reports import drawing, figures_measurement, numbers, pages, site_page, study_page
+from alliance.reports.chapters import measurement, measurement_overlap, measurement_reliability, measurement_structure, order
 from alliance.reports.elements import Figure, Part, Table
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}'
@@ -77,7 +77,7 @@ def test_one_chapter_answers_both_questions_in_the_order_of_the_argument(chapter
 )
 def test_the_chapter_stands_when_one_question_is_off(study, off, there, gone):
     given = report_study.only(study, *({*measurement.QUESTIONS} - {off}))
-    found = next(one for one in chapters.build(given) if one.id == "measurement")
+    found = next(one for one in order.build(given) if one.id == "measurement")
     assert set(there) <= set(ids(found)) and not set(gone) & set(ids(found))
     assert found.findings and found.headlines
     assert "measurement" in pages.render_all(given, report_study.TEMPLATES)["index.html"]
@@ -85,11 +85,13 @@ def test_the_chapter_stands_when_one_question_is_off(study, off, there, gone):
 
 def test_without_both_questions_there_is_no_chapter(study):
     given = report_study.only(study, "alliance_outcome", "early_gains", "dropout")
-    assert "measurement" not in [one.id for one in chapters.build(given)]
+    assert "measurement" not in [one.id for one in order.build(given)]
 
 
 def test_methods_of_both_questions_are_told_each_sentence_once(study):
-    told = next(one for one in study_page.content(of_measures(study))["chapters"] if one.id == "measurement").methods
+    told = next(
+        one for one in study_page.content(of_measures(study), order.build(of_measures(study)))["chapters"] if one.id == "measurement"
+    ).methods
     assert any("Reliability was estimated" in one for one in told) and any(
         "alliance measures" in one or "pairs" in one.lower() for one in told
     )
@@ -481,4 +483,4 @@ def test_a_study_of_one_site_has_the_chapter(study):
         question: {name: table[table["site"].ne(POOLED)].reset_index(drop=True) for name, table in found.items()}
         for question, found in study.tables.items()
     }
-    assert "measurement" in {chapter.id for chapter in chapters.build(dataclasses.replace(study, tables=tables))}
+    assert "measurement" in {chapter.id for chapter in order.build(dataclasses.replace(study, tables=tables))}

@@ -24,8 +24,8 @@ from alliance.configuration.preregistration import COLUMNS
 from alliance.issues import why_left_out
 from alliance.questions import coverage
 from alliance.questions.contract import POOLED
-from alliance.reports import chapters, diagram, figures, inputs, numbers, page, pages, quality_page, site_page, study_page
-from alliance.reports.chapters import alliance_outcome, common, early_gains, measurement, published, therapist_factors
+from alliance.reports import diagram, figures, inputs, numbers, page, pages, quality_page, site_page, study_page
+from alliance.reports.chapters import alliance_outcome, common, early_gains, measurement, order, published, therapist_factors
 from alliance.reports.diagram import Edge, Node
 from alliance.reports.elements import FIRST_FOLDED_ROWS, FIRST_ROWS, MOST_ROWS, Figure, Fold, Part, Verdict
 from alliance.side_by_side import in_processes
@@ -392,6 +392,17 @@ def test_pages_rendered_side_by_side_are_the_same(study):
     assert pages.CHECKLIST in alone and "sites/" in "".join(alone)
 
 
+def test_drawing_imports_nothing_that_opens_windows():
+    code = (
+        "import sys; from alliance.reports import drawing; context = drawing.style(); context.__enter__(); "
+        "from matplotlib.figure import Figure; Figure().savefig('/dev/null', format='svg'); print('matplotlib.pyplot' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT / "scripts", check=True).stdout
+        == "False\n"
+    )
+
+
 def test_real_data_are_not_called_simulated(study):
     options = json.loads(json.dumps(study.options))
     options["study"]["simulated"] = False
@@ -525,8 +536,9 @@ def test_a_study_without_any_site_in_the_results_still_gets_its_pages(study):
 def test_a_question_without_a_chapter_of_its_own_is_shown_all_the_same(study, monkeypatch):
     tables = {name: study.tables[name] for name in ("early_gains", "dropout")}
     tables["convergent_validity"] = {"overlap_summary": study.tables["convergent_validity"]["overlap_summary"]}
-    monkeypatch.delitem(chapters.CHAPTERS, measurement.QUESTIONS)
-    built = chapters.build(dataclasses.replace(study, tables=tables))
+    others = {questions: make for questions, make in order.CHAPTERS.items() if questions != measurement.QUESTIONS}
+    monkeypatch.setattr(order, "CHAPTERS", others)
+    built = order.build(dataclasses.replace(study, tables=tables))
     general = next(chapter for chapter in built if chapter.id == "convergent-validity")
     assert general.title == "Convergent validity" and len(general.blocks[0].rows) > 0
 

@@ -11,7 +11,7 @@ import pytest
 import report_study
 from alliance.questions.sentences import Sentence, pooling_sentence, told_once
 from alliance.reports import methods_text, numbers, study_page
-from alliance.reports.chapters import alliance_outcome, outcome_parts, published, ruptures, therapist_factors
+from alliance.reports.chapters import alliance_outcome, order, outcome_parts, published, ruptures, therapist_factors
 
 POOLING = {"metric": "fisher_z", "tau2": "reml", "interval": "guarded_hartung_knapp", "level": 0.9}
 
@@ -41,7 +41,7 @@ def test_another_procedure_is_told_in_full():
 
 
 def test_no_chapter_tells_a_way_of_pooling_twice(study):
-    for chapter in study_page.content(study)["chapters"]:
+    for chapter in study_page.content(study, order.build(study))["chapters"]:
         assert " ".join(chapter.methods).count("random-effects models (restricted maximum likelihood) with") <= 1, chapter.id
 
 
@@ -94,7 +94,7 @@ def test_what_became_of_ruptures_at_the_end_is_said(study, chosen, words):
 
 
 def test_what_a_chapter_found_is_not_said_again_in_its_parts(study):
-    for chapter in study_page.content(study)["chapters"]:
+    for chapter in study_page.content(study, order.build(study))["chapters"]:
         parts = [text for block in chapter.blocks for text in (*getattr(block, "told", ()), *getattr(block, "sentences", ()))]
         assert not set(chapter.findings) & set(parts), chapter.id
 

@@ -64,7 +64,9 @@ def style() -> Iterator[None]:
         "text.parse_math": False,
         "axes.unicode_minus": True,
     }
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **settings}):
+    # To set the backend imports all that draws in windows; figures here name theirs.
+    own = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+    with matplotlib.rc_context({**own, **settings}):
         yield
 
 

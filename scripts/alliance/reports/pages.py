@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from alliance.reports import checklist_page, dictionary_page, participants, quality_page, reviewer, site_page, study_page
+from alliance.reports.chapters import order
 from alliance.reports.drawing import style
+from alliance.reports.elements import Chapter
 from alliance.reports.inputs import ReportData, head
 from alliance.reports.page import environment, render
 from alliance.side_by_side import Each
@@ -17,7 +20,7 @@ CHECKLIST = "checklist.html"
 
 
 STUDY, OTHERS = "study", "others"
-"""What can be rendered side by side: the study page takes most of the time."""
+"""What can be rendered side by side, once the chapters are there: they take most of the time."""
 
 
 def render_all(
@@ -43,28 +46,34 @@ def render_all(
     dict of str to str
         Text of each page by its address (``index.html``, ``sites/<site>.html``, ...). Equal data give equal text.
     """
-    study, others = each(partial(_rendered, data, templates, drawn), (STUDY, OTHERS))
+    with style():
+        built = order.build(data, each)
+    study, others = each(partial(_rendered, data, templates, drawn, built), (STUDY, OTHERS))
     pages = study | others
     return pages | _checklist(data, templates, drawn, pages)
 
 
 @style()
-def _rendered(data: ReportData, templates: Path, drawn: Callable[[str, Mapping[str, Any]], None] | None, which: str) -> dict[str, str]:
+def _rendered(
+    data: ReportData,
+    templates: Path,
+    drawn: Callable[[str, Mapping[str, Any]], None] | None,
+    built: Sequence[Chapter],
+    which: str,
+) -> dict[str, str]:
     """Return the study page, or all others but the checklist, which leads to them."""
     made, top, pages = environment(templates), head(data), {}
-    for key, module, title in (
-        ("index", study_page, "Study report"),
-        ("quality", quality_page, "Data quality"),
-        ("dictionary", dictionary_page, "Data dictionary"),
-    ):
-        if (which == STUDY) != (key == "index"):
-            continue
-        content = module.content(data)
+
+    def add(key: str, module: ModuleType, title: str, content: Mapping[str, Any]) -> None:
         if drawn is not None:
             drawn(f"{key}.html", content)
         pages[f"{key}.html"] = render(made, f"{key}.html.j2", top, title=title, current=key, sections=module.sections(content), **content)
+
     if which == STUDY:
+        add("index", study_page, "Study report", study_page.content(data, built))
         return pages
+    add("quality", quality_page, "Data quality", quality_page.content(data))
+    add("dictionary", dictionary_page, "Data dictionary", dictionary_page.content(data))
     compared, took_part = site_page.compare(data), participants.by_site(data)
     for status in data.statuses:
         content = site_page.content(data, status, compared, took_part)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from alliance.issues import Severity, why_left_out
 from alliance.questions.sentences import Sentence, told_once
-from alliance.reports import chapters, citation, figures, methods_text, numbers, participants, registration, reviewer, summary
+from alliance.reports import citation, figures, methods_text, numbers, participants, registration, reviewer, summary
 from alliance.reports.bibliography import listing
 from alliance.reports.chapters import common
 from alliance.reports.elements import Cell, Chapter, Column, Figure, Table, listed, number_cell, text_cell
@@ -23,8 +23,8 @@ NOT_TESTABLE = "What the review says and no data here can test"
 COUNTED = ("clients", "therapists", "sessions", "ratings")
 
 
-def content(data: ReportData) -> dict[str, Any]:
-    """Return what the template of the study page draws."""
+def content(data: ReportData, built: Sequence[Chapter]) -> dict[str, Any]:
+    """Return what the template of the study page draws, from the study and its chapters (:func:`alliance.reports.chapters.order.build`)."""
     told = {question: methods_text.of_question(data, question) for question in data.tables if data.tables[question]}
     around = methods_text.general(data)
     parts = [
@@ -34,7 +34,7 @@ def content(data: ReportData) -> dict[str, Any]:
             standing=registration.standing(data.preregistration, chapter.sources),
             withheld=summary.withheld(data, chapter.sources),
         )
-        for chapter in chapters.build(data)
+        for chapter in built
     ]
     flagged = [(one.fault.fault, one.found.sentence) for one in reviewer.check_all(data) if one.flagged]
     return {
