@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from alliance.instruments.item_statistics import empty_items, empty_moments, gro
 from alliance.instruments.scoring import empty_scores, parts_of_site, response_limits, score
 from alliance.instruments.scoring_issues import scoring_issues
 from alliance.issues import Issue, line, to_csv
+
+ROWS_OF_GROUP = 100_000
+"""Rows of scores that are held before they are written."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,8 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         replacing(given.output / "scores.parquet") as temporary,
         pq.ParquetWriter(temporary, _schema(), compression="zstd", write_statistics=False) as writer,
     ):
-        for part in tables.scored(ratings, outcomes):
-            writer.write_table(pa.Table.from_pandas(part, schema=_schema(), preserve_index=False))
+        for rows in _row_groups(tables.scored(ratings, outcomes)):
+            writer.write_table(rows)
     write_csv(given.output / "item_statistics.csv", pd.concat(tables.items, ignore_index=True))
     write_csv(given.output / "scale_moments.csv", pd.concat(tables.moments, ignore_index=True))
     write_text(given.output / "issues.csv", to_csv(tables.issues))
@@ -69,6 +72,18 @@ class _Tables:
                 self.items.append(item_statistics(table, instrument, self.options, grouped))
                 self.issues += scoring_issues(self.site, table, instrument, self.options)
             yield part
+
+
+def _row_groups(parts: Iterable[pd.DataFrame]) -> Iterator[pa.Table]:
+    """Yield parts put together: of a file with a group of rows for each of them, every column would be read in as many pieces."""
+    waiting: list[pa.Table] = []
+    for part in parts:
+        waiting.append(pa.Table.from_pandas(part, schema=_schema(), preserve_index=False))
+        if sum(table.num_rows for table in waiting) >= ROWS_OF_GROUP:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def _read(folder: Path) -> tuple[dict[str, pd.DataFrame], pd.DataFrame | None]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from alliance.files import read_parquet, write_json, write_parquet
 from alliance.instruments import Instrument, load_registry
@@ -457,6 +458,16 @@ def test_the_scoring_step_writes_four_files_and_uses_the_declared_range(tmp_path
     assert moments["alpha"].notna().any()
     assert len(pd.read_csv(tmp_path / "scores" / "item_statistics.csv")) == 24
     assert [issue.code for issue in from_csv((tmp_path / "scores" / "issues.csv").read_text())] == ["S03"]
+
+
+def test_scores_of_several_instruments_are_read_in_one_piece(tmp_path: Path, registry: dict[str, Instrument]) -> None:
+    for key in ("wai_sr", "haq_2"):
+        low = [[float(registry[key].response.min)] * registry[key].n_items] * 4
+        write_parquet(tmp_path / "site" / "ratings" / f"{key}.parquet", answered(registry[key], *low))
+    write_json(tmp_path / "site" / "status.json", {"site": "a", "status": "ok"})
+    run_score_site(tmp_path / "site", tmp_path / "scores")
+    assert set(read_parquet(tmp_path / "scores" / "scores.parquet")["instrument"]) == {"wai_sr", "haq_2"}
+    assert pq.ParquetFile(tmp_path / "scores" / "scores.parquet").num_row_groups == 1
 
 
 def test_a_site_left_out_gets_empty_files_with_headers(tmp_path: Path) -> None:
