@@ -35,6 +35,9 @@ another_model:
 therapist:
   reason: "Another rater"
   changes: {alliance: {rater: therapist}}
+other_raters:
+  reason: "Another rater beside the main one"
+  changes: {questions: {course: {raters: [observer]}}}
 no_trend:
   reason: "No model at all"
   changes:
@@ -45,6 +48,8 @@ LEFT = {
     ("alliance_outcome", "late"): {"effects", "raters", "timing", "moderators", "levels", "missing"},
     ("congruence", "therapist"): {"response_surface"},
     ("convergent_validity", "late"): set(),
+    ("course", "therapist"): set(),
+    ("course", "other_raters"): {"observer"},
     ("path_models", "late"): {
         *("adherence_as_mechanism", "alliance_carries_all", "empathy_alliance_outcome", "object_relations_alliance_outcome"),
         *("alliance_outcome_by_treatment", "alliance_outcome_same_in_treatments", "technique_and_alliance"),

@@ -36,6 +36,24 @@ class Unchanged:
         blocks = self.summary.moments["block"].str.startswith(f"{name}:")
         return part_of(self.summary, self.summary.estimates["model"].eq(name), {name}, blocks, self.summary.facts.get(name, {}))
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the site's summary for `base` says beside numbers."""
+        assert self.summary is not None
+        return self.summary.facts
+
+    def rows(self, name: str, **keys: str) -> Part:
+        """Return the rows of a part that have the given values in the given columns, with the variances of their estimates alone."""
+        assert self.summary is not None
+        table = self.summary.estimates
+        chosen = table["model"].eq(name)
+        for column, value in keys.items():
+            chosen &= table[column].eq(value)
+        found = _records(table[chosen].drop(columns="question"))
+        known = self.summary.vcov[self.summary.vcov["model"].eq(name) & self.summary.vcov["parameter1"].eq(self.summary.vcov["parameter2"])]
+        spread = dict(zip(known["parameter1"], known["cov"]))
+        return Part(rows=found, variances=[spread.get(row["parameter"], float("nan")) for row in found])
+
     def estimates(self, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the rows of ``estimates.csv`` whose ``model`` is a part's name as they were for `base`, and those of ``vcov.csv``."""
         assert self.summary is not None

@@ -12,10 +12,11 @@ from alliance.questions import effects
 from alliance.questions.contract import POOLED, finish
 from alliance.questions.course import growth, pooling, series
 from alliance.questions.course.sample import Course, site_course
-from alliance.questions.part import of_rows, summary_fields, with_names
+from alliance.questions.part import Part, of_rows, summary_fields, with_names
 from alliance.questions.sentences import Sentence
 from alliance.questions.site_data import SiteData
 from alliance.questions.summary import SiteSummary
+from alliance.questions.unchanged import NOTHING, Unchanged
 
 estimate_reads = (
     "alliance.instruments",
@@ -43,6 +44,14 @@ def raters(options: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([options["alliance"]["rater"], *options["questions"]["course"]["raters"]]))
 
 
+def part_options(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the options of every part: each rater's ratings are followed by themselves, whoever else's are."""
+    alliance = {key: value for key, value in options["alliance"].items() if key != "rater"}
+    own = {key: value for key, value in options["questions"]["course"].items() if key != "raters"}
+    given = {**options, "alliance": alliance, "questions": {"course": own}}
+    return {rater: given for rater in raters(options)}
+
+
 def rows_of(course: Course, options: Mapping[str, Any]) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Any]]:
     """Return one rater's rows of every table, and the sums that pooling needs beside them."""
     grown, curve = growth.rows(course, options)
@@ -56,7 +65,7 @@ def rows_of(course: Course, options: Mapping[str, Any]) -> tuple[dict[str, list[
     return told, {**curve, **counts}
 
 
-def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any]) -> SiteSummary:
+def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str, Any], unchanged: Unchanged = NOTHING) -> SiteSummary:
     """Return what one site says about the course of the alliance.
 
     Parameters
@@ -66,18 +75,27 @@ def estimate(site: SiteData, options: Mapping[str, Any], constants: Mapping[str,
         The keys of ``estimate_reads``, and ``seed``.
     constants : mapping
         Not used.
+    unchanged : Unchanged
+        Raters whose part is taken over.
     """
     lacking = SUMMARIES_ONLY if site.published is not None else ""
     sums: dict[str, Any] = {}
-    rows: dict[str, list[dict[str, Any]]] = {table: [] for table in tables}
+    parts = {table: Part() for table in tables}
     clients = 0
     for rater in raters(options):
         course = site_course(site, rater, options)
         clients = max(clients, len(course.clients))
-        told, sums[pooling.sums_of(rater)] = rows_of(course, options)
-        for table in tables:
-            rows[table] += told[table]
-    parts = {table: with_names(of_rows(rows[table]), pooling.NAMING[table], "session", lacking, ONLY_WITH_NUMBERS) for table in tables}
+        if rater in unchanged:
+            sums[pooling.sums_of(rater)] = unchanged.facts["sums"][pooling.sums_of(rater)]
+            of_rater = {table: unchanged.rows(table, alliance_rater=rater) for table in tables}
+        else:
+            told, sums[pooling.sums_of(rater)] = rows_of(course, options)
+            of_rater = {
+                table: with_names(of_rows(told[table]), pooling.NAMING[table], "session", lacking, ONLY_WITH_NUMBERS) for table in tables
+            }
+        for table, part in of_rater.items():
+            parts[table].rows += part.rows
+            parts[table].variances += part.variances
     fields = summary_fields(parts)
     return SiteSummary(
         site=site.site,
