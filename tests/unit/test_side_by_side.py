@@ -15,9 +15,12 @@ from alliance.side_by_side import in_processes
 from support import PROJECT
 
 NEVER_ENDING = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from alliance.side_by_side import in_processes
+
+# A shell has what it starts in the background ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def wait(job):
     (Path(sys.argv[1]) / f"{os.getpid()}").touch()

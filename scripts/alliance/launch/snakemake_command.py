@@ -76,6 +76,8 @@ class _Later(ModuleType):
 
 def load_when_used(name: str) -> None:
     """Have a library read from disk when it is used: Snakemake imports all executors, and one for clusters imports some for a report."""
+    if name in sys.modules:
+        return
     found = importlib.util.find_spec(name)
     assert found is not None
     known = vars(importlib.util.module_from_spec(found))

@@ -38,7 +38,7 @@ What one job needs, such as semopy, it imports itself: the larger this process, 
 """
 OWN = ("questions", "reports", "sensitivity", "sites", "statistics")
 """Packages of the project whose modules jobs use."""
-COMMAND = SCRIPTS / "serve_jobs.py"
+COMMAND, ESTIMATE = SCRIPTS / "serve_jobs.py", SCRIPTS / "estimate_site.py"
 RARELY = (100_000, 50, 50)
 """When jobs look for memory to free: they end soon, and a workbook of a million cells took a quarter longer with Python's own numbers."""
 ENVIRONMENT = {
@@ -113,7 +113,9 @@ def imported() -> dict[str, os.stat_result]:
     for prepare in (_use_libraries, _read_instruments, _read_code):
         with contextlib.suppress(Exception):
             prepare()
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())} | {str(file) for file in code_files(*_questions())}
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    with contextlib.suppress(Exception):
+        files |= {str(file) for file in code_files(ESTIMATE, *_questions())}
     return {file: os.stat(file) for file in sorted(filter(None, files)) if Path(file).is_relative_to(SCRIPTS)}
 
 
@@ -153,7 +155,7 @@ def _read_instruments() -> None:
 def _read_code() -> None:
     """Make the digests of code with which the answers of sites are signed."""
     for question in _questions():
-        code_digest(SCRIPTS / "estimate_site.py", question)
+        code_digest(ESTIMATE, question)
 
 
 def _questions() -> list[Path]:
